@@ -1,0 +1,1 @@
+"""Loopscope's engine: train small models live, without knowing who is watching."""

@@ -1,0 +1,212 @@
+"""Every setting a run has: what needs a new run, what can turn while it runs, and the presets.
+
+Knows nothing of text, models or threads. Two frozen records hold everything: `RunConfig` (structure and
+seed, fixed for a run's life) and `LiveSettings` (the knobs of a running loop). A field's bounds and its
+description live here and nowhere else: the command line, the links and the page's widgets read them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+ModelName = Literal["bigram", "gpt"]
+OptimizerName = Literal["adamw", "sgd"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+Speed = Literal[1, 10, 100, 1000, "unlimited"]
+SPEEDS: tuple[Speed, ...] = get_args(Speed)
+
+MAX_STEPS = 1_000_000_000
+DEFAULT_CORPUS = "lamplighters"
+
+
+class InputError(ValueError):
+    """Something a person gave us is wrong; one sentence that names the value, the bound and the remedy."""
+
+
+class Frozen(BaseModel):
+    """A record that cannot change and takes no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunConfig(Frozen):
+    """What a run is made of. A change here needs a new run."""
+
+    preset: str = Field("bigram", max_length=40, description="The preset these settings started from.")
+    model: ModelName = Field("bigram", description="Which model learns: a table of pairs, or a small GPT.")
+    corpus: str = Field(
+        DEFAULT_CORPUS, min_length=1, max_length=200, description="The text the model learns from, by its name."
+    )
+    val_fraction: float = Field(0.1, ge=0, lt=1, description="The share of the text kept for validation.")
+    test_fraction: float = Field(0.1, ge=0, lt=1, description="The share kept for one last test.")
+    block_size: int = Field(8, ge=1, le=4096, description="Context length: how many tokens the model sees at once.")
+    n_layer: int = Field(4, ge=1, le=48, description="Transformer blocks, one above the other (GPT only).")
+    n_head: int = Field(4, ge=1, le=64, description="Attention heads in each block (GPT only).")
+    n_embd: int = Field(128, ge=1, le=4096, description="Width: numbers per token inside the model (GPT only).")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of activations set to 0 while training (GPT only).")
+    tie_weights: bool = Field(False, description="Use the token embedding as the output layer too (GPT only).")
+    optimizer: OptimizerName = Field("adamw", description="The rule that turns gradients into an update.")
+    seed: int = Field(1337, ge=0, le=2**63 - 1, description="Where all random numbers of the run start.")
+    device: DeviceName = Field("auto", description="Where the model trains; auto picks CUDA where present.")
+    draws: Literal["separate", "lecture", "document-003"] = Field(
+        "separate",
+        description="How random numbers are drawn: a generator for each purpose, or one for all in the "
+        "order of the well-known lecture (document-003: with that document's own get_batch).",
+    )
+    observe_every: int = Field(100, ge=1, description="Steps between looks at tables, layers and update ratio.")
+    eval_every: int = Field(500, ge=1, description="Steps between validation losses.")
+    eval_batches: int = Field(20, ge=1, le=1000, description="Fixed batches behind one validation loss.")
+    sample_every: int = Field(2000, ge=1, description="Steps between samples of text.")
+    sample_tokens: int = Field(120, ge=1, le=400, description="Length of such a sample, tokens.")
+    sample_prompt: str = Field("\n", min_length=1, max_length=200, description="What such a sample starts from.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        if self.model == "gpt" and self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}; choose n_embd "
+                f"{self.n_embd // self.n_head * self.n_head or self.n_head} or another number of heads"
+            )
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave no text to "
+                "train on; their sum must stay under 1"
+            )
+        return self
+
+
+class LiveSettings(Frozen):
+    """The knobs that turn while a run is running."""
+
+    lr: float = Field(1e-3, gt=0, le=1e7, allow_inf_nan=False, description="Learning rate: how far one update moves.")
+    max_steps: int = Field(100_000, ge=1, le=MAX_STEPS, description="Iterations: the run is done after this many.")
+    batch_size: int = Field(32, ge=1, le=8192, description="Windows of text in one step.")
+    weight_decay: float = Field(
+        0.01, ge=0, le=10, allow_inf_nan=False, description="Pull of all weights towards 0, per unit of lr."
+    )
+    grad_clip: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Longest gradient allowed (global norm); none is off."
+    )
+    speed: Speed = Field("unlimited", description="Speed limit, steps per second. It never changes a loss.")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named start: the settings, and one sentence on what it is for."""
+
+    config: RunConfig
+    settings: LiveSettings
+    about: str
+
+
+def _preset(name: str, about: str, live: dict[str, Any] | None = None, **config: Any) -> tuple[str, Preset]:
+    return name, Preset(RunConfig(preset=name, **config), LiveSettings(**(live or {})), about)
+
+
+_GPT: dict[str, Any] = {"model": "gpt", "observe_every": 10, "eval_every": 200, "sample_every": 400}
+
+PRESETS: Mapping[str, Preset] = dict(
+    [
+        _preset(
+            "bigram",
+            "The smallest language model: one table, one row of scores per character.",
+            {"speed": 100},
+        ),
+        _preset(
+            "lecture",
+            "The well-known lecture recipe, draw for draw; on tiny shakespeare its printed losses come out.",
+            {"max_steps": 10_000, "speed": 100},
+            corpus="tiny-shakespeare",
+            test_fraction=0.0,
+            draws="lecture",
+            sample_tokens=100,
+        ),
+        _preset(
+            "document-000",
+            "Nine steps of training a bigram: 10,000 iterations at learning rate 3e-4.",
+            {"lr": 3e-4, "max_steps": 10_000, "speed": 100},
+        ),
+        _preset(
+            "document-003",
+            "The bigram module in full, with the document's own get_batch: 100,000 steps at 1e-3.",
+            {"max_steps": 100_000, "speed": 100},
+            corpus="tiny-shakespeare",
+            test_fraction=0.0,
+            draws="document-003",
+            sample_tokens=100,
+        ),
+        _preset(
+            "document-004",
+            "The loop as an overview: 100 steps at 1e-3.",
+            {"max_steps": 100, "speed": 10},
+        ),
+        _preset(
+            "gpt-small",
+            "A GPT of about 0.8 million parameters: real words within minutes on a laptop.",
+            {"lr": 1e-3, "max_steps": 5_000, "batch_size": 12, "weight_decay": 0.1},
+            block_size=64,
+            eval_batches=4,
+            **_GPT,
+        ),
+        _preset(
+            "gpt-tiny",
+            "The same GPT made tiny: hundreds of steps in seconds.",
+            {"lr": 3e-3, "max_steps": 2_000, "batch_size": 16, "weight_decay": 0.1},
+            block_size=32,
+            n_layer=2,
+            n_head=2,
+            n_embd=32,
+            eval_batches=8,
+            **_GPT,
+        ),
+    ]
+)
+
+Record = TypeVar("Record", bound=Frozen)
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`; InputError lists the names there are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InputError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}") from None
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    """`record` with `changes`, validated anew; InputError names the value, the bound and the remedy."""
+    try:
+        return type(record)(**{**record.model_dump(), **changes})
+    except ValidationError as error:
+        raise InputError(sentence(error)) from None
+
+
+def sentence(error: ValidationError) -> str:
+    """The first complaint of pydantic as one sentence a person can act on."""
+    problem = error.errors()[0]
+    if not problem["loc"]:
+        return str(problem.get("ctx", {}).get("error", problem["msg"]))
+    field, value, context = str(problem["loc"][0]), problem["input"], problem.get("ctx", {})
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting {field!r}"
+    bounds = {
+        "greater_than": "above {gt}",
+        "greater_than_equal": "at least {ge}",
+        "less_than": "below {lt}",
+        "less_than_equal": "at most {le}",
+        "literal_error": "{expected}",
+    }
+    if bound := bounds.get(problem["type"]):
+        return f"{field} {value!r} is out of bounds; choose {bound.format(**context)}"
+    return f"{field} {value!r} is not usable: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+def home() -> Path:
+    """Where runs and downloads live: LOOPSCOPE_HOME, or the project's own `data/`."""
+    return Path(os.environ.get("LOOPSCOPE_HOME") or Path(__file__).resolve().parent.parent / "data").absolute()

@@ -1,0 +1,172 @@
+"""A text made ready to train on: its tokens, its three splits, and the batches drawn from them.
+
+Knows nothing of files, models or devices other than the one its data lies on.
+Shapes: n tokens in a split, B windows in a batch, T = block_size tokens in a window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import torch
+from torch import Tensor
+
+from engine.config import InputError
+from engine.tokenizer import CharTokenizer, named
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text as token ids, split in the order of the text: training, validation, test.
+
+    `train`, `val` and `test` are 1-D tensors on the CPU, in the smallest integer type that holds every id
+    (uint8 up to 256 tokens); `Batcher` and `windows` hand out int64. A split with fraction 0 is empty.
+    """
+
+    name: str
+    title: str
+    tokenizer: CharTokenizer
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    val_fraction: float
+    test_fraction: float
+    sha256: str  # of the text as UTF-8, after line ends were made one
+    source: str
+    licence: str
+
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        name: str = "text",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        *,
+        title: str = "",
+        source: str = "",
+        licence: str = "",
+    ) -> Corpus:
+        """Tokenize and split `text`; InputError where there is nothing to learn from it.
+
+        The training split has int((1 - val_fraction - test_fraction) * characters) tokens, the validation
+        split ends at int((1 - test_fraction) * characters), the test split is the rest.
+        """
+        if not text:
+            raise InputError("the text has 0 characters; choose one with at least 2 different ones")
+        tokenizer = CharTokenizer.of(text)
+        if tokenizer.vocab_size < 2:
+            raise InputError(
+                f"the text holds one character only ({named(tokenizer.vocab)}), so there is nothing to predict; "
+                "choose a text with at least 2 different ones"
+            )
+        ids = torch.from_numpy(tokenizer.encode_small(text))
+        train_end, val_end = split_ends(len(ids), val_fraction, test_fraction)
+        return cls(
+            name=name,
+            title=title or name.replace("-", " "),
+            tokenizer=tokenizer,
+            train=ids[:train_end],
+            val=ids[train_end:val_end],
+            test=ids[val_end:],
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            sha256=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+            source=source,
+            licence=licence,
+        )
+
+    @property
+    def characters(self) -> int:
+        """Length of the text, characters."""
+        return len(self.train) + len(self.val) + len(self.test)
+
+    @property
+    def distinct(self) -> int:
+        """How many different characters the text has: the vocabulary's size."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def splits(self) -> dict[str, Tensor]:
+        """The splits that are asked for, by name: "train", and "val" and "test" unless their fraction is 0."""
+        parts = {"train": self.train}
+        if self.val_fraction > 0:
+            parts["val"] = self.val
+        if self.test_fraction > 0:
+            parts["test"] = self.test
+        return parts
+
+    def check_block_size(self, block_size: int, spare: int = 0) -> None:
+        """InputError unless each split holds one window of `block_size` tokens, its targets and `spare` more."""
+        name, data = min(self.splits.items(), key=lambda item: len(item[1]))
+        most = len(data) - 1 - spare
+        if block_size <= most:
+            return
+        split = f"{len(data):,}-token {SPLITS[name]} split"
+        if most < 1:
+            without = "" if name == "train" else f", or set {name}_fraction to 0"
+            raise InputError(f"the {split} is too short for any block_size; choose a longer text{without}")
+        relation = "longer than" if block_size > len(data) else "too long for"
+        raise InputError(f"block_size {block_size} is {relation} the {split}; choose at most {most}")
+
+
+def split_ends(characters: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:
+    """Where the training split and the validation split end, in characters from the start.
+
+    The fractions are subtracted as the decimals a person wrote: 1 - 0.1 is 0.9, not 0.9000000000000000222,
+    so that 90/10 cuts where `int(0.9 * n)` cuts.
+    """
+    val, test = Decimal(str(val_fraction)), Decimal(str(test_fraction))
+    return int(float(1 - val - test) * characters), int(float(1 - test) * characters)
+
+
+class Batcher:
+    """Draws random batches from one split; made once for a run, called at every step.
+
+    data: int tensor [n] on any device. The start positions come from `generator`, on the CPU, one
+    `torch.randint(n - block_size - spare, (B,))` a batch. `spare` = 1 gives the bound that document-003 uses.
+    """
+
+    def __init__(self, data: Tensor, block_size: int, generator: torch.Generator | None, spare: int = 0) -> None:
+        self.starts = len(data) - block_size - spare  # how many start positions there are
+        if self.starts < 1:
+            raise ValueError(f"{len(data)} tokens are too few for windows of {block_size} + 1 + {spare}")
+        self.data = data
+        self.generator = generator
+        self.window = torch.arange(block_size).expand(1, 1, -1) + torch.arange(2).view(2, 1, 1)  # (2, 1, T)
+
+    def draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """One batch: (inputs, targets), int64 (B, T) each, on the data's device."""
+        starts = torch.randint(self.starts, (batch_size,), generator=self.generator)  # (B,)
+        index = self.window + starts[:, None]  # (2, B, T)
+        if self.data.device.type != "cpu":
+            index = index.to(self.data.device, non_blocking=True)
+        inputs, targets = self.data[index].long().unbind(0)
+        return inputs, targets
+
+
+def draw(
+    data: Tensor, batch_size: int, block_size: int, generator: torch.Generator | None = None, spare: int = 0
+) -> tuple[Tensor, Tensor]:
+    """One batch from `data` [n]: (inputs, targets), int64 (B, T) each. For many, keep a `Batcher`."""
+    return Batcher(data, block_size, generator, spare).draw(batch_size)
+
+
+def windows(data: Tensor, block_size: int, rows: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
+    """The whole of `data` [n] in order: (inputs, targets), int64, `rows` windows at a time.
+
+    The windows do not overlap, and each of the n - 1 targets appears once: batches of (rows, T), then a
+    batch of fewer rows, then the last window alone, (1, shorter), where n - 1 is no multiple of T.
+    """
+    targets_left = len(data) - 1
+    whole = targets_left // block_size  # windows of full length
+    for first in range(0, whole, rows):
+        start, end = first * block_size, min(first + rows, whole) * block_size
+        yield data[start:end].long().view(-1, block_size), data[start + 1 : end + 1].long().view(-1, block_size)
+    if (end := whole * block_size) < targets_left:
+        yield data[end:-1].long().view(1, -1), data[end + 1 :].long().view(1, -1)

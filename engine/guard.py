@@ -1,0 +1,67 @@
+"""The guard: nothing that is not finite reaches the weights. It judges numbers and never touches data or screen.
+
+Three dangers, three answers. A loss or gradient that is not finite: the update is withheld. An update that would
+make weights overflow although its gradient is finite (an extreme learning rate): seen after the update, and the
+last finite weights come back. A loss that is finite but absurd for a while: a warning that says what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# Adam's step is at most (1 - β1) / sqrt(1 - β2) = 3.2 times lr for the default betas (Kingma and Ba 2015, 2.1).
+ADAM_REACH = 4.0
+RISKY = 1e30
+HIGH_STEPS = 50
+
+
+class Headroom:
+    """An upper bound on the largest |weight|, kept in plain Python, so that a sane run pays nothing for it.
+
+    Only while the bound is above RISKY are copies made and weights checked.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], optimizer: str) -> None:
+        self._parameters = parameters
+        self._adam = optimizer == "adamw"
+        self.bound = 0.0
+        self.measure()
+
+    def measure(self) -> None:
+        """Take the bound from the weights as they are."""
+        self.bound = max(float(p.detach().abs().max()) for p in self._parameters)
+
+    def grow(self, lr: float, weight_decay: float, grad_norm: float) -> bool:
+        """Allow for one update; True if weights could be near overflow after it.
+
+        `grad_norm` may be inf where it is not known on the host (SGD on a GPU): then every update is checked.
+        """
+        decayed = self.bound * (abs(1 - lr * weight_decay) if self._adam else 1 + lr * weight_decay)
+        self.bound = decayed + lr * (ADAM_REACH if self._adam else grad_norm)
+        return not self.bound < RISKY
+
+
+class Alarm:
+    """Notices a loss above 10·ln V, finite, for HIGH_STEPS steps in a row."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.limit = 10 * math.log(vocab_size)
+        self._high = 0
+
+    def hear(self, loss: float) -> bool | None:
+        """True when the alarm begins, False when it ends, None else."""
+        if loss > self.limit:
+            self._high += 1
+            return True if self._high == HIGH_STEPS else None
+        ended = self._high >= HIGH_STEPS
+        self._high = 0
+        return False if ended else None
+
+
+def all_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """A scalar bool tensor on the device of `tensors`: is every number in them finite?"""
+    return torch.stack([torch.isfinite(t).all() for t in tensors]).all()

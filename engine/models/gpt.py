@@ -1,0 +1,121 @@
+"""A GPT: token and position embeddings, pre-norm blocks of causal self-attention and an MLP, a linear head.
+
+Shape letters: B windows, T tokens, D = n_embd, H = n_head, S = D / H, C = vocab_size.
+It departs from GPT-2 in three things: no bias in queries, keys and values and none in the head; weights are drawn
+from a generator of the run; attention is written out, so that its weights can be looked at.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.models.base import Dropout, LanguageModel
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention."""
+
+    causal: Tensor
+
+    def __init__(self, block_size: int, n_head: int, n_embd: int, dropout: float) -> None:
+        super().__init__()
+        self.n_head = n_head
+        self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=False)
+        self.project = nn.Linear(n_embd, n_embd)
+        self.dropout = Dropout(dropout)
+        hidden = torch.full((block_size, block_size), -math.inf).triu(1)
+        self.register_buffer("causal", hidden, persistent=False)
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """Queries and keys (B, H, T, S) -> attention weights (B, H, T, T); row t looks at columns 0..t only."""
+        steps = q.size(-2)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, T)
+        return F.softmax(scores + self.causal[:steps, :steps], dim=-1)
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, D) -> queries, keys and values, each (B, H, T, S)."""
+        batch, steps, width = x.shape
+        qkv = self.qkv(x).view(batch, steps, 3, self.n_head, width // self.n_head)  # (B, T, 3, H, S)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        q, k, v = self.heads(x)
+        mixed = self.dropout(self.weights(q, k)) @ v  # (B, H, T, S)
+        out: Tensor = self.project(mixed.transpose(1, 2).reshape(x.shape))  # heads side by side: (B, T, D)
+        return out
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, block_size: int, n_head: int, n_embd: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(n_embd)
+        self.attention = Attention(block_size, n_head, n_embd, dropout)
+        self.norm_2 = nn.LayerNorm(n_embd)
+        self.widen = nn.Linear(n_embd, 4 * n_embd)
+        self.narrow = nn.Linear(4 * n_embd, n_embd)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        x = x + self.dropout(self.attention(self.norm_1(x)))
+        return x + self.dropout(self.narrow(F.gelu(self.widen(self.norm_2(x)))))  # D -> 4·D -> D
+
+
+class GPT(LanguageModel):
+    """A decoder-only transformer."""
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        vocab_size: int,
+        block_size: int,
+        n_layer: int,
+        n_head: int,
+        n_embd: int,
+        dropout: float = 0.0,
+        tie_weights: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.context = block_size
+        self.token_embedding = nn.Embedding(vocab_size, n_embd, _weight=torch.empty(vocab_size, n_embd))
+        self.position_embedding = nn.Embedding(block_size, n_embd, _weight=torch.empty(block_size, n_embd))
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(block_size, n_head, n_embd, dropout) for _ in range(n_layer))
+        self.norm = nn.LayerNorm(n_embd)
+        self.head = nn.Linear(n_embd, vocab_size, bias=False)
+        if tie_weights:
+            self.head.weight = self.token_embedding.weight
+        self.register_buffer("positions", torch.arange(block_size), persistent=False)
+        self._draw(n_layer, generator)
+
+    def _draw(self, n_layer: int, generator: torch.Generator | None) -> None:
+        """GPT-2's first weights: N(0, 0.02), narrower where a block adds to the stream, biases 0."""
+        for name, parameter in self.named_parameters():
+            if "norm" in name:
+                continue
+            if parameter.dim() < 2:
+                nn.init.zeros_(parameter)
+                continue
+            adds = name.endswith(("project.weight", "narrow.weight"))
+            std = 0.02 / math.sqrt(2 * n_layer) if adds else 0.02
+            nn.init.normal_(parameter, std=std, generator=generator)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Token ids (B, T), T at most block_size -> scores (B, T, C)."""
+        steps = inputs.size(1)
+        x = self.token_embedding(inputs) + self.position_embedding(self.positions[:steps])  # (B, T, D) + (T, D)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)  # (B, T, D)
+        logits: Tensor = self.head(self.norm(x))  # (B, T, C)
+        return logits

@@ -1,0 +1,81 @@
+"""What is measured in a step, on copies: norms, update ratios, pooled tables. Decides nothing, draws nothing.
+
+Every quantity here is a plain function of tensors, so that a test can hold it against autograd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+MOST_CELLS = 96
+
+
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean length of all numbers in `tensors` together, a scalar tensor."""
+    if len(tensors) == 1:
+        return cast(Tensor, torch.linalg.vector_norm(tensors[0]))
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+
+
+def gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The gradients that exist; a parameter that the loss skipped has none."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def layer_norms(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, float]:
+    """Gradient norm of each layer, in the units of the loss per unit of weight."""
+    return {name: float(global_norm(grads)) for name, part in parts.items() if (grads := gradients(part))}
+
+
+def copies(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, list[Tensor]]:
+    """The weights of each layer as they are now."""
+    return {name: [p.detach().clone() for p in part] for name, part in parts.items()}
+
+
+def update_ratios(before: Mapping[str, list[Tensor]], parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, float]:
+    """‖Δw‖ / ‖w‖ of an update as it happened, w as before it: of all weights, and of each layer.
+
+    A layer whose weights were all 0 has no ratio and is left out.
+    """
+    moved, length = {}, {}
+    for name, part in parts.items():
+        deltas = [after.detach() - was for after, was in zip(part, before[name], strict=True)]
+        moved[name], length[name] = float(global_norm(deltas)), float(global_norm(before[name]))
+    ratios = {f"update_ratio/{name}": moved[name] / length[name] for name in parts if length[name]}
+    if total := math.hypot(*length.values()):
+        ratios["update_ratio"] = math.hypot(*moved.values()) / total
+    return ratios
+
+
+def bins(size: int, most: int = MOST_CELLS) -> NDArray[np.intp]:
+    """Where each of at most `most` groups of neighbours begins, in `size` rows or columns."""
+    return np.arange(min(size, most)) * size // min(size, most)
+
+
+def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
+    """A CPU copy of a table (rows, cols), float32, neighbours averaged so that neither side is above `most`."""
+    cells = table.detach().to("cpu", torch.float32, copy=True).numpy()
+    for axis in (0, 1):
+        size = cells.shape[axis]
+        if size > most:
+            starts = bins(size, most)
+            counts = np.diff(np.append(starts, size)).astype(np.float32)
+            sums = np.add.reduceat(cells, starts, axis=axis)
+            cells = sums / (counts[:, None] if axis == 0 else counts)
+    return np.ascontiguousarray(cells, np.float32)
+
+
+def token_tables(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The token embedding's values and, where there is one, its gradient, pooled, by channel."""
+    weight = cast(nn.Embedding, model.token_embedding).weight
+    tables = {"weights/token_embedding": pooled(weight)}
+    if weight.grad is not None:
+        tables["gradients/token_embedding"] = pooled(weight.grad)
+    return tables

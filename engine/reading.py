@@ -1,0 +1,133 @@
+"""Bytes of a file into text, or one sentence on why not.
+
+Knows nothing of where texts are kept or what they are called.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config import InputError
+
+MAX_BYTES = 256 * 2**20
+_BLOCK = 2**20
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What reading a file once tells: its size, its hash, its length, and what is wrong with it, if anything."""
+
+    bytes: int
+    sha256: str  # of the bytes as they are in the file; empty where there is a problem
+    characters: int  # 0 where there is a problem
+    problem: str | None = None
+
+
+def check_size(size: int, title: str) -> None:
+    """InputError where a text of `size` bytes is too large to be read."""
+    if size > MAX_BYTES:
+        raise InputError(f"{title} has {size:,} bytes, over the limit of {MAX_BYTES:,}; use a part of it")
+
+
+def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
+    """The text of `blocks`, piece by piece: UTF-8, or UTF-16 with its mark; line ends made \\n.
+
+    InputError (calling the text `title`) where it is neither, with the byte where it stops being text.
+    """
+    blocks = iter(blocks)
+    block = next(blocks, b"")
+    encoding = next((name for mark, name in _MARKS if block.startswith(mark)), "utf-8")
+    decoder = codecs.getincrementaldecoder(encoding)()
+    ends = io.IncrementalNewlineDecoder(None, translate=True)
+    position = 0
+    while True:
+        waiting = len(decoder.getstate()[0])  # bytes of a character that the last block cut
+        try:
+            piece = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            at = position - waiting + error.start
+            form = "UTF-16" if encoding == "utf-16" else "UTF-8"
+            raise InputError(f"{title} is not {form} text at byte {at:,}; save it as UTF-8 and try again") from None
+        if "\0" in piece:
+            raise InputError(f"{title} holds zero bytes, so it is not a text; save it as plain text in UTF-8")
+        yield ends.decode(piece, final=not block)
+        if not block:
+            return
+        position += len(block)
+        block = next(blocks, b"")
+
+
+def text_of(content: bytes, title: str) -> str:
+    """`content` as text, as `decoded` reads it; InputError where it is too large or not text."""
+    check_size(len(content), title)
+    return "".join(decoded((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title))
+
+
+def read(path: Path, inside: Path | None = None) -> tuple[str, Facts]:
+    """The text of the file at `path` and its facts; InputError where it is no readable text.
+
+    inside: a folder that the file must lie in, links followed.
+    """
+    pieces: list[str] = []
+    facts = facts_of(path, inside, pieces)
+    if facts.problem:
+        raise InputError(facts.problem)
+    return "".join(pieces), facts
+
+
+def facts_of(path: Path, inside: Path | None = None, pieces: list[str] | None = None) -> Facts:
+    """Read the file at `path` through, a megabyte at a time; its text goes into `pieces` if there is a list."""
+    digest, size, characters = hashlib.sha256(), 0, 0
+
+    def blocks(file: io.BufferedReader) -> Iterator[bytes]:
+        nonlocal size
+        while block := file.read(_BLOCK):
+            size += len(block)
+            check_size(size, path.name)  # the file may have grown since its size was asked
+            digest.update(block)
+            yield block
+
+    try:
+        _check_kind(path, inside)
+        with open(path, "rb") as file:
+            for piece in decoded(blocks(file), path.name):
+                characters += len(piece)
+                if pieces is not None:
+                    pieces.append(piece)
+    except InputError as error:
+        return Facts(size, "", 0, str(error))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return Facts(size, "", 0, f"{path.name} cannot be read ({why}); check that it exists and may be read")
+    return Facts(size, digest.hexdigest(), characters)
+
+
+def _check_kind(path: Path, inside: Path | None) -> None:
+    """InputError unless `path` is a file of a size we take, and no link out of the folder `inside`."""
+    if inside is not None and not path.resolve().is_relative_to(inside.resolve()):
+        raise InputError(f"{path.name} is a link out of its folder; put the file itself there")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a file"
+        raise InputError(f"{path.name} is {what}; put a text file there instead")
+    check_size(status.st_size, path.name)
+
+
+def signature(path: Path) -> Signature | None:
+    """What changes when the file at `path` does: size, time of change, identity; None where there is nothing."""
+    for look in (path.stat, path.lstat):  # a link that leads nowhere is there all the same
+        try:
+            status = look()
+        except OSError:
+            continue
+        return status.st_size, status.st_mtime_ns, status.st_ino
+    return None

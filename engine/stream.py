@@ -1,0 +1,352 @@
+"""The stream from the training thread to whoever looks: records, the bounded History, and the Pump.
+
+The training thread puts records into a run's queue and never waits. The pump's thread drains the queues about 20
+times a second into each run's `History` and hands every subscriber the same frames. Knows no sockets, no screen
+and no models; its numbers are plain floats and CPU numpy arrays.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from engine.thinning import thin
+
+Floats = NDArray[np.float32]
+Steps = NDArray[np.uint32]
+
+SNAPSHOT_BYTES = 250_000
+MOST_POINTS = 2000
+DELTA_POINTS = 32
+KEPT = 200
+TEXT_BYTES = 40_000
+TABLE_SECONDS = 0.5
+
+
+class Scalars(NamedTuple):
+    """What every step leaves: `seconds` is the step's own time, waiting for a speed limit not counted."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    lr: float
+    seconds: float
+
+
+class Observation(NamedTuple):
+    """What is measured on a cadence: scalars by channel, tables by channel (rows, cols), float32."""
+
+    step: int
+    scalars: Mapping[str, float]
+    tables: Mapping[str, Floats]
+
+
+class Event(NamedTuple):
+    """Something happened after `step` updates: a knob moved, the run paused, a warning."""
+
+    step: int
+    name: str
+    text: str
+
+
+class Sample(NamedTuple):
+    """Generated text; `prompt` characters of it were given, `confidence` has one digit a character ("-": given)."""
+
+    step: int
+    text: str
+    prompt: int
+    confidence: str
+
+
+Record = Scalars | Observation | Event | Sample
+Queue = SimpleQueue[Record]
+EACH_STEP = ("train/loss", "grad_norm", "lr", "step_time")
+
+
+class Series:
+    """One scalar channel, step by step, in bounded memory.
+
+    Every point is kept up to `capacity`; then the older half is thinned to a quarter of its points, its peaks and
+    valleys kept, so a run of any length costs the same.
+    """
+
+    def __init__(self, capacity: int = 1 << 20) -> None:
+        self.capacity = capacity
+        self.count = 0
+        self._steps: Steps = np.empty(1024, np.uint32)
+        self._values: Floats = np.empty(1024, np.float32)
+
+    def extend(self, steps: Steps, values: Floats) -> None:
+        """Append points with growing steps, shapes [n] and [n]."""
+        new = len(steps)
+        if self.count + new > self.capacity:
+            self._thin_older_half()
+        if self.count + new > len(self._steps):
+            size = max(self.count + new, min(2 * len(self._steps), self.capacity))
+            self._steps = np.concatenate((self._steps[: self.count], np.empty(size - self.count, np.uint32)))
+            self._values = np.concatenate((self._values[: self.count], np.empty(size - self.count, np.float32)))
+        self._steps[self.count : self.count + new] = steps
+        self._values[self.count : self.count + new] = values
+        self.count += new
+
+    def _thin_older_half(self) -> None:
+        half = self.count // 2
+        steps, values = thin(self._steps[:half], self._values[:half], half // 4)
+        kept = len(steps)
+        rest = self.count - half
+        self._steps[kept : kept + rest] = self._steps[half : self.count].copy()
+        self._values[kept : kept + rest] = self._values[half : self.count].copy()
+        self._steps[:kept], self._values[:kept] = steps, values
+        self.count = kept + rest
+
+    def view(self, points: int, first: int = 0, last: int | None = None) -> tuple[Steps, Floats]:
+        """At most `points` points with steps in first..last, peaks and valleys kept."""
+        steps = self._steps[: self.count]
+        low = int(np.searchsorted(steps, first, "left"))
+        high = self.count if last is None else int(np.searchsorted(steps, last, "right"))
+        return thin(steps[low:high], self._values[low:high], points)
+
+
+@dataclass
+class Frame:
+    """One message for every viewer of a run: the header's fields, and arrays by channel."""
+
+    header: dict[str, Any]
+    arrays: list[tuple[str, Floats]] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """The wire form: u32 header length, JSON padded to a multiple of 4, float32 arrays back to back."""
+        header = {**self.header, "arrays": [{"name": name, "shape": array.shape} for name, array in self.arrays]}
+        head = orjson.dumps(header)
+        head += b" " * (-len(head) % 4)
+        return b"".join(
+            (len(head).to_bytes(4, "little"), head, *(array.astype("<f4").tobytes() for _, array in self.arrays))
+        )
+
+
+class History:
+    """What a run has shown so far, in bounded memory; and what is new since the last delta.
+
+    Only the pump's thread writes; `lock` guards readers in other threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lock = threading.Lock()
+        self.series: dict[str, Series] = {}
+        self.tables: dict[str, Floats] = {}
+        self.events: deque[Event] = deque(maxlen=KEPT)
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self._clock = clock
+        self._new_points: dict[str, list[tuple[Steps, Floats]]] = {}
+        self._new_tables: list[str] = []
+        self._new_events: list[Event] = []
+        self._new_samples: list[Sample] = []
+        self._table_at = -TABLE_SECONDS
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take records in the order in which they were made."""
+        rows: list[Scalars] = []
+        others: list[Record] = []
+        for record in records:
+            (rows if type(record) is Scalars else others).append(record)  # type: ignore[arg-type]
+        with self.lock:
+            if rows:
+                self._add_rows(rows)
+            for record in others:
+                if isinstance(record, Observation):
+                    self._add_observation(record)
+                elif isinstance(record, Event):
+                    self.events.append(record)
+                    self._new_events.append(record)
+                elif isinstance(record, Sample):
+                    self.samples.append(record)
+                    self._new_samples.append(record)
+
+    def _add_rows(self, rows: list[Scalars]) -> None:
+        block = np.array(rows, np.float64)  # (n, 5)
+        steps = block[:, 0].astype(np.uint32)
+        with np.errstate(over="ignore"):
+            values = block[:, 1:].astype(np.float32)
+        for column, name in enumerate(EACH_STEP):
+            self._extend(name, steps, np.ascontiguousarray(values[:, column]))
+
+    def _add_observation(self, observation: Observation) -> None:
+        for name, value in observation.scalars.items():
+            self._extend(name, np.array([observation.step], np.uint32), np.array([value], np.float32))
+        for name, table in observation.tables.items():
+            self.tables[name] = table
+            if name not in self._new_tables:
+                self._new_tables.append(name)
+
+    def _extend(self, name: str, steps: Steps, values: Floats) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():  # a diverging step is told by an event; a chart cannot draw it
+            steps, values = steps[finite], values[finite]
+        if name not in self.series:
+            self.series[name] = Series()
+        self.series[name].extend(steps, values)
+        self._new_points.setdefault(name, []).append((steps, values))
+
+    def delta(self, header: dict[str, Any]) -> Frame:
+        """What is new since the last delta, at most DELTA_POINTS a channel and one table per TABLE_SECONDS."""
+        frame = Frame({**header, "kind": "delta"})
+        with self.lock:
+            pieces = {
+                name: thin(np.concatenate([p[0] for p in new]), np.concatenate([p[1] for p in new]), DELTA_POINTS)
+                for name, new in self._new_points.items()
+            }
+            self._new_points.clear()
+            if self._new_tables and self._clock() - self._table_at >= TABLE_SECONDS:
+                name = self._new_tables.pop(0)
+                frame.arrays.append((name, self.tables[name]))
+                self._table_at = self._clock()
+            events, self._new_events = self._new_events, []
+            samples, self._new_samples = self._new_samples, []
+        base = min((int(steps[0]) for steps, _ in pieces.values() if len(steps)), default=0)
+        frame.arrays[:0] = [(name, on_wire(steps, values, base)) for name, (steps, values) in pieces.items()]
+        frame.header.update(base_step=base, events=_newest(events, TEXT_BYTES), samples=_newest(samples, TEXT_BYTES))
+        return frame
+
+    def snapshot(self, header: dict[str, Any]) -> Frame:
+        """All that a viewer needs to begin, within SNAPSHOT_BYTES: points a series are what the budget leaves."""
+        frame = Frame({**header, "kind": "snapshot", "base_step": 0})
+        with self.lock:
+            frame.header["events"] = _newest(self.events, TEXT_BYTES)
+            frame.header["samples"] = _newest(self.samples, TEXT_BYTES)
+            tables = list(self.tables.items())
+            spent = len(orjson.dumps(frame.header)) + sum(4 * table.size for _, table in tables)
+            spent += 80 * (len(self.series) + len(tables))  # a name and a shape in the header
+            points = min(MOST_POINTS, (SNAPSHOT_BYTES - spent) // (8 * max(1, len(self.series))))
+            views = {name: series.view(max(points, 3)) for name, series in self.series.items()}
+        base = min((int(steps[0]) for steps, _ in views.values() if len(steps)), default=0)
+        frame.header["base_step"] = base
+        frame.arrays = [(name, on_wire(steps, values, base)) for name, (steps, values) in views.items()] + tables
+        return frame
+
+    def stretch(self, channel: str, first: int, last: int | None) -> tuple[Steps, Floats] | None:
+        """At most MOST_POINTS points of `channel` with steps in first..last; None for an unknown channel."""
+        with self.lock:
+            series = self.series.get(channel)
+            return None if series is None else series.view(MOST_POINTS, first, last)
+
+
+def on_wire(steps: Steps, values: Floats, base: int) -> Floats:
+    """[2, n]: the steps minus `base` (float32 counts exactly to 16.7 million only), and the values."""
+    return np.stack(((steps.astype(np.int64) - base).astype(np.float32), values))
+
+
+def _newest(items: Sequence[Event] | Sequence[Sample], most_bytes: int) -> list[dict[str, Any]]:
+    """The newest of `items` that fit into `most_bytes` of JSON, oldest first."""
+    kept: list[dict[str, Any]] = []
+    for item in reversed(items):
+        as_dict = item._asdict()
+        most_bytes -= len(orjson.dumps(as_dict)) + 1
+        if most_bytes < 0:
+            break
+        kept.append(as_dict)
+    return kept[::-1]
+
+
+class Source(Protocol):
+    """What the pump needs of a run."""
+
+    id: str
+    queue: Queue
+    history: History
+
+    def header(self) -> dict[str, Any]:
+        """The frame's header fields that describe the run as it is now."""
+
+
+Frames = list[tuple[Source, Frame | None]]
+Subscriber = Callable[[Frames], None]
+
+
+class Pump:
+    """Drains every run's queue into its history, and hands all subscribers the same frames.
+
+    One thread; it drains `hertz` times a second and makes frames at every second drain. A run with nothing new
+    gives None, but a heartbeat now and then lets a viewer tell a quiet run from a dead line.
+    """
+
+    HEARTBEAT_SECONDS = 2.0
+
+    def __init__(self, sources: Callable[[], Iterable[Source]], hertz: float = 20.0) -> None:
+        self._sources = sources
+        self._period = 1 / hertz
+        self._subscribers: list[Subscriber] = []
+        self._last: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call `subscriber` with all frames, on the pump's thread, about `hertz` / 2 times a second."""
+        self._subscribers.append(subscriber)
+
+    def start(self) -> None:
+        """Begin; a second call changes nothing."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="pump", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Drain once more and end."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+            self._stop.clear()
+
+    def drain(self) -> None:
+        """Move what the runs have put into their queues into their histories."""
+        for source in self._sources():
+            if not source.queue.empty():
+                source.history.add(taken(source.queue))
+
+    def frames(self) -> Frames:
+        """One frame a run: what is new since the last call, or None."""
+        now = time.monotonic()
+        frames: Frames = []
+        for source in self._sources():
+            header = source.header()
+            sent_at, sent = self._last.get(source.id, (-self.HEARTBEAT_SECONDS, {}))
+            frame = source.history.delta(header)
+            quiet = not frame.arrays and not frame.header["events"] and not frame.header["samples"]
+            if quiet and header == sent and now - sent_at < self.HEARTBEAT_SECONDS:
+                frames.append((source, None))
+            else:
+                frames.append((source, frame))
+                self._last[source.id] = (now, header)
+        self._last = {source.id: self._last[source.id] for source, _ in frames}
+        return frames
+
+    def _work(self) -> None:
+        due = False
+        while not self._stop.wait(self._period):
+            self.drain()
+            due = not due
+            if due:
+                frames = self.frames()
+                for subscriber in self._subscribers:
+                    subscriber(frames)
+        self.drain()
+
+
+def taken(queue: Queue) -> list[Record]:
+    """Everything in `queue` now, without waiting."""
+    records = []
+    try:
+        for _ in range(queue.qsize()):
+            records.append(queue.get_nowait())
+    except Empty:
+        pass
+    return records

@@ -1,0 +1,423 @@
+// The live board in the browser: one socket, a store of what came, and the panels that draw it.
+// `mount(root, options)` shows it; the same module serves the Streamlit page and the plain /watch page.
+// It knows no figure: those come from Python at /panels, and their traces name the channels that feed them.
+import { Header, Notices } from "./header.js";
+import { PanelFrame } from "./panel.js";
+import { Samples } from "./samples.js";
+import { Series, average, roundish } from "./series.js";
+import { StepChart } from "./steps.js";
+import { TableChart } from "./table.js";
+import { theme, themeAround } from "./theme.js";
+import { Connection, decode } from "./wire.js";
+import { element } from "./words.js";
+
+const HERE = new URL(".", import.meta.url).href;
+const HINT = "Example: a recorded run. Press Start to train your own.";
+const PRESENTER_SCALE = 1.4;
+const DRAWING_SHARE = 0.5; // of one core, at most
+const FRAME_BUDGET = 20; // ms of drawing in one animation frame
+const SETTLED = 250; // ms that a difference must last before the page hears of it
+const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
+
+let library = null;
+
+/** Plotly, loaded once. Streamlit bundles its own, so the reference is taken as the script arrives. */
+function loadPlotly(base) {
+  library ??= new Promise((resolve, reject) => {
+    const before = window.Plotly;
+    const tag = element("script", "", "", { src: new URL("vendor/plotly.min.js", base).href });
+    tag.onload = () => {
+      const own = window.Plotly;
+      if (before) window.Plotly = before;
+      resolve(own);
+    };
+    tag.onerror = () => {
+      library = null;
+      reject(new Error("plotly.min.js did not load"));
+    };
+    document.head.append(tag);
+  });
+  return library;
+}
+
+function loadStyle(base) {
+  const href = new URL("board.css", base).href;
+  if (document.querySelector(`link[href="${href}"]`)) return;
+  document.head.append(element("link", "", "", { rel: "stylesheet", href }));
+}
+
+// Boards outlive the page that shows them: a page switch takes the root away and later gives another.
+const boards = (window.loopscopeBoards ??= new Map());
+
+/**
+ * Show the board of a page inside `root`; calling it again with the same page moves the same board there.
+ * Options: `page` (which panels), `base` (where the routes are, default: beside this file), `run` (an id,
+ * default "current"), `shown` ({run, state, version} that the page was rendered with), `onChange` (called
+ * with the same three when the stream differs from it), `presenter` (large type), `hint` (the line over the
+ * recorded example). Returns a function that takes the board out of `root` and keeps it alive.
+ */
+export function mount(root, options = {}) {
+  const base = new URL(options.base || HERE, location.href).href;
+  const page = options.page ?? "train";
+  const run = options.run ?? "current";
+  const key = `${base} ${page} ${run}`;
+  if (!boards.has(key)) boards.set(key, new Board(base, page, run));
+  const board = boards.get(key);
+  board.attach(root, options);
+  return () => board.detach(root);
+}
+
+class Board {
+  series = new Map();
+  tables = new Map();
+  events = [];
+  tokens = [];
+  head = { state: "ready" };
+  run = undefined; // of the newest frame; null when there is none
+  dressed = undefined; // the run whose panels are on show
+  ghost = null;
+  panels = new Map();
+  Plotly = null;
+  scale = 1;
+
+  constructor(base, page, run) {
+    Object.assign(this, { base, page });
+    this.node = element("div", "ls-board");
+    this.header = new Header();
+    this.notices = new Notices();
+    this.stage = element("div", "ls-stage");
+    this.node.append(this.header.node, this.notices.node, this.stage);
+    this.header.node.dataset.state = "connecting";
+    loadStyle(base);
+    this.theme = theme("dark");
+    const address = new URL(`live?run=${encodeURIComponent(run)}`, base);
+    address.protocol = address.protocol.replace("http", "ws");
+    this.connection = new Connection(address.href, (frame) => this.receive(frame), (status) => this.status(status));
+    this.watchPage();
+    this.prepare();
+  }
+
+  async prepare() {
+    try {
+      this.Plotly = await loadPlotly(this.base);
+    } catch (error) {
+      this.notices.say(this.notices.connection, `The charts cannot be drawn: ${error.message}. Reload the page.`);
+      return;
+    }
+    this.dress();
+  }
+
+  // ---- being on a page -------------------------------------------------------------------------------
+
+  attach(root, options) {
+    this.options = options;
+    if (this.node.parentNode !== root) {
+      this.root = root;
+      root.append(this.node);
+    }
+    root.classList.toggle("presenter", options.presenter ?? root.classList.contains("presenter"));
+    this.look();
+    this.fit();
+    this.touch();
+    this.report();
+  }
+
+  detach(root) {
+    if (this.root !== root) return;
+    this.root = null;
+    this.node.remove();
+  }
+
+  watchPage() {
+    addEventListener("resize", () => this.fit());
+    document.addEventListener("visibilitychange", () => this.schedule());
+    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.look());
+    const changed = new MutationObserver(() => this.look());
+    for (const node of [document.documentElement, document.body]) {
+      changed.observe(node, { attributes: true, attributeFilter: ["class", "style", "data-theme"] });
+    }
+    this.resized = new ResizeObserver((entries) => this.resize(entries));
+    this.seen = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) this.panels.get(target.dataset.panel).inView = isIntersecting;
+      this.schedule();
+    });
+  }
+
+  /** Follow the page's theme and type size; the charts are built anew only if one of them changed. */
+  look() {
+    if (!this.node.isConnected) return;
+    const name = themeAround(this.node);
+    const scale = this.node.closest(".presenter") ? PRESENTER_SCALE : 1;
+    if (this.node.dataset.theme === name && this.scale === scale) return;
+    this.node.dataset.theme = name;
+    this.node.style.setProperty("--ls-scale", scale);
+    Object.assign(this, { theme: { ...theme(name), font: getComputedStyle(this.node).fontFamily }, scale });
+    for (const { chart } of this.panels.values()) if (chart.figure) chart.build(true);
+    this.fit();
+  }
+
+  /** Give the stage what is left of the window below it. */
+  fit() {
+    if (!this.node.isConnected) return;
+    let top = this.node.getBoundingClientRect().top;
+    for (let node = this.node.parentElement; node; node = node.parentElement) top += node.scrollTop;
+    this.node.style.setProperty("--ls-top", `${Math.round(top)}px`);
+  }
+
+  resize(entries) {
+    for (const { target } of entries) {
+      const panel = this.panels.get(target.dataset.panel);
+      const plot = panel?.chart.plot;
+      if (!plot?._fullLayout || !plot.offsetWidth) continue;
+      cancelAnimationFrame(panel.resizing);
+      panel.resizing = requestAnimationFrame(() => {
+        if (!plot.offsetWidth) return;
+        this.Plotly.Plots.resize(plot);
+        panel.chart.dirty = true;
+        this.schedule();
+      });
+    }
+  }
+
+  // ---- what arrives ----------------------------------------------------------------------------------
+
+  receive(frame) {
+    const { header } = frame;
+    if (header.kind === "snapshot") this.reset();
+    else if (header.run !== this.run) return; // the snapshot of that run is still to come
+    this.head = header;
+    const run = header.run ?? null;
+    if (run !== this.run) this.changeRun(run);
+    if (run !== null) this.take(frame);
+    this.report();
+    this.schedule();
+  }
+
+  reset() {
+    this.series.clear();
+    this.tables.clear();
+    this.events = [];
+    for (const { chart } of this.panels.values()) chart.clear?.();
+    this.pending = [];
+  }
+
+  take({ header, arrays }) {
+    const base = header.base_step ?? 0;
+    for (const [name, { shape, data }] of arrays) {
+      if (shape.length === 2 && shape[0] === 2 && !TABLE.test(name)) {
+        if (!this.series.has(name)) this.series.set(name, new Series());
+        this.series.get(name).append(data, base);
+      } else this.tables.set(name, { shape, data });
+      this.touch(name);
+    }
+    if (header.events?.length) {
+      this.events = this.events.concat(header.events).slice(-200);
+      this.touch();
+    }
+    this.pending = (this.pending ?? []).concat(header.samples ?? []).slice(-200);
+  }
+
+  changeRun(run) {
+    this.run = run;
+    this.ghost = null;
+    if (run === null) this.showExample();
+    else this.dress();
+  }
+
+  async showExample() {
+    try {
+      const answer = await fetch(new URL("example", this.base));
+      if (!answer.ok) throw new Error(answer.statusText);
+      const frame = decode(await answer.arrayBuffer());
+      if (this.run !== null) return;
+      this.reset();
+      this.head = { ...frame.header, state: "ready", settings: this.head.settings };
+      this.take(frame);
+    } catch {
+      // Without a recording the hint alone says what to do.
+    }
+    if (this.run === null) await this.dress();
+  }
+
+  status({ kind, seconds }) {
+    const say = (text) => this.notices.say(this.notices.connection, text);
+    clearInterval(this.counting);
+    this.node.dataset.connection = kind;
+    if (kind === "open") say("");
+    else if (kind === "unknown") say("There is no such run here: it was removed, or the address is wrong.");
+    else {
+      const until = Date.now() + 1000 * seconds;
+      const count = () => {
+        const left = Math.ceil((until - Date.now()) / 1000);
+        say(left > 0 ? `Connection lost, trying again in ${left} s.` : "Connection lost, trying again.");
+      };
+      count();
+      this.counting = setInterval(count, 500);
+    }
+  }
+
+  /** Tell the page, once a change, that the stream is no longer what the page was rendered with. */
+  report() {
+    clearTimeout(this.reporting);
+    if (!this.options?.onChange || this.run === undefined) return;
+    this.reporting = setTimeout(() => {
+      if (!this.root) return;
+      const now = { run: this.run, state: this.head.state, version: this.head.settings?.version ?? null };
+      const key = JSON.stringify(now);
+      const { shown } = this.options;
+      const known = shown && JSON.stringify({ run: shown.run, state: shown.state, version: shown.version });
+      if (key === known || key === this.reported) {
+        if (key === known) this.reported = key;
+        return;
+      }
+      this.reported = key;
+      this.options.onChange(now);
+    }, SETTLED);
+  }
+
+  // ---- panels ----------------------------------------------------------------------------------------
+
+  /** Fetch the panels of the run and build them; panels of the same key keep their node. */
+  async dress() {
+    const run = this.run === null ? "example" : this.run;
+    if (!this.Plotly || run === undefined || this.dressing === run) return;
+    this.dressing = run;
+    try {
+      const query = new URLSearchParams({ page: this.page, run });
+      const answer = await fetch(new URL(`panels?${query}`, this.base));
+      if (!answer.ok) throw new Error(`/panels answered ${answer.status}`);
+      const told = await answer.json();
+      if (this.dressing !== run) return;
+      this.tokens = told.tokens ?? [];
+      this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [] } : null;
+      this.build(told.panels);
+      this.dressed = run;
+    } catch (error) {
+      console.warn("loopscope:", error);
+      setTimeout(() => this.dressing === run && ((this.dressing = null), this.dress()), 1000);
+      return;
+    }
+    this.touch();
+  }
+
+  build(list) {
+    const keys = new Set(list.map((panel) => panel.key));
+    for (const [key, panel] of this.panels) if (!keys.has(key)) this.drop(key, panel);
+    for (const panel of list) {
+      const kind = panel.kind === "samples" ? Samples : panel.figure.data[0]?.meta?.views ? TableChart : StepChart;
+      let known = this.panels.get(panel.key);
+      if (known && !(known.chart instanceof kind)) {
+        this.drop(panel.key, known);
+        known = null;
+      }
+      if (!known) {
+        const frame = new PanelFrame(panel);
+        known = { frame, chart: new kind(frame, this), inView: true };
+        this.panels.set(panel.key, known);
+        frame.body.dataset.panel = panel.key;
+        this.resized.observe(frame.body);
+        this.seen.observe(frame.node);
+      }
+      this.stage.append(known.frame.node);
+      known.chart.dress(panel);
+    }
+  }
+
+  drop(key, { frame, chart }) {
+    this.resized.unobserve(frame.body);
+    this.seen.unobserve(frame.node);
+    if (chart.plot) this.Plotly.purge(chart.plot);
+    frame.node.remove();
+    this.panels.delete(key);
+  }
+
+  // ---- the run before --------------------------------------------------------------------------------
+
+  get step() {
+    return this.head.step ?? 0;
+  }
+
+  get maxSteps() {
+    return this.head.max_steps ?? 0;
+  }
+
+  /** Have the previous run's loss up to `step`: as much of it as the axis shows, in full detail. */
+  async ghostUpTo(step) {
+    const ghost = this.ghost;
+    if (!ghost || ghost.to >= step) return;
+    ghost.to = step;
+    const part = await this.fetchSeries(ghost.run, "train/loss", 0, step);
+    if (!part || this.ghost !== ghost || ghost.to !== step) return;
+    Object.assign(ghost, part);
+    this.touch();
+  }
+
+  dismissGhost() {
+    this.ghost = null;
+    for (const { chart } of this.panels.values()) if (chart.figure) chart.build(true);
+  }
+
+  async fetchSeries(run, channel, from, to) {
+    const query = new URLSearchParams({ run, channel, from: Math.floor(Math.max(0, from)), to: Math.ceil(to) });
+    try {
+      const answer = await fetch(new URL(`series?${query}`, this.base));
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null;
+    }
+  }
+
+  // ---- drawing ---------------------------------------------------------------------------------------
+
+  /** Mark the charts fed by a channel, or all of them, to be drawn again. */
+  touch(name) {
+    for (const { chart } of this.panels.values()) if (!name || chart.feeds?.(name)) chart.dirty = true;
+    this.schedule();
+  }
+
+  schedule() {
+    if (this.scheduled || !this.node.isConnected || document.hidden) return;
+    this.scheduled = requestAnimationFrame((now) => {
+      this.scheduled = null;
+      this.draw(now);
+    });
+  }
+
+  /** Text first; then charts, longest unseen first, within a budget so that the page stays quick. */
+  draw() {
+    if (!this.node.isConnected) return;
+    this.header.show(this.head, this.losses());
+    this.notices.show(this.head, this.run === null ? (this.options?.hint ?? HINT) : null);
+    this.node.classList.toggle("ls-example", this.run === null);
+    if (this.dressed !== (this.run === null ? "example" : this.run)) return;
+    const samples = this.panels.get("samples")?.chart;
+    if (samples && this.pending?.length) samples.add(this.pending.splice(0));
+    const now = performance.now();
+    if (now >= (this.restUntil ?? 0)) this.drawCharts(now);
+    else setTimeout(() => this.schedule(), this.restUntil - now);
+  }
+
+  drawCharts(start) {
+    const due = [...this.panels.values()]
+      .filter(({ chart, inView }) => chart.render && chart.dirty && inView)
+      .sort((one, other) => one.chart.drawn - other.chart.drawn);
+    let waiting = false;
+    for (const { chart } of due) {
+      if (performance.now() - start > FRAME_BUDGET) break;
+      if (chart.render()) chart.drawn = performance.now();
+      else waiting = true;
+    }
+    const spent = performance.now() - start;
+    this.restUntil = start + spent / DRAWING_SHARE;
+    if (due.some(({ chart }) => chart.dirty)) setTimeout(() => this.schedule(), waiting ? 100 : spent);
+  }
+
+  losses() {
+    const train = this.series.get("train/loss");
+    const last = (values) => values[values.length - 1];
+    const window = roundish(0.005 * this.step);
+    const smooth = train ? last(average(train.steps, train.values, window > 1 ? window : 0)) : NaN;
+    const val = this.series.get("val/loss");
+    return { train: smooth ?? NaN, val: val ? last(val.values) : NaN };
+  }
+}

@@ -1,0 +1,81 @@
+"""The live board as a Streamlit element: a place for it, and the way back when the run changes.
+
+The board itself is JavaScript that the server hands out as files (`ASSETS`) and that reads the stream by
+itself. What goes through Streamlit is small: where those files are, and what the page was rendered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypedDict
+
+import streamlit as st
+
+from pages.live.figures import Panel
+
+__all__ = ["ASSETS", "Panel", "Shown", "board"]
+
+HERE = Path(__file__).resolve().parent
+
+# Served side by side, each under its own name; the board also asks for vendor/plotly.min.js beside them.
+ASSETS: dict[str, Path] = {
+    name: HERE / name
+    for name in (
+        "board.js",
+        "board.css",
+        "header.js",
+        "panel.js",
+        "samples.js",
+        "series.js",
+        "steps.js",
+        "table.js",
+        "theme.js",
+        "wire.js",
+        "words.js",
+    )
+}
+
+# Streamlit runs this from a blob, where a relative import leads nowhere; hence the full address.
+SCRIPT = """
+export default async function ({ parentElement, data, setTriggerValue }) {
+  const base = new URL(data.base, location.origin).href;
+  const { mount } = await import(new URL("board.js", base).href);
+  return mount(parentElement, { ...data, base, onChange: (change) => setTriggerValue("change", change) });
+}
+"""
+
+_element = st.components.v2.component("loopscope_board", js=SCRIPT, isolate_styles=False)
+
+
+class Shown(TypedDict):
+    """What a page was rendered with: the run's id (None without one), its state, its settings' version."""
+
+    run: str | None
+    state: str
+    version: int
+
+
+def board(
+    page: str = "train",
+    *,
+    shown: Shown,
+    base: str = "/",
+    presenter: bool = False,
+    run: str = "current",
+    on_change: Callable[[], None] | None = None,
+) -> Any:
+    """Show the live board with the panels of `page`.
+
+    `base` is the address that the board's routes stand under. The script reruns by itself, once, when the
+    stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
+    """
+    return _element(
+        key=f"board-{page}",
+        data={"page": page, "base": base, "presenter": presenter, "run": run, "shown": shown},
+        on_change_change=on_change or _nothing,
+    )
+
+
+def _nothing() -> None:
+    """A trigger needs a callback to be one; the rerun itself is all that is wanted."""

@@ -1,0 +1,307 @@
+"""The charts of a run: which channels they draw and how, as plain `go.Figure`s.
+
+Pure: knows no streamlit, no engine and no run, only the facts in `RunInfo`. The figures carry no data. The
+board in the browser feeds them from the socket, so that a new chart is a new function here and nothing else.
+
+A trace says in `meta` what feeds it:
+
+- `channel`: the name of the scalar channel that it draws ("train/loss").
+- `smooth`: draw the moving average instead of the values; the panel then has a smoothing slider.
+- `run`: "previous" draws the run before this one (the ghost), until somebody dismisses it.
+- `group`: traces of one group share one entry in the legend, a strip from the first colour to the last.
+- `views`: for a heatmap, a list of {"name", "channel", "scale", "rows"}: scale is "signed" (centred on 0) or
+  "probability" (0 to 1), rows is "softmax" where each row is turned into probabilities first.
+
+A layout says in `meta`:
+
+- `events`: True marks every event with a vertical line; "text" also writes what happened.
+- `tokens`: the axes of a table that count tokens ("y" or "xy"); the board labels them.
+
+Colours are those of the dark stage. The board replaces each by its twin when the page is light.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import plotly.graph_objects as go
+
+Area = Literal["main", "left", "right", "side", "foot"]
+Kind = Literal["plot", "samples"]
+
+TRAIN = "#56B4E9"
+VALIDATION = "#E69F00"
+BASELINE = "#8FA1B3"
+HEALTHY = "rgba(0,158,115,0.15)"
+HEALTHY_TEXT = "#3FBF9B"
+PANEL = "#131A22"
+# From the input to the output of a network: ordered and readable with any colour vision (a piece of cividis).
+LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
+BAND = (3e-4, 3e-3)
+FIGURE_FONT = 14
+
+
+class Baselines(Protocol):
+    """What a loss can be compared with, nats per token."""
+
+    @property
+    def uniform(self) -> float: ...
+    @property
+    def unigram(self) -> float: ...
+    @property
+    def bigram(self) -> float: ...
+
+
+class RunInfo(Protocol):
+    """The facts about a run that its charts depend on."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def tokens(self) -> tuple[str, ...]: ...
+    @property
+    def baselines(self) -> Baselines: ...
+    @property
+    def layers(self) -> tuple[str, ...]: ...
+    @property
+    def max_steps(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One place on the stage: a figure or the samples, with a title and two sentences of help.
+
+    `area` is where it goes: "main" (wide, on top), "left" and "right" (below it), "side" and "foot" (the
+    column beside them). A second panel of an area stacks below the stage.
+    """
+
+    key: str
+    title: str
+    help: str
+    area: Area
+    kind: Kind = "plot"
+    figure: go.Figure | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `/panels` sends of it: plain JSON values."""
+        figure = json.loads(self.figure.to_json()) if self.figure is not None else None
+        return {
+            "key": self.key,
+            "title": self.title,
+            "help": self.help,
+            "area": self.area,
+            "kind": self.kind,
+            "figure": figure,
+        }
+
+
+def panels(info: RunInfo) -> list[Panel]:
+    """The panels of the Train page for one run, in reading order."""
+    return [_loss(info), _table(info), _grad_norm(info), _update_ratio(info), _samples(info)]
+
+
+def _loss(info: RunInfo) -> Panel:
+    figure = _step_chart("loss, nats per token", events="text")
+    figure.add_scatter(
+        name="previous run",
+        mode="lines",
+        line={"color": BASELINE, "width": 2},
+        opacity=0.6,
+        meta={"channel": "train/loss", "smooth": True, "run": "previous"},
+    )
+    _raw_and_smooth(figure, "train/loss", "train")
+    figure.add_scatter(
+        name="validation",
+        mode="lines+markers",
+        line={"color": VALIDATION, "width": 2},
+        marker={"color": VALIDATION, "size": 7},
+        meta={"channel": "val/loss"},
+    )
+    for value, text, position in _ladder(info):
+        figure.add_hline(
+            y=value,
+            line={"color": BASELINE, "dash": "dash", "width": 1.5},
+            annotation={
+                "text": text,
+                "font": {"color": BASELINE, "size": FIGURE_FONT},
+                "bgcolor": PANEL,
+                "borderpad": 1,
+                "opacity": 0.9,
+            },
+            annotation_position=position,
+        )
+    return Panel(
+        key="loss",
+        title="Loss",
+        help=(
+            "How much the true next token surprises the model, on average over one batch: lower is better, and each "
+            "faint point is another batch, so it scatters. Healthy is a fast fall that flattens, with validation "
+            "close to training; validation that rises while training falls is memorizing."
+        ),
+        area="main",
+        figure=figure,
+    )
+
+
+def _ladder(info: RunInfo) -> list[tuple[float, str, str]]:
+    """The dashed lines: value, label, and on which side of the line the label sits."""
+    base = info.baselines
+    return [
+        (base.uniform, f"guessing: ln {len(info.tokens):,} = {base.uniform:.3f}", "top right"),
+        (base.unigram, f"knows letter frequencies {base.unigram:.3f}", "top right"),
+        (base.bigram, f"floor for any bigram (training text) {base.bigram:.3f}", "bottom right"),
+    ]
+
+
+def _grad_norm(info: RunInfo) -> Panel:
+    figure = _step_chart("‖g‖, nats per unit", log=True)
+    _layer_lines(figure, info, "grad_norm")
+    _raw_and_smooth(figure, "grad_norm", "all weights")
+    return Panel(
+        key="grad_norm",
+        title="Gradient norm",
+        help=(
+            "The length of the gradient before clipping: how steeply this batch says the loss would change. Healthy "
+            "is a level that settles, with some scatter; a steady climb, or a jump to ten times the level, points "
+            "to a learning rate that is too high."
+        ),
+        area="left",
+        figure=figure,
+    )
+
+
+def _update_ratio(info: RunInfo) -> Panel:
+    figure = _step_chart("‖Δw‖ ÷ ‖w‖, ratio", log=True, tick_format=".1~e")
+    if info.model == "gpt":
+        figure.add_hrect(
+            *BAND,
+            fillcolor=HEALTHY,
+            line_width=0,
+            layer="below",
+            annotation={"text": "healthy, about 10⁻³", "font": {"color": HEALTHY_TEXT, "size": FIGURE_FONT}},
+            annotation_position="top right",
+        )
+        healthy = (
+            "As a rule of thumb for deep networks it is healthy near 10⁻³ (the band); far above, steps undo each "
+            "other, far below, hardly anything is learnt."
+        )
+    else:
+        healthy = (
+            "Healthy is a smooth line; no band is drawn here, since the rule of thumb of 10⁻³ is about deep networks "
+            "and this model is a single table."
+        )
+    _layer_lines(figure, info, "update_ratio")
+    figure.add_scatter(
+        name="all weights",
+        mode="lines",
+        line={"color": TRAIN, "width": 3},
+        meta={"channel": "update_ratio"},
+    )
+    return Panel(
+        key="update_ratio",
+        title="Update : weight",
+        help=f"How far one update moved the weights, compared with their size: ‖Δw‖ ÷ ‖w‖, as measured. {healthy}",
+        area="right",
+        figure=figure,
+    )
+
+
+def _table(info: RunInfo) -> Panel:
+    views = [
+        {"name": "weights", "channel": "weights/token_embedding", "scale": "signed"},
+        {"name": "gradient", "channel": "gradients/token_embedding", "scale": "signed"},
+    ]
+    if info.model == "bigram":
+        views.append({"name": "prob", "channel": "weights/token_embedding", "scale": "probability", "rows": "softmax"})
+        columns, axes = "next token", "xy"
+        text = (
+            "A row is the current token, a column the token that may follow, a cell the score (logit) of that pair; "
+            "softmax turns a row into probabilities that sum to 1. Healthy: noise at first, then a pattern, soonest "
+            "in the rows of frequent tokens, which get a gradient in almost every batch."
+        )
+    else:
+        columns, axes = "dimension", "y"
+        text = (
+            "A row is the vector of one token, a column one of its dimensions; no single cell means anything by "
+            "itself. Healthy: values stay in a range, and tokens that are used alike slowly get similar rows."
+        )
+    figure = go.Figure(go.Heatmap(zsmooth=False, meta={"views": views}))
+    figure.update_layout(
+        template=None,
+        meta={"tokens": axes},
+        margin={"l": 48, "r": 8, "t": 6, "b": 46},
+        xaxis={"title": {"text": columns}, "ticks": "", "showgrid": False, "zeroline": False},
+        yaxis={
+            "title": {"text": "token"},
+            "autorange": "reversed",
+            "ticks": "",
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+    return Panel(key="table", title="Embedding table", help=text, area="side", figure=figure)
+
+
+def _samples(info: RunInfo) -> Panel:
+    limit = " A bigram sees one character at a time, so it finds pairs, hardly words." if info.model == "bigram" else ""
+    return Panel(
+        key="samples",
+        title="Samples",
+        help=(
+            "Text that the model writes, one token after another, newest on top; the stronger the shade, the likelier "
+            f"the character was when it was drawn. Healthy: first noise, then shapes of words and lines.{limit}"
+        ),
+        area="foot",
+        kind="samples",
+    )
+
+
+def _step_chart(y_title: str, *, log: bool = False, events: bool | str = True, tick_format: str = "") -> go.Figure:
+    """An empty chart over steps; `y_title` names quantity and unit."""
+    figure = go.Figure()
+    figure.update_layout(
+        template=None,
+        meta={"events": events},
+        showlegend=False,
+        hovermode="x",
+        margin={"l": 66, "r": 14, "t": 8, "b": 46},
+        xaxis={"title": {"text": "step"}, "rangemode": "tozero", "separatethousands": True, "exponentformat": "none"},
+        yaxis={"title": {"text": y_title}, "type": "log" if log else "linear", "tickformat": tick_format},
+    )
+    return figure
+
+
+def _raw_and_smooth(figure: go.Figure, channel: str, name: str) -> None:
+    """The faint values of every batch, and the bold average over them."""
+    figure.add_scatter(
+        name="each batch",
+        mode="lines",
+        line={"color": TRAIN, "width": 1},
+        opacity=0.35,
+        showlegend=False,
+        meta={"channel": channel},
+    )
+    figure.add_scatter(
+        name=name, mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": channel, "smooth": True}
+    )
+
+
+def _layer_lines(figure: go.Figure, info: RunInfo, channel: str) -> None:
+    """One thin line per layer, from input to output; a model of one layer has the global line alone."""
+    if len(info.layers) < 2:
+        return
+    for index, layer in enumerate(info.layers):
+        shade = LAYERS[math.floor(index * (len(LAYERS) - 1) / (len(info.layers) - 1))]
+        figure.add_scatter(
+            name=layer,
+            mode="lines",
+            line={"color": shade, "width": 1.5},
+            meta={"channel": f"{channel}/{layer}", "group": "layers, input to output"},
+        )

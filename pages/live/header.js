@@ -1,0 +1,106 @@
+// The line above the stage: state, title, progress and the headline numbers; and the notices below it.
+import { amount, clock, element, figures, whole, write } from "./words.js";
+
+const WORDS = {
+  ready: "ready", running: "training", paused: "paused", done: "done", stopped: "stopped",
+  diverged: "diverged", failed: "failed",
+};
+
+export class Header {
+  constructor() {
+    this.node = element("header", "ls-header");
+    this.node.setAttribute("aria-live", "off");
+    const line = element("div", "ls-line");
+    this.dot = element("i", "ls-state-dot");
+    this.state = element("b", "ls-state", "connecting");
+    this.title = element("span", "ls-run");
+    this.steps = element("span", "ls-steps");
+    this.bar = element("span", "ls-bar");
+    this.fill = this.bar.appendChild(element("i"));
+    this.bar.setAttribute("role", "progressbar");
+    this.bar.setAttribute("aria-label", "steps done");
+    this.speed = element("span");
+    this.eta = element("span");
+    this.device = element("span");
+    const state = element("span", "ls-word-state");
+    state.append(this.dot, this.state);
+    line.append(state, this.title, this.steps, this.bar, this.speed, this.eta, this.device);
+    const numbers = element("div", "ls-numbers");
+    this.numbers = {};
+    for (const [key, label, hint] of [
+      ["train", "train", "Training loss, smoothed, nats per token"],
+      ["val", "val", "Validation loss on fixed batches, nats per token"],
+      ["bits", "bits/char", "Validation loss (training loss where there is none) ÷ ln 2: bits per character"],
+      ["tokens", "tokens seen", "Tokens the model has trained on so far"],
+    ]) {
+      const box = element("span", `ls-number ls-${key}`, "", { title: hint });
+      this.numbers[key] = element("b");
+      box.append(element("span", "", label), this.numbers[key]);
+      numbers.append(box);
+    }
+    this.node.append(line, numbers);
+  }
+
+  /** `head` is the newest frame's header, `train` and `val` losses in nats per token. */
+  show(head, { train, val }) {
+    const { step = 0, max_steps: most = 0, steps_per_second: speed } = head;
+    const running = head.state === "running";
+    const word = WORDS[head.state] ?? String(head.state);
+    this.node.dataset.state = head.state;
+    write(this.state, head.state === "diverged" ? `diverged at step ${whole(step)}` : word);
+    write(this.title, head.title ?? "");
+    this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
+    write(this.steps, `${whole(step)} / ${whole(most)} steps`);
+    const share = most > 0 ? Math.min(1, step / most) : 0;
+    this.fill.style.transform = `scaleX(${share.toFixed(4)})`;
+    this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    write(this.speed, running && speed > 0 ? `${speed < 10 ? speed.toFixed(1) : whole(speed)} steps/s` : "");
+    write(this.eta, running && Number.isFinite(head.eta_s) ? `ETA ${clock(head.eta_s)}` : "");
+    write(this.device, head.device ?? "");
+    const best = Number.isFinite(val) ? val : train;
+    write(this.numbers.train, figures(train));
+    write(this.numbers.val, figures(val));
+    write(this.numbers.bits, figures(best / Math.LN2, 3));
+    write(this.numbers.tokens, amount(head.tokens_seen));
+  }
+}
+
+/** Lines between header and stage, each shown only while there is something to say. */
+export class Notices {
+  constructor() {
+    this.node = element("div", "ls-notices");
+    this.connection = this.add("ls-lost", "status");
+    this.hint = this.add("ls-hint", "status");
+    this.warning = this.add("ls-warning", "status");
+    this.failure = this.add("ls-failure", "alert");
+    this.said = this.failure.appendChild(element("b"));
+    this.traceback = this.failure.appendChild(element("pre"));
+    this.traceback.tabIndex = 0;
+    this.traceback.setAttribute("aria-label", "Traceback");
+  }
+
+  add(name, role) {
+    const box = element("div", `ls-notice ${name}`, "", { hidden: true });
+    box.setAttribute("role", role);
+    this.node.append(box);
+    return box;
+  }
+
+  say(box, text) {
+    write(box, text ?? "");
+    box.hidden = !text;
+  }
+
+  show(head, hint) {
+    this.say(this.hint, hint);
+    this.say(this.warning, head.warning);
+    const bad = head.state === "failed" || head.state === "diverged";
+    const text = bad ? head.message || `The run ${head.state}.` : "";
+    this.failure.hidden = !bad;
+    write(this.said, text);
+    write(this.traceback, (bad && head.error) || "");
+    this.traceback.hidden = !this.traceback.textContent;
+    // A message of another state ("paused by …") is a quiet line of its own.
+    if (!hint && !bad && head.message) this.say(this.hint, head.message);
+  }
+}

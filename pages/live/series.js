@@ -1,0 +1,96 @@
+// Numbers over steps: bounded storage, moving average, and a stretch of detail laid over the whole. No drawing.
+
+const LIMIT = 4000;
+
+/** A scalar channel as the browser keeps it: at most LIMIT points, the newest in full. */
+export class Series {
+  steps = [];
+  values = [];
+
+  get last() {
+    return this.steps.length ? this.steps[this.steps.length - 1] : -Infinity;
+  }
+
+  /** Take a [2, n] array of a frame: row 0 steps minus `base`, row 1 values. Steps already here are skipped. */
+  append(data, base) {
+    const count = data.length / 2;
+    for (let i = 0; i < count; i++) {
+      const step = data[i] + base;
+      if (step <= this.last) continue;
+      this.steps.push(step);
+      this.values.push(data[count + i]);
+    }
+    while (this.steps.length > LIMIT) this.halve();
+  }
+
+  /** Thin the older half to two points in four, the lowest and the highest, so that spikes stay. */
+  halve() {
+    const half = 4 * Math.floor(this.steps.length / 8);
+    const steps = [];
+    const values = [];
+    for (let at = 0; at < half; at += 4) {
+      let low = at;
+      let high = at;
+      for (let i = at + 1; i < at + 4; i++) {
+        if (!(this.values[i] >= this.values[low])) low = i;
+        if (!(this.values[i] <= this.values[high])) high = i;
+      }
+      for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
+        steps.push(this.steps[i]);
+        values.push(this.values[i]);
+      }
+    }
+    this.steps = steps.concat(this.steps.slice(half));
+    this.values = values.concat(this.values.slice(half));
+  }
+}
+
+/**
+ * Moving average over about `window` steps (exponential, without the pull of its start). It weighs by
+ * steps, not by points, so thinned and full stretches smooth alike.
+ */
+export function average(steps, values, window) {
+  if (!(window > 0)) return values;
+  const out = new Array(values.length);
+  let sum = 0;
+  let weight = 0;
+  for (let i = 0; i < values.length; i++) {
+    const gap = i ? steps[i] - steps[i - 1] : 1;
+    const keep = Math.exp(-gap / window);
+    if (Number.isFinite(values[i])) {
+      sum = keep * sum + (1 - keep) * values[i];
+      weight = keep * weight + (1 - keep);
+    }
+    out[i] = Number.isFinite(values[i]) ? sum / weight : null;
+  }
+  return out;
+}
+
+/** The whole series with `detail` ({steps, values}) in place of the stretch that it covers. */
+export function overlay(series, detail) {
+  if (!detail?.steps.length) return series;
+  const before = firstAfter(series.steps, detail.steps[0] - 1e-9);
+  const after = firstAfter(series.steps, detail.steps[detail.steps.length - 1]);
+  const join = (key) => series[key].slice(0, before).concat(detail[key], series[key].slice(after));
+  return { steps: join("steps"), values: join("values") };
+}
+
+/** Index of the first of the ascending `steps` that is greater than `step`. */
+function firstAfter(steps, step) {
+  let low = 0;
+  let high = steps.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (steps[middle] > step) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The nearest of 1, 2, 5, 10, 20 … to `number`, at least 1. */
+export function roundish(number) {
+  if (!(number > 1)) return 1;
+  const power = 10 ** Math.floor(Math.log10(number));
+  const lead = number / power;
+  return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
+}

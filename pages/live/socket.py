@@ -1,0 +1,317 @@
+"""The routes beside Streamlit: frames out of the engine, nothing in. Knows bytes and viewers, no charts.
+
+The pump's thread encodes a frame once; the event loop sends the same bytes to everybody. A viewer that cannot keep up
+is skipped, and gets a fresh snapshot when it can listen again, so no queue grows. What a viewer sends is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import plotly
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from engine.baselines import Baselines
+from engine.runner import Run, Studio
+from engine.stream import Frame, Frames
+from pages.live.board import ASSETS
+from pages.live.figures import Panel, RunInfo, panels
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent.parent / "data" / "example.frame"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+SCRIPT = "text/javascript"
+UNKNOWN_RUN = 4404
+EXAMPLE_RUN = "example"
+BUILD_SECONDS = 30.0
+PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {"train": panels}
+NO_RUN = Frame(
+    {
+        "kind": "snapshot",
+        "run": None,
+        "state": "ready",
+        "message": "",
+        "error": None,
+        "warning": None,
+        "settings": {"version": 0},
+        "step": 0,
+        "max_steps": 0,
+        "steps_per_second": 0.0,
+        "eta_s": None,
+        "tokens_seen": 0,
+        "base_step": 0,
+        "events": [],
+        "samples": [],
+    }
+)
+
+
+class Viewer:
+    """One open socket: which run it follows, and what is on its way to it."""
+
+    BEHIND = 4
+
+    def __init__(self, socket: WebSocket, follows: str) -> None:
+        self.socket, self.follows = socket, follows
+        self.outbox: deque[bytes] = deque()
+        self.wake = asyncio.Event()
+        self.needs_snapshot = True
+        self.shown: str | None = ""
+        self.gone = False
+
+    @property
+    def behind(self) -> bool:
+        """Are so many frames unsent that the next one is skipped?"""
+        return len(self.outbox) >= self.BEHIND
+
+    def push(self, message: bytes) -> None:
+        """Queue a message (on the event loop)."""
+        self.outbox.append(message)
+        self.wake.set()
+
+    async def send(self) -> None:
+        """Send what is queued, for as long as the socket lives."""
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            while self.outbox:
+                await self.socket.send_bytes(self.outbox[0])
+                self.outbox.popleft()
+            if self.gone:
+                await self.socket.close(UNKNOWN_RUN, "this run is no longer here")
+                return
+
+
+class Hub:
+    """All viewers of all runs."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.viewers: set[Viewer] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self) -> None:
+        """Begin to listen to the pump (called on the event loop that will send)."""
+        self._loop = asyncio.get_running_loop()
+        self.studio.pump.subscribe(self.publish)
+
+    def publish(self, frames: Frames) -> None:
+        """On the pump's thread: encode each run's frame once, and hand it to the loop with who gets it."""
+        viewers = list(self.viewers)
+        if not viewers or self._loop is None or self._loop.is_closed():
+            return
+        runs = {source.id: source for source, _ in frames}
+        deltas = {source.id: frame for source, frame in frames}
+        current = self.studio.current
+        encoded: dict[tuple[str | None, str], bytes] = {}
+        post: list[tuple[Viewer, bytes | None]] = []
+        for viewer in viewers:
+            run = current if viewer.follows == "current" else runs.get(viewer.follows)
+            if run is None and viewer.follows != "current":
+                post.append((viewer, None))
+                continue
+            run_id = run.id if run else None
+            if viewer.behind:
+                viewer.needs_snapshot = True
+                continue
+            kind = "snapshot" if viewer.needs_snapshot or viewer.shown != run_id else "delta"
+            if kind == "delta" and deltas.get(run_id or "") is None:
+                continue
+            if (run_id, kind) not in encoded:
+                frame = NO_RUN if run is None else run.history.snapshot(run.header()) if kind == "snapshot" else None
+                encoded[run_id, kind] = (frame or deltas[run_id or ""]).encode()  # type: ignore[union-attr]
+            viewer.needs_snapshot, viewer.shown = False, run_id
+            post.append((viewer, encoded[run_id, kind]))
+        if post:
+            self._loop.call_soon_threadsafe(_deliver, post)
+
+    async def live(self, socket: WebSocket) -> None:
+        """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
+        follows = socket.query_params.get("run", "current")
+        await socket.accept()
+        if follows != "current" and self.studio.find(follows) is None:
+            await socket.close(UNKNOWN_RUN, "no such run")
+            return
+        viewer = Viewer(socket, follows)
+        self.viewers.add(viewer)
+        sending = asyncio.create_task(viewer.send())
+        try:
+            while (await socket.receive())["type"] != "websocket.disconnect":
+                pass  # a viewer has no say
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self.viewers.discard(viewer)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Say goodbye to all viewers, so that the server can end at once."""
+        viewers = list(self.viewers)
+        await asyncio.gather(*(v.socket.close(1001, "the server is ending") for v in viewers), return_exceptions=True)
+
+    def series(self, request: Request) -> Response:
+        """`GET /series?run&channel&from&to`: at most 2,000 points of any stretch, as JSON."""
+        query = request.query_params
+        run = self._run(query.get("run", "current"))
+        if run is None:
+            return PlainTextResponse("there is no such run", 404)
+        try:
+            first = max(0, int(float(query.get("from", "0"))))
+            last = int(float(query["to"])) if "to" in query else None
+        except (ValueError, OverflowError):
+            return PlainTextResponse("from and to are steps; give whole numbers", 400)
+        found = run.history.stretch(query.get("channel", ""), first, last)
+        if found is None:
+            return PlainTextResponse("this run has no such channel", 404)
+        steps, values = found
+        return _json({"steps": steps, "values": values})
+
+    def panels(self, request: Request) -> Response:
+        """`GET /panels?page&run`: the charts of a page for a run, as Plotly figures."""
+        query = request.query_params
+        page, run_id = query.get("page", "train"), query.get("run", "current")
+        run = self._run(run_id)
+        if run is None and run_id not in ("current", EXAMPLE_RUN):
+            return PlainTextResponse("there is no such run", 404)
+        if page not in PAGES:
+            return PlainTextResponse(f"there is no page {page!r}", 404)
+        facts = facts_of(run) if run else example_facts()
+        previous = self.studio.previous
+        ghost = previous.id if run and previous and previous is not run and previous.step else None
+        return _json(
+            {
+                "run": facts.run,
+                "title": facts.title,
+                "previous": ghost,
+                "tokens": facts.tokens,
+                "panels": _charts(page, facts),
+            }
+        )
+
+    def _run(self, run_id: str) -> Run | None:
+        return self.studio.current if run_id == "current" else self.studio.find(run_id)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run's charts depend on (`figures.RunInfo`)."""
+
+    run: str
+    title: str
+    model: str
+    tokens: tuple[str, ...]
+    baselines: Baselines
+    layers: tuple[str, ...]
+    max_steps: int
+
+
+def facts_of(run: Run) -> Facts:
+    """The facts of a run; waits until its model is built."""
+    run.wait(BUILD_SECONDS)
+    return Facts(
+        run.id,
+        run.title,
+        run.config.model,
+        run.corpus.tokenizer.vocab,
+        run.baselines,
+        run.layers,
+        run.settings.max_steps,
+    )
+
+
+@lru_cache(maxsize=1)
+def example_facts() -> Facts:
+    """The facts of the recorded example; its header carries them."""
+    frame = EXAMPLE.read_bytes()
+    header = orjson.loads(frame[4 : 4 + int.from_bytes(frame[:4], "little")])
+    facts = header["facts"]
+    return Facts(
+        EXAMPLE_RUN,
+        header["title"],
+        facts["model"],
+        tuple(facts["tokens"]),
+        Baselines(**facts["baselines"]),
+        tuple(facts["layers"]),
+        header["max_steps"],
+    )
+
+
+@lru_cache(maxsize=8)
+def _charts(page: str, facts: Facts) -> list[dict[str, Any]]:
+    return [panel.as_json() for panel in PAGES[page](facts)]
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> tuple[bytes, bytes]:
+    """Plotly's script, plain and gzipped (4.8 MB and 1.5 MB); compressed once a process."""
+    plain = PLOTLY.read_bytes()
+    return plain, gzip.compress(plain, 6)
+
+
+def plotly_script(request: Request) -> Response:
+    """`GET /vendor/plotly.min.js?v=<version>`: from the installed wheel, compressed, to be kept for a year."""
+    plain, compressed = _plotly()
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(compressed, media_type=SCRIPT, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(plain, media_type=SCRIPT, headers=headers)
+
+
+def asset(request: Request) -> Response:
+    """`GET /board/<file>`: the board's own scripts and styles, by their names in ASSETS alone."""
+    name = request.path_params["name"]
+    if name not in ASSETS:
+        return PlainTextResponse("there is no such file", 404)
+    return FileResponse(HERE / name, headers={"Cache-Control": "no-cache"})
+
+
+def watch(_: Request) -> Response:
+    """`GET /watch`: the plain page for the audience."""
+    return FileResponse(HERE / "watch.html", headers={"Cache-Control": "no-cache"})
+
+
+def example(_: Request) -> Response:
+    """`GET /example`: a recorded snapshot, shown before the first Start."""
+    return FileResponse(EXAMPLE, media_type="application/octet-stream", headers={"Cache-Control": "no-cache"})
+
+
+def routes(hub: Hub) -> list[BaseRoute]:
+    """Everything that is served beside Streamlit."""
+    return [
+        WebSocketRoute("/live", hub.live),
+        Route("/series", hub.series),
+        Route("/panels", hub.panels),
+        Route("/example", example),
+        Route("/watch", watch),
+        Route("/board/{name}", asset),
+        Route("/vendor/plotly.min.js", plotly_script),
+    ]
+
+
+PUBLIC = ("/live", "/series", "/panels", "/example", "/watch", "/vendor/plotly.min.js")
+"""What the audience may open, with each of ASSETS under /board/."""
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+def _deliver(post: list[tuple[Viewer, bytes | None]]) -> None:
+    for viewer, message in post:
+        if message is None:
+            viewer.gone = True
+            viewer.wake.set()
+        else:
+            viewer.push(message)

@@ -1,0 +1,271 @@
+// A chart over steps: curves fed by channels, event lines, zoom that stays, smoothing, log axis. The figure
+// comes from Python; this only fills it. Knows no socket.
+import { average, overlay, roundish } from "./series.js";
+import { repaint } from "./theme.js";
+import { element, literal, visible, whole } from "./words.js";
+
+// The moving average covers this share of the steps on screen.
+const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
+const MOST_EVENTS = 60;
+const LABEL_ROWS = 3;
+const NOTHING = { steps: [], values: [] };
+export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, displaylogo: false };
+
+export class StepChart {
+  /** `stage` is the board: its Plotly, series, ghost, events, theme, and where detail is fetched. */
+  constructor(frame, stage) {
+    Object.assign(this, { frame, stage, smoothing: 4, dirty: true, drawn: 0, zoomed: false });
+    this.plot = frame.body.appendChild(element("div", "ls-plot"));
+    this.listening = false;
+  }
+
+  /** Show the figure of a run; a new run starts in full view. */
+  dress(panel) {
+    this.panel = panel;
+    this.figure = panel.figure;
+    this.traces = this.figure.data.map((trace, index) => ({ index, ...trace.meta })).filter((one) => one.channel);
+    this.log = this.figure.layout.yaxis?.type === "log";
+    this.zoomed = false;
+    this.edge = 0;
+    this.detail = new Map();
+    this.frame.dress(panel);
+    this.addTools();
+    return this.build();
+  }
+
+  addTools() {
+    if (this.traces.some((trace) => trace.smooth)) this.addSmoothing();
+    this.logButton = this.frame.addButton("log", "Logarithmic vertical axis", () => {
+      this.log = !this.log;
+      this.build(true);
+    });
+    this.followButton = this.frame.addButton("follow", "Show the whole run again and stay with the newest step", () =>
+      this.follow(),
+    );
+    this.followButton.classList.add("ls-follow");
+    this.frame.addHelp();
+  }
+
+  addSmoothing() {
+    const box = element("label", "ls-smooth", "", { title: "Smoothing: how many steps the bold line averages" });
+    const slider = element("input", "", "", {
+      type: "range", min: 0, max: SMOOTHING.length - 1, step: 1, value: this.smoothing,
+    });
+    slider.setAttribute("aria-label", "Smoothing");
+    slider.oninput = () => {
+      this.smoothing = Number(slider.value);
+      this.dirty = true;
+      this.stage.schedule();
+    };
+    this.windowText = element("span", "ls-window");
+    box.append(element("span", "ls-word", "smooth"), slider, this.windowText);
+    this.frame.tools.append(box);
+  }
+
+  addLegend(data) {
+    this.frame.legend.replaceChildren();
+    const groups = new Map();
+    for (const trace of data) {
+      if (trace.showlegend === false || !trace.name) continue;
+      const name = trace.meta?.group ?? trace.name;
+      if (trace.meta?.run === "previous" && !this.stage.ghost) continue;
+      if (!groups.has(name)) groups.set(name, { colours: [], dots: trace.mode === "markers", ghost: trace.meta?.run });
+      groups.get(name).colours.push(trace.line?.color ?? trace.marker?.color);
+    }
+    for (const [name, { colours, dots, ghost }] of groups) {
+      const entry = this.frame.addKey(name, colours, dots);
+      if (ghost) this.frame.addButton("×", "Dismiss the previous run's curve", () => this.stage.dismissGhost(), entry);
+    }
+  }
+
+  /** Draw the figure anew in the page's colours and type; with `keep` the zoomed stretch stays. */
+  async build(keep = false) {
+    const { Plotly, theme, scale } = this.stage;
+    const { data, layout } = repaint(this.figure, theme.name);
+    const before = keep && this.zoomed ? this.plot._fullLayout?.xaxis.range.slice() : null;
+    this.addLegend(data);
+    this.base = dressed(layout, theme, scale);
+    this.base.yaxis.type = this.log ? "log" : "linear";
+    this.base.annotations = (layout.annotations ?? []).map((note) => this.annotation(note, scale));
+    this.base.xaxis.range = before ?? [0, this.edge || 10];
+    for (const trace of data) {
+      if (trace.meta?.channel) Object.assign(trace, { x: [], y: [], hovertemplate: HOVER(trace), connectgaps: false });
+      if (trace.line?.width) trace.line.width *= scale;
+    }
+    this.logButton.setAttribute("aria-pressed", String(this.log));
+    this.followButton.hidden = !this.zoomed;
+    this.marks = null;
+    await Plotly.react(this.plot, data, this.base, CONFIG);
+    if (!this.listening) this.listen();
+    this.dirty = true;
+    this.stage.schedule();
+  }
+
+  annotation(note, scale) {
+    const placed = { ...note, font: { ...note.font, size: (note.font?.size ?? 14) * scale } };
+    // Plotly wants the position of a text on a logarithmic axis as a logarithm, that of a line as it is.
+    if (this.log && placed.yref === "y") placed.y = Math.log10(placed.y);
+    return placed;
+  }
+
+  listen() {
+    this.listening = true;
+    this.plot.on("plotly_relayout", (change) => {
+      if (!Object.keys(change).some((key) => /^[xy]axis\.range/.test(key))) return;
+      this.zoomed = true;
+      this.followButton.hidden = false;
+      clearTimeout(this.waiting);
+      this.waiting = setTimeout(() => this.fetchDetail(), 120);
+    });
+    this.plot.on("plotly_doubleclick", () => this.follow());
+  }
+
+  follow() {
+    this.zoomed = false;
+    this.detail.clear();
+    this.edge = 0;
+    this.followButton.hidden = true;
+    this.unzoom = true;
+    this.dirty = true;
+    this.stage.schedule();
+  }
+
+  /** Ask for the points of the stretch on screen. */
+  async fetchDetail() {
+    const [from, to] = this.plot._fullLayout.xaxis.range;
+    const run = this.stage.run;
+    const asked = (this.asked = {});
+    const wanted = new Map(this.traces.map((trace) => [source(trace), trace]));
+    const parts = await Promise.all(
+      [...wanted].map(async ([key, trace]) => {
+        const owner = trace.run === "previous" ? this.stage.ghost?.run : run;
+        const part = owner && (await this.stage.fetchSeries(owner, trace.channel, from, to));
+        return [key, part];
+      }),
+    );
+    if (this.asked !== asked || this.stage.run !== run || !this.zoomed) return;
+    this.detail = new Map(parts.filter(([, part]) => part));
+    this.dirty = true;
+    this.stage.schedule();
+  }
+
+  feeds(name) {
+    return this.traces.some((trace) => trace.channel === name);
+  }
+
+  numbers(trace) {
+    const whole = trace.run === "previous" ? this.stage.ghost : this.stage.series.get(trace.channel);
+    return overlay(whole ?? NOTHING, this.detail.get(source(trace)));
+  }
+
+  /** Fill the curves with what has arrived; false where a drag is under way and it must wait. */
+  render() {
+    const { Plotly, stage } = this;
+    if (!this.plot._fullLayout || this.plot._dragging) return false;
+    const change = {};
+    if (!this.zoomed) this.grow(change);
+    const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
+    const window = this.window(range[1] - Math.max(0, range[0]));
+    const x = [];
+    const y = [];
+    for (const trace of this.traces) {
+      const { steps, values } = this.numbers(trace);
+      x.push(steps);
+      y.push(trace.smooth ? average(steps, values, window) : values);
+    }
+    this.mark(change, range);
+    this.stage.Plotly.update(this.plot, { x, y }, change, this.traces.map((trace) => trace.index));
+    this.dirty = false;
+    return true;
+  }
+
+  /** Following: the right edge moves on in leaps, so that axis and ticks stand still in between. */
+  grow(change) {
+    const { step, maxSteps } = this.stage;
+    if (step > this.edge || this.edge > 40 * Math.max(step, 10)) {
+      const leap = Math.max(10, step * 1.3);
+      this.edge = maxSteps >= step && maxSteps < leap * 1.1 ? maxSteps : Number(leap.toPrecision(2));
+      change["xaxis.range"] = [0, this.edge];
+      this.stage.ghostUpTo(this.edge);
+    }
+    if (this.unzoom) {
+      change["yaxis.autorange"] = true;
+      this.unzoom = false;
+    }
+  }
+
+  /** Width of the moving average, steps; its label follows. */
+  window(span) {
+    const share = SMOOTHING[this.smoothing];
+    const window = share ? roundish(share * span) : 0;
+    if (this.windowText) this.windowText.textContent = window > 1 ? `${whole(window)} steps` : "off";
+    return window > 1 ? window : 0;
+  }
+
+  /** Vertical lines where events happened, with words where the figure asks for them and there is room. */
+  mark(change, range) {
+    const wanted = this.figure.layout.meta?.events;
+    const events = wanted ? this.stage.events.slice(-MOST_EVENTS) : [];
+    const width = this.plot._fullLayout._size.w;
+    const key = `${events.length} ${events.at(-1)?.step} ${range} ${width}`;
+    if (key === this.marks) return;
+    this.marks = key;
+    const colour = this.stage.theme.event;
+    change.shapes = [...(this.base.shapes ?? [])];
+    change.annotations = [...this.base.annotations];
+    for (const { step } of events) {
+      change.shapes.push({
+        type: "line", xref: "x", yref: "paper", x0: step, x1: step, y0: 0, y1: 1, layer: "below",
+        line: { color: colour, width: 1.5, dash: "dot" },
+      });
+    }
+    if (wanted === "text") change.annotations.push(...this.labels(events, range, width));
+  }
+
+  /** Newest first, each on the first of a few rows where it does not touch another. */
+  labels(events, range, width) {
+    const { scale, theme } = this.stage;
+    const size = 14 * scale;
+    const taken = Array.from({ length: LABEL_ROWS }, () => []);
+    const labels = [];
+    for (const { step, text } of events.toReversed()) {
+      const at = ((step - range[0]) / (range[1] - range[0])) * width;
+      if (at < 0 || at > width) continue;
+      const words = Array.from(visible(text));
+      const short = words.length > 30 ? `${words.slice(0, 29).join("")}…` : words.join("");
+      const length = Array.from(short).length * size * 0.56 + 10;
+      const left = at + length > width ? at - length : at;
+      const row = taken.findIndex((spans) => spans.every(([from, to]) => left > to || left + length < from));
+      if (row < 0) continue;
+      taken[row].push([left, left + length]);
+      labels.push({
+        text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * size * 1.35, yanchor: "top",
+        xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: theme.event },
+        bgcolor: theme.panel, opacity: 0.92, borderpad: 1,
+      });
+    }
+    return labels;
+  }
+}
+
+const source = (trace) => `${trace.run ?? ""} ${trace.channel}`;
+const HOVER = (trace) => `step %{x:,.0f}: %{y:.4~g}<extra>${literal(trace.name ?? "")}</extra>`;
+
+/** A figure's layout in the page's theme: transparent ground, quiet grid, one type size. */
+export function dressed(layout, theme, scale) {
+  const size = 14 * scale;
+  const axis = (own = {}) => ({
+    gridcolor: theme.grid, zeroline: false, linecolor: theme.grid, showline: true, ticks: "outside", ticklen: 4,
+    tickcolor: theme.grid, tickfont: { size, color: theme.baseline }, ...own,
+    title: { ...own.title, font: { size, color: theme.baseline }, standoff: 6 },
+  });
+  const margin = Object.fromEntries(Object.entries(layout.margin ?? {}).map(([side, wide]) => [side, wide * scale]));
+  return {
+    ...layout, margin, template: undefined, autosize: true,
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", separators: ".,",
+    font: { size, color: theme.text, family: theme.font },
+    hoverlabel: { bgcolor: theme.background, bordercolor: theme.baseline, font: { size, color: theme.text } },
+    xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
+  };
+}

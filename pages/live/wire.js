@@ -1,0 +1,71 @@
+// The socket: frames in, nothing out. Knows the wire format and how to come back after a loss; no charts.
+
+/**
+ * One binary frame -> {header, arrays: Map(name -> {shape, data: Float32Array})}.
+ * The header's length is a multiple of 4, so the arrays can be views on the frame itself.
+ */
+export function decode(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const arrays = new Map();
+  let at = 4 + length;
+  for (const { name, shape } of header.arrays ?? []) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    arrays.set(name, { shape, data: new Float32Array(buffer, at, count) });
+    at += 4 * count;
+  }
+  return { header, arrays };
+}
+
+const FIRST_WAIT = 1;
+const LONGEST_WAIT = 10;
+
+/**
+ * Keeps a socket open and hands each decoded frame to `onFrame`. `onStatus` gets {kind}: "open",
+ * "lost" (with `seconds` until the next try), or "unknown" (no such run; it does not try again).
+ * The server begins every connection with a snapshot, so nothing is missing after a loss.
+ */
+export class Connection {
+  constructor(address, onFrame, onStatus) {
+    Object.assign(this, { address, onFrame, onStatus, tries: 0, timer: null, socket: null });
+    this.hurry = () => this.timer && this.open();
+    addEventListener("online", this.hurry);
+    document.addEventListener("visibilitychange", this.hurry);
+    this.open();
+  }
+
+  open() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const socket = (this.socket = new WebSocket(this.address));
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => {
+      if (!(data instanceof ArrayBuffer)) return;
+      this.tries = 0;
+      this.onStatus({ kind: "open" });
+      this.onFrame(decode(data));
+    };
+    socket.onclose = ({ code }) => {
+      if (this.socket !== socket) return;
+      if (code === 4404) this.onStatus({ kind: "unknown" });
+      else this.retry();
+    };
+  }
+
+  retry() {
+    const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.tries++);
+    // Forty browsers that lost the same server should not all come back in the same instant.
+    const seconds = wait * (0.75 + 0.5 * Math.random());
+    this.onStatus({ kind: "lost", seconds });
+    this.timer = setTimeout(() => this.open(), 1000 * seconds);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    removeEventListener("online", this.hurry);
+    document.removeEventListener("visibilitychange", this.hurry);
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close();
+  }
+}
