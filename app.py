@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
 
 import streamlit as st
+from starlette.middleware import Middleware
 
+from engine import link
+from engine.config import InputError
 from engine.runner import studio
-from pages.live.socket import Hub, routes
+from pages.live import room as rooms
+from pages.live.gate import Gate
+from pages.live.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes
 
+address = st.config.get_option("server.address")
+room = rooms.open_room(st.config.get_option("server.port")) if rooms.asked() else None
 hub = Hub(studio())
+gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=[address], room=room)
 
 
 @asynccontextmanager
-async def lifespan(_: st.App) -> AsyncIterator[None]:
+async def lifespan(served: st.App) -> AsyncIterator[None]:
     """The pump and the folder watch live as long as the server; every training thread is joined at its end."""
+    rooms.end_promptly()
     studio().open()
     hub.open()
+    start_as_told(os.environ.get("LOOPSCOPE_START"))
     try:
-        yield
+        async with rooms.listening(served, room, bound=address):
+            yield
     finally:
         await hub.close()
         studio().close()
 
 
-app = st.App("pages/shell.py", routes=routes(hub), lifespan=lifespan)
+def start_as_told(query: str | None) -> None:
+    """Start the run that LOOPSCOPE_START describes; a wrong value is one printed line and no run."""
+    if not query:
+        return
+    plan, notices = link.read(dict(parse_qsl(query.lstrip("?"), keep_blank_values=True)))
+    try:
+        if notices:
+            raise InputError("; ".join(notices))
+        studio().start(plan.config, plan.settings)
+    except InputError as error:
+        print(f"LOOPSCOPE_START: {error}", file=sys.stderr, flush=True)
+
+
+app = st.App("pages/shell.py", routes=routes(hub), middleware=[gate], lifespan=lifespan)

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.corpus import Corpus
+from engine.tokenizer import Ids
 
-_CHUNK = 4_000_000  # tokens counted at once
+Counts = npt.NDArray[np.int64]
+
+_PIECE = 2**22  # tokens counted at once
+_DENSE = 1024  # vocabularies up to this size are counted in a full table of pairs, at most 8 MiB
 
 
 @dataclass(frozen=True)
@@ -33,33 +38,40 @@ class Baselines:
     @classmethod
     def of(cls, corpus: Corpus) -> Baselines:
         """Count the training split of `corpus`; nan where it is too short to say (no token, no pair)."""
-        singles, pairs = counts(corpus.train.numpy(), corpus.distinct)
-        firsts = np.bincount(pairs[0] // corpus.distinct, weights=pairs[1], minlength=1)
+        singles, pairs, often = counts(corpus.train.numpy(), corpus.distinct)
+        firsts = np.bincount(pairs // corpus.distinct, weights=often)
         return cls(
             uniform=math.log(corpus.distinct),
             unigram=entropy(singles),
-            bigram=entropy(pairs[1]) - entropy(firsts),
-            pairs=len(pairs[0]),
+            bigram=entropy(often) - entropy(firsts),
+            pairs=len(pairs),
         )
 
 
-Counts = npt.NDArray[np.int64]
-
-
-def counts(ids: npt.NDArray[np.integer], vocab_size: int) -> tuple[Counts, tuple[Counts, Counts]]:
-    """How often each token comes, [vocab_size], and each pair that comes at all: (first * V + second, count)."""
+def counts(ids: Ids, vocab_size: int) -> tuple[Counts, Counts, Counts]:
+    """How often each token of `ids` [n] comes, [vocab_size]; the different pairs, first * vocab_size + second,
+    sorted; and how often each of them comes.
+    """
     singles = np.zeros(vocab_size, dtype=np.int64)
-    pairs: dict[int, int] = {}
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK + 1].astype(np.int64)
-        singles += np.bincount(part[:_CHUNK], minlength=vocab_size)
-        for pair, count in zip(*np.unique(part[:-1] * vocab_size + part[1:], return_counts=True), strict=True):
-            pairs[int(pair)] = pairs.get(int(pair), 0) + int(count)
-    order = sorted(pairs)
-    return singles, (np.array(order, dtype=np.int64), np.array([pairs[pair] for pair in order], dtype=np.int64))
+    dense = vocab_size <= _DENSE
+    pairs, often = np.empty(0, dtype=np.int64), np.zeros(vocab_size**2 if dense else 0, dtype=np.int64)
+    for start in range(0, len(ids), _PIECE):
+        piece = ids[start : start + _PIECE + 1].astype(np.int64)  # one more, for the pair across the cut
+        singles += np.bincount(piece[:_PIECE], minlength=vocab_size)
+        coming = piece[:-1] * vocab_size + piece[1:]
+        if dense:
+            often += np.bincount(coming, minlength=len(often))
+        else:
+            found, count = np.unique(coming, return_counts=True)
+            pairs, place = np.unique(np.concatenate((pairs, found)), return_inverse=True)
+            often = np.bincount(place, weights=np.concatenate((often, count))).astype(np.int64)
+    if dense:
+        pairs = np.flatnonzero(often)
+        often = often[pairs]
+    return singles, pairs, often
 
 
-def entropy(counted: npt.NDArray[np.number]) -> float:
+def entropy(counted: npt.NDArray[np.number[Any]]) -> float:
     """The entropy of the distribution that `counted` gives, nats; nan where nothing was counted."""
     total = counted.sum()
     if total <= 0:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 POLL = 0.5  # seconds between looks where the system reports nothing by itself
-_HEARTBEAT = 2.0  # seconds between looks at the whole folder, for what no event told
+_HEARTBEAT = 1.0  # seconds between looks at the whole folder, for what no event told (a network drive, say)
+_TOGETHER = 0.05  # seconds within which changes count as one: the two halves of a rename
 _READING = {"opened", "closed_no_write"}  # looking into a file, as we do ourselves, does not change it
 
 Files = dict[Path, tuple[Signature, Facts]]
@@ -46,7 +47,7 @@ class DropFolder:
         observers: Sequence[Callable[[], BaseObserver]] = (Observer, lambda: PollingObserver(timeout=POLL)),
     ) -> None:
         self.path = path
-        self.version = 0  # grows by one with each file that came, changed or went
+        self.version = 0  # grows by one when files came, changed or went
         self.notice: str | None = None  # what a person should know about how the folder is watched
         self._quiet, self._held, self._clock, self._observers = quiet, held, clock, observers
         self._lock = threading.RLock()
@@ -111,35 +112,12 @@ class DropFolder:
 
     def settle(self) -> float | None:
         """Take every waiting file that has been quiet for long enough; seconds until the next, None without one."""
-        soonest: float | None = None
+        before, changed, soonest = self.files(), False, None
         for path in list(self._waiting):
-            left = self._try(path)
-            if left is not None:
-                soonest = left if soonest is None else min(soonest, left)
+            if (left := self._left(path)) <= _TOGETHER:
+                left = self._take(path)
+            ...
         return soonest
-
-    def _try(self, path: Path) -> float | None:
-        """Take one waiting file; where it is not quiet yet, the seconds to wait."""
-        with self._lock:
-            seen, since = self._waiting[path]
-            if (now_seen := signature(path)) != seen:
-                seen, since = self._waiting[path] = now_seen, self._clock()
-            quiet = self._held if seen and path in self._open else self._quiet
-            if (left := since + quiet - self._clock()) > 0:
-                return left
-            held = self._files.get(path)
-        facts = facts_of(path, self.path) if seen else None  # outside the lock: reading may take a second
-        with self._lock:
-            if self._waiting[path] != (seen, since) or signature(path) != seen:
-                return self._quiet  # it changed while it was read
-            del self._waiting[path]
-            if seen and facts:
-                self._files[path] = seen, facts
-            else:
-                self._files.pop(path, None)
-            if facts != (held[1] if held else None):
-                self.version += 1
-        return None
 
     def _look(self) -> Files:
         """The folder as it is now, reading again only what changed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from engine.config import InputError
 
 MAX_BYTES = 256 * 2**20
 _BLOCK = 2**20
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 Signature = tuple[int, int, int]
 
@@ -45,17 +46,17 @@ def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
     """
     blocks = iter(blocks)
     block = next(blocks, b"")
-    encoding = next((name for mark, name in _MARKS if block.startswith(mark)), "utf-8")
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if block.startswith(mark)), (b"", "utf-8"))
     decoder = codecs.getincrementaldecoder(encoding)()
     ends = io.IncrementalNewlineDecoder(None, translate=True)
-    position = 0
+    position, block = len(mark), block[len(mark) :]
     while True:
         waiting = len(decoder.getstate()[0])  # bytes of a character that the last block cut
         try:
             piece = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             at = position - waiting + error.start
-            form = "UTF-16" if encoding == "utf-16" else "UTF-8"
+            form = encoding[:6].strip("-").upper()
             raise InputError(f"{title} is not {form} text at byte {at:,}; save it as UTF-8 and try again") from None
         if "\0" in piece:
             raise InputError(f"{title} holds zero bytes, so it is not a text; save it as plain text in UTF-8")
@@ -72,54 +73,65 @@ def text_of(content: bytes, title: str) -> str:
     return "".join(decoded((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title))
 
 
-def read(path: Path, inside: Path | None = None) -> tuple[str, Facts]:
+def read(path: Path, inside: Path | None = None, title: str = "") -> tuple[str, Facts]:
     """The text of the file at `path` and its facts; InputError where it is no readable text.
 
-    inside: a folder that the file must lie in, links followed.
+    inside: a folder that the file must lie in, links followed. title: what a complaint calls the file.
     """
     pieces: list[str] = []
-    facts = facts_of(path, inside, pieces)
+    facts = facts_of(path, inside, title, pieces)
     if facts.problem:
         raise InputError(facts.problem)
     return "".join(pieces), facts
 
 
-def facts_of(path: Path, inside: Path | None = None, pieces: list[str] | None = None) -> Facts:
+def facts_of(path: Path, inside: Path | None = None, title: str = "", pieces: list[str] | None = None) -> Facts:
     """Read the file at `path` through, a megabyte at a time; its text goes into `pieces` if there is a list."""
+    title = printable(title or path.name)
     digest, size, characters = hashlib.sha256(), 0, 0
 
     def blocks(file: io.BufferedReader) -> Iterator[bytes]:
         nonlocal size
         while block := file.read(_BLOCK):
             size += len(block)
-            check_size(size, path.name)  # the file may have grown since its size was asked
+            check_size(size, title)  # the file may have grown since its size was asked
             digest.update(block)
             yield block
 
     try:
-        _check_kind(path, inside)
-        with open(path, "rb") as file:
-            for piece in decoded(blocks(file), path.name):
+        _check_kind(path, inside, title)
+        with path.open("rb") as file:
+            for piece in decoded(blocks(file), title):
                 characters += len(piece)
                 if pieces is not None:
                     pieces.append(piece)
     except InputError as error:
-        return Facts(size, "", 0, str(error))
+        return Facts(_size(path), "", 0, str(error))
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        return Facts(size, "", 0, f"{path.name} cannot be read ({why}); check that it exists and may be read")
+        return Facts(_size(path), "", 0, f"{title} cannot be read ({why}); check that it exists and may be read")
     return Facts(size, digest.hexdigest(), characters)
 
 
-def _check_kind(path: Path, inside: Path | None) -> None:
+def printable(name: str) -> str:
+    """A file's name fit for a sentence: what cannot be printed, or encoded, becomes �."""
+    return "".join(character if character.isprintable() else "�" for character in name)
+
+
+def _check_kind(path: Path, inside: Path | None, title: str) -> None:
     """InputError unless `path` is a file of a size we take, and no link out of the folder `inside`."""
-    if inside is not None and not path.resolve().is_relative_to(inside.resolve()):
-        raise InputError(f"{path.name} is a link out of its folder; put the file itself there")
+    if inside is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(inside)):
+        raise InputError(f"{title} is a link out of its folder; put the file itself there")
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a file"
-        raise InputError(f"{path.name} is {what}; put a text file there instead")
-    check_size(status.st_size, path.name)
+        raise InputError(f"{title} is {what}; choose a text file")
+    check_size(status.st_size, title)
+
+
+def _size(path: Path) -> int:
+    seen = signature(path)
+    return seen[0] if seen else 0
 
 
 def signature(path: Path) -> Signature | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 import secrets
+import statistics
 import threading
 import time
 import traceback
@@ -47,6 +48,7 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
+ESTIMATE_SECONDS = 0.15
 ALIVE = (State.RUNNING, State.PAUSED)
 ENDED = (State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
 
@@ -315,7 +317,7 @@ class Run:
                 return
 
     def _go(self, steps: int | None) -> None:
-        if self.state not in (State.READY, State.RUNNING, State.PAUSED, State.STOPPED):
+        if self._trainer is None or self.state not in (State.READY, State.RUNNING, State.PAUSED, State.STOPPED):
             return
         if self.step >= self._halt:
             return
@@ -332,7 +334,8 @@ class Run:
             self._rest(state, message or f"{state.value} at step {self.step:,}")
 
     def _apply(self, settings: LiveSettings) -> None:
-        assert self._trainer is not None
+        if self._trainer is None:
+            return
         before = self._trainer.settings.model_dump()
         self._trainer.tune(settings)
         for name, value in settings.model_dump().items():
@@ -373,6 +376,8 @@ class Studio:
         self.current: Run | None = None
         self.previous: Run | None = None
         self.pump = Pump(self.runs)
+        self._corpus: tuple[tuple[object, ...], Corpus] | None = None
+        self._corpus_lock = threading.Lock()
         self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
@@ -390,7 +395,20 @@ class Studio:
 
     def corpus(self, config: RunConfig) -> Corpus:
         """The text that `config` names, split and encoded; InputError says what is wrong with it."""
-        return load_corpus(self.library, config)
+        version = self.library.version
+        key = (config.corpus, config.val_fraction, config.test_fraction, version)
+        with self._corpus_lock:  # the last one is kept: a new run on the same text starts at once
+            if self._corpus is None or self._corpus[0] != key:
+                self._corpus = key, load_corpus(self.library, config)
+            return self._corpus[1]
+
+    def estimate(self, config: RunConfig, settings: LiveSettings) -> float | None:
+        """Seconds that a run would take here, measured on a throwaway trainer; None while a run is under way."""
+        if self.current is not None and self.current.alive:
+            return None
+        per_step = seconds_per_step(config, settings, self.corpus(config))
+        slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
+        return settings.max_steps * max(per_step, slowest)
 
     def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
         """A new run, started. RunActive if one is under way and `replace` is not set."""
@@ -449,6 +467,22 @@ class Studio:
         if oldest is not None:
             oldest.close()
         return run
+
+
+@lru_cache(maxsize=32)
+def seconds_per_step(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> float:
+    """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
+    trainer = Trainer(config, settings, corpus, lambda _: None, pick_device(config.device))
+    trainer.advance()  # the first one warms up
+    trainer.settle()
+    times: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < ESTIMATE_SECONDS or len(times) < 2:
+        started = time.perf_counter()
+        trainer.advance()
+        trainer.settle()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def load_corpus(library: Library, config: RunConfig, anywhere: bool = False) -> Corpus:

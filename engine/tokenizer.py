@@ -5,19 +5,21 @@ Knows nothing of where text comes from or what is done with it.
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.config import InputError
 
-Codes = npt.NDArray[np.uint32]
-Ids = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.integer[Any]]
 
-_CHUNK = 4_000_000  # characters worked on at once, so that a long text needs little memory beside itself
+_PIECE = 2**20  # characters worked on at once, so that a long text needs little memory beside itself
 _NAMES_SHOWN = 10
 _LABELS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Mc", "Me", "Zs", "Zl", "Zp"}
@@ -45,45 +47,39 @@ class CharTokenizer:
     """
 
     vocab: tuple[str, ...]
-    _id_of_code: Ids = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        codes = _codes("".join(self.vocab))
-        if len(codes) != len(self.vocab) or (codes[1:] <= codes[:-1]).any():
+        if any(len(character) != 1 for character in self.vocab) or list(self.vocab) != sorted(set(self.vocab)):
             raise ValueError("vocab must hold single characters, sorted, each once")
-        table = np.full(int(codes[-1]) + 1 if len(codes) else 1, -1, dtype=np.int64)
-        table[codes] = np.arange(len(codes))
-        object.__setattr__(self, "_id_of_code", table)
 
     @classmethod
     def of(cls, text: str) -> CharTokenizer:
         """The tokenizer whose vocabulary is the distinct characters of `text`."""
-        found: set[str] = set()
-        for start in range(0, len(text), _CHUNK):
-            found.update(text[start : start + _CHUNK])
-        return cls(tuple(sorted(found)))
+        found = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
+        for piece in _pieces(text):
+            found[_codes(piece)] = True
+        return cls(tuple(map(chr, np.flatnonzero(found).tolist())))
 
     @property
     def vocab_size(self) -> int:
         """How many tokens there are."""
         return len(self.vocab)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The visible name of each token, in the order of the ids."""
         return tuple(label(character) for character in self.vocab)
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: str) -> npt.NDArray[np.int64]:
         """The token ids of `text`, int64 [characters]; InputError names characters outside the vocabulary."""
         ids = np.empty(len(text), dtype=np.int64)
         self._encode_into(ids, text)
         return ids
 
-    def encode_small(self, text: str) -> npt.NDArray[np.integer]:
+    def encode_small(self, text: str) -> Ids:
         """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
-        kinds = (np.uint8, np.int16, np.int32)
-        kind = next(kind for kind in kinds if self.vocab_size - 1 <= np.iinfo(kind).max)
-        ids = np.empty(len(text), dtype=kind)
+        last = self.vocab_size - 1
+        ids: Ids = np.empty(len(text), dtype=np.uint8 if last < 2**8 else np.int16 if last < 2**15 else np.int32)
         self._encode_into(ids, text)
         return ids
 
@@ -92,26 +88,38 @@ class CharTokenizer:
         known = frozenset(self.vocab)
         return [character for character in dict.fromkeys(text) if character not in known]
 
-    def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
-        """The text of `ids`; IndexError where an id is not in 0 … vocab_size - 1."""
-        if len(ids) and not 0 <= min(ids) <= max(ids) < self.vocab_size:
+    def decode(self, ids: Sequence[int] | Ids) -> str:
+        """The text of `ids`, 1-D; IndexError where one is not in 0 … vocab_size - 1."""
+        places = np.asarray(ids, dtype=np.int64)
+        if len(places) and not 0 <= places.min() <= places.max() < self.vocab_size:
             raise IndexError(f"token ids must lie in 0 … {self.vocab_size - 1}")
-        return "".join([self.vocab[token] for token in ids])
+        return _codes("".join(self.vocab))[places].tobytes().decode("utf-32-le", "surrogatepass")
 
-    def _encode_into(self, ids: npt.NDArray[np.integer], text: str) -> None:
-        last = len(self._id_of_code) - 1
-        for start in range(0, len(text), _CHUNK):
-            codes = _codes(text[start : start + _CHUNK])
-            found = self._id_of_code[np.minimum(codes, last)]
-            if (found < 0).any() or int(codes.max()) > last:
-                outside = self.unknown(text)
+    @cached_property
+    def _id_of_code(self) -> npt.NDArray[np.int64]:
+        """The id at each code point up to one past the vocabulary's last; -1 where there is none."""
+        codes = _codes("".join(self.vocab))
+        table = np.full(int(codes.max(initial=0)) + 2, -1, dtype=np.int64)
+        table[codes] = np.arange(len(codes))
+        return table
+
+    def _encode_into(self, ids: Ids, text: str) -> None:
+        table, start = self._id_of_code, 0
+        for piece in _pieces(text):
+            found = table[np.minimum(_codes(piece), len(table) - 1)]
+            if (found < 0).any():
                 raise InputError(
-                    f"the text has characters that the model does not know: {named(outside)}; "
+                    f"the text has characters that the model does not know: {named(self.unknown(text))}; "
                     f"leave them out, or use the {self.vocab_size} characters of its corpus"
                 )
-            ids[start : start + len(codes)] = found
+            ids[start : start + len(piece)] = found
+            start += len(piece)
 
 
-def _codes(text: str) -> Codes:
+def _pieces(text: str) -> Iterator[str]:
+    return (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+
+
+def _codes(text: str) -> npt.NDArray[np.uint32]:
     """The code points of `text`, uint32 [characters]; half surrogates, which JSON lets through, included."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")

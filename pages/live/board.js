@@ -15,6 +15,7 @@ const HERE = new URL(".", import.meta.url).href;
 const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
+const ASIDE = 250; // ms between two drawings of a chart other than the main one
 const FRAME_BUDGET = 20; // ms of drawing in one animation frame
 const SETTLED = 250; // ms that a difference must last before the page hears of it
 const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
@@ -79,6 +80,8 @@ class Board {
   panels = new Map();
   Plotly = null;
   scale = 1;
+  edge = 10;
+  smoothing = 4; // of the slider's notches
 
   constructor(base, page, run) {
     Object.assign(this, { base, page });
@@ -114,6 +117,10 @@ class Board {
     if (this.node.parentNode !== root) {
       this.root = root;
       root.append(this.node);
+      this.changed.disconnect();
+      for (const node of [document.documentElement, document.body, root]) {
+        this.changed.observe(node, { attributes: true, attributeFilter: ["class", "style", "data-theme"] });
+      }
     }
     root.classList.toggle("presenter", options.presenter ?? root.classList.contains("presenter"));
     this.look();
@@ -132,15 +139,12 @@ class Board {
     addEventListener("resize", () => this.fit());
     document.addEventListener("visibilitychange", () => this.schedule());
     matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.look());
-    const changed = new MutationObserver(() => this.look());
-    for (const node of [document.documentElement, document.body]) {
-      changed.observe(node, { attributes: true, attributeFilter: ["class", "style", "data-theme"] });
-    }
+    this.changed = new MutationObserver(() => this.look());
     this.resized = new ResizeObserver((entries) => this.resize(entries));
     this.seen = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) this.panels.get(target.dataset.panel).inView = isIntersecting;
       this.schedule();
-    });
+    }, { rootMargin: "300px" });
   }
 
   /** Follow the page's theme and type size; the charts are built anew only if one of them changed. */
@@ -172,9 +176,10 @@ class Board {
       cancelAnimationFrame(panel.resizing);
       panel.resizing = requestAnimationFrame(() => {
         if (!plot.offsetWidth) return;
-        this.Plotly.Plots.resize(plot);
-        panel.chart.dirty = true;
-        this.schedule();
+        this.Plotly.Plots.resize(plot).then(() => {
+          panel.chart.dirty = true;
+          this.schedule();
+        });
       });
     }
   }
@@ -258,21 +263,29 @@ class Board {
 
   /** Tell the page, once a change, that the stream is no longer what the page was rendered with. */
   report() {
-    clearTimeout(this.reporting);
     if (!this.options?.onChange || this.run === undefined) return;
-    this.reporting = setTimeout(() => {
+    const now = { run: this.run, state: this.head.state, version: this.head.settings?.version ?? 0, library: this.head.library ?? 0 };
+    const key = JSON.stringify(now);
+    const { run, state, version, library } = this.options.shown ?? {};
+    const rendered = key === JSON.stringify({ run, state, version, library });
+    if (rendered) this.told = key;
+    if (rendered || key === this.told || key === this.telling) {
+      if (key !== this.telling) this.forget();
+      return;
+    }
+    this.forget();
+    this.telling = key;
+    this.timer = setTimeout(() => {
+      this.forget();
       if (!this.root) return;
-      const now = { run: this.run, state: this.head.state, version: this.head.settings?.version ?? null };
-      const key = JSON.stringify(now);
-      const { shown } = this.options;
-      const known = shown && JSON.stringify({ run: shown.run, state: shown.state, version: shown.version });
-      if (key === known || key === this.reported) {
-        if (key === known) this.reported = key;
-        return;
-      }
-      this.reported = key;
+      this.told = key;
       this.options.onChange(now);
     }, SETTLED);
+  }
+
+  forget() {
+    clearTimeout(this.timer);
+    this.telling = null;
   }
 
   // ---- panels ----------------------------------------------------------------------------------------
@@ -290,6 +303,7 @@ class Board {
       if (this.dressing !== run) return;
       this.tokens = told.tokens ?? [];
       this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [] } : null;
+      this.edge = 10;
       this.build(told.panels);
       this.dressed = run;
     } catch (error) {
@@ -312,7 +326,7 @@ class Board {
       }
       if (!known) {
         const frame = new PanelFrame(panel);
-        known = { frame, chart: new kind(frame, this), inView: true };
+        known = { frame, chart: new kind(frame, this), inView: true, rest: panel.area === "main" ? 0 : ASIDE };
         this.panels.set(panel.key, known);
         frame.body.dataset.panel = panel.key;
         this.resized.observe(frame.body);
@@ -333,14 +347,6 @@ class Board {
 
   // ---- the run before --------------------------------------------------------------------------------
 
-  get step() {
-    return this.head.step ?? 0;
-  }
-
-  get maxSteps() {
-    return this.head.max_steps ?? 0;
-  }
-
   /** Have the previous run's loss up to `step`: as much of it as the axis shows, in full detail. */
   async ghostUpTo(step) {
     const ghost = this.ghost;
@@ -349,6 +355,12 @@ class Board {
     const part = await this.fetchSeries(ghost.run, "train/loss", 0, step);
     if (!part || this.ghost !== ghost || ghost.to !== step) return;
     Object.assign(ghost, part);
+    this.touch();
+  }
+
+  /** One smoothing for all charts: those too small for a slider follow the others. */
+  smooth(notch) {
+    this.smoothing = notch;
     this.touch();
   }
 
@@ -368,6 +380,16 @@ class Board {
   }
 
   // ---- drawing ---------------------------------------------------------------------------------------
+
+  /** The right edge of the charts moves on in leaps, so that axes and ticks stand still in between. */
+  grow() {
+    const { step = 0, max_steps: most = 0 } = this.head;
+    if (step <= this.edge) return;
+    const leap = Math.max(10, step * 1.3);
+    this.edge = step <= most && most < leap * 1.1 ? most : Number(leap.toPrecision(2));
+    this.ghostUpTo(this.edge);
+    this.touch();
+  }
 
   /** Mark the charts fed by a channel, or all of them, to be drawn again. */
   touch(name) {
@@ -390,6 +412,7 @@ class Board {
     this.notices.show(this.head, this.run === null ? (this.options?.hint ?? HINT) : null);
     this.node.classList.toggle("ls-example", this.run === null);
     if (this.dressed !== (this.run === null ? "example" : this.run)) return;
+    this.grow();
     const samples = this.panels.get("samples")?.chart;
     if (samples && this.pending?.length) samples.add(this.pending.splice(0));
     const now = performance.now();
@@ -400,22 +423,21 @@ class Board {
   drawCharts(start) {
     const due = [...this.panels.values()]
       .filter(({ chart, inView }) => chart.render && chart.dirty && inView)
-      .sort((one, other) => one.chart.drawn - other.chart.drawn);
-    let waiting = false;
-    for (const { chart } of due) {
+      .sort((one, other) => one.chart.drawn + one.rest - other.chart.drawn - other.rest);
+    for (const { chart, rest } of due) {
       if (performance.now() - start > FRAME_BUDGET) break;
-      if (chart.render()) chart.drawn = performance.now();
-      else waiting = true;
+      if (start - chart.drawn >= rest && chart.render()) chart.drawn = performance.now();
     }
     const spent = performance.now() - start;
     this.restUntil = start + spent / DRAWING_SHARE;
-    if (due.some(({ chart }) => chart.dirty)) setTimeout(() => this.schedule(), waiting ? 100 : spent);
+    clearTimeout(this.again);
+    if (due.some(({ chart }) => chart.dirty)) this.again = setTimeout(() => this.schedule(), Math.max(50, spent));
   }
 
   losses() {
     const train = this.series.get("train/loss");
     const last = (values) => values[values.length - 1];
-    const window = roundish(0.005 * this.step);
+    const window = roundish(0.01 * (this.head.step ?? 0));
     const smooth = train ? last(average(train.steps, train.values, window > 1 ? window : 0)) : NaN;
     const val = this.series.get("val/loss");
     return { train: smooth ?? NaN, val: val ? last(val.values) : NaN };

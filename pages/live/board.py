@@ -49,11 +49,12 @@ _element = st.components.v2.component("loopscope_board", js=SCRIPT, isolate_styl
 
 
 class Shown(TypedDict):
-    """What a page was rendered with: the run's id (None without one), its state, its settings' version."""
+    """What a page was rendered with: the run (None without one), its state, its settings' and the library's version."""
 
     run: str | None
     state: str
     version: int
+    library: int
 
 
 def board(

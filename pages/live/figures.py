@@ -121,7 +121,7 @@ def _loss(info: RunInfo) -> Panel:
         name="validation",
         mode="lines+markers",
         line={"color": VALIDATION, "width": 2},
-        marker={"color": VALIDATION, "size": 7},
+        marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60},
         meta={"channel": "val/loss"},
     )
     for value, text, position in _ladder(info):
@@ -153,24 +153,26 @@ def _loss(info: RunInfo) -> Panel:
 def _ladder(info: RunInfo) -> list[tuple[float, str, str]]:
     """The dashed lines: value, label, and on which side of the line the label sits."""
     base = info.baselines
+    # A bigram stays above its floor and a GPT goes below it: the label keeps out of the way of the curve.
+    free_side = "bottom right" if info.model == "bigram" else "top right"
     return [
         (base.uniform, f"guessing: ln {len(info.tokens):,} = {base.uniform:.3f}", "top right"),
         (base.unigram, f"knows letter frequencies {base.unigram:.3f}", "top right"),
-        (base.bigram, f"floor for any bigram (training text) {base.bigram:.3f}", "bottom right"),
+        (base.bigram, f"floor for any bigram (training text) {base.bigram:.3f}", free_side),
     ]
 
 
 def _grad_norm(info: RunInfo) -> Panel:
     figure = _step_chart("‖g‖, nats per unit", log=True)
     _layer_lines(figure, info, "grad_norm")
-    _raw_and_smooth(figure, "grad_norm", "all weights")
+    _raw_and_smooth(figure, "grad_norm", "all")
     return Panel(
         key="grad_norm",
         title="Gradient norm",
         help=(
             "The length of the gradient before clipping: how steeply this batch says the loss would change. Healthy "
             "is a level that settles, with some scatter; a steady climb, or a jump to ten times the level, points "
-            "to a learning rate that is too high."
+            f"to a learning rate that is too high.{_layer_note(info)}"
         ),
         area="left",
         figure=figure,
@@ -178,7 +180,7 @@ def _grad_norm(info: RunInfo) -> Panel:
 
 
 def _update_ratio(info: RunInfo) -> Panel:
-    figure = _step_chart("‖Δw‖ ÷ ‖w‖, ratio", log=True, tick_format=".1~e")
+    figure = _step_chart("‖Δw‖ ÷ ‖w‖, ratio", log=True)
     if info.model == "gpt":
         figure.add_hrect(
             *BAND,
@@ -199,7 +201,7 @@ def _update_ratio(info: RunInfo) -> Panel:
         )
     _layer_lines(figure, info, "update_ratio")
     figure.add_scatter(
-        name="all weights",
+        name="all",
         mode="lines",
         line={"color": TRAIN, "width": 3},
         meta={"channel": "update_ratio"},
@@ -207,7 +209,7 @@ def _update_ratio(info: RunInfo) -> Panel:
     return Panel(
         key="update_ratio",
         title="Update : weight",
-        help=f"How far one update moved the weights, compared with their size: ‖Δw‖ ÷ ‖w‖, as measured. {healthy}",
+        help=f"How far one update moved the weights, compared with their size: ‖Δw‖ ÷ ‖w‖, as measured. {healthy}{_layer_note(info)}",
         area="right",
         figure=figure,
     )
@@ -263,17 +265,17 @@ def _samples(info: RunInfo) -> Panel:
     )
 
 
-def _step_chart(y_title: str, *, log: bool = False, events: bool | str = True, tick_format: str = "") -> go.Figure:
+def _step_chart(y_title: str, *, log: bool = False, events: bool | str = True) -> go.Figure:
     """An empty chart over steps; `y_title` names quantity and unit."""
     figure = go.Figure()
     figure.update_layout(
         template=None,
         meta={"events": events},
         showlegend=False,
-        hovermode="x",
+        hovermode="x unified",
         margin={"l": 66, "r": 14, "t": 8, "b": 46},
         xaxis={"title": {"text": "step"}, "rangemode": "tozero", "separatethousands": True, "exponentformat": "none"},
-        yaxis={"title": {"text": y_title}, "type": "log" if log else "linear", "tickformat": tick_format},
+        yaxis={"title": {"text": y_title}, "type": "log" if log else "linear", "exponentformat": "power"},
     )
     return figure
 
@@ -293,6 +295,10 @@ def _raw_and_smooth(figure: go.Figure, channel: str, name: str) -> None:
     )
 
 
+def _layer_note(info: RunInfo) -> str:
+    return " Thin lines are single layers, from the input (blue) to the output (yellow)." if len(info.layers) > 1 else ""
+
+
 def _layer_lines(figure: go.Figure, info: RunInfo, channel: str) -> None:
     """One thin line per layer, from input to output; a model of one layer has the global line alone."""
     if len(info.layers) < 2:
@@ -303,5 +309,5 @@ def _layer_lines(figure: go.Figure, info: RunInfo, channel: str) -> None:
             name=layer,
             mode="lines",
             line={"color": shade, "width": 1.5},
-            meta={"channel": f"{channel}/{layer}", "group": "layers, input to output"},
+            meta={"channel": f"{channel}/{layer}", "group": "layers"},
         )

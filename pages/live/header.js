@@ -98,8 +98,12 @@ export class Notices {
     const text = bad ? head.message || `The run ${head.state}.` : "";
     this.failure.hidden = !bad;
     write(this.said, text);
-    write(this.traceback, (bad && head.error) || "");
-    this.traceback.hidden = !this.traceback.textContent;
+    const traceback = (bad && head.error) || "";
+    this.traceback.hidden = !traceback;
+    if (this.traceback.textContent !== traceback) {
+      this.traceback.textContent = traceback;
+      this.traceback.scrollTop = this.traceback.scrollHeight; // the last line says what went wrong
+    }
     // A message of another state ("paused by …") is a quiet line of its own.
     if (!hint && !bad && head.message) this.say(this.hint, head.message);
   }

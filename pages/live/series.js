@@ -23,26 +23,34 @@ export class Series {
     while (this.steps.length > LIMIT) this.halve();
   }
 
-  /** Thin the older half to two points in four, the lowest and the highest, so that spikes stay. */
+  /** Thin the older half to two points in four, so that the memory of a long run stays bounded. */
   halve() {
-    const half = 4 * Math.floor(this.steps.length / 8);
-    const steps = [];
-    const values = [];
-    for (let at = 0; at < half; at += 4) {
-      let low = at;
-      let high = at;
-      for (let i = at + 1; i < at + 4; i++) {
-        if (!(this.values[i] >= this.values[low])) low = i;
-        if (!(this.values[i] <= this.values[high])) high = i;
-      }
-      for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
-        steps.push(this.steps[i]);
-        values.push(this.values[i]);
-      }
-    }
-    this.steps = steps.concat(this.steps.slice(half));
-    this.values = values.concat(this.values.slice(half));
+    const half = Math.floor(this.steps.length / 2);
+    const old = thin({ steps: this.steps.slice(0, half), values: this.values.slice(0, half) }, half / 2);
+    this.steps = old.steps.concat(this.steps.slice(half));
+    this.values = old.values.concat(this.values.slice(half));
   }
+}
+
+/** At most about `most` points of a curve: the lowest and the highest of each group, so that spikes stay. */
+export function thin({ steps, values }, most) {
+  if (steps.length <= most) return { steps, values };
+  const group = Math.ceil((2 * steps.length) / most);
+  const out = { steps: [], values: [] };
+  for (let start = 0; start < steps.length; start += group) {
+    let low = start;
+    let high = start;
+    for (let i = start + 1; i < Math.min(start + group, steps.length); i++) {
+      // Written so that a number replaces a NaN.
+      if (!(values[i] >= values[low])) low = i;
+      if (!(values[i] <= values[high])) high = i;
+    }
+    for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
+      out.steps.push(steps[i]);
+      out.values.push(values[i]);
+    }
+  }
+  return out;
 }
 
 /**
@@ -73,6 +81,13 @@ export function overlay(series, detail) {
   const after = firstAfter(series.steps, detail.steps[detail.steps.length - 1]);
   const join = (key) => series[key].slice(0, before).concat(detail[key], series[key].slice(after));
   return { steps: join("steps"), values: join("values") };
+}
+
+/** The stretch of a curve from `from` to `to`, with one point beyond at either end. */
+export function clip({ steps, values }, from, to) {
+  const start = Math.max(0, firstAfter(steps, from) - 1);
+  const end = firstAfter(steps, to) + 1;
+  return { steps: steps.slice(start, end), values: values.slice(start, end) };
 }
 
 /** Index of the first of the ascending `steps` that is greater than `step`. */

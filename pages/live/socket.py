@@ -100,6 +100,7 @@ class Hub:
         self.studio = studio
         self.viewers: set[Viewer] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._library = 0
 
     def open(self) -> None:
         """Begin to listen to the pump (called on the event loop that will send)."""
@@ -111,6 +112,11 @@ class Hub:
         viewers = list(self.viewers)
         if not viewers or self._loop is None or self._loop.is_closed():
             return
+        library = self.studio.library.version
+        if library != self._library:  # the list of texts is in every header, and this one may be quiet
+            self._library = library
+            for viewer in viewers:
+                viewer.needs_snapshot = True
         runs = {source.id: source for source, _ in frames}
         deltas = {source.id: frame for source, frame in frames}
         current = self.studio.current
@@ -130,7 +136,9 @@ class Hub:
                 continue
             if (run_id, kind) not in encoded:
                 frame = NO_RUN if run is None else run.history.snapshot(run.header()) if kind == "snapshot" else None
-                encoded[run_id, kind] = (frame or deltas[run_id or ""]).encode()  # type: ignore[union-attr]
+                frame = frame or deltas[run_id or ""]
+                frame.header["library"] = library
+                encoded[run_id, kind] = frame.encode()
             viewer.needs_snapshot, viewer.shown = False, run_id
             post.append((viewer, encoded[run_id, kind]))
         if post:
@@ -270,11 +278,8 @@ def plotly_script(request: Request) -> Response:
 
 
 def asset(request: Request) -> Response:
-    """`GET /board/<file>`: the board's own scripts and styles, by their names in ASSETS alone."""
-    name = request.path_params["name"]
-    if name not in ASSETS:
-        return PlainTextResponse("there is no such file", 404)
-    return FileResponse(HERE / name, headers={"Cache-Control": "no-cache"})
+    """`GET /board.js` and its like: the board's own scripts and styles, by their names in ASSETS alone."""
+    return FileResponse(ASSETS[request.url.path.rsplit("/", 1)[-1]], headers={"Cache-Control": "no-cache"})
 
 
 def watch(_: Request) -> Response:
@@ -295,13 +300,13 @@ def routes(hub: Hub) -> list[BaseRoute]:
         Route("/panels", hub.panels),
         Route("/example", example),
         Route("/watch", watch),
-        Route("/board/{name}", asset),
+        *(Route(f"/{name}", asset) for name in ASSETS),
         Route("/vendor/plotly.min.js", plotly_script),
     ]
 
 
-PUBLIC = ("/live", "/series", "/panels", "/example", "/watch", "/vendor/plotly.min.js")
-"""What the audience may open, with each of ASSETS under /board/."""
+PUBLIC_PAGES = ("/series", "/panels", "/example", "/watch", "/vendor/plotly.min.js", *(f"/{name}" for name in ASSETS))
+PUBLIC_SOCKETS = ("/live",)
 
 
 def _json(content: Any) -> Response:

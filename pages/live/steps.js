@@ -1,20 +1,31 @@
 // A chart over steps: curves fed by channels, event lines, zoom that stays, smoothing, log axis. The figure
 // comes from Python; this only fills it. Knows no socket.
-import { average, overlay, roundish } from "./series.js";
+import { average, clip, overlay, roundish, thin } from "./series.js";
 import { repaint } from "./theme.js";
-import { element, literal, visible, whole } from "./words.js";
+import { element, literal, whole } from "./words.js";
 
 // The moving average covers this share of the steps on screen.
 const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
 const MOST_EVENTS = 60;
 const LABEL_ROWS = 3;
+const NARROW = 480; // px: there, labels keep to one row
+// Points of one curve handed to Plotly: about what the width can show, and all of a zoomed stretch.
+const DRAWN = 1000;
+const DRAWN_ZOOMED = 2400;
+// Round numbers of a decade, and the smallest distance between two neighbours, in decades.
+const LEADS = [
+  [0.06, [1, 1.2, 1.4, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8]],
+  [0.12, [1, 1.5, 2, 3, 4, 6]],
+  [0.3, [1, 2, 5]],
+  [0.47, [1, 3]],
+];
 const NOTHING = { steps: [], values: [] };
 export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, displaylogo: false };
 
 export class StepChart {
   /** `stage` is the board: its Plotly, series, ghost, events, theme, and where detail is fetched. */
   constructor(frame, stage) {
-    Object.assign(this, { frame, stage, smoothing: 4, dirty: true, drawn: 0, zoomed: false });
+    Object.assign(this, { frame, stage, dirty: true, drawn: 0, zoomed: false });
     this.plot = frame.body.appendChild(element("div", "ls-plot"));
     this.listening = false;
   }
@@ -26,7 +37,6 @@ export class StepChart {
     this.traces = this.figure.data.map((trace, index) => ({ index, ...trace.meta })).filter((one) => one.channel);
     this.log = this.figure.layout.yaxis?.type === "log";
     this.zoomed = false;
-    this.edge = 0;
     this.detail = new Map();
     this.frame.dress(panel);
     this.addTools();
@@ -49,14 +59,11 @@ export class StepChart {
   addSmoothing() {
     const box = element("label", "ls-smooth", "", { title: "Smoothing: how many steps the bold line averages" });
     const slider = element("input", "", "", {
-      type: "range", min: 0, max: SMOOTHING.length - 1, step: 1, value: this.smoothing,
+      type: "range", min: 0, max: SMOOTHING.length - 1, step: 1, value: this.stage.smoothing,
     });
     slider.setAttribute("aria-label", "Smoothing");
-    slider.oninput = () => {
-      this.smoothing = Number(slider.value);
-      this.dirty = true;
-      this.stage.schedule();
-    };
+    slider.oninput = () => this.stage.smooth(Number(slider.value));
+    this.slider = slider;
     this.windowText = element("span", "ls-window");
     box.append(element("span", "ls-word", "smooth"), slider, this.windowText);
     this.frame.tools.append(box);
@@ -86,15 +93,21 @@ export class StepChart {
     this.addLegend(data);
     this.base = dressed(layout, theme, scale);
     this.base.yaxis.type = this.log ? "log" : "linear";
-    this.base.annotations = (layout.annotations ?? []).map((note) => this.annotation(note, scale));
-    this.base.xaxis.range = before ?? [0, this.edge || 10];
+    // Copies: Plotly takes the layout over and the events go into its arrays.
+    this.fixed = {
+      shapes: [...(layout.shapes ?? [])],
+      annotations: (layout.annotations ?? []).map((note) => this.annotation(note, scale)),
+    };
+    Object.assign(this.base, { shapes: [...this.fixed.shapes], annotations: [...this.fixed.annotations] });
+    this.edge = this.stage.edge;
+    this.base.xaxis.range = before ?? [0, this.edge];
     for (const trace of data) {
       if (trace.meta?.channel) Object.assign(trace, { x: [], y: [], hovertemplate: HOVER(trace), connectgaps: false });
       if (trace.line?.width) trace.line.width *= scale;
     }
     this.logButton.setAttribute("aria-pressed", String(this.log));
     this.followButton.hidden = !this.zoomed;
-    this.marks = null;
+    this.marks = this.decades = null;
     await Plotly.react(this.plot, data, this.base, CONFIG);
     if (!this.listening) this.listen();
     this.dirty = true;
@@ -123,7 +136,6 @@ export class StepChart {
   follow() {
     this.zoomed = false;
     this.detail.clear();
-    this.edge = 0;
     this.followButton.hidden = true;
     this.unzoom = true;
     this.dirty = true;
@@ -154,52 +166,69 @@ export class StepChart {
   }
 
   numbers(trace) {
-    const whole = trace.run === "previous" ? this.stage.ghost : this.stage.series.get(trace.channel);
-    return overlay(whole ?? NOTHING, this.detail.get(source(trace)));
+    const all = trace.run === "previous" ? this.stage.ghost : this.stage.series.get(trace.channel);
+    return { ...overlay(all ?? NOTHING, this.detail.get(source(trace))) };
   }
 
   /** Fill the curves with what has arrived; false where a drag is under way and it must wait. */
   render() {
-    const { Plotly, stage } = this;
+    const { Plotly } = this.stage;
     if (!this.plot._fullLayout || this.plot._dragging) return false;
     const change = {};
     if (!this.zoomed) this.grow(change);
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
     const window = this.window(range[1] - Math.max(0, range[0]));
+    const margin = this.zoomed ? range[1] - range[0] : 0;
     const x = [];
     const y = [];
     for (const trace of this.traces) {
-      const { steps, values } = this.numbers(trace);
-      x.push(steps);
-      y.push(trace.smooth ? average(steps, values, window) : values);
+      const curve = this.numbers(trace);
+      if (trace.smooth) curve.values = average(curve.steps, curve.values, window);
+      const part = thin(clip(curve, range[0] - margin, range[1] + margin), this.zoomed ? DRAWN_ZOOMED : DRAWN);
+      x.push(part.steps);
+      y.push(part.values);
     }
     this.mark(change, range);
-    this.stage.Plotly.update(this.plot, { x, y }, change, this.traces.map((trace) => trace.index));
+    if (this.log) this.markDecades(change);
+    Plotly.update(this.plot, { x, y }, change, this.traces.map((trace) => trace.index));
     this.dirty = false;
     return true;
   }
 
-  /** Following: the right edge moves on in leaps, so that axis and ticks stand still in between. */
+  /** Following: show all of the run, up to the stage's right edge. */
   grow(change) {
-    const { step, maxSteps } = this.stage;
-    if (step > this.edge || this.edge > 40 * Math.max(step, 10)) {
-      const leap = Math.max(10, step * 1.3);
-      this.edge = maxSteps >= step && maxSteps < leap * 1.1 ? maxSteps : Number(leap.toPrecision(2));
+    if (this.edge !== this.stage.edge || this.unzoom) {
+      this.edge = this.stage.edge;
       change["xaxis.range"] = [0, this.edge];
-      this.stage.ghostUpTo(this.edge);
     }
-    if (this.unzoom) {
-      change["yaxis.autorange"] = true;
-      this.unzoom = false;
-    }
+    if (this.unzoom) change["yaxis.autorange"] = true;
+    this.unzoom = false;
   }
 
   /** Width of the moving average, steps; its label follows. */
   window(span) {
-    const share = SMOOTHING[this.smoothing];
+    const share = SMOOTHING[this.stage.smoothing];
+    if (this.slider) this.slider.value = this.stage.smoothing;
     const window = share ? roundish(share * span) : 0;
     if (this.windowText) this.windowText.textContent = window > 1 ? `${whole(window)} steps` : "off";
     return window > 1 ? window : 0;
+  }
+
+  /** Ticks of the logarithmic axis: as many round numbers a decade as have room for their labels. */
+  markDecades(change) {
+    const { range, _length: height } = this.plot._fullLayout.yaxis;
+    const decade = height / (range[1] - range[0]);
+    const leads = LEADS.find(([gap]) => gap * decade > 20 * this.stage.scale)?.[1] ?? [1];
+    const key = `${leads} ${Math.floor(range[0])} ${Math.ceil(range[1])}`;
+    if (key === this.decades) return;
+    this.decades = key;
+    const values = [];
+    for (let power = Math.floor(range[0]); power <= range[1]; power++) {
+      for (const lead of leads) values.push(Number(`${lead}e${power}`));
+    }
+    change["yaxis.tickmode"] = "array";
+    change["yaxis.tickvals"] = values;
+    change["yaxis.ticktext"] = values.map((value) => (value >= 0.01 && value < 1e5 ? value : value.toExponential()));
   }
 
   /** Vertical lines where events happened, with words where the figure asks for them and there is room. */
@@ -211,8 +240,8 @@ export class StepChart {
     if (key === this.marks) return;
     this.marks = key;
     const colour = this.stage.theme.event;
-    change.shapes = [...(this.base.shapes ?? [])];
-    change.annotations = [...this.base.annotations];
+    change.shapes = [...this.fixed.shapes];
+    change.annotations = [...this.fixed.annotations];
     for (const { step } of events) {
       change.shapes.push({
         type: "line", xref: "x", yref: "paper", x0: step, x1: step, y0: 0, y1: 1, layer: "below",
@@ -226,12 +255,12 @@ export class StepChart {
   labels(events, range, width) {
     const { scale, theme } = this.stage;
     const size = 14 * scale;
-    const taken = Array.from({ length: LABEL_ROWS }, () => []);
+    const taken = Array.from({ length: width < NARROW * scale ? 1 : LABEL_ROWS }, () => []);
     const labels = [];
     for (const { step, text } of events.toReversed()) {
       const at = ((step - range[0]) / (range[1] - range[0])) * width;
       if (at < 0 || at > width) continue;
-      const words = Array.from(visible(text));
+      const words = Array.from(text.replace(/\s+/g, " "));
       const short = words.length > 30 ? `${words.slice(0, 29).join("")}…` : words.join("");
       const length = Array.from(short).length * size * 0.56 + 10;
       const left = at + length > width ? at - length : at;
@@ -249,7 +278,7 @@ export class StepChart {
 }
 
 const source = (trace) => `${trace.run ?? ""} ${trace.channel}`;
-const HOVER = (trace) => `step %{x:,.0f}: %{y:.4~g}<extra>${literal(trace.name ?? "")}</extra>`;
+const HOVER = (trace) => `${literal(trace.name ?? "")} %{y:.4~g}<extra></extra>`;
 
 /** A figure's layout in the page's theme: transparent ground, quiet grid, one type size. */
 export function dressed(layout, theme, scale) {
@@ -266,6 +295,6 @@ export function dressed(layout, theme, scale) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", separators: ".,",
     font: { size, color: theme.text, family: theme.font },
     hoverlabel: { bgcolor: theme.background, bordercolor: theme.baseline, font: { size, color: theme.text } },
-    xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
+    xaxis: axis({ unifiedhovertitle: { text: "step %{x:,.0f}" }, ...layout.xaxis }), yaxis: axis(layout.yaxis),
   };
 }

@@ -50,7 +50,7 @@ export class TableChart {
       z: [[]], colorscale: colourScale(view.scale, theme.name), showscale: true,
       colorbar: {
         thickness: 10 * scale, outlinewidth: 0, tickfont: { size, color: theme.baseline }, nticks: 5, xpad: 6, ypad: 0,
-        exponentformat: "power",
+        exponentformat: "power", ...(view.scale === "probability" && { tickvals: [0, 0.25, 0.5, 0.75, 1] }),
       },
     });
     const base = dressed(layout, theme, scale);

@@ -1,0 +1,67 @@
+"""Experiments as links: the query part of an address, read into settings and written from them.
+
+`preset=gpt-small&lr=0.003&speed=unlimited` says all that differs from a preset. Knows no web: a query is a mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from engine.config import InputError, LiveSettings, Preset, RunConfig, changed, preset
+
+DEFAULT_PRESET = "bigram"
+
+
+def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
+    """The experiment that `query` describes, and a notice for each value that had to be ignored."""
+    notices: list[str] = []
+    try:
+        start = preset(query.get("preset", DEFAULT_PRESET))
+    except InputError as error:
+        notices.append(str(error))
+        start = preset(DEFAULT_PRESET)
+    config, settings = start.config, start.settings
+    structure: dict[str, str] = {}
+    for name, value in query.items():
+        try:
+            if name in LiveSettings.model_fields:
+                settings = changed(settings, **{name: _plain(name, value)})
+            elif name in RunConfig.model_fields and name != "preset":
+                structure[name] = value
+            elif name != "preset":
+                raise InputError(f"there is no setting {name!r}")
+        except InputError as error:
+            notices.append(f"the link's {name}={value} was ignored: {error}")
+    return Preset(_structured(config, structure, notices), settings, start.about), notices
+
+
+def _structured(config: RunConfig, structure: dict[str, str], notices: list[str]) -> RunConfig:
+    """`config` with all of `structure`, whose values may need each other; else with each that fits alone."""
+    try:
+        return changed(config, **structure)
+    except InputError:
+        for name, value in structure.items():
+            try:
+                config = changed(config, **{name: value})
+            except InputError as error:
+                notices.append(f"the link's {name}={value} was ignored: {error}")
+        return config
+
+
+def write(config: RunConfig, settings: LiveSettings) -> str:
+    """The shortest query that `read` turns back into these settings."""
+    start = preset(config.preset)
+    query = {"preset": config.preset}
+    for now, then in ((config, start.config), (settings, start.settings)):
+        for name, value in now.model_dump().items():
+            if value != getattr(then, name):
+                query[name] = "off" if value is None else str(value)
+    return urlencode(query)
+
+
+def _plain(name: str, value: str) -> object:
+    """A live setting's text as its type: "off" is None, a speed limit a number."""
+    if name == "grad_clip" and value == "off":
+        return None
+    return int(value) if name == "speed" and value.isdecimal() else value

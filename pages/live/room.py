@@ -1,0 +1,212 @@
+"""The room: a run shown to the people in it. Addresses, the presenter's token, the QR code, a second listener.
+
+Who gets what is the gate's business. Nothing here sends a packet to find an address, and nothing is kept between two
+calls, so a page may ask again at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from typing import TYPE_CHECKING, TextIO
+
+import psutil  # type: ignore[import-untyped]
+import segno
+import uvicorn
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+# An address kept for examples: asking for the way to it tells which network card leads out. Nothing is sent.
+FAR_AWAY = ("192.0.2.1", 9)
+VIEWER_MESSAGE_BYTES = 1 << 20
+SHUTDOWN_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Room:
+    """An open room: where it is found, and the token that makes a visitor the presenter.
+
+    `addresses` are this machine's IPv4 addresses on the local network, the likeliest first; empty without a network.
+    """
+
+    port: int
+    addresses: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """What a Host header may call this machine, besides loopback."""
+        return frozenset(name.lower() for name in (*self.addresses, *self.names))
+
+    @property
+    def cookie(self) -> str:
+        """The name of the presenter's cookie. Browsers share cookies between ports, so the port is part of it."""
+        return f"loopscope_presenter_{self.port}"
+
+    @property
+    def presenter(self) -> str:
+        """The address that makes its visitor the presenter. Never to be shown to the room."""
+        return f"http://{self._host}:{self.port}/?token={self.token}"
+
+    @property
+    def audience(self) -> str:
+        """The address that everybody may watch at."""
+        return f"http://{self._host}:{self.port}/watch"
+
+    @property
+    def _host(self) -> str:
+        return self.addresses[0] if self.addresses else LOOPBACK
+
+
+def asked(environment: Mapping[str, str] = os.environ, arguments: Sequence[str] | None = None) -> bool:
+    """Whether the room is to be open: `LOOPSCOPE_ROOM=1`, or `--room` behind `streamlit run app.py --`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return environment.get("LOOPSCOPE_ROOM", "").strip() == "1" or "--room" in given
+
+
+def open_room(port: int) -> Room:
+    """A room on this machine at `port`, with a token of its own."""
+    return Room(port, local_addresses(), machine_names())
+
+
+def audience_address(port: int) -> str:
+    """Where the audience of an open room watches; for a page, which knows the port but not the token."""
+    return Room(port, local_addresses(), token="").audience
+
+
+def local_addresses() -> tuple[str, ...]:
+    """This machine's IPv4 addresses on its networks; the one on the way out first, no loopback."""
+    first = _address_outward()
+    states = psutil.net_if_stats()
+    found = {
+        entry.address
+        for card, entries in psutil.net_if_addrs().items()
+        if card in states and states[card].isup
+        for entry in entries
+        if entry.family == socket.AF_INET and not entry.address.startswith("127.")
+    }
+    # An address that a card gave itself because no network answered (169.254) is the last that anybody will reach.
+    return tuple(sorted(found, key=lambda address: (address != first, address.startswith("169.254."), address)))
+
+
+def machine_names() -> tuple[str, ...]:
+    """What this machine is called, also with the suffix that small networks use. Nobody is asked."""
+    name = socket.gethostname().lower()
+    return (name, f"{name.removesuffix('.local')}.local") if name else ()
+
+
+def _address_outward() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(FAR_AWAY)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def qr_svg(address: str) -> str:
+    """A QR code of `address` as an `<svg>` that fills its place; dark on white in either theme, as cameras want it."""
+    return str(segno.make(address, error="m", micro=False).svg_inline(border=3, omitsize=True))
+
+
+def announce(room: Room, out: TextIO | None = None) -> None:
+    """Print the presenter's address, the audience's, and the audience's QR code."""
+    stream = sys.stdout if out is None else out
+    where = "" if room.addresses else "  No network found: only this machine can reach the room.\n"
+    print(
+        f"\n  The room is open.\n{where}\n  Presenter (keep it to yourself): {room.presenter}\n"
+        f"  Audience: {room.audience}\n",
+        file=stream,
+        flush=True,
+    )
+    drawn = StringIO()
+    segno.make(room.audience, error="m", micro=False).terminal(drawn, border=2, compact=True)
+    code = drawn.getvalue()
+    if stream.isatty():
+        # The blocks are the light part; on a light terminal they would come out dark, and few cameras read that.
+        code = "\n".join(f"\x1b[97;40m{line}\x1b[0m" for line in code.splitlines())
+    try:
+        print(code, file=stream, flush=True)
+    except UnicodeEncodeError:
+        print("  (This terminal cannot draw the QR code; the stage shows it.)", file=stream, flush=True)
+
+
+class _Listener(uvicorn.Server):
+    """A second server in the first one's loop. Signals stay with the first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, room: Room | None, *, bound: str | None) -> AsyncIterator[None]:
+    """While it lasts, `app` also answers on the local network. Without a room it does nothing.
+
+    Streamlit binds its address before it reads app.py, so the room cannot move it: it listens on its own, at the same
+    port, on each of the room's addresses that `bound` (`server.address`) does not already cover.
+    """
+    if room is None:
+        yield
+        return
+    covered = {address for address in room.addresses if (bound or "") in EVERYWHERE or address == bound}
+    opened = {address: _listen(address, room.port) for address in room.addresses if address not in covered}
+    reached = tuple(address for address in room.addresses if address in covered or opened[address])
+    announce(replace(room, addresses=reached))
+    server = _Listener(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=VIEWER_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener for listener in opened.values() if listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _listen(address: str, port: int) -> socket.socket | None:
+    try:
+        listener = socket.create_server((address, port), backlog=2048)
+    except OSError as error:
+        print(
+            f"  The room cannot be opened at {address}:{port} ({error.strerror}); "
+            f"stop what uses the port, or choose another: streamlit run app.py --server.port {port + 1} -- --room",
+            file=sys.stderr,
+            flush=True,
+        )
+        return None
+    listener.setblocking(False)
+    return listener
+
+
+def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
+    """Bound how long the server waits for its connections when it stops; for the lifespan's start.
+
+    Without it one viewer that no longer reads (a phone asleep) holds the process for ever after Ctrl-C. Streamlit
+    offers no setting for it; the server that handles the signal is the one that has it.
+    """
+    server = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    if isinstance(server, uvicorn.Server):
+        server.config.timeout_graceful_shutdown = seconds

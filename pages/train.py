@@ -1,0 +1,380 @@
+"""The stage: a run's controls at the left, the live board beside them. Holds no training state.
+
+The whole page is one fragment. It never polls: the board hears from the engine and reruns it when the run, its state
+or its settings are no longer what was drawn here. What a person has prepared but not started (a preset, another text)
+is the only thing a session keeps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine import link
+from engine.config import PRESETS, InputError, LiveSettings, Preset, RunConfig, changed, preset
+from engine.runner import ENDED, Run, RunActive, State, studio
+from pages.live import controls, room
+from pages.live.board import Shown, board
+from pages.live.look import STYLE, STYLE_PRESENTER
+
+STRUCTURE = ("block_size", "seed", "optimizer", "device", "n_layer", "n_head", "n_embd", "dropout", "tie_weights")
+
+
+def plan() -> Preset:
+    """What the next new run would be: from the link this session came by, then as the person changed it."""
+    if "plan" not in st.session_state:
+        prepared, notices = link.read(st.query_params)
+        run = studio().current
+        st.session_state.notices = notices
+        if run is not None and not st.query_params:
+            prepared = Preset(run.config, run.settings, prepared.about)
+        st.session_state.plan = prepared
+        st.session_state.planned = bool(st.query_params)
+    prepared_plan: Preset = st.session_state.plan
+    return prepared_plan
+
+
+def replan(config: RunConfig | None = None, settings: LiveSettings | None = None) -> None:
+    """Change the next run's plan."""
+    before = plan()
+    st.session_state.plan = Preset(config or before.config, settings or before.settings, before.about)
+    st.session_state.planned = True
+
+
+def knobs() -> LiveSettings:
+    """The settings on show: the run's, unless it is over (or not begun) and something else is planned."""
+    run = studio().current
+    if run is None or (st.session_state.planned and not run.alive):
+        return plan().settings
+    return run.settings
+
+
+def turn(name: str, value: Any) -> None:
+    """A knob was turned: on the running loop, or for the next run."""
+    run = studio().current
+    try:
+        settings = changed(knobs(), **{name: value})
+    except InputError as error:
+        st.session_state.notices = [str(error)]
+        return
+    if run is None or (st.session_state.planned and not run.alive):
+        replan(settings=settings)
+    else:
+        run.tune(settings)
+
+
+def restructure(name: str, value: Any) -> None:
+    """Something that needs a new run was changed."""
+    try:
+        replan(config=changed(plan().config, **{name: value}))
+    except InputError as error:
+        st.session_state.notices = [str(error)]
+
+
+def take_preset() -> None:
+    """Another preset: all of its settings, for the next run."""
+    st.session_state.plan = preset(st.session_state.preset)
+    st.session_state.planned = True
+
+
+def attempt(action: str) -> None:
+    """Start or reset; a run under way is asked about first."""
+    try:
+        ACTIONS[action](replace=False)
+    except RunActive as active:
+        st.session_state.asking = action, str(active)
+    except InputError as error:
+        st.session_state.notices = [str(error)]
+
+
+def go_ahead(action: str) -> None:
+    """The person said: end the run and do it."""
+    st.session_state.pop("asking", None)
+    try:
+        ACTIONS[action](replace=True)
+    except InputError as error:
+        st.session_state.notices = [str(error)]
+
+
+def start_new(replace: bool) -> None:
+    """A new run from the plan."""
+    run = studio().current
+    planned = plan()
+    settings = planned.settings if st.session_state.planned or run is None else run.settings
+    studio().start(planned.config, settings, replace)
+    st.session_state.planned = False
+
+
+def reset(replace: bool) -> None:
+    """The same run from its first weights; what the page shows is that run again."""
+    run = studio().reset(replace)
+    replan(config=run.config, settings=run.settings)
+    st.session_state.planned = False
+
+
+ACTIONS = {"start": start_new, "reset": reset}
+
+
+def play_or_pause() -> None:
+    """The big button: start, pause or resume, whichever the run needs."""
+    run = studio().current
+    if run is None or run.state in ENDED or (run.state is State.READY and run.config != plan().config):
+        attempt("start")
+    elif run.state is State.RUNNING:
+        run.pause()
+    else:
+        run.start()
+
+
+def steps(count: int) -> None:
+    """One step, or a few, by hand; a first one if nothing runs."""
+    run = studio().current
+    if run is None or run.state in ENDED:
+        try:
+            run = studio().prepare(plan().config, knobs())
+            st.session_state.planned = False
+        except InputError as error:
+            st.session_state.notices = [str(error)]
+            return
+    run.make_steps(count)
+
+
+def sample() -> None:
+    """Text from the model of this moment; it appears in the samples, for everyone."""
+    run, state = studio().current, st.session_state
+    if run is None:
+        state.notices = ["there is no model to sample from yet; press Start first"]
+        return
+    try:
+        run.sample(state.prompt, state.max_new_tokens, state.temperature, state.top_k or None, state.sample_seed)
+    except InputError as error:
+        state.notices = [str(error)]
+
+
+def transport(run: Run | None) -> None:
+    """Play, single steps, stop, reset: first-class verbs with keys."""
+    running = run is not None and run.state is State.RUNNING
+    paused = run is not None and run.state is State.PAUSED
+    asking = "asking" in st.session_state
+    label = "Pause" if running else "Resume" if paused else "Start"
+    icon = ":material/pause:" if running else ":material/play_arrow:"
+    st.button(
+        label,
+        key="play",
+        type="secondary" if running else "primary",
+        icon=icon,
+        shortcut="Space",
+        disabled=asking,
+        width="stretch",
+        on_click=play_or_pause,
+        help="Start, pause, resume. Key: space.",
+    )
+    one, ten, stop, again, undo = st.columns(5, gap="small", wrap=False)
+    one.button("+1", shortcut="Right", on_click=steps, args=(1,), disabled=asking, help="One step. Key: →", width="stretch")
+    ten.button("+10", on_click=steps, args=(10,), disabled=asking, help="Ten steps.", width="stretch")
+    stop.button(
+        "■",
+        key="stop",
+        on_click=run.stop if run else None,
+        disabled=asking or not (run and run.alive),
+        help="Stop: end this run.",
+        width="stretch",
+    )
+    again.button(
+        "⟲",
+        key="reset",
+        shortcut="Backspace",
+        on_click=attempt,
+        args=("reset",),
+        disabled=asking or run is None,
+        help="Reset to the same start: same seed, same curve. Key: Backspace.",
+        width="stretch",
+    )
+    undo.button(
+        "↶",
+        key="undo",
+        on_click=bring_back,
+        disabled=asking or studio().previous is None,
+        help="Bring the previous run back.",
+        width="stretch",
+    )
+    if run is not None and run.state is State.STOPPED and run.can_go_on:
+        st.button("Go on with this run", on_click=run.start, width="stretch")
+
+
+def bring_back() -> None:
+    """The previous run becomes the current one again."""
+    try:
+        run = studio().undo()
+        replan(config=run.config, settings=run.settings)
+        st.session_state.planned = False
+    except InputError as error:
+        st.session_state.notices = [str(error)]
+
+
+def question() -> None:
+    """A new start or a reset would end a run: stop it and go on, or cancel."""
+    action, about = st.session_state.asking
+    verb = "start the new run" if action == "start" else "reset"
+    with st.container(border=True):
+        st.text(f"{about}. Stop it and {verb}?")
+        yes, no = st.columns(2)
+        yes.button("Stop it", type="primary", on_click=go_ahead, args=(action,), width="stretch")
+        no.button("Cancel", on_click=lambda: st.session_state.pop("asking"), width="stretch")
+
+
+def notices() -> None:
+    """What went wrong, in one sentence each, until closed."""
+    said = st.session_state.get("notices") or []
+    if said:
+        with st.container(border=True, key="notices"):
+            for sentence in said:
+                st.text(sentence)
+            st.button("Close", key="close_notices", on_click=lambda: st.session_state.update(notices=[]))
+
+
+def live_knobs(settings: LiveSettings) -> None:
+    """What turns while the run runs."""
+    controls.learning_rate(settings.lr, turn)
+    down, up = st.columns(2)
+    down.button(
+        "▼ lower", key="lr_down", shortcut="Down", width="stretch", help="Learning rate down a notch. Key: ↓",
+        on_click=lambda: turn("lr", controls.notch(knobs().lr, -1)),
+    )
+    up.button(
+        "▲ higher", key="lr_up", shortcut="Up", width="stretch", help="Learning rate up a notch. Key: ↑",
+        on_click=lambda: turn("lr", controls.notch(knobs().lr, 1)),
+    )
+
+
+def more_knobs(settings: LiveSettings) -> None:
+    """The rest of what turns while the run runs."""
+    controls.iterations(settings.max_steps, turn)
+    controls.speed(settings.speed, turn)
+    with st.popover("Batch, decay, clip", width="stretch"):
+        controls.whole_number("batch_size", settings.batch_size, turn, label="batch size, windows")
+        controls.real_number("weight_decay", settings.weight_decay, turn, label="weight decay, per unit of lr")
+        controls.real_number("grad_clip", settings.grad_clip, turn, label="gradient clip, norm", step=0.1)
+
+
+def new_run(run: Run | None) -> None:
+    """What needs a new run: set apart, and it says so."""
+    planned = plan().config
+    with st.popover("New run: model, text, seed", width="stretch"):
+        st.caption("These need a new run. Nothing here touches the one that is running.")
+        controls.choice("preset", planned.preset, lambda *_: take_preset(), options=list(PRESETS))
+        st.caption(plan().about)
+        names = [entry.name for entry in studio().library.entries() if entry.ready]
+        if planned.corpus not in names:
+            names.append(planned.corpus)
+        controls.choice("corpus", planned.corpus, restructure, label="text", options=names)
+        controls.choice("model", planned.model, restructure)
+        for name in ("block_size", "seed"):
+            controls.whole_number(name, getattr(planned, name), restructure, label=name.replace("_", " "))
+        if planned.model == "gpt":
+            three = st.columns(3)
+            for place, name in zip(three, ("n_layer", "n_head", "n_embd"), strict=True):
+                controls.whole_number(name, getattr(planned, name), restructure, place)
+            controls.real_number("dropout", planned.dropout, restructure)
+        left, right = st.columns(2)
+        controls.choice("optimizer", planned.optimizer, restructure, left)
+        controls.choice("device", planned.device, restructure, right)
+        uploaded = st.file_uploader("a text of your own (.txt)", type="txt", key="upload")
+        if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
+            st.session_state.uploaded = uploaded.file_id
+            add_upload(uploaded.name, uploaded.getvalue())
+        if run is not None:
+            st.button("Start a new run with these", type="primary", on_click=attempt, args=("start",), width="stretch")
+
+
+def add_upload(name: str, content: bytes) -> None:
+    """Keep an uploaded text and plan to train on it."""
+    try:
+        entry = studio().library.add_upload(name, content)
+    except InputError as error:
+        st.session_state.notices = [str(error)]
+    else:
+        restructure("corpus", entry.name)
+    st.rerun(scope="fragment")
+
+
+def sampling() -> None:
+    """Prompt, temperature, top-k, length, seed."""
+    prompt, now = st.columns([3, 1], vertical_alignment="bottom")
+    prompt.text_input("sample from this prompt", key="prompt", max_chars=200, placeholder="empty: the first token")
+    now.button("s", key="sample", shortcut="S", on_click=sample, width="stretch", help="Sample now. Key: s", icon=":material/edit_note:")
+    with st.popover("Temperature, top-k, length, seed", width="stretch"):
+        st.slider("temperature", 0.05, 3.0, 1.0, 0.05, key="temperature", help="Below 1: safer. Above 1: wilder.")
+        st.number_input("top-k (0: all tokens)", 0, 100_000, 0, key="top_k")
+        st.number_input("length, tokens", 1, 400, 120, key="max_new_tokens")
+        st.number_input("seed", 0, 2**31, 0, key="sample_seed", help="The same seed and weights give the same text.")
+
+
+def share() -> None:
+    """This experiment as a link, and the audience's address."""
+    here, there = st.columns(2)
+    with here.popover("Copy link", width="stretch"):
+        address = f"{st.context.url}?{link.write(plan().config, knobs())}"
+        st.code(address, language=None, wrap_lines=True)
+    with there.popover("Audience", width="stretch"):
+        if room.asked():
+            address = room.audience_address(st.config.get_option("server.port"))
+            st.code(address, language=None)
+            st.image(room.qr_svg(address))
+        else:
+            st.text("The room is closed: only this computer can watch. Start with LOOPSCOPE_ROOM=1 to open it.")
+
+
+def estimate(run: Run | None) -> None:
+    """How long the next run would take, measured on this machine."""
+    if run is not None and run.alive:
+        return
+    try:
+        seconds = studio().estimate(plan().config, knobs())
+    except InputError:
+        return
+    if seconds is not None:
+        st.caption(f"{knobs().max_steps:,} steps take about {controls.duration(seconds)} here.")
+
+
+@st.fragment
+def stage() -> None:
+    """The page."""
+    run = studio().current
+    shown: Shown = {
+        "run": run.id if run else None,
+        "state": run.state.value if run else "ready",
+        "version": run.version if run else 0,
+        "library": studio().library.version,
+    }
+    plan()
+    settings = knobs()
+    presenter = st.session_state.get("presenter", False)
+    st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
+    left, right = st.columns([1, 9] if presenter else [2, 9], gap="small")
+    with left.container(key="controls"):
+        if "asking" in st.session_state:
+            question()
+        notices()
+        transport(run)
+        live_knobs(settings)
+        if not presenter:
+            estimate(run)
+            more_knobs(settings)
+            new_run(run)
+            sampling()
+            share()
+        st.button(
+            "Leave presenter mode" if presenter else "Present",
+            key="present",
+            shortcut="P",
+            width="stretch",
+            help="Large type, only the stage. Key: p",
+            on_click=lambda: st.session_state.update(presenter=not presenter),
+        )
+    with right:
+        board("train", shown=shown, presenter=presenter)
+
+
+stage()
