@@ -39,11 +39,10 @@ class Baselines:
     def of(cls, corpus: Corpus) -> Baselines:
         """Count the training split of `corpus`; nan where it is too short to say (no token, no pair)."""
         singles, pairs, often = counts(corpus.train.numpy(), corpus.distinct)
-        firsts = np.bincount(pairs // corpus.distinct, weights=often)
         return cls(
             uniform=math.log(corpus.distinct),
             unigram=entropy(singles),
-            bigram=entropy(often) - entropy(firsts),
+            bigram=conditional_entropy(pairs // corpus.distinct, often),
             pairs=len(pairs),
         )
 
@@ -78,3 +77,14 @@ def entropy(counted: npt.NDArray[np.number[Any]]) -> float:
         return math.nan
     share = counted[counted > 0] / total
     return float(-(share * np.log(share)).sum())
+
+
+def conditional_entropy(firsts: Counts, often: Counts) -> float:
+    """What the second of a pair still hides when the first is known, nats; nan without a pair.
+
+    firsts: the first token of each different pair; often: how often the pair comes.
+    """
+    if not len(often):
+        return math.nan
+    given_first = often / np.bincount(firsts, weights=often)[firsts]
+    return float((often / often.sum() * -np.log(given_first)).sum())

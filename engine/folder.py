@@ -5,7 +5,7 @@ Knows nothing of corpora. watchdog (inotify or its like) reports what happens; o
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import threading
 import time
@@ -21,6 +21,8 @@ from engine.reading import Facts, Signature, facts_of, signature
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
+
+logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains on stderr when stopped in a wait
 
 POLL = 0.5  # seconds between looks where the system reports nothing by itself
 _HEARTBEAT = 1.0  # seconds between looks at the whole folder, for what no event told (a network drive, say)
@@ -112,12 +114,32 @@ class DropFolder:
 
     def settle(self) -> float | None:
         """Take every waiting file that has been quiet for long enough; seconds until the next, None without one."""
-        before, changed, soonest = self.files(), False, None
-        for path in list(self._waiting):
-            if (left := self._left(path)) <= _TOGETHER:
-                left = self._take(path)
-            ...
-        return soonest
+        due = [path for path in list(self._waiting) if self._left(path) <= _TOGETHER]
+        if sum([self._take(path) for path in due]):
+            self.version += 1
+        return min((self._left(path) for path in list(self._waiting)), default=None)
+
+    def _left(self, path: Path) -> float:
+        """Seconds that a waiting file still has to be quiet; it starts anew where the file looks different."""
+        with self._lock:
+            seen, since = self._waiting[path]
+            if (now_seen := signature(path)) != seen:
+                seen, since = self._waiting[path] = now_seen, self._clock()
+            quiet = self._held if seen and path in self._open else self._quiet
+            return since + quiet - self._clock()
+
+    def _take(self, path: Path) -> bool:
+        """Read one waiting file; whether that changes the list. Left waiting where it changes meanwhile."""
+        state = self._waiting[path]
+        facts = facts_of(path, self.path) if state[0] else None  # without the lock: reading may take a second
+        with self._lock:
+            if self._waiting[path] != state or signature(path) != state[0]:
+                return False
+            del self._waiting[path]
+            held = self._files.pop(path, None)
+            if state[0] and facts:
+                self._files[path] = state[0], facts
+            return facts != (held[1] if held else None)
 
     def _look(self) -> Files:
         """The folder as it is now, reading again only what changed."""
@@ -140,11 +162,15 @@ class DropFolder:
             due = self.settle()
 
     def _watch(self) -> None:
-        """Watch the folder with the first observer that works here."""
-        with contextlib.suppress(OSError):
+        """Make the folder and watch it with the first observer that works here; `notice` says if none does."""
+        self.notice = None
+        try:
             self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or str(error)
+            self.notice = f"{self.path} cannot be made ({why}), so dropped files are not seen; make it by hand"
         self._inode = _inode(self.path)
-        for place, make in enumerate(self._observers):
+        for make in self._observers if self._inode else ():
             observer: BaseObserver | None = None
             try:
                 observer = make()
@@ -153,12 +179,10 @@ class DropFolder:
             except OSError as error:
                 if observer is not None:
                     observer.on_thread_stop()
-                reason = error.strerror or str(error)
-                self.notice = f"the system cannot report new files ({reason}), so the folder is looked at on a timer"
+                why = error.strerror or str(error)
+                self.notice = f"the system cannot report new files ({why}), so the folder is looked at on a timer"
                 continue
             self._observer = observer
-            if place == 0:
-                self.notice = None
             return
 
     def _unwatch(self) -> None:

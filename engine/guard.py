@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Adam's step is at most (1 - β1) / sqrt(1 - β2) = 3.2 times lr for the default betas (Kingma and Ba 2015, 2.1).
-ADAM_REACH = 4.0
+# Adam's step is at most (1 - β1) / sqrt((1 - β2) (1 - β1² / β2)) = 7.27 times lr for the default betas (the inequality
+# of Cauchy and Schwarz; gradients that grow by β2 / β1 a step after a long silence come that far).
+ADAM_REACH = 7.3
 RISKY = 1e30
 HIGH_STEPS = 50
 
@@ -50,15 +51,16 @@ class Alarm:
 
     def __init__(self, vocab_size: int) -> None:
         self.limit = 10 * math.log(vocab_size)
-        self._high = 0
+        self.high = 0
+        """Steps in a row above the limit, up to now."""
 
     def hear(self, loss: float) -> bool | None:
         """True when the alarm begins, False when it ends, None else."""
         if loss > self.limit:
-            self._high += 1
-            return True if self._high == HIGH_STEPS else None
-        ended = self._high >= HIGH_STEPS
-        self._high = 0
+            self.high += 1
+            return True if self.high == HIGH_STEPS else None
+        ended = self.high >= HIGH_STEPS
+        self.high = 0
         return False if ended else None
 
 

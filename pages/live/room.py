@@ -124,7 +124,7 @@ def qr_svg(address: str) -> str:
 def announce(room: Room, out: TextIO | None = None) -> None:
     """Print the presenter's address, the audience's, and the audience's QR code."""
     stream = sys.stdout if out is None else out
-    where = "" if room.addresses else "  No network found: only this machine can reach the room.\n"
+    where = "" if room.addresses else "  Only this machine can reach it: there is no network to listen on.\n"
     print(
         f"\n  The room is open.\n{where}\n  Presenter (keep it to yourself): {room.presenter}\n"
         f"  Audience: {room.audience}\n",
@@ -144,11 +144,15 @@ def announce(room: Room, out: TextIO | None = None) -> None:
 
 
 class _Listener(uvicorn.Server):
-    """A second server in the first one's loop. Signals stay with the first."""
+    """A second server in the first one's loop. Signals stay with the first, and it stops when the first does."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        first = _first_server()
+        return await super().on_tick(counter) or (first is not None and first.should_exit)
 
 
 @asynccontextmanager
@@ -205,8 +209,14 @@ def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
     """Bound how long the server waits for its connections when it stops; for the lifespan's start.
 
     Without it one viewer that no longer reads (a phone asleep) holds the process for ever after Ctrl-C. Streamlit
-    offers no setting for it; the server that handles the signal is the one that has it.
+    offers no setting for it.
     """
-    server = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
-    if isinstance(server, uvicorn.Server):
+    server = _first_server()
+    if server is not None:
         server.config.timeout_graceful_shutdown = seconds
+
+
+def _first_server() -> uvicorn.Server | None:
+    """The server that Streamlit started, while it runs: it is the one that answers to Ctrl-C."""
+    server = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    return server if isinstance(server, uvicorn.Server) else None

@@ -135,8 +135,8 @@ class Hub:
             if kind == "delta" and deltas.get(run_id or "") is None:
                 continue
             if (run_id, kind) not in encoded:
-                frame = NO_RUN if run is None else run.history.snapshot(run.header()) if kind == "snapshot" else None
-                frame = frame or deltas[run_id or ""]
+                frame = run.history.snapshot(run.header()) if run and kind == "snapshot" else deltas.get(run_id or "")
+                frame = frame or NO_RUN
                 frame.header["library"] = library
                 encoded[run_id, kind] = frame.encode()
             viewer.needs_snapshot, viewer.shown = False, run_id

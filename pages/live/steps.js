@@ -116,6 +116,7 @@ export class StepChart {
 
   annotation(note, scale) {
     const placed = { ...note, font: { ...note.font, size: (note.font?.size ?? 14) * scale } };
+    if (this.plot.clientWidth < NARROW) placed.text = placed.text.replace(/ \(.*?\)/, "");
     // Plotly wants the position of a text on a logarithmic axis as a logarithm, that of a line as it is.
     if (this.log && placed.yref === "y") placed.y = Math.log10(placed.y);
     return placed;
@@ -270,7 +271,7 @@ export class StepChart {
       labels.push({
         text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * size * 1.35, yanchor: "top",
         xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: theme.event },
-        bgcolor: theme.panel, opacity: 0.92, borderpad: 1,
+        bgcolor: theme.label, borderpad: 1,
       });
     }
     return labels;

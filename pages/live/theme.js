@@ -11,6 +11,7 @@ const TWINS = [
   ["#FF6B4A", "#C43D1B"], // diverged, error
   ["#0B0F14", "#FFFFFF"], // background
   ["#131A22", "#F5F7F9"], // panel
+  ["rgba(19,26,34,0.7)", "rgba(245,247,249,0.7)"], // behind a label
   ["#E8EEF4", "#15202B"], // text
   ["#253140", "#D9E0E6"], // grid lines
   // layers, from the input to the output
@@ -43,7 +44,7 @@ export function theme(name) {
   return {
     name,
     train: pick(0), validation: pick(1), baseline: pick(2), event: pick(3),
-    error: pick(6), background: pick(7), panel: pick(8), text: pick(9), grid: pick(10),
+    error: pick(6), background: pick(7), panel: pick(8), label: pick(9), text: pick(10), grid: pick(11),
   };
 }
 

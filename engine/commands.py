@@ -1,0 +1,168 @@
+"""The command line's grammar: `train`, `fetch` and `check`, their flags and what each starts.
+
+Knows what people may write, not how a run is made. A flag's bounds and help come from the field it sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
+
+from engine.check import report
+from engine.config import DEFAULT_CORPUS, PRESETS, Frozen, InputError, LiveSettings, RunConfig, home
+from engine.console import Progress, complain, printable, say
+from engine.library import KNOWN, Entry, Library
+
+STRUCTURE = ("model", "block_size", "optimizer", "seed", "device")
+KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
+VERBS = "choose train, fetch or check"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line: no usage text before them."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, allow_abbrev=False, **options)  # type: ignore[arg-type]
+        self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)  # values, not flags
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2; `message` says what is wrong, and this adds where to look if it does not."""
+        message = message.removeprefix("argument ")
+        complain(message if ";" in message else f"{message}; `{self.prog} --help` lists what there is")
+        sys.exit(2)
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what `words` ask for; returns the exit status."""
+    parser = _parser()
+    try:
+        arguments, unknown = parser.parse_known_args(words)
+        if arguments.verb is None:
+            parser.error(f"{unknown[0]!r} is not a verb; {VERBS}" if unknown else f"there is no verb; {VERBS}")
+        if unknown:
+            parser.error(
+                f"{unknown[0]!r} is not an option of {arguments.verb}; "
+                f"`python -m engine {arguments.verb} --help` lists them"
+            )
+        if arguments.verb == "check":
+            return report()
+        if arguments.verb == "fetch":
+            return fetch(Library(home()), arguments.names, arguments.all)
+        from engine.headless import train  # torch takes seconds to import, and the other verbs need none
+
+        return train(arguments)
+    except InputError as error:
+        complain(str(error))
+        return 2
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m engine", description="Train small language models, and prepare for a workshop.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    train = verbs.add_parser("train", help="train a model and say how it went", description="Train a model.")
+    train.add_argument(
+        "--preset", metavar="P", help=f"where the settings start: {', '.join(PRESETS)}; every flag overrides it"
+    )
+    train.add_argument("--corpus", metavar="NAME|PATH", help=f"the text to learn from (default {DEFAULT_CORPUS})")
+    for name in (*STRUCTURE, *KNOBS):
+        _add_field(train, RunConfig if name in STRUCTURE else LiveSettings, name)
+    train.add_argument("--out", metavar="DIR", help="the run's own folder, new or empty (default <home>/runs/<id>)")
+    train.add_argument("--evaluate", action="store_true", help="at the end, exact losses over each whole split")
+    train.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
+    fetch = verbs.add_parser(
+        "fetch", help="download texts; without a name, list them", description="Download texts into the data home."
+    )
+    fetch.add_argument("names", nargs="*", metavar="NAME", help=", ".join(text.name for text in KNOWN))
+    fetch.add_argument("--all", action="store_true", help="all that are not here yet")
+    verbs.add_parser(
+        "check",
+        help="is everything here that a workshop needs?",
+        description="One line for each thing a workshop needs, and what to do about what is missing.",
+    )
+    return parser
+
+
+def _add_field(parser: argparse.ArgumentParser, record: type[Frozen], name: str) -> None:
+    """A flag that sets the field `name` of `record`."""
+    field = record.model_fields[name]
+    kinds: dict[object, Callable[[str], object]] = {
+        int: lambda text: _number(int, text, "a whole number", _bounds(record, name)),
+        float: lambda text: _number(float, text, "a finite number", _bounds(record, name)),
+    }
+    parser.add_argument(
+        f"--{name.replace('_', '-')}",
+        type=kinds.get(field.annotation, str),
+        metavar=name.upper(),
+        help=(field.description or "").replace("%", "%%"),
+    )
+
+
+def _number(kind: type[int] | type[float], text: str, what: str, bounds: str) -> int | float:
+    """`text` as a number, its bounds still unchecked; ArgumentTypeError names the value and the bounds."""
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if isinstance(number, float) and not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}; choose one {bounds}")
+    return number
+
+
+def _bounds(record: type[Frozen], name: str) -> str:
+    """The bounds of a numeric field in words: "at least 1 and at most 8,192"."""
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    return " and ".join(
+        f"{word} {bound:,}" if isinstance(bound := getattr(mark, key), int) else f"{word} {bound:g}"
+        for key, word in words.items()
+        for mark in record.model_fields[name].metadata
+        if getattr(mark, key, None) is not None
+    )
+
+
+def fetch(library: Library, names: Sequence[str], everything: bool) -> int:
+    """Download the texts called `names`, or `everything`; with neither, list them. 1 if a download failed.
+
+    InputError for a name that cannot be fetched, before anything is downloaded.
+    """
+    if not names and not everything:
+        for entry in _fetchable(library):
+            say(_place(entry))
+        return 0
+    wanted = [*_fetchable(library)] if everything else []
+    for name in names:
+        entry = library.entry(name)
+        wanted.append(entry if entry.kind == "fetchable" else library.fetch(name))
+    failed = False
+    for name in dict.fromkeys(entry.name for entry in wanted):
+        try:
+            say(_place(_download(library, library.entry(name))))
+        except InputError as error:
+            complain(str(error))
+            failed = True
+    return int(failed)
+
+
+def _download(library: Library, entry: Entry) -> Entry:
+    if entry.kind != "fetchable":
+        return entry
+    progress = Progress(entry.title, entry.bytes, "bytes", scaled=True)
+    try:
+        return library.fetch(entry.name, lambda done, total: progress.show(done))
+    finally:
+        progress.close()
+
+
+def _fetchable(library: Library) -> Iterator[Entry]:
+    """The texts with a known address, here or not."""
+    known = {text.name for text in KNOWN}
+    return (entry for entry in library.entries() if entry.name in known)
+
+
+def _place(entry: Entry) -> str:
+    """Where a text is, in one line."""
+    where = f"not here; `python -m engine fetch {entry.name}` gets it" if entry.path is None else f"here: {entry.path}"
+    return printable(f"{entry.name:<18} {entry.bytes:>11,} bytes  {where}")

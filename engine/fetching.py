@@ -1,0 +1,111 @@
+"""The texts that can be fetched, and how: pinned by size and sha256, whole or not at all.
+
+Knows nothing of the list they end up in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.request import urlopen
+
+Progress = Callable[[int, int], None]  # bytes so far, bytes in all
+
+_BLOCK = 2**16
+_TIMEOUT = 20.0  # seconds without a byte before a download is given up
+
+
+@dataclass(frozen=True)
+class Known:
+    """A text that can be fetched, known by the sha256 of its file."""
+
+    name: str
+    title: str
+    url: str
+    bytes: int
+    characters: int
+    sha256: str
+    source: str
+    licence: str
+
+
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "tiny-shakespeare",
+        "tiny shakespeare",
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        1_115_394,
+        1_115_394,
+        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        "plays by William Shakespeare, as gathered in karpathy/char-rnn",
+        "public domain",
+    ),
+    Known(
+        "names",
+        "names",
+        "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt",
+        228_145,
+        228_145,
+        "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
+        "32,033 first names, from karpathy/makemore",
+        "MIT, as its repository",
+    ),
+    Known(
+        "the-verdict",
+        "The Verdict",
+        "https://raw.githubusercontent.com/rasbt/LLMs-from-scratch/main/ch02/01_main-chapter-code/the-verdict.txt",
+        20_479,
+        20_479,
+        "b41e41a68f0398a3154ae69e2e4c0e2694e17fe0d66730536837f1b01935b31f",
+        "a short story by Edith Wharton (1908), as kept in rasbt/LLMs-from-scratch",
+        "public domain",
+    ),
+)
+
+
+@contextlib.contextmanager
+def written(target: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `target` at the end, or goes without a trace after an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.stem}-{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class WrongTextError(OSError):
+    """What a server sent is not the text that is known by that name."""
+
+
+def download(known: Known, file: BinaryIO, progress: Progress | None) -> None:
+    """The bytes of `known` into `file`; WrongTextError where they are not the ones that are known."""
+    digest, size = hashlib.sha256(), 0
+    with urlopen(known.url, timeout=_TIMEOUT) as answer:
+        while block := answer.read(_BLOCK):
+            size += len(block)
+            if size > known.bytes:
+                raise WrongTextError(f"it sent more than the {known.bytes:,} bytes of that text")
+            file.write(block)
+            digest.update(block)
+            if progress is not None:
+                progress(size, known.bytes)
+    if size < known.bytes:
+        raise WrongTextError(f"it ended after {size:,} of {known.bytes:,} bytes")
+    if digest.hexdigest() != known.sha256:
+        raise WrongTextError("what it sent is another text: the sha256 differs")
+
+
+def why(error: Exception) -> str:
+    """The reason inside an error of the network or the disk, in few words."""
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror.lower() + (f": {reason.filename}" if reason.filename else "")
+    return str(reason) or type(reason).__name__

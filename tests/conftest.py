@@ -1,0 +1,105 @@
+"""Shared by all tests: texts, devices, and runs whose threads are closed at the end of each test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import hypothesis
+import pytest
+import torch
+
+from engine.config import InputError, LiveSettings, RunConfig
+from engine.corpus import Corpus
+from engine.runner import Run, Studio
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAY = ROOT / "data" / "lamplighters.txt"
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+# One thread: the models here are small, and threads that wait for a busy core make them many times slower.
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("loopscope", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("loopscope")
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device that this machine has."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def play() -> str:
+    """The text of the shipped play."""
+    return PLAY.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def corpus(play: str) -> Corpus:
+    """The shipped play, 80/10/10."""
+    return Corpus.of(play, "lamplighters", title="the play")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Corpus:
+    """A short text of 5 characters, for tests that need no language."""
+    return Corpus.of("abcde edcba bad cab deed ace " * 12, "tiny")
+
+
+def _wait_until(condition: Callable[[], object], timeout: float = 30.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"waited {timeout:g} s for {getattr(condition, '__name__', condition)}, which never came")
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """`wait_until(condition, timeout=30)`: return as soon as `condition()` is true, fail after `timeout` seconds."""
+    return _wait_until
+
+
+@pytest.fixture
+def make_run() -> Iterator[Callable[..., Run]]:
+    """`make_run(config, settings, corpus)`: a run at step 0, closed at the end of the test."""
+    runs: list[Run] = []
+
+    def make(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> Run:
+        runs.append(Run(config, settings, corpus))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.close(30)
+        assert not run._thread.is_alive(), f"the thread of run {run.id} did not end"
+
+
+class OneText:
+    """A library that holds one text under the name "tiny"."""
+
+    version = 0
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def load_name(self, name: str) -> tuple[str, SimpleNamespace]:
+        if name != "tiny":
+            raise InputError(f"there is no text {name!r}; choose tiny")
+        return self.text, SimpleNamespace(name="tiny", title="tiny", source="", licence="")
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@pytest.fixture
+def studio() -> Iterator[Studio]:
+    """A studio whose only text is called "tiny", pumping; all its threads are ended after the test."""
+    studio = Studio(OneText("abcde edcba bad cab deed ace " * 12))  # type: ignore[arg-type]
+    studio.open()
+    yield studio
+    studio.close(30)
