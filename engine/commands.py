@@ -10,23 +10,26 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine.check import report
-from engine.config import DEFAULT_CORPUS, PRESETS, Frozen, InputError, LiveSettings, RunConfig, home
+from engine.config import DEFAULT_CORPUS, PRESETS, Frozen, InputError, LiveSettings, RunConfig, changed, home, preset
 from engine.console import Progress, complain, printable, say
-from engine.library import KNOWN, Entry, Library
+from engine.fetching import KNOWN
+from engine.library import Entry, Library
 
-STRUCTURE = ("model", "block_size", "optimizer", "seed", "device")
-KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
+PRESET_OF_MODEL = {"bigram": "bigram", "gpt": "gpt-small"}
+STRUCTURE = ("model", "block_size", "optimizer", "seed", "device")  # flags that set a field of RunConfig,
+KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")  # and of LiveSettings
 VERBS = "choose train, fetch or check"
 
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line: no usage text before them."""
 
-    def __init__(self, *arguments: object, **options: object) -> None:
-        super().__init__(*arguments, allow_abbrev=False, **options)  # type: ignore[arg-type]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.allow_abbrev = False
         self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)  # values, not flags
 
     def error(self, message: str) -> NoReturn:
@@ -52,12 +55,27 @@ def run(words: Sequence[str]) -> int:
             return report()
         if arguments.verb == "fetch":
             return fetch(Library(home()), arguments.names, arguments.all)
-        from engine.headless import train  # torch takes seconds to import, and the other verbs need none
-
-        return train(arguments)
+        return _train(arguments)
     except InputError as error:
         complain(str(error))
         return 2
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    config, settings = experiment(arguments)
+    from engine.headless import Order, train  # torch takes seconds to import, and nothing before needs it
+
+    return train(Order(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json))
+
+
+def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
+    """The preset's settings with the flags over them, at unlimited speed; a model alone names its own preset."""
+    name = arguments.preset
+    start = preset(PRESET_OF_MODEL.get(arguments.model, "bigram") if name is None else name)
+    flags = {name: value for name, value in vars(arguments).items() if value is not None}
+    structure = {name: flags[name] for name in STRUCTURE if name in flags}
+    knobs = {name: flags[name] for name in KNOBS if name in flags}
+    return changed(start.config, **structure), changed(start.settings, **knobs, speed="unlimited")
 
 
 def _parser() -> Parser:

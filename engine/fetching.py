@@ -10,8 +10,10 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
@@ -85,10 +87,20 @@ class WrongTextError(OSError):
     """What a server sent is not the text that is known by that name."""
 
 
+def _opened(url: str) -> HTTPResponse:
+    """The server's answer; what comes with a refusal (404 and the like) is closed unread."""
+    try:
+        answer: HTTPResponse = urlopen(url, timeout=_TIMEOUT)
+    except HTTPError as refusal:
+        refusal.close()
+        raise
+    return answer
+
+
 def download(known: Known, file: BinaryIO, progress: Progress | None) -> None:
     """The bytes of `known` into `file`; WrongTextError where they are not the ones that are known."""
     digest, size = hashlib.sha256(), 0
-    with urlopen(known.url, timeout=_TIMEOUT) as answer:
+    with _opened(known.url) as answer:
         while block := answer.read(_BLOCK):
             size += len(block)
             if size > known.bytes:

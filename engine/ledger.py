@@ -1,6 +1,7 @@
 """Where a step's numbers go: straight into the queue on the CPU, through a ring on the device on a GPU.
 
-Both ledgers have one face, so the trainer's step reads the same on either device. On a GPU nothing waits for the
+Both ledgers have one face, so the trainer's step reads the same on either device: `step`, `loss` and `grad_norm` are
+those of the last record emitted, and `diverged` says whether that one was bad. On a GPU nothing waits for the
 device: loss, norm and the guard's verdict are written into a ring there, and whole blocks cross to the host behind
 the training. The verdict itself never leaves the device in time to be asked, so the fused optimizer obeys it there
 (`found_inf`), and the host learns the exact first bad step when the block arrives.
@@ -29,6 +30,7 @@ class HostLedger:
         self.loss = self.grad_norm = math.nan
         self.first_loss: float | None = None
         self.diverged = False
+        self.step = 0
 
     def judge(self, loss: Tensor, grad_norm: Tensor) -> bool:
         """Read a step's scalars; may its update happen?"""
@@ -44,6 +46,7 @@ class HostLedger:
 
     def write(self, step: int, lr: float, seconds: float) -> None:
         """Close step `step`: its record goes into the queue."""
+        self.step = step
         self._emit(Scalars(step, self.loss, self.grad_norm, lr, seconds))
 
     def cross(self, wait: bool = False) -> None:
@@ -61,6 +64,7 @@ class DeviceLedger:
         self.loss = self.grad_norm = math.nan
         self.first_loss: float | None = None
         self.diverged = False
+        self.step = 0
         self._bad = torch.zeros((), device=device)  # sticky: once 1, the fused optimizer withholds every update
         optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # read by torch's fused optimizers
         optimizer.grad_scale = None  # type: ignore[attr-defined]
@@ -113,7 +117,7 @@ class DeviceLedger:
         for (step, lr, seconds), (loss, grad_norm, bad) in zip(steps, host.tolist(), strict=True):
             if self.diverged:
                 return
-            self.loss, self.grad_norm, self.diverged = loss, grad_norm, bool(bad)
+            self.step, self.loss, self.grad_norm, self.diverged = step, loss, grad_norm, bool(bad)
             if self.first_loss is None:
                 self.first_loss = loss
             self._emit(Scalars(step, loss, grad_norm, lr, seconds))

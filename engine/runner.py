@@ -91,6 +91,7 @@ class Run:
         self._prepared = threading.Event()
         self._halt = settings.max_steps
         self._steps_left: int | None = None
+        self._asked = False
         self._due = 0.0
         self._pace = deque[tuple[float, int]](maxlen=32)
         self._thread = threading.Thread(target=self._live, name=f"training {self.id}", daemon=True)
@@ -105,6 +106,7 @@ class Run:
 
     def start(self) -> None:
         """Train; from ready, paused, stopped, or done with iterations left."""
+        self._asked = True
         self._tell(self._go, None)
 
     def pause(self) -> None:
@@ -117,6 +119,7 @@ class Run:
 
     def make_steps(self, count: int) -> None:
         """Make `count` steps, then pause; the last one is looked at closely."""
+        self._asked = True
         self._tell(self._go, count)
 
     def tune(self, settings: LiveSettings) -> None:
@@ -161,8 +164,8 @@ class Run:
 
     @property
     def alive(self) -> bool:
-        """Is it under way, running or paused?"""
-        return self.state in ALIVE
+        """Is it under way: running, paused, or about to begin?"""
+        return self.state in ALIVE or (self.state is State.READY and self._asked)
 
     @property
     def can_go_on(self) -> bool:
@@ -223,7 +226,7 @@ class Run:
     def _live(self) -> None:
         """The thread: build, then train and obey until closed; an exception is kept and shown, never lost."""
         try:
-            self._trainer = Trainer(self.config, self.settings, self.corpus, self._emit, self.device)
+            self._trainer = Trainer(self.config, self.first_settings, self.corpus, self._emit, self.device)
             self.parameters = self._trainer.model.parameter_count()
             self.layers = tuple(self._trainer.model.parts())
             self._trainer.show_start()
@@ -241,6 +244,8 @@ class Run:
         while not closing.is_set():
             if self.state is not State.RUNNING:
                 trainer.settle()
+                if trainer.ledger.diverged and self.state in (State.PAUSED, State.STOPPED):
+                    self._diverge(trainer)  # a GPU's verdict comes late
                 mailbox.get()()
                 continue
             while not mailbox.empty():
@@ -253,25 +258,24 @@ class Run:
             self.step = trainer.step
             if trainer.ledger.diverged or trainer.step >= self._halt or self._steps_left is not None:
                 self._arrive(trainer)
-            elif self.settings.speed != "unlimited":
-                self._wait_for_due(trainer, 1 / self.settings.speed)
+            elif (speed := trainer.settings.speed) != "unlimited":
+                self._wait_for_due(trainer, 1 / speed)
 
     def _emit(self, record: Record) -> None:
         self.queue.put(record)
-        if (type(record) is Scalars and record.loss > self._alarm.limit) or self.warning:
+        if type(record) is Scalars and (self._alarm.high or record.loss > self._alarm.limit):
             self._listen(record)
 
-    def _listen(self, record: Record) -> None:
-        if isinstance(record, Scalars):
-            heard = self._alarm.hear(record.loss)
-            if heard:
-                self.warning = (
-                    f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
-                    "lower the learning rate, then reset"
-                )
-                self._event("warning", self.warning)
-            elif heard is False:
-                self.warning = None
+    def _listen(self, row: Scalars) -> None:
+        heard = self._alarm.hear(row.loss)
+        if heard:
+            self.warning = (
+                f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
+                "lower the learning rate, then reset"
+            )
+            self.queue.put(Event(row.step, "warning", self.warning))
+        elif heard is False:
+            self.warning = None
 
     def _arrive(self, trainer: Trainer) -> None:
         """After a step that may be the last one: of the run, or of a few made by hand."""
@@ -291,7 +295,8 @@ class Run:
             self._rest(State.PAUSED, f"paused at step {trainer.step:,}")
 
     def _diverge(self, trainer: Trainer) -> None:
-        self._rest(State.DIVERGED, f"diverged at step {trainer.step + 1:,}: lower the learning rate, then reset")
+        self.step = trainer.step
+        self._rest(State.DIVERGED, f"diverged at step {self.step + 1:,}: lower the learning rate, then reset")
 
     def _rest(self, state: State, message: str) -> None:
         self._steps_left = None
@@ -350,7 +355,7 @@ class Run:
     def _fail(self, error: Exception) -> None:
         self.error = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
             message = (
                 f"out of memory on {self.device.type}; make batch_size (now {self.settings.batch_size}) or "
                 f"block_size (now {self.config.block_size}) smaller, or the model"

@@ -30,6 +30,7 @@ from engine.tokenizer import CharTokenizer
 
 STAGES = ("batch", "forward", "loss", "backward", "measure", "guard", "update", "observe", "reset")
 OPENING_ROWS = 4
+EARLY = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(6))
 
 
 def make_optimizer(name: OptimizerName, model: LanguageModel, settings: LiveSettings) -> torch.optim.Optimizer:
@@ -134,7 +135,7 @@ class Trainer:
         """The length of the whole gradient; on the cadence, copies of what is shown."""
         self.grads = probes.gradients(self.parameters)
         self.grad_norm = probes.global_norm(self.grads)
-        self._looking = self._due(self._look_every) or self.look_closely or self.step == 0
+        self._looking = self._due(self.step + 1, self._look_every) or self.look_closely or self.step == 0
         if self._looking:
             self._layer_norms = probes.layer_norms(self.model.parts())
             self._tables = probes.token_tables(self.model)
@@ -169,9 +170,9 @@ class Trainer:
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
             self.emit(Observation(self.step, scalars, self._tables))
-        if self._finished(self._eval_every) or self.look_closely:
+        if self._due(self.step, self._eval_every) or self.look_closely:
             self.validate()
-        if self._finished(self._sample_every):
+        if self._due(self.step, self._sample_every):
             self.sample()
         self.look_closely = False
 
@@ -221,16 +222,16 @@ class Trainer:
         self.emit(told(tokenizer, self.step, start, made))
 
     def settle(self) -> None:
-        """Have every number of the steps so far emitted (a GPU's cross in blocks)."""
+        """Have every number of the steps so far emitted (a GPU's cross in blocks); withheld steps do not count."""
         self.ledger.cross(wait=True)
+        if self.ledger.diverged and self.step >= self.ledger.step:
+            self.tokens_seen -= (self.step + 1 - self.ledger.step) * self.inputs.numel()
+            self.step = self.ledger.step - 1
 
-    def _due(self, every: int) -> bool:
-        """Is the step under way one that the cadence names, or the last?"""
-        return (self.step + 1) % every == 0 or self.step + 1 == self.settings.max_steps
-
-    def _finished(self, every: int) -> bool:
-        """Is the step just made one that the cadence names, or the last?"""
-        return self.step % every == 0 or self.step == self.settings.max_steps
+    def _due(self, step: int, every: int) -> bool:
+        """Does the cadence name `step`: each `every` steps, some before the first of these, and the last step."""
+        early = every // 20 <= step < every and step in EARLY
+        return early or step % every == 0 or step == self.settings.max_steps
 
     def _careful_update(self) -> None:
         """An update that could overflow: keep copies, look, and put the last finite weights back if it did."""

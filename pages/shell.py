@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 st.set_page_config(
@@ -9,4 +11,5 @@ st.set_page_config(
     layout="wide",
     menu_items={"About": "Loopscope: watch a neural network learn, live."},
 )
+st.logo(Path(__file__).parent / "live" / "logo.svg", size="large")
 st.navigation([st.Page("train.py", title="Train", default=True)], position="top").run()

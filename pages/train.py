@@ -170,37 +170,37 @@ def transport(run: Run | None) -> None:
         on_click=play_or_pause,
         help="Start, pause, resume. Key: space.",
     )
-    one, ten, stop, again, undo = st.columns(5, gap="small", wrap=False)
-    one.button(
-        "+1", shortcut="Right", on_click=steps, args=(1,), disabled=asking, help="One step. Key: →", width="stretch"
-    )
-    ten.button("+10", on_click=steps, args=(10,), disabled=asking, help="Ten steps.", width="stretch")
-    stop.button(
-        "■",
-        key="stop",
-        on_click=run.stop if run else None,
-        disabled=asking or not (run and run.alive),
-        help="Stop: end this run.",
-        width="stretch",
-    )
-    again.button(
-        "⟲",
-        key="reset",
-        shortcut="Backspace",
-        on_click=attempt,
-        args=("reset",),
-        disabled=asking or run is None,
-        help="Reset to the same start: same seed, same curve. Key: Backspace.",
-        width="stretch",
-    )
-    undo.button(
-        "↶",
-        key="undo",
-        on_click=bring_back,
-        disabled=asking or studio().previous is None,
-        help="Bring the previous run back.",
-        width="stretch",
-    )
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
+        st.button(
+            "+1", key="one", shortcut="Right", on_click=steps, args=(1,), disabled=asking, help="One step. Key: →"
+        )
+        st.button("+10", key="ten", on_click=steps, args=(10,), disabled=asking, help="Ten steps.")
+        st.button(
+            "",
+            key="stop",
+            icon=":material/stop:",
+            on_click=run.stop if run else None,
+            disabled=asking or not (run and run.alive),
+            help="Stop: end this run.",
+        )
+        st.button(
+            "",
+            key="reset",
+            icon=":material/replay:",
+            shortcut="Backspace",
+            on_click=attempt,
+            args=("reset",),
+            disabled=asking or run is None,
+            help="Reset to the same start: same seed, same curve. Key: Backspace.",
+        )
+        st.button(
+            "",
+            key="undo",
+            icon=":material/undo:",
+            on_click=bring_back,
+            disabled=asking or studio().previous is None,
+            help="Bring the previous run back.",
+        )
     if run is not None and run.state is State.STOPPED and run.can_go_on:
         st.button("Go on with this run", on_click=run.start, width="stretch")
 
@@ -237,25 +237,8 @@ def notices() -> None:
 
 
 def live_knobs(settings: LiveSettings) -> None:
-    """What turns while the run runs."""
-    controls.learning_rate(settings.lr, turn)
-    down, up = st.columns(2)
-    down.button(
-        "▼ lower",
-        key="lr_down",
-        shortcut="Down",
-        width="stretch",
-        help="Learning rate down a notch. Key: ↓",
-        on_click=lambda: turn("lr", controls.notch(knobs().lr, -1)),
-    )
-    up.button(
-        "▲ higher",
-        key="lr_up",
-        shortcut="Up",
-        width="stretch",
-        help="Learning rate up a notch. Key: ↑",
-        on_click=lambda: turn("lr", controls.notch(knobs().lr, 1)),
-    )
+    """The learning rate: slider, number and a notch either way."""
+    controls.learning_rate(settings.lr, turn, lambda up: turn("lr", controls.notch(knobs().lr, up)))
 
 
 def more_knobs(settings: LiveSettings) -> None:
@@ -271,25 +254,27 @@ def more_knobs(settings: LiveSettings) -> None:
 def new_run(run: Run | None) -> None:
     """What needs a new run: set apart, and it says so."""
     planned = plan().config
-    with st.popover("New run: model, text, seed", width="stretch"):
+    texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready}
+    texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
+    with st.popover(f"New run: {planned.preset}, {texts[planned.corpus]}", width="stretch", key="new_run"):
         st.caption("These need a new run. Nothing here touches the one that is running.")
-        controls.choice("preset", planned.preset, lambda *_: take_preset(), options=list(PRESETS))
+        left, right = st.columns(2)
+        controls.choice("preset", planned.preset, lambda *_: take_preset(), left, options=list(PRESETS))
+        controls.choice("corpus", planned.corpus, restructure, right, "text", list(texts), lambda n: texts[n])
         st.caption(plan().about)
-        names = [entry.name for entry in studio().library.entries() if entry.ready]
-        if planned.corpus not in names:
-            names.append(planned.corpus)
-        controls.choice("corpus", planned.corpus, restructure, label="text", options=names)
-        controls.choice("model", planned.model, restructure)
-        for name in ("block_size", "seed"):
-            controls.whole_number(name, getattr(planned, name), restructure, label=name.replace("_", " "))
+        three = st.columns(3)
+        controls.choice("model", planned.model, restructure, three[0])
+        for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
+            controls.whole_number(name, getattr(planned, name), restructure, place, name.replace("_", " "))
         if planned.model == "gpt":
             three = st.columns(3)
             for place, name in zip(three, ("n_layer", "n_head", "n_embd"), strict=True):
                 controls.whole_number(name, getattr(planned, name), restructure, place)
-            controls.real_number("dropout", planned.dropout, restructure)
-        left, right = st.columns(2)
-        controls.choice("optimizer", planned.optimizer, restructure, left)
-        controls.choice("device", planned.device, restructure, right)
+        three = st.columns(3)
+        controls.choice("optimizer", planned.optimizer, restructure, three[0])
+        controls.choice("device", planned.device, restructure, three[1])
+        if planned.model == "gpt":
+            controls.real_number("dropout", planned.dropout, restructure, three[2])
         uploaded = st.file_uploader("a text of your own (.txt)", type="txt", key="upload")
         if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
             st.session_state.uploaded = uploaded.file_id
@@ -311,22 +296,16 @@ def add_upload(name: str, content: bytes) -> None:
 
 def sampling() -> None:
     """Prompt, temperature, top-k, length, seed."""
-    prompt, now = st.columns([3, 1], vertical_alignment="bottom")
-    prompt.text_input("sample from this prompt", key="prompt", max_chars=200, placeholder="empty: the first token")
-    now.button(
-        "s",
-        key="sample",
-        shortcut="S",
-        on_click=sample,
-        width="stretch",
-        help="Sample now. Key: s",
-        icon=":material/edit_note:",
-    )
-    with st.popover("Temperature, top-k, length, seed", width="stretch"):
-        st.slider("temperature", 0.05, 3.0, 1.0, 0.05, key="temperature", help="Below 1: safer. Above 1: wilder.")
-        st.number_input("top-k (0: all tokens)", 0, 100_000, 0, key="top_k")
-        st.number_input("length, tokens", 1, 400, 120, key="max_new_tokens")
-        st.number_input("seed", 0, 2**31, 0, key="sample_seed", help="The same seed and weights give the same text.")
+    st.text_input("sample from a prompt", key="prompt", max_chars=200, placeholder="empty: the first token")
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="sampling"):
+        st.button(
+            "Sample", key="sample", shortcut="S", on_click=sample, help="Sample now, from the model as it is. Key: s"
+        )
+        with st.popover("Options"):
+            st.slider("temperature", 0.05, 3.0, 1.0, 0.05, key="temperature", help="Below 1: safer. Above 1: wilder.")
+            st.number_input("top-k (0: all tokens)", 0, 100_000, 0, key="top_k")
+            st.number_input("length, tokens", 1, 400, 120, key="max_new_tokens")
+            st.number_input("seed", 0, 2**31, 0, key="sample_seed", help="Same seed, same weights: same text.")
 
 
 def share() -> None:
@@ -370,7 +349,7 @@ def stage() -> None:
     settings = knobs()
     presenter = st.session_state.get("presenter", False)
     st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
-    left, right = st.columns([1, 9] if presenter else [2, 9], gap="small")
+    left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         if "asking" in st.session_state:
             question()

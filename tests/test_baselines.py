@@ -1,5 +1,6 @@
 """The entropy ladder, held against counting pair by pair."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -18,7 +19,7 @@ TEXTS = st.text(alphabet="ab\ncd🙂é", min_size=3, max_size=120).filter(lambda
 
 def counted(text: str) -> tuple[float, float, int]:
     """Unigram entropy, conditional bigram entropy and pairs of `text`, straight from their definitions."""
-    single, pair, first = Counter(text), Counter(zip(text, text[1:], strict=False)), Counter(text[:-1])
+    single, pair, first = Counter(text), Counter(itertools.pairwise(text)), Counter(text[:-1])
     unigram = -sum(n / len(text) * math.log(n / len(text)) for n in single.values())
     bigram = -sum(n / (len(text) - 1) * math.log(n / first[a]) for (a, _), n in pair.items())
     return unigram, bigram, len(pair)

@@ -212,9 +212,7 @@ def test_a_gpu_gets_the_same_batches() -> None:
     assert all(torch.equal(on_cpu, on_gpu.cpu()) for on_cpu, on_gpu in zip(*drawn, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("spare", "row"), [(0, [24, 43, 58, 5, 57, 1, 46, 43]), (1, [53, 59, 6, 1, 58, 56, 47, 40])]
-)
+@pytest.mark.parametrize(("spare", "row"), [(0, [24, 43, 58, 5, 57, 1, 46, 43]), (1, [53, 59, 6, 1, 58, 56, 47, 40])])
 def test_tiny_shakespeare_gives_the_printed_batch(shakespeare: Corpus, spare: int, row: list[int]) -> None:
     assert len(shakespeare.train) == 1_003_854
     inputs, _ = draw(shakespeare.train, 4, 8, torch.Generator().manual_seed(1337), spare)

@@ -16,7 +16,6 @@ const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
-const FRAME_BUDGET = 20; // ms of drawing in one animation frame
 const SETTLED = 250; // ms that a difference must last before the page hears of it
 const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
 
@@ -413,7 +412,7 @@ class Board {
     });
   }
 
-  /** Text first; then charts, longest unseen first, within a budget so that the page stays quick. */
+  /** Text first; then charts, within a share of the time so that the page stays quick. */
   draw() {
     if (!this.node.isConnected) return;
     this.header.show(this.head, this.losses());
@@ -428,14 +427,14 @@ class Board {
     else setTimeout(() => this.schedule(), this.restUntil - now);
   }
 
+  /** The main chart each time, and beside it the one other chart that has waited longest. */
   drawCharts(start) {
     const due = [...this.panels.values()]
       .filter(({ chart, inView }) => chart.render && chart.dirty && inView)
-      .sort((one, other) => one.chart.drawn + one.rest - other.chart.drawn - other.rest);
-    for (const { chart, rest } of due) {
-      if (performance.now() - start > FRAME_BUDGET) break;
-      if (start - chart.drawn >= rest && chart.render()) chart.drawn = performance.now();
-    }
+      .sort((one, other) => one.chart.drawn - other.chart.drawn);
+    const first = due.find((panel) => !panel.rest);
+    const next = due.find((panel) => panel.rest && start - panel.chart.drawn >= panel.rest);
+    for (const panel of [first, next]) if (panel?.chart.render()) panel.chart.drawn = performance.now();
     const spent = performance.now() - start;
     this.restUntil = start + spent / DRAWING_SHARE;
     clearTimeout(this.again);

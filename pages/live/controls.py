@@ -46,30 +46,31 @@ def notch(lr: float, up: int) -> float:
     return (min(others) if up > 0 else max(others)) if others else lr
 
 
-def learning_rate(lr: float, turn: Turn) -> None:
-    """A log slider over the notches, and the number beside it, to be typed."""
-    options = sorted({*NOTCHES, lr})
+def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
+    """A log slider over the notches; below it the number, to be typed, and a notch down or up."""
     st.session_state.lr_slider, st.session_state.lr_number = lr, lr
-    slider, number = st.columns([5, 3], vertical_alignment="bottom")
-    slider.select_slider(
+    st.select_slider(
         "learning rate",
-        options,
+        sorted({*NOTCHES, lr}),
         key="lr_slider",
         format_func=_brief,
         help=help_of("lr") + " Keys: ↑ and ↓.",
         on_change=lambda: turn("lr", st.session_state.lr_slider),
     )
     low, high = bounds(field_of("lr"))
-    number.number_input(
-        "learning rate, exactly",
-        low,
-        high,
-        key="lr_number",
-        format="%.3g",
-        step=1e-4,
-        label_visibility="collapsed",
-        on_change=lambda: turn("lr", st.session_state.lr_number),
-    )
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="lr_row"):
+        st.button("▼", key="lr_down", shortcut="Down", help="A notch lower. Key: ↓", on_click=move, args=(-1,))
+        st.number_input(
+            "learning rate, exactly",
+            low,
+            high,
+            key="lr_number",
+            format="%.3g",
+            step=1e-4,
+            label_visibility="collapsed",
+            on_change=lambda: turn("lr", st.session_state.lr_number),
+        )
+        st.button("▲", key="lr_up", shortcut="Up", help="A notch higher. Key: ↑", on_click=move, args=(1,))
 
 
 def iterations(max_steps: int, turn: Turn) -> None:
@@ -142,7 +143,13 @@ def real_number(
 
 
 def choice(
-    name: str, value: Any, turn: Turn, place: Any = st, label: str = "", options: list[Any] | None = None
+    name: str,
+    value: Any,
+    turn: Turn,
+    place: Any = st,
+    label: str = "",
+    options: list[Any] | None = None,
+    shown: Callable[[Any], str] = str,
 ) -> None:
     """One of the values that a field allows."""
     st.session_state[name] = value
@@ -150,6 +157,7 @@ def choice(
         label or name,
         options if options is not None else list(get_args(field_of(name).annotation)),
         key=name,
+        format_func=shown,
         help=help_of(name),
         on_change=lambda: turn(name, st.session_state[name]),
     )

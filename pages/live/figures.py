@@ -208,7 +208,10 @@ def _update_ratio(info: RunInfo) -> Panel:
     return Panel(
         key="update_ratio",
         title="Update : weight",
-        help=f"How far one update moved the weights, compared with their size: ‖Δw‖ ÷ ‖w‖, as measured. {healthy}{_layer_note(info)}",
+        help=(
+            "How far one update moved the weights, compared with their size: ‖Δw‖ ÷ ‖w‖, as measured. "
+            f"{healthy}{_layer_note(info)}"
+        ),
         area="right",
         figure=figure,
     )
@@ -247,7 +250,7 @@ def _table(info: RunInfo) -> Panel:
             "zeroline": False,
         },
     )
-    return Panel(key="table", title="Embedding table", help=text, area="side", figure=figure)
+    return Panel(key="table", title="Embedding", help=text, area="side", figure=figure)
 
 
 def _samples(info: RunInfo) -> Panel:

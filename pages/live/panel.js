@@ -46,6 +46,14 @@ export class PanelFrame {
     return button;
   }
 
+  /** The way back from a zoom: lies on the chart while it is needed. */
+  addReturn(word, hint, onclick) {
+    this.back?.remove();
+    this.back = this.addButton(word, hint, onclick, this.body);
+    this.back.classList.add("ls-follow");
+    return this.back;
+  }
+
   addHelp() {
     const button = this.addButton("?", `How to read: ${this.title.textContent}`, () => {
       const closed = this.note.hidden;

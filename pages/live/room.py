@@ -7,6 +7,8 @@ calls, so a page may ask again at any time.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import os
 import secrets
 import signal
@@ -206,11 +208,13 @@ def _listen(address: str, port: int) -> socket.socket | None:
 
 
 def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
-    """Bound how long the server waits for its connections when it stops; for the lifespan's start.
+    """Keep the end of the process short; for the lifespan's start.
 
-    Without it one viewer that no longer reads (a phone asleep) holds the process for ever after Ctrl-C. Streamlit
-    offers no setting for it.
+    Without a bound on the wait for open connections, one viewer that no longer reads (a phone asleep) holds the
+    process for ever after Ctrl-C, and Streamlit offers no setting for it. And the interpreter's last collections
+    would go through all that torch and Streamlit have loaded, for a second or more: what is left then needs none.
     """
+    atexit.register(gc.freeze)
     server = _first_server()
     if server is not None:
         server.config.timeout_graceful_shutdown = seconds

@@ -9,8 +9,9 @@ const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
 const MOST_EVENTS = 60;
 const LABEL_ROWS = 3;
 const NARROW = 480; // px: there, labels keep to one row
-// Points of one curve handed to Plotly: about what the width can show, and all of a zoomed stretch.
+// Points handed to Plotly: of one curve about what the width can show, of many fewer each; more where zoomed.
 const DRAWN = 1000;
+const DRAWN_TOGETHER = 3000;
 const DRAWN_ZOOMED = 2400;
 // Round numbers of a decade, and the smallest distance between two neighbours, in decades.
 const LEADS = [
@@ -20,7 +21,7 @@ const LEADS = [
   [0.47, [1, 3]],
 ];
 const NOTHING = { steps: [], values: [] };
-export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, displaylogo: false };
+export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
 
 export class StepChart {
   /** `stage` is the board: its Plotly, series, ghost, events, theme, and where detail is fetched. */
@@ -49,10 +50,9 @@ export class StepChart {
       this.log = !this.log;
       this.build(true);
     });
-    this.followButton = this.frame.addButton("follow", "Show the whole run again and stay with the newest step", () =>
+    this.followButton = this.frame.addReturn("follow", "Show the whole run again and stay with the newest step", () =>
       this.follow(),
     );
-    this.followButton.classList.add("ls-follow");
     this.frame.addHelp();
   }
 
@@ -180,18 +180,19 @@ export class StepChart {
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
     const window = this.window(range[1] - Math.max(0, range[0]));
     const margin = this.zoomed ? range[1] - range[0] : 0;
+    const most = this.zoomed ? DRAWN_ZOOMED : Math.min(DRAWN, DRAWN_TOGETHER / this.traces.length);
     const x = [];
     const y = [];
     for (const trace of this.traces) {
       const curve = this.numbers(trace);
       if (trace.smooth) curve.values = average(curve.steps, curve.values, window);
-      const part = thin(clip(curve, range[0] - margin, range[1] + margin), this.zoomed ? DRAWN_ZOOMED : DRAWN);
+      const part = thin(clip(curve, range[0] - margin, range[1] + margin), most);
       x.push(part.steps);
       y.push(part.values);
     }
     this.mark(change, range);
-    if (this.log) this.markDecades(change);
     Plotly.update(this.plot, { x, y }, change, this.traces.map((trace) => trace.index));
+    if (this.log) this.markDecades();
     this.dirty = false;
     return true;
   }
@@ -216,20 +217,24 @@ export class StepChart {
   }
 
   /** Ticks of the logarithmic axis: as many round numbers a decade as have room for their labels. */
-  markDecades(change) {
+  markDecades() {
     const { range, _length: height } = this.plot._fullLayout.yaxis;
     const decade = height / (range[1] - range[0]);
-    const leads = LEADS.find(([gap]) => gap * decade > 20 * this.stage.scale)?.[1] ?? [1];
-    const key = `${leads} ${Math.floor(range[0])} ${Math.ceil(range[1])}`;
+    const room = 20 * this.stage.scale;
+    const leads = LEADS.find(([gap]) => gap * decade > room)?.[1] ?? [1];
+    const every = Math.ceil(room / decade);
+    const key = `${leads} ${every} ${Math.floor(range[0])} ${Math.ceil(range[1])}`;
     if (key === this.decades) return;
     this.decades = key;
     const values = [];
-    for (let power = Math.floor(range[0]); power <= range[1]; power++) {
+    for (let power = Math.floor(range[0]); power <= range[1]; power += every) {
       for (const lead of leads) values.push(Number(`${lead}e${power}`));
     }
-    change["yaxis.tickmode"] = "array";
-    change["yaxis.tickvals"] = values;
-    change["yaxis.ticktext"] = values.map((value) => (value >= 0.01 && value < 1e5 ? value : value.toExponential()));
+    this.stage.Plotly.relayout(this.plot, {
+      "yaxis.tickmode": "array",
+      "yaxis.tickvals": values,
+      "yaxis.ticktext": values.map((value) => String(value >= 0.01 && value < 1e5 ? value : value.toExponential())),
+    });
   }
 
   /** Vertical lines where events happened, with words where the figure asks for them and there is room. */
@@ -296,6 +301,9 @@ export function dressed(layout, theme, scale) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", separators: ".,",
     font: { size, color: theme.text, family: theme.font },
     hoverlabel: { bgcolor: theme.background, bordercolor: theme.baseline, font: { size, color: theme.text } },
-    xaxis: axis({ unifiedhovertitle: { text: "step %{x:,.0f}" }, ...layout.xaxis }), yaxis: axis(layout.yaxis),
+    xaxis: axis({
+      unifiedhovertitle: { text: "step %{x:,.0f}" },
+      spikecolor: theme.baseline, spikethickness: -1, spikedash: "dot", ...layout.xaxis,
+    }), yaxis: axis(layout.yaxis),
   };
 }

@@ -28,8 +28,7 @@ export class TableChart {
       this.frame.addButton(name, `Show ${name}`, () => this.choose(index), group),
     );
     this.frame.legend.append(group);
-    this.followButton = this.frame.addButton("whole", "Show the whole table", () => this.follow());
-    this.followButton.classList.add("ls-follow");
+    this.followButton = this.frame.addReturn("whole table", "Show the whole table again", () => this.follow());
     this.frame.addHelp();
     return this.build();
   }
