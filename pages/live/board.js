@@ -2,7 +2,9 @@
 // `mount(root, options)` shows it; the same module serves the Streamlit page and the plain /watch page.
 // It knows no figure: those come from Python at /panels, and their traces name the channels that feed them.
 import { Header, Notices } from "./header.js";
+import { loadPlotly, loadStyle } from "./load.js";
 import { PanelFrame } from "./panel.js";
+import { Reporter } from "./report.js";
 import { Samples } from "./samples.js";
 import { Series, average, roundish } from "./series.js";
 import { StepChart } from "./steps.js";
@@ -16,35 +18,7 @@ const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
-const SETTLED = 250; // ms that a difference must last before the page hears of it
 const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
-
-let library = null;
-
-/** Plotly, loaded once. Streamlit bundles its own, so the reference is taken as the script arrives. */
-function loadPlotly(base) {
-  library ??= new Promise((resolve, reject) => {
-    const before = window.Plotly;
-    const tag = element("script", "", "", { src: new URL("vendor/plotly.min.js", base).href });
-    tag.onload = () => {
-      const own = window.Plotly;
-      if (before) window.Plotly = before;
-      resolve(own);
-    };
-    tag.onerror = () => {
-      library = null;
-      reject(new Error("plotly.min.js did not load"));
-    };
-    document.head.append(tag);
-  });
-  return library;
-}
-
-function loadStyle(base) {
-  const href = new URL("board.css", base).href;
-  if (document.querySelector(`link[href="${href}"]`)) return;
-  document.head.append(element("link", "", "", { rel: "stylesheet", href }));
-}
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
 const boards = (window.loopscopeBoards ??= new Map());
@@ -52,9 +26,9 @@ const boards = (window.loopscopeBoards ??= new Map());
 /**
  * Show the board of a page inside `root`; calling it again with the same page moves the same board there.
  * Options: `page` (which panels), `base` (where the routes are, default: beside this file), `run` (an id,
- * default "current"), `shown` ({run, state, version} that the page was rendered with), `onChange` (called
- * with the same three when the stream differs from it), `presenter` (large type), `hint` (the line over the
- * recorded example). Returns a function that takes the board out of `root` and keeps it alive.
+ * default "current"), `shown` ({run, state, version, library} that the page was rendered with), `onChange`
+ * (called with the same four when the stream differs from it), `presenter` (large type), `hint` (the line over
+ * the recorded example). Returns a function that takes the board out of `root` and keeps it alive.
  */
 export function mount(root, options = {}) {
   const base = new URL(options.base || HERE, location.href).href;
@@ -67,9 +41,6 @@ export function mount(root, options = {}) {
   return () => board.detach(root);
 }
 
-/** What a page is rendered with, as one comparable text. */
-const spelled = ({ run, state, version, library }) => JSON.stringify({ run, state, version, library });
-
 class Board {
   series = new Map();
   tables = new Map();
@@ -80,6 +51,7 @@ class Board {
   dressed = undefined; // the run whose panels are on show
   ghost = null;
   panels = new Map();
+  reporter = new Reporter();
   Plotly = null;
   scale = 1;
   edge = 10;
@@ -128,13 +100,16 @@ class Board {
     this.look();
     this.fit();
     this.touch();
-    this.report();
+    Object.assign(this.reporter, { shown: options.shown ?? {}, onChange: options.onChange ?? null });
+    if (this.stream) this.reporter.compare(this.stream);
   }
 
   detach(root) {
     if (this.root !== root) return;
     this.root = null;
     this.node.remove();
+    this.reporter.forget();
+    this.reporter.onChange = null;
   }
 
   watchPage() {
@@ -192,7 +167,7 @@ class Board {
     const { header } = frame;
     const run = header.run ?? null;
     if (header.kind !== "snapshot" && run !== this.run) return; // the snapshot of that run is still to come
-    this.stream = header;
+    this.stream = header; // what is on show may be the example instead
     // Without a run the recorded example is on show, and a frame that says so again changes nothing.
     if (run !== null || this.run !== null) {
       if (header.kind === "snapshot") this.reset();
@@ -200,7 +175,7 @@ class Board {
       if (run !== this.run) this.changeRun(run);
       if (run !== null) this.take(frame);
     }
-    this.report();
+    this.reporter.compare(header);
     this.schedule();
   }
 
@@ -267,32 +242,6 @@ class Board {
       count();
       this.counting = setInterval(count, 500);
     }
-  }
-
-  /** Tell the page, once a change, that the stream is no longer what the page was rendered with. */
-  report() {
-    if (!this.options?.onChange || this.run === undefined) return;
-    const { state, settings, library = 0 } = this.stream;
-    const key = spelled({ run: this.run, state, version: settings?.version ?? 0, library });
-    const rendered = key === spelled(this.options.shown ?? {});
-    if (rendered) this.told = key;
-    if (rendered || key === this.told || key === this.telling) {
-      if (key !== this.telling) this.forget();
-      return;
-    }
-    this.forget();
-    this.telling = key;
-    this.timer = setTimeout(() => {
-      this.forget();
-      if (!this.root) return;
-      this.told = key;
-      this.options.onChange(JSON.parse(key));
-    }, SETTLED);
-  }
-
-  forget() {
-    clearTimeout(this.timer);
-    this.telling = null;
   }
 
   // ---- panels ----------------------------------------------------------------------------------------
@@ -444,8 +393,8 @@ class Board {
   losses() {
     const train = this.series.get("train/loss");
     const last = (values) => values[values.length - 1];
-    const window = roundish(0.01 * (this.head.step ?? 0));
-    const smooth = train ? last(average(train.steps, train.values, window > 1 ? window : 0)) : NaN;
+    const window = Math.max(5, roundish(0.01 * (this.head.step ?? 0)));
+    const smooth = train ? last(average(train.steps, train.values, window)) : NaN;
     const val = this.series.get("val/loss");
     return { train: smooth ?? NaN, val: val ? last(val.values) : NaN };
   }

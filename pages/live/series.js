@@ -109,3 +109,35 @@ export function roundish(number) {
   const lead = number / power;
   return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
 }
+
+// Round numbers of a decade, and the smallest distance between two neighbours, in decades.
+const LEADS = [
+  [0.06, [1, 1.2, 1.4, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8]],
+  [0.12, [1, 1.5, 2, 3, 4, 6]],
+  [0.3, [1, 2, 5]],
+  [0.47, [1, 3]],
+  [0, [1]],
+];
+
+/** Round values for a logarithmic axis from 10^`low` to 10^`high` with room for about `most` labels. */
+export function roundTicks(low, high, most) {
+  const room = (high - low) / most;
+  const values = [];
+  if (high - low < 0.4) {
+    const [from, to] = [10 ** low, 10 ** high];
+    const rough = (to - from) / Math.min(5, most);
+    const unit = 10 ** Math.floor(Math.log10(rough));
+    const step = unit * [1, 2, 5, 10].find((lead) => lead * unit >= rough);
+    for (let value = Math.ceil(from / step) * step; value <= to; value += step) values.push(Number(value.toPrecision(4)));
+    return values;
+  }
+  const leads = LEADS.find(([gap]) => gap > room || gap === 0)[1];
+  const every = Math.max(1, Math.ceil(room));
+  for (let power = Math.floor(low); power <= high; power += every) {
+    for (const lead of leads) {
+      const value = Number(`${lead}e${power}`);
+      if (Math.log10(value) >= low && Math.log10(value) <= high) values.push(value);
+    }
+  }
+  return values;
+}

@@ -1,10 +1,11 @@
 // A chart over steps: curves fed by channels, event lines, zoom that stays, smoothing, log axis. The figure
 // comes from Python; this only fills it. Knows no socket.
-import { average, clip, overlay, roundish, thin } from "./series.js";
+import { average, clip, overlay, roundTicks, roundish, thin } from "./series.js";
 import { repaint } from "./theme.js";
 import { element, literal, whole } from "./words.js";
 
 // The moving average covers this share of the steps on screen.
+const LEAST_WINDOW = 5;
 const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
 const MOST_EVENTS = 60;
 const LABEL_ROWS = 3;
@@ -13,13 +14,6 @@ const NARROW = 480; // px: there, labels keep to one row
 const DRAWN = 1000;
 const DRAWN_TOGETHER = 3000;
 const DRAWN_ZOOMED = 2400;
-// Round numbers of a decade, and the smallest distance between two neighbours, in decades.
-const LEADS = [
-  [0.06, [1, 1.2, 1.4, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8]],
-  [0.12, [1, 1.5, 2, 3, 4, 6]],
-  [0.3, [1, 2, 5]],
-  [0.47, [1, 3]],
-];
 const NOTHING = { steps: [], values: [] };
 export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
 
@@ -211,25 +205,17 @@ export class StepChart {
   window(span) {
     const share = SMOOTHING[this.stage.smoothing];
     if (this.slider) this.slider.value = this.stage.smoothing;
-    const window = share ? roundish(share * span) : 0;
-    if (this.windowText) this.windowText.textContent = window > 1 ? `${whole(window)} steps` : "off";
-    return window > 1 ? window : 0;
+    const window = share ? Math.max(LEAST_WINDOW, roundish(share * span)) : 0;
+    if (this.windowText) this.windowText.textContent = window ? `${whole(window)} steps` : "off";
+    return window;
   }
 
-  /** Ticks of the logarithmic axis: as many round numbers a decade as have room for their labels. */
+  /** Ticks of the logarithmic axis: as many round numbers as have room for their labels. */
   markDecades() {
     const { range, _length: height } = this.plot._fullLayout.yaxis;
-    const decade = height / (range[1] - range[0]);
-    const room = 20 * this.stage.scale;
-    const leads = LEADS.find(([gap]) => gap * decade > room)?.[1] ?? [1];
-    const every = Math.ceil(room / decade);
-    const key = `${leads} ${every} ${Math.floor(range[0])} ${Math.ceil(range[1])}`;
-    if (key === this.decades) return;
-    this.decades = key;
-    const values = [];
-    for (let power = Math.floor(range[0]); power <= range[1]; power += every) {
-      for (const lead of leads) values.push(Number(`${lead}e${power}`));
-    }
+    const values = roundTicks(range[0], range[1], height / (20 * this.stage.scale));
+    if (String(values) === this.decades) return;
+    this.decades = String(values);
     this.stage.Plotly.relayout(this.plot, {
       "yaxis.tickmode": "array",
       "yaxis.tickvals": values,

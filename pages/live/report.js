@@ -1,0 +1,35 @@
+// The way back to the page: tells it, once a change, that the stream is no longer what it was rendered with.
+
+const SETTLED = 250; // ms that a difference must last: the page may already know and the stream be on its way
+
+/** What a page is rendered with, as one comparable text. */
+const spelled = ({ run, state, version, library }) => JSON.stringify({ run, state, version, library });
+
+export class Reporter {
+  told = null; // what the page was told last
+  telling = null; // what it is about to be told
+  shown = {}; // what the page says that it was rendered with
+  onChange = null;
+
+  /** Compare the stream's newest header with the page. */
+  compare({ run = null, state, settings, library = 0 }) {
+    if (!this.onChange) return;
+    const key = spelled({ run, state, version: settings?.version ?? 0, library });
+    const rendered = key === spelled(this.shown);
+    if (rendered) this.told = key;
+    if (key === this.telling && !rendered) return;
+    this.forget();
+    if (key === this.told) return;
+    this.telling = key;
+    this.timer = setTimeout(() => {
+      this.telling = null;
+      this.told = key;
+      this.onChange?.(JSON.parse(key));
+    }, SETTLED);
+  }
+
+  forget() {
+    clearTimeout(this.timer);
+    this.telling = null;
+  }
+}
