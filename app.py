@@ -19,9 +19,10 @@ from pages.live.gate import Gate
 from pages.live.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes
 
 address = st.config.get_option("server.address")
+hosts = [address, *st.config.get_option("server.allowedHosts")]
 room = rooms.open_room(st.config.get_option("server.port")) if rooms.asked() else None
 hub = Hub(studio())
-gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=[address, *st.config.get_option("server.allowedHosts")], room=room)
+gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts, room=room)
 
 
 @asynccontextmanager

@@ -119,11 +119,11 @@ class Corpus:
 def split_ends(characters: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:
     """Where the training split and the validation split end, in characters from the start.
 
-    The fractions are subtracted as the decimals a person wrote: 1 - 0.1 is 0.9, not 0.9000000000000000222,
-    so that 90/10 cuts where `int(0.9 * n)` cuts.
+    Exact shares, rounded down: the fractions count as the decimals a person wrote, so that 60/30 leaves
+    1 of 10 to train on (in floats, 1 - 0.6 - 0.3 is less than 0.1), and 90/10 cuts where `int(0.9 * n)` does.
     """
     val, test = Decimal(str(val_fraction)), Decimal(str(test_fraction))
-    return int(float(1 - val - test) * characters), int(float(1 - test) * characters)
+    return int((1 - val - test) * characters), int((1 - test) * characters)
 
 
 class Batcher:

@@ -28,6 +28,7 @@ class HostLedger:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self.loss = self.grad_norm = math.nan
+        self.last_step = 0
         self.first_loss: float | None = None
         self.diverged = False
         self.step = 0
@@ -46,6 +47,7 @@ class HostLedger:
 
     def write(self, step: int, lr: float, seconds: float) -> None:
         """Close step `step`: its record goes into the queue."""
+        self.last_step = step
         self.step = step
         self._emit(Scalars(step, self.loss, self.grad_norm, lr, seconds))
 
@@ -62,6 +64,7 @@ class DeviceLedger:
     def __init__(self, emit: Emit, optimizer: Optimizer, device: torch.device) -> None:
         self._emit = emit
         self.loss = self.grad_norm = math.nan
+        self.last_step = 0
         self.first_loss: float | None = None
         self.diverged = False
         self.step = 0

@@ -83,7 +83,6 @@ class Run:
         self.step = 0
         self.parameters = 0
         self.layers: tuple[str, ...] = ()
-        self.train_seconds = 0.0
         self._alarm = Alarm(corpus.tokenizer.vocab_size)
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
@@ -308,7 +307,7 @@ class Run:
 
     def _wait_for_due(self, trainer: Trainer, period: float) -> None:
         """Keep to the speed limit, but take commands as they come."""
-        now = time.perf_counter()
+        now, speed = time.perf_counter(), trainer.settings.speed
         self._due = max(self._due + period, now - period)
         if self._due > now:
             trainer.ledger.cross()
@@ -317,7 +316,7 @@ class Run:
                 self._mailbox.get(timeout=left)()
             except Empty:
                 return
-            if self._closing.is_set() or self.settings.speed == "unlimited":
+            if self._closing.is_set() or trainer.settings.speed != speed:
                 return
 
     def _go(self, steps: int | None) -> None:
@@ -465,11 +464,14 @@ class Studio:
             run = make()
             if before is not None:
                 before.stop()
-            oldest, self.previous, self.current = self.previous, before, run
+            unused = before if before is not None and before.state is State.READY else self.previous
+            if unused is not before:
+                self.previous = before
+            self.current = run
             if go:
                 run.start()
-        if oldest is not None:
-            oldest.close()
+        if unused is not None:
+            unused.close()
         return run
 
 

@@ -25,7 +25,7 @@ from engine.ledger import DeviceLedger, Emit, HostLedger, Ledger
 from engine.models import LanguageModel, build
 from engine.models.base import Dropout
 from engine.sampling import Generated, confidence, generate
-from engine.stream import Observation, Sample
+from engine.stream import Event, Observation, Sample
 from engine.tokenizer import CharTokenizer
 
 STAGES = ("batch", "forward", "loss", "backward", "measure", "guard", "update", "observe", "reset")
@@ -203,6 +203,7 @@ class Trainer:
         if self.opening is None:
             self.sample()
         else:
+            self.emit(Event(0, "opening", f"opening batch: loss {self.opening.loss:.6f}"))
             self.emit(self.opening.sample)
 
     def validate(self) -> None:

@@ -12,27 +12,39 @@ from typing import Any
 import streamlit as st
 
 from engine import link
-from engine.config import PRESETS, InputError, LiveSettings, Preset, RunConfig, changed, preset
+from engine.config import DEFAULT_CORPUS, PRESETS, InputError, LiveSettings, Preset, RunConfig, changed, preset
 from engine.runner import ENDED, Run, RunActive, State, studio
 from pages.live import controls, room
 from pages.live.board import Shown, board
 from pages.live.look import STYLE, STYLE_PRESENTER
 
-STRUCTURE = ("block_size", "seed", "optimizer", "device", "n_layer", "n_head", "n_embd", "dropout", "tie_weights")
-
 
 def plan() -> Preset:
-    """What the next new run would be: from the link this session came by, then as the person changed it."""
-    if "plan" not in st.session_state:
-        prepared, notices = link.read(st.query_params)
-        run = studio().current
-        st.session_state.notices = notices
-        if run is not None and not st.query_params:
-            prepared = Preset(run.config, run.settings, prepared.about)
-        st.session_state.plan = prepared
-        st.session_state.planned = bool(st.query_params)
-    prepared_plan: Preset = st.session_state.plan
+    """What the next new run would be: what this person prepared, else the current run again."""
+    state, run = st.session_state, studio().current
+    if "plan" not in state:
+        prepared, state.notices = link.read(st.query_params)
+        state.planned = bool(st.query_params)
+        keep(prepared)
+    elif run is not None and not state.planned and run.config != state.plan.config:
+        keep(Preset(run.config, run.settings, preset(run.config.preset).about))
+    prepared_plan: Preset = state.plan
     return prepared_plan
+
+
+def keep(prepared: Preset) -> None:
+    """Keep a plan; a text that can be fetched but is not here gives way to the default one, and it is said."""
+    config = prepared.config
+    entry = {entry.name: entry for entry in studio().library.entries()}.get(config.corpus)
+    if entry is not None and entry.kind == "fetchable":
+        say(f"{entry.title} is not on this computer: fetch it under New run. Until then the text is {DEFAULT_CORPUS}.")
+        prepared = Preset(changed(config, corpus=DEFAULT_CORPUS), prepared.settings, prepared.about)
+    st.session_state.plan = prepared
+
+
+def say(sentence: str) -> None:
+    """Show a notice until it is closed."""
+    st.session_state.notices = [*st.session_state.get("notices", []), sentence]
 
 
 def replan(config: RunConfig | None = None, settings: LiveSettings | None = None) -> None:
@@ -56,7 +68,7 @@ def turn(name: str, value: Any) -> None:
     try:
         settings = changed(knobs(), **{name: value})
     except InputError as error:
-        st.session_state.notices = [str(error)]
+        say(str(error))
         return
     if run is None or (st.session_state.planned and not run.alive):
         replan(settings=settings)
@@ -69,12 +81,12 @@ def restructure(name: str, value: Any) -> None:
     try:
         replan(config=changed(plan().config, **{name: value}))
     except InputError as error:
-        st.session_state.notices = [str(error)]
+        say(str(error))
 
 
 def take_preset() -> None:
     """Another preset: all of its settings, for the next run."""
-    st.session_state.plan = preset(st.session_state.preset)
+    keep(preset(st.session_state.preset))
     st.session_state.planned = True
 
 
@@ -85,7 +97,7 @@ def attempt(action: str) -> None:
     except RunActive as active:
         st.session_state.asking = action, str(active)
     except InputError as error:
-        st.session_state.notices = [str(error)]
+        say(str(error))
 
 
 def go_ahead(action: str) -> None:
@@ -94,7 +106,7 @@ def go_ahead(action: str) -> None:
     try:
         ACTIONS[action](replace=True)
     except InputError as error:
-        st.session_state.notices = [str(error)]
+        say(str(error))
 
 
 def start_new(replace: bool) -> None:
@@ -128,15 +140,18 @@ def play_or_pause() -> None:
 
 
 def steps(count: int) -> None:
-    """One step, or a few, by hand; a first one if nothing runs."""
+    """One step, or a few, by hand; the first of a new run if none can go on."""
     run = studio().current
-    if run is None or run.state in ENDED:
+    if run is not None and run.state is State.DONE:
+        say(f"This run is done at step {run.step:,}: raise the iterations to go on, or press Start for a new one.")
+        return
+    if run is None or run.state in (State.DIVERGED, State.FAILED):
         try:
             run = studio().prepare(plan().config, knobs())
-            st.session_state.planned = False
         except InputError as error:
-            st.session_state.notices = [str(error)]
+            say(str(error))
             return
+        st.session_state.planned = False
     run.make_steps(count)
 
 
@@ -144,12 +159,12 @@ def sample() -> None:
     """Text from the model of this moment; it appears in the samples, for everyone."""
     run, state = studio().current, st.session_state
     if run is None:
-        state.notices = ["there is no model to sample from yet; press Start first"]
+        say("there is no model to sample from yet; press Start first")
         return
     try:
         run.sample(state.prompt, state.max_new_tokens, state.temperature, state.top_k or None, state.sample_seed)
     except InputError as error:
-        state.notices = [str(error)]
+        say(str(error))
 
 
 def transport(run: Run | None) -> None:
@@ -212,7 +227,7 @@ def bring_back() -> None:
         replan(config=run.config, settings=run.settings)
         st.session_state.planned = False
     except InputError as error:
-        st.session_state.notices = [str(error)]
+        say(str(error))
 
 
 def question() -> None:
@@ -251,6 +266,26 @@ def more_knobs(settings: LiveSettings) -> None:
         controls.real_number("grad_clip", settings.grad_clip, turn, label="gradient clip, norm", step=0.1)
 
 
+def fetching() -> None:
+    """Well-known texts that are not here yet, one button each, with progress."""
+    for entry in studio().library.entries():
+        label = f"Fetch {entry.title} ({entry.bytes / 1e6:.1f} MB)"
+        if entry.kind == "fetchable" and st.button(label, key=f"fetch_{entry.name}", width="stretch"):
+            fetch(entry.name)
+
+
+def fetch(name: str) -> None:
+    """Fetch a text, plan to train on it, and draw the page anew."""
+    bar = st.progress(0.0, f"fetching {name}")
+    try:
+        studio().library.fetch(name, lambda done, total: bar.progress(min(1.0, done / max(total, 1))))
+    except InputError as error:
+        say(str(error))
+    else:
+        restructure("corpus", name)
+    st.rerun(scope="fragment")
+
+
 def new_run(run: Run | None) -> None:
     """What needs a new run: set apart, and it says so."""
     planned = plan().config
@@ -279,6 +314,9 @@ def new_run(run: Run | None) -> None:
         if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
             st.session_state.uploaded = uploaded.file_id
             add_upload(uploaded.name, uploaded.getvalue())
+        fetching()
+        if notice := studio().library.notice:
+            st.caption(notice)
         if run is not None:
             st.button("Start a new run with these", type="primary", on_click=attempt, args=("start",), width="stretch")
 
@@ -288,7 +326,7 @@ def add_upload(name: str, content: bytes) -> None:
     try:
         entry = studio().library.add_upload(name, content)
     except InputError as error:
-        st.session_state.notices = [str(error)]
+        say(str(error))
     else:
         restructure("corpus", entry.name)
     st.rerun(scope="fragment")
@@ -328,8 +366,10 @@ def estimate(run: Run | None) -> None:
     if run is not None and run.alive:
         return
     try:
-        seconds = studio().estimate(plan().config, knobs())
-    except InputError:
+        with st.spinner("reading the text, timing a few steps"):
+            seconds = studio().estimate(plan().config, knobs())
+    except InputError as error:
+        st.text(str(error))
         return
     if seconds is not None:
         st.caption(f"{knobs().max_steps:,} steps take about {controls.duration(seconds)} here.")

@@ -233,6 +233,24 @@ def test_a_file_that_changed_since_it_was_listed_tells_its_new_facts(
     assert entry.characters == 11
 
 
+@pytest.mark.parametrize("kind", ["dropped", "uploaded"])
+def test_a_file_that_became_a_link_since_it_was_listed_is_not_followed(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    listed = library.add_upload("a.txt", b"first")
+    if kind == "dropped":
+        drop(library, "b.txt", b"first")
+        listed = library.entry("b")
+    assert listed.kind == kind
+    assert listed.path is not None
+    listed.path.unlink()
+    listed.path.symlink_to(tmp_path / "secret.txt")
+    monkeypatch.setattr(library, "entry", lambda _: listed)
+    with pytest.raises(InputError, match="is a link out of its folder"):
+        library.load_name(listed.name)
+
+
 # Paths, for the command line
 
 

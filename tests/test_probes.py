@@ -33,7 +33,7 @@ def trained_once(name: str, device: str = "cpu") -> tuple[LanguageModel, Callabl
 
 def length(tensors: list[Tensor]) -> float:
     """The Euclidean length by plain summation, float64."""
-    return math.sqrt(sum(float((t.double() ** 2).sum()) for t in tensors))
+    return math.sqrt(sum((t.detach().double() ** 2).sum().item() for t in tensors))
 
 
 @pytest.mark.parametrize("name", MODELS)

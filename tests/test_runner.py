@@ -203,9 +203,7 @@ def test_fewer_iterations_end_the_run(tiny: Corpus, make_run: Make, wait_until: 
     assert run.copy_weights()[0] == end and run.state is State.DONE
 
 
-def test_step_stamped_commands_give_the_same_losses(
-    corpus: Corpus, make_run: Make, steps: Callable[..., None]
-) -> None:
+def test_step_stamped_commands_give_the_same_losses(corpus: Corpus, make_run: Make, steps: Callable[..., None]) -> None:
     script: list[tuple[int, dict[str, Any]]] = [
         (40, {"lr": 0.03}),
         (25, {"batch_size": 7, "weight_decay": 1.0}),
@@ -460,9 +458,7 @@ def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_
 # ---------------------------------------------------------------- the studio
 
 
-def test_ten_clicks_on_start_make_one_run(
-    studio: Studio, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ten_clicks_on_start_make_one_run(studio: Studio, wait_until: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, show = threading.Event(), Trainer.show_start
 
     def slow(trainer: Trainer) -> None:

@@ -86,9 +86,8 @@ def decode(message: bytes | str) -> Received:
     arrays, at = {}, 4 + length
     for entry in header["arrays"]:
         count = int(np.prod(entry["shape"]))
-        numbers = struct.unpack_from(f"<{count}f", message, at)
         assert entry["name"] not in arrays
-        arrays[entry["name"]] = np.array(numbers, np.float32).reshape(entry["shape"])
+        arrays[entry["name"]] = np.frombuffer(message, "<f4", count, at).reshape(entry["shape"])
         at += 4 * count
     assert at == len(message), "nothing follows the arrays"
     return Received(header, arrays)
@@ -131,7 +130,7 @@ class Served:
     def viewer(self, run: str = "current", **options: Any) -> ClientConnection:
         """A socket that the hub knows of."""
         before = len(self.hub.viewers)
-        viewer = connect(f"ws://127.0.0.1:{self.port}/live?run={run}", compression=None, **options)
+        viewer = connect(f"ws://127.0.0.1:{self.port}/live?run={run}", compression=None, ping_interval=None, **options)
         while len(self.hub.viewers) == before:
             pass
         return viewer
@@ -287,9 +286,9 @@ def test_a_slow_viewer_is_skipped_and_has_no_gap_after_its_next_snapshot(
 ) -> None:
     run = stepped(1)
     narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     narrow.connect(("127.0.0.1", served.port))
-    beats, ballast = 60, np.zeros((2, 60_000), np.float32)  # 480 kB a frame
+    beats, ballast = 60, np.zeros((2, 50_000), np.float32)  # 400 kB a frame
 
     def turn() -> None:
         served.studio.pump.drain()
@@ -310,13 +309,15 @@ def test_a_slow_viewer_is_skipped_and_has_no_gap_after_its_next_snapshot(
 
         seen: list[int] = []
         kinds: list[str] = []
+        again = False
         while not seen or seen[-1] < run.step:
             frame = read(slow)
             kinds.append(frame.header["kind"])
             if frame.header["kind"] == "snapshot":
                 seen = []
             seen += frame.steps("train/loss")
-            if not late.outbox and seen[-1] < run.step:
+            if not again and not late.outbox:
+                again = True
                 stepped(1, run)
                 turn()
         assert kinds[0] == "snapshot"
@@ -333,7 +334,7 @@ def test_a_closed_viewer_is_forgotten(served: Served, wait_until: Callable[..., 
 
 
 def test_series_shows_every_step_of_a_stretch(served: Served, stepped: Callable[..., Run]) -> None:
-    run = stepped(5000)
+    run = stepped(2500)
     served.studio.pump.drain()
     losses = run.history.series["train/loss"].view(10**6)[1]
     told = served.http.get("/series", params={"run": run.id, "channel": "train/loss", "from": 1200, "to": 1300}).json()
@@ -341,7 +342,7 @@ def test_series_shows_every_step_of_a_stretch(served: Served, stepped: Callable[
     assert np.array_equal(np.array(told["values"], np.float32), losses[1199:1300])
     whole = served.http.get("/series", params={"run": "current", "channel": "train/loss"}).json()
     assert len(whole["steps"]) == len(whole["values"]) <= 2000
-    assert (whole["steps"][0], whole["steps"][-1]) == (1, 5000)
+    assert (whole["steps"][0], whole["steps"][-1]) == (1, 2500)
     assert max(whole["values"]) == losses.max()
     assert min(whole["values"]) == losses.min()
 
@@ -465,7 +466,7 @@ def test_the_app_sends_a_snapshot_at_once(app: Server) -> None:
         (None, "http://evil.example"),
         (None, "http://127.0.0.1"),
         (None, "http://localhost:{port}"),
-        (None, "https://127.0.0.1:{port}"),
+        (None, "http://127.0.0.1.evil.example:{port}"),
         (None, "null"),
         ("evil.example:{port}", "http://evil.example:{port}"),
         ("evil.example:{port}", None),

@@ -274,6 +274,7 @@ def test_a_slow_run_is_looked_at_more_often(tiny: Corpus, speed: Any, cadence: t
 def test_an_observation_holds_what_the_step_did(tiny: Corpus, device: str) -> None:
     trainer = preset_trainer("gpt-tiny", tiny, device)
     before = [p.detach().clone() for p in trainer.parameters]
+    size = math.hypot(*(p.norm().item() for p in before))
     for _ in range(STAGES.index("update")):
         trainer.stage()
     gradient = trainer.model.token_embedding.weight.grad.cpu().numpy().copy()  # type: ignore[union-attr]
@@ -283,8 +284,7 @@ def test_an_observation_holds_what_the_step_did(tiny: Corpus, device: str) -> No
     seen = next(r for r in trainer.records if isinstance(r, Observation))
     np.testing.assert_array_equal(seen.tables["gradients/token_embedding"], gradient)
     np.testing.assert_array_equal(seen.tables["weights/token_embedding"], start)
-    moved = math.sqrt(sum(float((p - q).double().square().sum()) for p, q in zip(trainer.parameters, before, strict=True)))
-    size = math.sqrt(sum(float(q.double().square().sum()) for q in before))
+    moved = math.hypot(*((p.detach() - q).norm().item() for p, q in zip(trainer.parameters, before, strict=True)))
     assert seen.scalars["update_ratio"] == pytest.approx(moved / size, rel=1e-4)
     norms = [value for name, value in seen.scalars.items() if name.startswith("grad_norm/")]
     assert len(norms) == len(trainer.model.parts())

@@ -59,7 +59,7 @@ function shaded({ text, confidence = "", prompt = 0 }) {
     const span = element("span", asked ? "ls-prompt" : "", asked ? visible(piece) : piece);
     const digit = Number.parseInt(confidence[start], 10);
     if (!asked && digit > 0) span.style.setProperty("--shade", ((digit / 9) * STRONGEST).toFixed(3));
-    if (!asked && digit >= 0) span.title = digit < 9 ? `${digit * 10}–${digit * 10 + 10} % likely` : "over 90 % likely";
+    if (!asked && digit >= 0) span.title = `${digit * 10} to ${digit * 10 + 10} % likely`;
     box.append(span);
     start = at;
   }

@@ -128,7 +128,7 @@ export function roundTicks(low, high, most) {
     const rough = (to - from) / Math.min(5, most);
     const unit = 10 ** Math.floor(Math.log10(rough));
     const step = unit * [1, 2, 5, 10].find((lead) => lead * unit >= rough);
-    for (let value = Math.ceil(from / step) * step; value <= to; value += step) values.push(Number(value.toPrecision(4)));
+    for (let n = Math.ceil(from / step); n * step <= to; n++) values.push(Number((n * step).toPrecision(4)));
     return values;
   }
   const leads = LEADS.find(([gap]) => gap > room || gap === 0)[1];
