@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from engine.config import InputError
 from engine.runner import studio
 from pages.live import room as rooms
 from pages.live.gate import Gate
-from pages.live.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes
+from pages.live.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes, warm_up
 
 address = st.config.get_option("server.address")
 hosts = [address, *st.config.get_option("server.allowedHosts")]
@@ -31,11 +32,13 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     rooms.end_promptly()
     studio().open()
     hub.open()
+    warming = asyncio.create_task(asyncio.to_thread(warm_up, studio()))
     start_as_told(os.environ.get("LOOPSCOPE_START"))
     try:
         async with rooms.listening(served, room, bound=address):
             yield
     finally:
+        await asyncio.gather(warming, return_exceptions=True)
         await hub.close()
         studio().close()
 

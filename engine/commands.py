@@ -80,7 +80,7 @@ def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m engine", description="Train small language models, and prepare for a workshop.")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verbs = parser.add_subparsers(dest="verb", title="verbs")
     train = verbs.add_parser("train", help="train a model and say how it went", description="Train a model.")
     train.add_argument(
         "--preset", metavar="P", help=f"where the settings start: {', '.join(PRESETS)}; every flag overrides it"
@@ -126,7 +126,7 @@ def _number(kind: type[int] | type[float], text: str, what: str, bounds: str) ->
     except ValueError:
         number = math.nan
     if isinstance(number, float) and not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}; choose one {bounds}")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}; choose one that is {bounds}")
     return number
 
 

@@ -119,7 +119,7 @@ def follow(run: Run, course: Course) -> bool:
     and the last step, so that the time between the two is right within milliseconds.
     """
     warned = None
-    progress = Progress(run.title, run.settings.max_steps, "steps")
+    progress = Progress(run.config.model, run.settings.max_steps, "steps")
     with stopping(run) as stopped:
         run.start()
         seen, wait = (time.perf_counter(), 0), FIRST_LOOK
@@ -138,7 +138,7 @@ def follow(run: Run, course: Course) -> bool:
         run.copy_weights()  # answered only after a GPU's last numbers have crossed
     course.hear(taken(run.queue))
     progress.show(run.step, course.note)
-    progress.close(run.message)
+    progress.close("" if run.state is State.FAILED else run.message)
     return bool(stopped)
 
 

@@ -101,8 +101,8 @@ class DeviceLedger:
         if self._steps:
             rows = len(self._steps)
             host = self._hosts[0][:rows].copy_(self._rings[0][:rows], non_blocking=True)
-            landed = torch.cuda.Event()
-            landed.record()  # type: ignore[no-untyped-call]
+            landed = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            landed.record()
             self._waiting = (self._steps, host, landed)
             self._steps = []
             self._rings.reverse()

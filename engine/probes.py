@@ -21,7 +21,7 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean length of all numbers in `tensors` together, a scalar tensor."""
     if len(tensors) == 1:
         return cast(Tensor, torch.linalg.vector_norm(tensors[0]))
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    return cast(Tensor, torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)))))
 
 
 def gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -117,8 +117,6 @@ def conclude(run: Run, result: dict[str, Any], folder: Path, as_json: bool) -> i
         status = 1
     if run.state is State.FAILED:
         complain(f"failed: {run.message} (the traceback is in {folder / 'result.json'})")
-    elif run.state is State.DIVERGED:
-        complain(run.message)
     say(json.dumps(finite(result)) if as_json else summary(run, result, folder))
     return status
 

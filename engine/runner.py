@@ -228,8 +228,8 @@ class Run:
             self._trainer = Trainer(self.config, self.first_settings, self.corpus, self._emit, self.device)
             self.parameters = self._trainer.model.parameter_count()
             self.layers = tuple(self._trainer.model.parts())
-            self._trainer.show_start()
             self._prepared.set()
+            self._trainer.show_start()
             self._train(self._trainer)
         except Exception as error:
             self._fail(error)

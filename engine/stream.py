@@ -244,7 +244,7 @@ def on_wire(steps: Steps, values: Floats, base: int) -> Floats:
     return np.stack(((steps.astype(np.int64) - base).astype(np.float32), values))
 
 
-def _newest(items: Sequence[Event] | Sequence[Sample], most_bytes: int) -> list[dict[str, Any]]:
+def _newest(items: Sequence[Event | Sample], most_bytes: int) -> list[dict[str, Any]]:
     """The newest of `items` that fit into `most_bytes` of JSON, oldest first."""
     kept: list[dict[str, Any]] = []
     for item in reversed(items):

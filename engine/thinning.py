@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tsdownsample import MinMaxLTTBDownsampler
 
-_downsampler = MinMaxLTTBDownsampler()
+_downsampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
 
 
 def thin(

@@ -35,7 +35,7 @@ EARLY = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(6)
 
 def make_optimizer(name: OptimizerName, model: LanguageModel, settings: LiveSettings) -> torch.optim.Optimizer:
     """AdamW or plain SGD over all parameters, one group, fused into one kernel."""
-    kinds = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     return kinds[name](model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 

@@ -274,11 +274,16 @@ def fetching() -> None:
             fetch(entry.name)
 
 
+def progress(bar: Any, share_done: float) -> None:
+    """Move a progress bar."""
+    bar.progress(min(1.0, share_done))
+
+
 def fetch(name: str) -> None:
     """Fetch a text, plan to train on it, and draw the page anew."""
     bar = st.progress(0.0, f"fetching {name}")
     try:
-        studio().library.fetch(name, lambda done, total: bar.progress(min(1.0, done / max(total, 1))))
+        studio().library.fetch(name, lambda done, total: progress(bar, done / max(total, 1)))
     except InputError as error:
         say(str(error))
     else:
@@ -291,7 +296,7 @@ def new_run(run: Run | None) -> None:
     planned = plan().config
     texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready}
     texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
-    with st.popover(f"New run: {planned.preset}, {texts[planned.corpus]}", width="stretch", key="new_run"):
+    with st.popover(f"New run: {planned.preset}, {planned.corpus}", width="stretch", key="new_run"):
         st.caption("These need a new run. Nothing here touches the one that is running.")
         left, right = st.columns(2)
         controls.choice("preset", planned.preset, lambda *_: take_preset(), left, options=list(PRESETS))
@@ -347,18 +352,36 @@ def sampling() -> None:
 
 
 def share() -> None:
-    """This experiment as a link, and the audience's address."""
-    here, there = st.columns(2)
-    with here.popover("Copy link", width="stretch"):
-        address = f"{st.context.url}?{link.write(plan().config, knobs())}"
-        st.code(address, language=None, wrap_lines=True)
-    with there.popover("Audience", width="stretch"):
-        if room.asked():
-            address = room.audience_address(st.config.get_option("server.port"))
-            st.code(address, language=None)
-            st.image(room.qr_svg(address))
-        else:
-            st.text("The room is closed: only this computer can watch. Start with LOOPSCOPE_ROOM=1 to open it.")
+    """This experiment as a link, the audience's address, and presenter mode."""
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="share"):
+        with st.popover("Link", help="Copy a link that sets this experiment up."):
+            st.code(f"{st.context.url}?{link.write(plan().config, knobs())}", language=None, wrap_lines=True)
+        with st.popover("QR", help="The audience's address."):
+            audience()
+        present_button("Present")
+
+
+def audience() -> None:
+    """Where the audience watches, as a QR code; or how to open the room."""
+    if not room.asked():
+        st.text("The room is closed: only this computer can watch. Start with LOOPSCOPE_ROOM=1 to open it.")
+        return
+    address = room.audience_address(st.config.get_option("server.port"))
+    st.code(address, language=None)
+    st.image(room.qr_svg(address), width="stretch")
+
+
+def present_button(label: str) -> None:
+    """Into presenter mode and back."""
+    presenter = st.session_state.get("presenter", False)
+    st.button(
+        label,
+        key="present",
+        shortcut="P",
+        width="stretch",
+        help="Large type, only the stage. Key: p",
+        on_click=lambda: st.session_state.update(presenter=not presenter),
+    )
 
 
 def estimate(run: Run | None) -> None:
@@ -402,14 +425,8 @@ def stage() -> None:
             new_run(run)
             sampling()
             share()
-        st.button(
-            "Leave presenter mode" if presenter else "Present",
-            key="present",
-            shortcut="P",
-            width="stretch",
-            help="Large type, only the stage. Key: p",
-            on_click=lambda: st.session_state.update(presenter=not presenter),
-        )
+        else:
+            present_button("Leave presenter mode")
     with right:
         board("train", shown=shown, presenter=presenter)
 

@@ -51,7 +51,7 @@ def test_bigrams_start_at_a_speed_that_a_room_can_follow() -> None:
 
 
 def test_an_unknown_preset_lists_those_there_are() -> None:
-    with pytest.raises(InputError, match="no preset 'gpt-5'.*bigram, lecture, .*gpt-tiny"):
+    with pytest.raises(InputError, match=r"no preset 'gpt-5'.*bigram, lecture, .*gpt-tiny"):
         preset("gpt-5")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_bigram_loss_is_the_mean_surprise_by_hand() -> None:
 
 def test_a_bigram_of_the_counts_reaches_the_entropy_of_the_pairs(corpus: Corpus) -> None:
     data = corpus.train.tolist()
-    pairs, firsts = Counter(zip(data, data[1:], strict=False)), Counter(data[:-1])
+    pairs, firsts = Counter(pairwise(data)), Counter(data[:-1])
     total = len(data) - 1
     entropy = -sum(n / total * math.log(n / firsts[first]) for (first, _), n in pairs.items())
     model = Bigram(corpus.distinct)

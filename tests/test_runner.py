@@ -81,8 +81,8 @@ def test_the_header_has_what_the_contract_names(tiny: Corpus, make_run: Make, wa
     run.start()
     wait_until(lambda: run.state is State.DONE)
     header = run.header()
-    contract = "run state message error settings step max_steps steps_per_second tokens_seen".split()
-    assert set(contract) <= set(header)
+    contract = {"run", "state", "message", "error", "settings", "step", "max_steps", "steps_per_second", "tokens_seen"}
+    assert contract <= set(header)
     assert header["settings"] == {**run.settings.model_dump(), "version": 0}
     assert (header["step"], header["max_steps"], header["tokens_seen"]) == (30, 30, 30 * 32 * 4)
     assert (header["state"], header["message"], header["error"]) == ("done", "done at step 30", None)
@@ -343,8 +343,7 @@ def test_an_exception_ends_in_failed_and_start_works_again(studio: Studio, wait_
     again = studio.start(TINY, changed(LIVE, max_steps=10))
     wait_until(lambda: again.state is State.DONE)
     assert studio.current is again and studio.previous is run
-    names = [e.name for e in run.history.events]
-    assert names == ["started", "failed"]
+    wait_until(lambda: [e.name for e in list(run.history.events)] == ["started", "failed"])
 
 
 def test_a_failed_start_is_told_and_still_answers(
@@ -394,7 +393,7 @@ def test_memory_errors_say_what_to_make_smaller(
 
 def test_a_corpus_that_is_too_short_is_refused_before_a_thread_starts(tiny: Corpus) -> None:
     before = threading.active_count()
-    with pytest.raises(InputError, match="block_size 300 .*choose at most"):
+    with pytest.raises(InputError, match=r"block_size 300 .*choose at most"):
         Run(changed(TINY, block_size=300), LIVE, tiny)
     assert threading.active_count() == before
 
@@ -537,6 +536,16 @@ def test_undo_of_a_reset_goes_on_where_it_was(studio: Studio, wait_until: Wait, 
     assert seen == expected
 
 
+def test_a_run_that_never_began_is_not_kept(studio: Studio, wait_until: Wait) -> None:
+    run = studio.start(TINY, ENDLESS)
+    wait_until(lambda: run.step > 0)
+    waiting = studio.reset(replace=True)
+    assert waiting.wait(30)
+    other = studio.prepare(TINY, LIVE)
+    assert (studio.current, studio.previous) == (other, run)
+    assert not waiting._thread.is_alive() and run._thread.is_alive()
+
+
 def test_without_a_run_there_is_nothing_to_undo(studio: Studio) -> None:
     with pytest.raises(InputError, match="no run to reset"):
         studio.reset()
@@ -550,7 +559,10 @@ def test_without_a_run_there_is_nothing_to_undo(studio: Studio) -> None:
 
 def test_threads_end_with_what_they_served(tiny: Corpus, studio: Studio, wait_until: Wait) -> None:
     before = threading.active_count()
-    runs = [studio.start(TINY, ENDLESS, replace=True) for _ in range(4)]
+    runs = []
+    for _ in range(4):
+        runs.append(studio.start(TINY, ENDLESS, replace=True))
+        wait_until(lambda: runs[-1].step > 0)
     assert threading.active_count() == before + 2, "the current run's thread, and the previous one's"
     assert all(not run._thread.is_alive() for run in runs[:2])
     studio.dismiss()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,14 +55,14 @@ def test_text_follows_the_models_own_probabilities() -> None:
     rows = [[0.1, 0.6, 0.3], [0.5, 0.25, 0.25], [0.2, 0.0, 0.8]]
     made = generate(bigram(*rows), [0], 6000, seeded())
     seen = np.zeros((3, 3))
-    for first, second in zip(made.ids, made.ids[1:], strict=False):
+    for first, second in pairwise(made.ids):
         seen[first, second] += 1
     for row, counts in zip(rows, seen, strict=True):
         n = counts.sum()
         for p, count in zip(row, counts, strict=True):
             assert abs(count / n - p) <= 4.5 * math.sqrt(p * (1 - p) / n), "further off than chance allows"
     assert made.ids[0] == 0 and len(made.ids) == 6001
-    expected = [rows[first][second] for first, second in zip(made.ids, made.ids[1:], strict=False)]
+    expected = [rows[first][second] for first, second in pairwise(made.ids)]
     np.testing.assert_allclose(made.probabilities, expected, rtol=1e-5)
 
 

@@ -245,7 +245,7 @@ def test_what_is_not_finite_is_not_drawn() -> None:
     assert arrays["train/loss"].tolist() == [[0], [2.0]]
     assert arrays["grad_norm"][0].tolist() == [0, 2]
     history.add([Scalars(4, math.nan, 1.0, 1e-3, 1e-4)])
-    head, arrays = decoded(history.delta(HEADER).encode())
+    _, arrays = decoded(history.delta(HEADER).encode())
     assert arrays["train/loss"].shape == (2, 0)
     assert decoded(history.snapshot(HEADER).encode())[1]["train/loss"].tolist() == [[0], [2.0]]
 

@@ -18,7 +18,7 @@ class Bigram(LanguageModel):
         super().__init__()
         self.context = 1
         first = torch.empty(vocab_size, vocab_size).normal_(generator=generator)  # N(0, 1), as nn.Embedding does
-        self.token_embedding = nn.Embedding.from_pretrained(first, freeze=False)
+        self.token_embedding = nn.Embedding(vocab_size, vocab_size, _weight=first)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Token ids (B, T) -> scores (B, T, C): a look-up, nothing else."""

@@ -66,7 +66,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         x = x + self.dropout(self.attention(self.norm_1(x)))
-        return x + self.dropout(self.narrow(F.gelu(self.widen(self.norm_2(x)))))  # D -> 4·D -> D
+        out: Tensor = x + self.dropout(self.narrow(F.gelu(self.widen(self.norm_2(x)))))  # D -> 4·D -> D
+        return out
 
 
 class GPT(LanguageModel):

@@ -104,7 +104,5 @@ export class Notices {
       this.traceback.textContent = traceback;
       this.traceback.scrollTop = this.traceback.scrollHeight; // the last line says what went wrong
     }
-    // A message of another state ("paused by …") is a quiet line of its own.
-    if (!hint && !bad && head.message) this.say(this.hint, head.message);
   }
 }

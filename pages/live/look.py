@@ -4,8 +4,8 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; max-width: none; }
 [data-testid="stButton"] [aria-label^="Shortcut"] { display: none; }
 .st-key-controls [data-testid="stVerticalBlock"], .st-key-controls { gap: 0.45rem; }
-.st-key-verbs > div, .st-key-sampling > div, .st-key-lr_row > div { flex: 1 1 0; min-width: 0; }
-.st-key-verbs button, .st-key-sampling button { width: 100%; min-width: 0; }
+.st-key-verbs > div, .st-key-sampling > div, .st-key-share > div, .st-key-lr_row > div { flex: 1 1 0; min-width: 0; }
+.st-key-verbs button, .st-key-sampling button, .st-key-share button { width: 100%; min-width: 0; }
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
 .st-key-controls input { font-variant-numeric: tabular-nums; }

@@ -23,6 +23,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.baselines import Baselines
+from engine.config import preset
+from engine.link import DEFAULT_PRESET
 from engine.runner import Run, Studio
 from engine.stream import Frame, Frames
 from pages.live.board import ASSETS
@@ -269,9 +271,12 @@ def _plotly() -> tuple[bytes, bytes]:
 
 
 def plotly_script(request: Request) -> Response:
-    """`GET /vendor/plotly.min.js?v=<version>`: from the installed wheel, compressed, to be kept for a year."""
+    """`GET /vendor/plotly.min.js`: from the installed wheel, compressed, to be kept for a week by a browser."""
+    tag = f'"plotly-{plotly.__version__}"'
+    headers = {"Cache-Control": "public, max-age=604800", "ETag": tag, "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
     plain, compressed = _plotly()
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(compressed, media_type=SCRIPT, headers={**headers, "Content-Encoding": "gzip"})
     return Response(plain, media_type=SCRIPT, headers=headers)
@@ -290,6 +295,14 @@ def watch(_: Request) -> Response:
 def example(_: Request) -> Response:
     """`GET /example`: a recorded snapshot, shown before the first Start."""
     return FileResponse(EXAMPLE, media_type="application/octet-stream", headers={"Cache-Control": "no-cache"})
+
+
+def warm_up(studio: Studio) -> None:
+    """Do once, before anybody waits, what the first visitor would wait for: imports, compression, a first step."""
+    _plotly()
+    _charts("train", example_facts())
+    start = preset(DEFAULT_PRESET)
+    studio.estimate(start.config, start.settings)
 
 
 def routes(hub: Hub) -> list[BaseRoute]:

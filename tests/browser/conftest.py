@@ -1,0 +1,131 @@
+"""A Chromium, servers for it to look at, and tabs that complain about what no tab should ever do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browser.served import Server, copy_project
+from tests.browser.stage import PATIENCE, Stage
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+LOCAL = {"http", "https", "ws", "wss"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in item.path.parts:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The Chromium of this machine; without one the tests are skipped, but not where they must run (CI)."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        missing = f"no Chromium found ({', '.join(CHROMIUM)}); install one to test the pages in a browser"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Loopscope for all tests of a module, with an empty data home."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def serve(tmp_path: Any) -> Iterator[Callable[..., Server]]:
+    """`serve(flags=(), **environment)`: one more Loopscope, for one test, ended with Ctrl-C."""
+    servers: list[Server] = []
+
+    def start(**options: Any) -> Server:
+        servers.append(Server(tmp_path / f"server-{len(servers)}", **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A copy of the project that a test may edit."""
+    return copy_project(tmp_path_factory.mktemp("copy"))
+
+
+class Watched:
+    """What the tabs of a test did that they should not have done."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.faults: list[str] = []
+
+    def add(self, context: BrowserContext) -> None:
+        context.on("request", lambda request: self.requests.append(request.url))
+        context.on("page", self._page)
+
+    def _page(self, page: Page) -> None:
+        page.on("websocket", lambda socket: self.requests.append(socket.url))
+        page.on("pageerror", lambda error: self.faults.append(f"{error.message}\n{error.stack}"))
+        page.on("dialog", self._dialog)
+
+    def _dialog(self, dialog: Any) -> None:
+        self.faults.append(f"a dialog came up: {dialog.message}")
+        dialog.dismiss()
+
+    def outside(self, hosts: set[str]) -> list[str]:
+        """The requests that went to another machine."""
+        asked = [(urlsplit(url), url) for url in self.requests]
+        return [url for parts, url in asked if parts.scheme in LOCAL and parts.hostname not in hosts]
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def new_tab(browser: Browser, watched: Watched) -> Iterator[Callable[..., Stage]]:
+    """`new_tab(server)`: a tab of a browser that knows nothing yet. None may leave the machine, fail or ask."""
+    contexts: list[BrowserContext] = []
+    hosts: set[str] = set()
+
+    def open_tab(server: Server, url: str = "", **options: Any) -> Stage:
+        hosts.add(str(urlsplit(url or server.url).hostname))
+        context = browser.new_context(**{"viewport": {"width": 1600, "height": 900}, **options})
+        context.set_default_timeout(PATIENCE)
+        watched.add(context)
+        contexts.append(context)
+        return Stage(context.new_page(), url or server.url)
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert not watched.faults
+    assert not watched.outside(hosts)
+
+
+@pytest.fixture
+def stage(server: Server, new_tab: Callable[..., Stage]) -> Stage:
+    """A tab on the Train page, with no run under way."""
+    stage = new_tab(server).open()
+    stage.end_run()
+    return stage

@@ -1,0 +1,117 @@
+"""The keyboard of the stage: one key, one thing; and none while somebody types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.served import Server
+from tests.browser.stage import Stage
+
+
+@pytest.fixture
+def ready(server: Server, new_tab: Callable[..., Stage]) -> Stage:
+    """A tab on a page that would start a steady bigram; nothing is under way."""
+    stage = new_tab(server).open("/?preset=bigram&speed=100&max_steps=1000000")
+    stage.end_run()
+    return stage
+
+
+def test_space_starts_and_pauses(ready: Stage) -> None:
+    ready.press("Space")
+    ready.is_in("running")
+    expect(ready.button("play")).to_have_text(re.compile("Pause"))
+    ready.press("Space")
+    ready.is_in("paused")
+    expect(ready.button("play")).to_have_text(re.compile("Resume"))
+    ready.press("Space")
+    ready.is_in("running")
+
+
+def test_right_makes_one_step(ready: Stage) -> None:
+    ready.start()
+    ready.press("Space")
+    ready.is_in("paused")
+    for _ in range(2):
+        expect(ready.button("play")).to_have_text(re.compile("Resume"))
+        before = ready.page.evaluate("[...loopscopeBoards.values()][0].stream.step")
+        ready.press("ArrowRight")
+        ready.wait("board.stream.step === given && board.stream.state === 'paused'", before + 1)
+
+
+def test_up_and_down_turn_the_learning_rate_by_a_notch(ready: Stage) -> None:
+    ready.start()
+    ready.press("ArrowUp")
+    ready.has("lr", 0.002)
+    expect(ready.keyed("lr_number").locator("input")).to_have_value(re.compile(r"0\.002"))
+    ready.press("ArrowDown")
+    ready.has("lr", 0.001)
+    ready.press("ArrowDown")
+    ready.has("lr", 0.0005)
+
+
+def test_backspace_goes_back_to_the_same_start(ready: Stage) -> None:
+    ready.start().reaches(10)
+    first = ready.run
+    ready.button("stop").click()
+    ready.is_in("stopped")
+    expect(ready.button("play")).to_have_text(re.compile("Start"))
+    ready.press("Backspace")
+    ready.wait("board.run !== given && board.stream.state === 'ready' && board.stream.step === 0", first)
+    ready.press("Space")
+    ready.is_in("running")
+
+
+def test_backspace_asks_while_it_trains(ready: Stage) -> None:
+    ready.start()
+    first = ready.run
+    ready.press("Backspace")
+    expect(ready.page.get_by_text("Stop it and reset?")).to_be_visible()
+    ready.click("Cancel")
+    expect(ready.page.get_by_text("Stop it and reset?")).to_be_hidden()
+    ready.is_in("running")
+    assert ready.run == first
+
+
+def test_s_samples(ready: Stage) -> None:
+    ready.start().reaches(5)
+    prompt = ready.keyed("prompt").locator("input")
+    prompt.fill("Where was")
+    prompt.press("Enter")
+    ready.press("s")
+    expect(ready.page.locator(".ls-sample").filter(has_text="Where was").first).to_be_visible()
+
+
+def test_p_presents_and_comes_back(ready: Stage) -> None:
+    size = "getComputedStyle(document.querySelector('.ls-state')).fontSize"
+    before = float(ready.page.evaluate(size).removesuffix("px"))
+    ready.press("p")
+    expect(ready.keyed("speed")).to_have_count(0)
+    expect(ready.button("play")).to_be_visible()
+    expect(ready.keyed("lr_number")).to_be_visible()
+    ready.wait(f"parseFloat({size}) > 1.25 * given", before)
+    ready.press("p")
+    expect(ready.keyed("speed")).to_be_visible()
+
+
+def test_no_key_acts_while_somebody_types(ready: Stage) -> None:
+    ready.start().reaches(5)
+    run, version = ready.run, ready.setting("version")
+    prompt = ready.keyed("prompt").locator("input")
+    prompt.click()
+    prompt.press_sequentially("so pp")
+    for key in ("ArrowUp", "ArrowDown", "ArrowRight", "Backspace", "Space", "s", "p"):
+        prompt.press(key)
+    expect(prompt).to_have_value("so p sp")
+    prompt.press("Enter")
+    ready.press("ArrowUp")  # a key that does act: whatever the others had done would have come before it
+    ready.has("lr", 0.002)
+    ready.is_in("running")
+    assert ready.run == run
+    assert ready.setting("version") == version + 1
+    assert ready.setting("lr") == 0.002
+    assert ready.keyed("speed").count() == 1, "not in presenter mode"
+    expect(ready.page.locator(".ls-sample").filter(has_text="so p")).to_have_count(0)

@@ -1,0 +1,207 @@
+"""A run on the stage: from a click to a moving chart, in more than one tab."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Watched
+from tests.browser.served import Server
+from tests.browser.stage import Stage
+
+FAST = "/?preset=bigram&speed=unlimited&max_steps=1000000"
+STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
+FIRST_POINT_MS = 3000  # what is promised is 1 s, on a machine with nothing else to do
+
+# From the click on Start to the first frame with a point of the new run in the loss chart, measured in the page.
+STOPWATCH = """() => {
+  window.firstPoint = new Promise((tell) => document.addEventListener("click", () => {
+    const begin = performance.now();
+    const board = [...window.loopscopeBoards.values()][0];
+    const before = board.run;
+    const look = () => {
+      const plot = document.querySelector('.ls-panel[data-panel="loss"] .js-plotly-plot');
+      const drawn = plot?.data.find(({ meta }) => meta?.channel === "train/loss" && !meta.run)?.x ?? [];
+      const own = board.run !== before && board.dressed === board.run;
+      if (own && drawn.length && drawn.at(-1) <= board.head.step) tell(performance.now() - begin);
+      else requestAnimationFrame(look);
+    };
+    look();
+  }, { capture: true, once: true }));
+}"""
+
+
+def series(server: Server, channel: str = "train/loss", run: str = "current") -> list[int]:
+    """The steps that the server has of a channel, without a browser."""
+    return json.loads(server.get(f"/series?run={run}&channel={channel}")[1])["steps"]
+
+
+def test_before_the_first_start_the_recorded_example_is_on_show(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).open()
+    assert stage.run is None
+    expect(stage.page.get_by_text("Example: a recorded run")).to_be_visible()
+    stage.wait("board.node.classList.contains('ls-example')")
+    stage.retried(lambda: len(stage.points()[0]) > 100)
+    expect(stage.page.locator(".ls-sample").first).to_be_visible()
+
+
+def test_first_point_comes_soon_after_start(
+    server: Server, new_tab: Callable[..., Stage], record_property: Callable[..., None]
+) -> None:
+    stage = new_tab(server).open(STEADY)
+    stage.end_run()
+    stage.page.evaluate(STOPWATCH)
+    stage.button("play").click()
+    milliseconds = stage.page.evaluate("window.firstPoint")
+    print(f"first point {milliseconds:.0f} ms after Start")
+    record_property("first_point_ms", milliseconds)
+    assert milliseconds <= FIRST_POINT_MS
+    steps, values = stage.points()
+    assert steps[0] == 1
+    assert 1 < values[0] < 10
+    expect(stage.button("play")).to_have_text(re.compile("Pause"))
+    expect(stage.page.get_by_text("Example: a recorded run")).to_be_hidden()
+
+
+def test_zoom_and_chart_stay_through_frames_and_a_slider_move(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).open(STEADY)
+    stage.end_run()
+    stage.start().reaches(100)
+    zoomed = stage.zoom()
+    plots = stage.page.locator(".js-plotly-plot")
+    plots.evaluate_all("nodes => nodes.forEach((node, number) => { node.mark = number + 1; })")
+    before = stage.step
+    stage.reaches(before + 300)
+    slider = stage.keyed("lr_slider").get_by_role("slider")
+    slider.focus()
+    slider.press("ArrowRight")
+    stage.has("lr", 0.002)
+    stage.reaches(before + 500)
+    assert stage.range() == zoomed
+    marks = plots.evaluate_all("nodes => nodes.map((node) => node.mark)")
+    assert marks == list(range(1, len(marks) + 1)), "the very same nodes, none added, none replaced"
+    stage.wait("board.events.some(({ text }) => text === 'lr 0.001 → 0.002')")
+    stage.click("Show the whole run")
+    stage.wait("document.querySelector('[data-panel=loss] .js-plotly-plot')._fullLayout.xaxis.range[0] === 0")
+    assert stage.range()[1] >= before + 500
+
+
+def test_zooming_into_a_long_run_brings_its_detail(
+    server: Server, new_tab: Callable[..., Stage], watched: Watched
+) -> None:
+    stage = new_tab(server).open(FAST)
+    stage.end_run()
+    stage.start().reaches(8000)
+    stage.press("Space")
+    stage.is_in("paused")
+    later = new_tab(server).open()  # it has the snapshot's skeleton alone
+    later.wait("board.stream.step > 0")
+    later.zoom()
+    low, high = later.range()
+    expected = list(range(int(low) + 1, int(high) + 1))
+    assert len(expected) < 2000
+    later.retried(lambda: [step for step in later.points()[0] if low < step <= high] == expected)
+    asked = [parse_qs(urlsplit(url).query) for url in watched.requests if urlsplit(url).path == "/series"]
+    ours = [query for query in asked if query["channel"] == ["train/loss"] and query["run"] == [later.run]]
+    assert any(float(query["from"][0]) <= low and float(query["to"][0]) >= high for query in ours)
+
+
+def test_a_second_tab_and_a_reload_show_the_same_run_with_its_history(
+    server: Server, new_tab: Callable[..., Stage]
+) -> None:
+    first = new_tab(server).open(STEADY)
+    first.end_run()
+    first.start().reaches(150)
+    second = new_tab(server).open()
+    assert second.run == first.run
+    expect(second.button("play")).to_have_text(re.compile("Pause"))
+    assert second.points()[0][:50] == list(range(1, 51))
+    assert second.points("grad_norm", "grad_norm")[0][0] == 1
+    first.press("Space")
+    second.is_in("paused")
+    first.is_in("paused")
+    first.wait("board.head.step === given", second.page.evaluate("[...loopscopeBoards.values()][0].head.step"))
+    first.retried(lambda: first.points() == second.points())
+    first.page.reload()
+    first.is_in("paused")
+    first.retried(lambda: first.points() == second.points())
+    assert first.run == second.run
+    expect(first.button("play")).to_have_text(re.compile("Resume"))
+
+
+def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).open(STEADY)
+    stage.end_run()
+    stage.start().reaches(20)
+    run = stage.run
+    audience = new_tab(server).open("/watch")
+    stage.page.context.close()
+    audience.page.context.close()
+    last = series(server)[-1]
+    again = new_tab(server).open()
+    again.reaches(last + 100)
+    assert again.run == run
+    assert again.points()[0][:100] == list(range(1, 101))
+    again.is_in("running")
+
+
+def test_a_change_in_one_tab_is_on_show_in_the_other(server: Server, new_tab: Callable[..., Stage]) -> None:
+    mine = new_tab(server).open(STEADY)
+    mine.end_run()
+    mine.start()
+    yours = new_tab(server).open()
+    expect(yours.button("play")).to_have_text(re.compile("Pause"))
+    number = mine.keyed("lr_number").locator("input")
+    number.fill("0.03")
+    number.press("Enter")
+    mine.has("lr", 0.03)
+    begin = yours.page.evaluate("performance.now()")
+    expect(yours.keyed("lr_number").locator("input")).to_have_value(re.compile(r"0\.03"), timeout=2000)
+    print(f"the other tab showed it {yours.page.evaluate('performance.now()') - begin:.0f} ms later")
+    mine.press("Space")
+    expect(yours.button("play")).to_have_text(re.compile("Resume"), timeout=2000)
+
+
+def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).open(STEADY)
+    stage.end_run()
+    before = stage.run
+    # As fast as a script can: the button of the page that is on show now, whatever it says by then.
+    stage.button("play").evaluate("node => { for (let i = 0; i < 10; i++) node.click(); }")
+    stage.wait("board.run !== given && board.stream.step > 0", before)
+    run = stage.run
+    previous = json.loads(server.get("/panels?page=train&run=current")[1])["previous"]
+    assert previous in (before, None)
+    stage.end_run()
+    assert stage.run == run
+
+
+def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).open(STEADY)
+    stage.end_run()
+    stage.start().reaches(5)
+    first = stage.run
+    stage.click("New run")
+    stage.click("Start a new run with these")
+    expect(stage.page.get_by_text("Stop it and start the new run?")).to_be_visible()
+    stage.press("Space")  # no key acts behind the question
+    stage.click("Cancel")
+    expect(stage.page.get_by_text("Stop it and start the new run?")).to_be_hidden()
+    before = stage.step
+    stage.reaches(before + 20)
+    assert stage.run == first
+    stage.click("New run")
+    stage.click("Start a new run with these")
+    stage.click("Stop it")
+    stage.wait("board.run !== given && board.stream.state === 'running'", first)
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_board_follows_the_theme(server: Server, new_tab: Callable[..., Stage], scheme: str) -> None:
+    stage = new_tab(server, color_scheme=scheme).open("/watch")
+    assert stage.page.locator(".ls-board").get_attribute("data-theme") == scheme
