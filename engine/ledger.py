@@ -72,7 +72,7 @@ class DeviceLedger:
         optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # read by torch's fused optimizers
         optimizer.grad_scale = None  # type: ignore[attr-defined]
         self._rings = [torch.zeros(self.ROWS, 3, device=device) for _ in range(2)]
-        self._hosts = [torch.zeros(self.ROWS, 3, pin_memory=True) for _ in range(2)]
+        self._hosts = [torch.zeros(self.ROWS, 3, pin_memory=device.type == "cuda") for _ in range(2)]
         self._steps: list[tuple[int, float, float]] = []
         self._now: tuple[Tensor, Tensor] = (self._bad, self._bad)
         self._waiting: tuple[list[tuple[int, float, float]], Tensor, torch.cuda.Event] | None = None

@@ -72,17 +72,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 class Watched:
-    """What the tabs of a test did that they should not have done."""
+    """What the tabs of a test asked for, and what they did that no tab should do."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.faults: list[str] = []
 
-    def add(self, context: BrowserContext) -> None:
-        context.on("request", lambda request: self.requests.append(request.url))
-        context.on("page", self._page)
-
-    def _page(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
+        page.on("request", lambda request: self.requests.append(request.url))
         page.on("websocket", lambda socket: self.requests.append(socket.url))
         page.on("pageerror", lambda error: self.faults.append(f"{error.message}\n{error.stack}"))
         page.on("dialog", self._dialog)
@@ -102,30 +99,38 @@ def watched() -> Watched:
     return Watched()
 
 
+@pytest.fixture(scope="module")
+def contexts(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """One browser profile for each way of looking, so that what a server sends for keeps is kept."""
+    made: dict[str, BrowserContext] = {}
+
+    def context(**options: Any) -> BrowserContext:
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = browser.new_context(**{"viewport": {"width": 1600, "height": 900}, **options})
+            made[key].set_default_timeout(PATIENCE)
+        return made[key]
+
+    yield context
+    for one in made.values():
+        one.close()
+
+
 @pytest.fixture
-def new_tab(browser: Browser, watched: Watched) -> Iterator[Callable[..., Stage]]:
-    """`new_tab(server)`: a tab of a browser that knows nothing yet. None may leave the machine, fail or ask."""
-    contexts: list[BrowserContext] = []
+def new_tab(contexts: Callable[..., BrowserContext], watched: Watched) -> Iterator[Callable[..., Stage]]:
+    """`new_tab(server, url="", **options)`: a tab. None may leave the machine, fail, or ask something by a dialog."""
+    pages: list[Page] = []
     hosts: set[str] = set()
 
     def open_tab(server: Server, url: str = "", **options: Any) -> Stage:
         hosts.add(str(urlsplit(url or server.url).hostname))
-        context = browser.new_context(**{"viewport": {"width": 1600, "height": 900}, **options})
-        context.set_default_timeout(PATIENCE)
-        watched.add(context)
-        contexts.append(context)
-        return Stage(context.new_page(), url or server.url)
+        page = contexts(**options).new_page()
+        watched.add(page)
+        pages.append(page)
+        return Stage(page, url or server.url)
 
     yield open_tab
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not watched.faults
     assert not watched.outside(hosts)
-
-
-@pytest.fixture
-def stage(server: Server, new_tab: Callable[..., Stage]) -> Stage:
-    """A tab on the Train page, with no run under way."""
-    stage = new_tab(server).open()
-    stage.end_run()
-    return stage

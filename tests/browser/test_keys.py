@@ -82,7 +82,7 @@ def test_s_samples(ready: Stage) -> None:
     prompt.fill("Where was")
     prompt.press("Enter")
     ready.press("s")
-    expect(ready.page.locator(".ls-sample").filter(has_text="Where was").first).to_be_visible()
+    expect(ready.page.locator(".ls-sample").filter(has_text="Where␣was").first).to_be_visible()
 
 
 def test_p_presents_and_comes_back(ready: Stage) -> None:

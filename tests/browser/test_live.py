@@ -140,8 +140,8 @@ def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callab
     stage.start().reaches(20)
     run = stage.run
     audience = new_tab(server).open("/watch")
-    stage.page.context.close()
-    audience.page.context.close()
+    stage.page.close()
+    audience.page.close()
     last = series(server)[-1]
     again = new_tab(server).open()
     again.reaches(last + 100)
