@@ -201,9 +201,18 @@ def sentence(error: ValidationError) -> str:
         "less_than": "below {lt}",
         "less_than_equal": "at most {le}",
         "literal_error": "{expected}",
+        "int_parsing": "a whole number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_parsing": "a number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_parsing": "true or false",
+        "string_too_short": "at least {min_length} characters",
+        "string_too_long": "at most {max_length} characters",
     }
     if bound := bounds.get(problem["type"]):
-        return f"{field} {value!r} is out of bounds; choose {bound.format(**context)}"
+        return f"{field} {value!r} is not possible; choose {bound.format(**context)}"
     return f"{field} {value!r} is not usable: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +50,13 @@ def train(order: Order) -> int:
     run = Run(config, order.settings, corpus)
     try:
         folder = folder or home() / "runs" / run.id
-        write(folder / "config.json", start_of(run, entry))
-        if notice:
-            complain(notice)
-        course = Course(say_opening(run))
-        interrupted = follow(run, course)
+        with stopping(run) as stopped:
+            write(folder / "config.json", start_of(run, entry))
+            if notice:
+                complain(notice)
+            course = Course(say_opening(run))
+            follow(run, course, stopped)
+        interrupted = bool(stopped)
         result = result_of(run, course)
         if order.evaluate:
             losses, late = exact_losses(run, interrupted)
@@ -112,34 +114,34 @@ def say_opening(run: Run) -> float | None:
 # ---------------------------------------------------------------- following the run
 
 
-def follow(run: Run, course: Course) -> bool:
-    """Start `run` and look on until it has ended, noting its course; was it Ctrl-C that ended it?
+def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
+    """Start `run` and look on until it has ended, noting its course; `stopped` is not empty after a Ctrl-C.
 
     The looks are rare, so that the training thread has the interpreter to itself, but they close in on the 100th
     and the last step, so that the time between the two is right within milliseconds.
     """
     warned = None
     progress = Progress(run.config.model, run.settings.max_steps, "steps")
-    with stopping(run) as stopped:
-        run.start()
-        seen, wait = (time.perf_counter(), 0), FIRST_LOOK
-        while run.state not in ENDED:
-            time.sleep(wait)
-            now = (time.perf_counter(), run.step)
-            course.look(*now)
-            course.hear(taken(run.queue))
-            progress.show(run.step, course.note)
-            wait = pause(seen, now, WARM if course.warm is None else run.settings.max_steps)
-            seen = now
-            if run.warning and run.warning != warned:
-                warned = run.warning
-                progress.line(f"warning: {warned}")
+    run.start()
+    if stopped:  # a stop before the start was no news to the run
+        run.stop()
+    seen, wait = (time.perf_counter(), 0), FIRST_LOOK
+    while run.state not in ENDED:
+        time.sleep(wait)
+        now = (time.perf_counter(), run.step)
+        course.look(*now)
+        course.hear(taken(run.queue))
+        progress.show(run.step, course.note)
+        wait = pause(seen, now, WARM if course.warm is None else run.settings.max_steps)
+        seen = now
+        if run.warning and run.warning != warned:
+            warned = run.warning
+            progress.line(f"warning: {warned}")
     if run.state is not State.FAILED:
         run.copy_weights()  # answered only after a GPU's last numbers have crossed
     course.hear(taken(run.queue))
     progress.show(run.step, course.note)
     progress.close("" if run.state is State.FAILED else run.message)
-    return bool(stopped)
 
 
 def pause(before: tuple[float, int], now: tuple[float, int], goal: int) -> float:

@@ -87,6 +87,7 @@ class Run:
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self.built = threading.Event()
         self._prepared = threading.Event()
         self._halt = settings.max_steps
         self._steps_left: int | None = None
@@ -158,7 +159,7 @@ class Run:
         self._thread.join(timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the model is built (or that failed)."""
+        """Wait until the model is built and its start is told (or that failed)."""
         return self._prepared.wait(timeout)
 
     @property
@@ -228,12 +229,14 @@ class Run:
             self._trainer = Trainer(self.config, self.first_settings, self.corpus, self._emit, self.device)
             self.parameters = self._trainer.model.parameter_count()
             self.layers = tuple(self._trainer.model.parts())
-            self._prepared.set()
+            self.built.set()
             self._trainer.show_start()
+            self._prepared.set()
             self._train(self._trainer)
         except Exception as error:
             self._fail(error)
         finally:
+            self.built.set()
             self._prepared.set()
         while not self._closing.is_set():  # a failed run still answers
             self._mailbox.get()()
@@ -295,12 +298,13 @@ class Run:
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step
-        self._rest(State.DIVERGED, f"diverged at step {self.step + 1:,}: lower the learning rate, then reset")
+        bad = self.step + 1  # the step whose update was withheld or taken back
+        self._rest(State.DIVERGED, f"diverged at step {bad:,}: lower the learning rate, then reset", bad)
 
-    def _rest(self, state: State, message: str) -> None:
+    def _rest(self, state: State, message: str, at: int | None = None) -> None:
         self._steps_left = None
-        self.state, self.message = state, message
-        self._event(state.value, message)
+        self.queue.put(Event(self.step if at is None else at, state.value, message))
+        self.message, self.state = message, state  # last: who sees the state finds everything else in place
 
     def _event(self, name: str, text: str) -> None:
         self.queue.put(Event(self.step, name, text))

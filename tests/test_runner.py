@@ -64,7 +64,7 @@ def steps(wait_until: Wait) -> Callable[[Run, int], None]:
 
 def test_a_run_from_start_to_done(corpus: Corpus, make_run: Make, wait_until: Wait) -> None:
     run = make_run(QUIET, changed(LIVE, max_steps=200), corpus)
-    assert run.wait(30) and run.state is State.READY and run.can_go_on and not run.alive
+    assert run.copy_weights()[0] == 0 and run.state is State.READY and run.can_go_on and not run.alive
     run.start()
     wait_until(lambda: run.state is State.DONE)
     records = taken(run.queue)
@@ -260,7 +260,7 @@ def test_a_knob_turned_before_the_model_is_built(
 
 def test_the_speed_limit_keeps_the_pace_and_the_losses(tiny: Corpus, make_run: Make, wait_until: Wait) -> None:
     run = make_run(TINY, changed(LIVE, max_steps=40, speed=100), tiny)
-    assert run.wait(30)
+    run.copy_weights()  # an answer: the model is built
     begin = time.perf_counter()
     run.start()
     wait_until(lambda: run.state is State.DONE)
@@ -309,7 +309,7 @@ def test_a_limit_lifted_between_two_looks_does_no_harm(
 
 def breaking(run: Run, at: int, raise_it: Callable[[], object]) -> None:
     """Let the model raise at its forward pass number `at` from now."""
-    assert run.wait(30) and run._trainer is not None
+    assert run.copy_weights()[0] == run.step and run._trainer is not None  # an answer: the thread is between two steps
     model, count = run._trainer.model, itertools.count(1)
     loss_of = model.loss
 
@@ -439,7 +439,7 @@ class LateLedger(HostLedger):
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_until: Wait, by_hand: bool) -> None:
     run = make_run(TINY, changed(LIVE, max_steps=20), tiny)
-    assert run.wait(30) and run._trainer is not None
+    assert run.copy_weights()[0] == 0 and run._trainer is not None
     trainer = run._trainer
     trainer.ledger = LateLedger(trainer.emit, trainer)
     loss_of, count = trainer.model.loss, itertools.count(1)
@@ -451,7 +451,7 @@ def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_
     wait_until(lambda: run.state is State.DIVERGED)
     assert run.message.startswith("diverged at step 7:")
     assert (run.step, run.header()["tokens_seen"], run.copy_weights()[0]) == (6, 6 * 32 * 4, 6)
-    assert events(taken(run.queue))[-1].step == 6
+    assert events(taken(run.queue))[-1].step == 7
 
 
 # ---------------------------------------------------------------- the studio

@@ -47,7 +47,7 @@ export class Header {
     const running = head.state === "running";
     const word = WORDS[head.state] ?? String(head.state);
     this.node.dataset.state = head.state;
-    write(this.state, head.state === "diverged" ? `diverged at step ${whole(step)}` : word);
+    write(this.state, word);
     write(this.title, head.title ?? "");
     this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
     write(this.steps, `${whole(step)} / ${whole(most)} steps`);

@@ -229,7 +229,7 @@ class Facts:
 
 def facts_of(run: Run) -> Facts:
     """The facts of a run; waits until its model is built."""
-    run.wait(BUILD_SECONDS)
+    run.built.wait(BUILD_SECONDS)
     return Facts(
         run.id,
         run.title,

@@ -9,8 +9,8 @@ export const whole = (number) => (Number.isFinite(number) ? WHOLE.format(number)
 export function figures(number, digits = 4) {
   if (!Number.isFinite(number)) return "–";
   const size = Math.abs(number);
-  if (size >= 10 ** digits) return whole(number);
-  if (size && size < 1e-3) return number.toExponential(2);
+  if (size >= 10 ** digits && size < 1e7) return whole(number);
+  if (size && (size < 1e-3 || size >= 1e7)) return number.toExponential(2);
   return number.toPrecision(digits);
 }
 

@@ -134,3 +134,11 @@ def new_tab(contexts: Callable[..., BrowserContext], watched: Watched) -> Iterat
         page.close()
     assert not watched.faults
     assert not watched.outside(hosts)
+
+
+@pytest.fixture
+def stage(server: Server, new_tab: Callable[..., Stage]) -> Stage:
+    """A tab on the Train page, with no run under way."""
+    stage = new_tab(server).open()
+    stage.end_run()
+    return stage

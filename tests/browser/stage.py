@@ -74,6 +74,10 @@ class Stage:
         steps, values = self.page.evaluate(POINTS, [panel, channel, smooth])
         return steps, values
 
+    def history(self, channel: str = "train/loss") -> list[int]:
+        """The steps that this browser holds of a channel."""
+        return self.page.evaluate(f"(channel) => {BOARD}.series.get(channel)?.steps ?? []", channel)
+
     def setting(self, name: str) -> Any:
         """A live setting of the run on show."""
         return self.page.evaluate(f"{BOARD}.stream.settings?.{name}")
@@ -125,13 +129,13 @@ class Stage:
         expect(self.button("play")).to_have_text(re.compile("Start"), timeout=PATIENCE)
 
     def zoom(self) -> tuple[float, float]:
-        """Drag over the second fifth of the loss chart; the stretch of steps that it shows then."""
+        """Drag over a tenth of the loss chart; the stretch of steps that it shows then."""
         place = self.loss.locator(".nsewdrag").bounding_box()
         assert place
         mouse = self.page.mouse
         mouse.move(place["x"] + 0.2 * place["width"], place["y"] + 0.2 * place["height"])
         mouse.down()
-        for part in (0.25, 0.3, 0.35, 0.4):
+        for part in (0.22, 0.25, 0.28, 0.3):
             mouse.move(place["x"] + part * place["width"], place["y"] + 0.8 * place["height"])
         mouse.up()
         self.loss.get_by_role("button", name=re.compile("Show the whole run")).wait_for()

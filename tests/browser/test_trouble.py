@@ -1,0 +1,197 @@
+"""What can go wrong in front of a room: crashes, divergence, hostile texts, wrong links, edited pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.served import ROOT, Server, copy_project
+from tests.browser.stage import Stage
+
+STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
+HOSTILE = '<img src=x onerror=alert(1)> $a$ :red[x] ![y](http://evil.example/y.png) "><script>alert(2)</script>'
+FELT_AT_ONCE = 2000  # ms: what is promised is 1 s, on a machine with nothing else to do
+
+# Put under the copy's app.py: the training thread fails while the file `break` lies in the data home, and each thread
+# that has ever trained leaves its name in the file `threads`.
+FAULT = """
+import threading
+from engine.config import home
+from engine.trainer import Trainer
+
+_forward, _seen = Trainer.forward, set()
+
+
+def _forward_or_fail(self):
+    name = threading.current_thread().name
+    if name.startswith("training") and name not in _seen:
+        _seen.add(name)
+        (home() / "threads").write_text("\\n".join(sorted(_seen)))
+    if self.step % 10 == 0 and (home() / "break").exists():
+        raise RuntimeError("a cable was pulled <b>here</b>")
+    _forward(self)
+
+
+Trainer.forward = _forward_or_fail
+"""
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Loopscope whose training thread can be made to fail, and whose pages may be edited."""
+    folder = tmp_path_factory.mktemp("fragile")
+    project = copy_project(folder)
+    with (project / "app.py").open("a") as app:
+        app.write(FAULT)
+    server = Server(folder, project=project)
+    yield server
+    server.end()
+
+
+def test_an_exception_while_training_is_on_every_page_and_start_works_again(
+    fragile: Server, new_tab: Callable[..., Stage]
+) -> None:
+    one, audience = new_tab(fragile).open(STEADY), new_tab(fragile).open("/watch")
+    other = new_tab(fragile).open()
+    one.end_run()
+    one.start().reaches(20)
+    failed = one.run
+    audience.is_in("running")
+    (fragile.home / "break").touch()
+    for stage in (one, other, audience):
+        stage.is_in("failed", FELT_AT_ONCE)
+        alert = stage.page.get_by_role("alert").filter(has_text="a cable was pulled <b>here</b>")
+        expect(alert).to_be_visible(timeout=FELT_AT_ONCE)
+        expect(alert.locator("pre")).to_contain_text("Traceback (most recent call last)")
+    (fragile.home / "break").unlink()
+    expect(other.button("play")).to_have_text(re.compile("Start"))
+    other.button("play").click()
+    one.wait("board.run !== given && board.stream.step > 20", failed)
+    one.is_in("running")
+    expect(one.page.get_by_role("alert").filter(has_text="a cable was pulled")).to_be_hidden()
+
+
+def test_editing_a_page_leaves_the_run_and_its_thread(fragile: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(fragile).open(STEADY)
+    stage.end_run()
+    stage.start().reaches(10)
+    run, threads = stage.run, (fragile.home / "threads").read_text()
+    page = fragile.project / "pages" / "train.py"
+    page.write_text(page.read_text() + '\nst.text("edited while it trains")\n')
+    figures = fragile.project / "pages" / "live" / "figures.py"
+    figures.write_text(figures.read_text() + "\n# edited\n")
+    before = stage.step
+
+    def is_new() -> bool:
+        stage.page.reload()
+        expect(stage.button("play")).to_be_enabled()
+        return stage.page.get_by_text("edited while it trains").is_visible()
+
+    stage.retried(is_new)
+    stage.reaches(before + 50)
+    assert stage.run == run
+    assert (fragile.home / "threads").read_text() == threads
+    stage.press("Space")
+    stage.is_in("paused")
+
+
+def test_a_learning_rate_of_a_million_with_decay_ends_in_diverged(stage: Stage) -> None:
+    stage.open("/?preset=bigram&lr=1000000&weight_decay=0.1&speed=unlimited")
+    stage.button("play").click()
+    stage.is_in("diverged", 60_000)
+    expect(stage.page.get_by_role("alert").filter(has_text=re.compile(r"diverged at step [\d,]+"))).to_be_visible()
+    stage.wait("board.tables.get('weights/token_embedding')?.data.every(Number.isFinite)")
+    expect(stage.button("play")).to_have_text(re.compile("Start"))
+
+
+def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(stage: Stage) -> None:
+    stage.open("/?preset=bigram&lr=1000000&weight_decay=0&speed=1000")
+    stage.start()
+    warning = stage.page.get_by_role("status").filter(has_text="lower the learning rate")
+    expect(warning).to_be_visible()
+    stage.is_in("running")
+
+
+def test_a_dropped_text_is_in_the_list_soon(server: Server, stage: Stage) -> None:
+    before = stage.page.evaluate("performance.now()")
+    (server.home / "corpora").mkdir(exist_ok=True)
+    (server.home / "corpora" / "Tide tables.txt").write_text("high water at six, low water at noon\n" * 40)
+    stage.wait("board.stream.library > 0 && board.options.shown.library === board.stream.library")
+    took = stage.page.evaluate("performance.now()") - before
+    stage.click("New run")
+    expect(stage.keyed("corpus")).to_be_visible()
+    stage.keyed("corpus").get_by_role("combobox").click()
+    expect(stage.page.get_by_role("option", name="tide tables")).to_be_visible()
+    print(f"in the list after {took:.0f} ms")
+    assert took < 2 * FELT_AT_ONCE
+
+
+def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, stage: Stage) -> None:
+    corpora = server.home / "corpora"
+    corpora.mkdir(exist_ok=True)
+    name = HOSTILE.replace("/", "\u2215")[:120] + ".txt"
+    (corpora / name).write_text((HOSTILE + "\n") * 200)
+    stage.wait("board.stream.library > 0 && board.options.shown.library === board.stream.library")
+    stage.click("New run")
+    stage.keyed("corpus").get_by_role("combobox").click()
+    stage.page.get_by_role("option", name="onerror").click()
+    stage.page.keyboard.press("Escape")
+    stage.start().reaches(3)
+    assert "onerror" in stage.page.locator(".ls-run").inner_text()
+    prompt = stage.keyed("prompt").locator("input")
+    prompt.fill(HOSTILE)
+    prompt.press("Enter")
+    stage.press("s")
+    shown = stage.page.locator(".ls-sample .ls-text").filter(has_text="onerror=alert(1)").first
+    expect(shown).to_be_visible()
+    assert shown.inner_text().replace("␣", " ").startswith(HOSTILE)
+    assert stage.page.locator('img[src="x"]').count() == 0
+
+
+@pytest.mark.parametrize("name", ["corpus", "preset", "lr", "colour"])
+def test_a_hostile_link_is_shown_as_it_is(server: Server, stage: Stage, name: str) -> None:
+    stage.open(f"/?{name}={quote(HOSTILE)}")
+    stage.page.wait_for_load_state("networkidle")
+    expect(stage.page.get_by_text(HOSTILE).first).to_be_visible()
+    assert stage.page.locator('img[src="x"], img[src*="evil"], .katex').count() == 0
+    assert stage.page.locator(".st-key-controls a").count() == 0
+
+
+def test_a_wrong_value_in_a_link_gives_a_notice_that_names_it(stage: Stage) -> None:
+    stage.open("/?preset=bigram&lr=fast&max_steps=500")
+    notice = stage.keyed("notices")
+    expect(notice).to_contain_text("lr=fast")
+    expect(stage.keyed("max_steps_number").locator("input")).to_have_value("500")
+    notice.get_by_role("button", name="Close").click()
+    expect(notice).to_have_count(0)
+
+
+def test_an_uploaded_text_stays_inside_the_data_home(server: Server, stage: Stage) -> None:
+    tree = {path for path in ROOT.rglob("*") if ".git" not in path.parts and "__pycache__" not in path.parts}
+    stage.click("New run")
+    text = ("the harbour master counts the boats\n" * 50).encode()
+    chooser = stage.keyed("upload").locator("input[type=file]")
+    chooser.set_input_files({"name": "..\\..\\../../app.txt", "mimeType": "text/plain", "buffer": text})
+    expect(stage.page.get_by_role("button", name=re.compile("New run: bigram, app"))).to_be_visible()
+    (kept,) = (server.home / "uploads").iterdir()
+    assert kept.read_bytes() == text
+    assert tree == {path for path in ROOT.rglob("*") if ".git" not in path.parts and "__pycache__" not in path.parts}
+    stage.page.keyboard.press("Escape")
+    stage.start().reaches(3)
+    assert "app" in stage.page.locator(".ls-run").inner_text()
+
+
+def test_a_lost_connection_is_said_and_mended(server: Server, stage: Stage) -> None:
+    stage.open(STEADY)
+    stage.start().reaches(20)
+    stage.page.evaluate("[...loopscopeBoards.values()][0].connection.socket.close()")
+    expect(stage.page.get_by_text("Connection lost")).to_be_visible()
+    before = stage.step
+    expect(stage.page.get_by_text("Connection lost")).to_be_hidden()
+    stage.reaches(before + 50)
+    history = stage.history()
+    assert history == list(range(1, history[-1] + 1)), "no gap"
