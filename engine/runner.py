@@ -495,15 +495,17 @@ def seconds_per_step(config: RunConfig, settings: LiveSettings, corpus: Corpus) 
     return statistics.median(times)
 
 
-def load_corpus(library: Library, config: RunConfig, anywhere: bool = False) -> Corpus:
-    """Read, split and encode the text that `config` names; with `anywhere` a path will do as well."""
-    text, entry = library.load(config.corpus) if anywhere else library.load_name(config.corpus)
+def load_corpus(library: Library, config: RunConfig) -> Corpus:
+    """Read, split and encode the text that `config` names."""
+    text, entry = library.load_name(config.corpus)
     return Corpus.of(
         text,
         name=entry.name,
         title=entry.title,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
+        source=entry.source,
+        licence=entry.licence,
     )
 
 
