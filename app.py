@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from engine import link
 from engine.config import InputError
-from engine.runner import studio
+from engine.studio import studio
 from pages.live import room as rooms
 from pages.live.gate import Gate
 from pages.live.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes, warm_up

@@ -23,6 +23,7 @@ from engine.library import Entry, Library
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
 from engine.runner import ENDED, Run, State
 from engine.stream import taken
+from engine.studio import corpus_of
 from engine.trainer import open_like_the_lecture
 
 LOOK_SECONDS = 0.1
@@ -83,16 +84,7 @@ def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple
     except OSError as error:  # a path that the system refuses to look at
         raise InputError(f"corpus {name[:80]!r} cannot be read ({error.strerror}); check the path") from None
     config = changed(config, corpus=entry.name)
-    corpus = Corpus.of(
-        text,
-        name=entry.name,
-        title=entry.title,
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        source=entry.source,
-        licence=entry.licence,
-    )
-    return config, corpus, entry, notice
+    return config, corpus_of(text, entry, config), entry, notice
 
 
 def say_opening(run: Run) -> float | None:

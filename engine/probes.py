@@ -72,10 +72,12 @@ def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
     return np.ascontiguousarray(cells, np.float32)
 
 
-def token_tables(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """The token embedding's values and, where there is one, its gradient, pooled, by channel."""
-    weight = cast(nn.Embedding, model.token_embedding).weight
-    tables = {"weights/token_embedding": pooled(weight)}
-    if weight.grad is not None:
-        tables["gradients/token_embedding"] = pooled(weight.grad)
-    return tables
+def weight_tables(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The token embedding's values, pooled, by channel."""
+    return {"weights/token_embedding": pooled(cast(nn.Embedding, model.token_embedding).weight)}
+
+
+def gradient_tables(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The token embedding's gradient, pooled, by channel; nothing where there is none."""
+    grad = cast(nn.Embedding, model.token_embedding).weight.grad
+    return {} if grad is None else {"gradients/token_embedding": pooled(grad)}

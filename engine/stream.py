@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -337,7 +338,10 @@ class Pump:
             if due:
                 frames = self.frames()
                 for subscriber in self._subscribers:
-                    subscriber(frames)
+                    try:
+                        subscriber(frames)
+                    except Exception:  # one viewer's trouble must not end everybody's stream
+                        traceback.print_exc()
         self.drain()
 
 

@@ -138,7 +138,7 @@ class Trainer:
         self._looking = self._due(self.step + 1, self._look_every) or self.look_closely or self.step == 0
         if self._looking:
             self._layer_norms = probes.layer_norms(self.model.parts())
-            self._tables = probes.token_tables(self.model)
+            self._gradients = probes.gradient_tables(self.model)
             self._before = probes.copies(self.model.parts())
 
     def guard(self) -> None:
@@ -169,7 +169,7 @@ class Trainer:
         if self._looking:
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
-            self.emit(Observation(self.step, scalars, self._tables))
+            self.emit(Observation(self.step, scalars, self._gradients | probes.weight_tables(self.model)))
         if self._due(self.step, self._eval_every) or self.look_closely:
             self.validate()
         if self._due(self.step, self._sample_every):
@@ -198,8 +198,7 @@ class Trainer:
 
     def show_start(self) -> None:
         """Emit what there is before the first update: tables, validation loss, a sample, all of step 0."""
-        tables = {name: t for name, t in probes.token_tables(self.model).items() if name.startswith("weights")}
-        self.emit(Observation(0, {}, tables))
+        self.emit(Observation(0, {}, probes.weight_tables(self.model)))
         self.validate()
         if self.opening is None:
             self.sample()

@@ -13,7 +13,8 @@ import streamlit as st
 
 from engine import link
 from engine.config import DEFAULT_CORPUS, PRESETS, InputError, LiveSettings, Preset, RunConfig, changed, preset
-from engine.runner import ENDED, Run, RunActive, State, studio
+from engine.runner import ENDED, Run, State
+from engine.studio import RunActive, studio
 from pages.live import controls, room
 from pages.live.board import Shown, board
 from pages.live.look import STYLE, STYLE_PRESENTER

@@ -13,7 +13,8 @@ import torch
 
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.corpus import Corpus
-from engine.runner import Run, Studio
+from engine.runner import Run
+from engine.studio import Studio
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAY = ROOT / "data" / "lamplighters.txt"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import runner
-from engine.runner import Run, State, Studio
+from engine import studio as studios
+from engine.runner import Run, State
+from engine.studio import Studio
 from engine.trainer import Trainer
 
 SHELL = str(Path(__file__).resolve().parent.parent / "pages" / "shell.py")
@@ -21,11 +22,11 @@ SHELL = str(Path(__file__).resolve().parent.parent / "pages" / "shell.py")
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     """The process's studio, with a data home of its own."""
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    runner.studio.cache_clear()
-    studio = runner.studio()
+    studios.studio.cache_clear()
+    studio = studios.studio()
     yield studio
     studio.close(30)
-    runner.studio.cache_clear()
+    studios.studio.cache_clear()
 
 
 @pytest.fixture

@@ -134,10 +134,10 @@ def test_pooled_is_a_copy(device: str) -> None:
 def test_token_tables_are_values_and_gradient(device: str) -> None:
     model, _ = trained_once("bigram", device)
     weight = model.token_embedding.weight
-    tables = probes.token_tables(model)
+    tables = probes.weight_tables(model) | probes.gradient_tables(model)
     np.testing.assert_array_equal(tables["weights/token_embedding"], weight.detach().cpu().numpy())
     np.testing.assert_array_equal(tables["gradients/token_embedding"], weight.grad.cpu().numpy())  # type: ignore[union-attr]
     weight.grad = None
-    assert set(probes.token_tables(model)) == {"weights/token_embedding"}
+    assert probes.gradient_tables(model) == {}
     wide = build(PRESETS["bigram"].config, 300)
-    assert probes.token_tables(wide)["weights/token_embedding"].shape == (96, 96)
+    assert probes.weight_tables(wide)["weights/token_embedding"].shape == (96, 96)

@@ -16,8 +16,9 @@ from engine import runner
 from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.ledger import HostLedger
-from engine.runner import Run, RunActive, State, Studio, pick_device
+from engine.runner import Run, State, pick_device
 from engine.stream import Event, Frames, Observation, Pump, Record, Sample, Scalars, taken
+from engine.studio import RunActive, Studio
 from engine.trainer import Trainer
 
 Make = Callable[..., Run]

@@ -27,8 +27,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from engine.config import RunConfig, changed, preset
-from engine.runner import Run, State, Studio
+from engine.runner import Run, State
 from engine.stream import Frame
+from engine.studio import Studio
 from pages.live import socket as live
 from pages.live.board import ASSETS
 from pages.live.gate import Gate
@@ -201,10 +202,10 @@ def test_snapshot_first_then_deltas_and_together_they_are_every_step(
     assert last["settings"].keys() == LIVE_SETTINGS
     kept = run.history.series
     for channel in ("train/loss", "grad_norm", "lr", "step_time"):
-        assert sum((frame.steps(channel) for frame in frames), []) == list(range(1, 32))
-        seen = np.array(sum((frame.values(channel) for frame in frames), []), np.float32)
+        assert [step for frame in frames for step in frame.steps(channel)] == list(range(1, 32))
+        seen = np.array([value for frame in frames for value in frame.values(channel)], np.float32)
         assert np.array_equal(seen, kept[channel].view(1000)[1])
-    looked = sum((frame.steps("val/loss") for frame in frames), [])
+    looked = [step for frame in frames for step in frame.steps("val/loss")]
     assert looked == kept["val/loss"].view(1000)[0].tolist()
     assert {0, 5, 10, 15, 20, 25, 30} <= set(looked)
     size = run.corpus.tokenizer.vocab_size

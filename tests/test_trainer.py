@@ -278,12 +278,13 @@ def test_an_observation_holds_what_the_step_did(tiny: Corpus, device: str) -> No
     for _ in range(STAGES.index("update")):
         trainer.stage()
     gradient = trainer.model.token_embedding.weight.grad.cpu().numpy().copy()  # type: ignore[union-attr]
-    start = trainer.model.token_embedding.weight.detach().cpu().numpy().copy()
     trainer.advance()
     trainer.settle()
     seen = next(r for r in trainer.records if isinstance(r, Observation))
     np.testing.assert_array_equal(seen.tables["gradients/token_embedding"], gradient)
-    np.testing.assert_array_equal(seen.tables["weights/token_embedding"], start)
+    np.testing.assert_array_equal(
+        seen.tables["weights/token_embedding"], trainer.model.token_embedding.weight.detach().cpu()
+    )
     moved = math.hypot(*((p.detach() - q).norm().item() for p, q in zip(trainer.parameters, before, strict=True)))
     assert seen.scalars["update_ratio"] == pytest.approx(moved / size, rel=1e-4)
     norms = [value for name, value in seen.scalars.items() if name.startswith("grad_norm/")]

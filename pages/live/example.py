@@ -11,8 +11,9 @@ from dataclasses import asdict
 
 from engine.config import changed, home, preset
 from engine.library import Library
-from engine.runner import ENDED, Run, load_corpus
+from engine.runner import ENDED, Run
 from engine.stream import taken
+from engine.studio import corpus_of
 from pages.live.socket import EXAMPLE, facts_of
 
 UNDRAWN = ("lr", "step_time")
@@ -24,7 +25,9 @@ def record() -> int:
     start = preset("bigram")
     settings = changed(start.settings, speed=1000, max_steps=END_AT)
     run = Run(
-        changed(start.config, device="cpu", sample_every=500), settings, load_corpus(Library(home()), start.config)
+        changed(start.config, device="cpu", sample_every=500),
+        settings,
+        corpus_of(*Library(home()).load_name(start.config.corpus), start.config),
     )
     run.start()
     while run.state not in ENDED:

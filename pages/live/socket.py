@@ -25,8 +25,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from engine.baselines import Baselines
 from engine.config import preset
 from engine.link import DEFAULT_PRESET
-from engine.runner import Run, Studio
+from engine.runner import Run
 from engine.stream import Frame, Frames
+from engine.studio import Studio
 from pages.live.board import ASSETS
 from pages.live.figures import Panel, RunInfo, panels
 

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.config import LiveSettings, changed
-from engine.runner import Run, studio
+from engine.runner import Run
 from engine.stream import Record, Scalars
+from engine.studio import studio
 
 MARK = "bench: "
 LEARNING_RATES = itertools.cycle((1e-3, 2e-3, 5e-4))

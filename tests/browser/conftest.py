@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.served import Server, copy_project
+from tests.browser.served import Server
 from tests.browser.stage import PATIENCE, Stage
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -43,9 +43,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Loopscope for all tests of a module, with an empty data home."""
+    """A Loopscope that most tests share, with a data home that was empty at first."""
     server = Server(tmp_path_factory.mktemp("server"))
     yield server
     server.end()
@@ -63,12 +63,6 @@ def serve(tmp_path: Any) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.end()
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A copy of the project that a test may edit."""
-    return copy_project(tmp_path_factory.mktemp("copy"))
 
 
 class Watched:
@@ -99,7 +93,7 @@ def watched() -> Watched:
     return Watched()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def contexts(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     """One browser profile for each way of looking, so that what a server sends for keeps is kept."""
     made: dict[str, BrowserContext] = {}
@@ -134,11 +128,3 @@ def new_tab(contexts: Callable[..., BrowserContext], watched: Watched) -> Iterat
         page.close()
     assert not watched.faults
     assert not watched.outside(hosts)
-
-
-@pytest.fixture
-def stage(server: Server, new_tab: Callable[..., Stage]) -> Stage:
-    """A tab on the Train page, with no run under way."""
-    stage = new_tab(server).open()
-    stage.end_run()
-    return stage

@@ -46,6 +46,17 @@ class Stage:
         self.page.wait_for_function(f"(given) => {{ const board = {BOARD}; return {condition}; }}", arg=argument,
                                     timeout=timeout)  # fmt: skip
 
+    def fresh(self, path: str = "/") -> Stage:
+        """Go there; and stop the run, if one is under way, so that a test begins with none."""
+        self.open(path)
+        self.wait("board.run !== undefined")
+        if self.page.evaluate(f"['running', 'paused'].includes({BOARD}.stream.state)"):
+            expect(self.button("stop")).to_be_enabled(timeout=PATIENCE)
+            self.button("stop").click()
+            self.wait("!['running', 'paused'].includes(board.stream.state)")
+        expect(self.button("play")).to_have_text(re.compile("Start"), timeout=PATIENCE)
+        return self
+
     # ---- what stands there
 
     @property
@@ -118,15 +129,6 @@ class Stage:
         self.button("play").click()
         self.is_in("running")
         return self
-
-    def end_run(self) -> None:
-        """Stop the run, if one is under way, so that the next test begins with none."""
-        self.wait("board.run !== undefined")
-        if self.page.evaluate(f"['running', 'paused'].includes({BOARD}.stream.state)"):
-            expect(self.button("stop")).to_be_enabled(timeout=PATIENCE)
-            self.button("stop").click()
-            self.wait("!['running', 'paused'].includes(board.stream.state)")
-        expect(self.button("play")).to_have_text(re.compile("Start"), timeout=PATIENCE)
 
     def zoom(self) -> tuple[float, float]:
         """Drag over a tenth of the loss chart; the stretch of steps that it shows then."""

@@ -15,9 +15,7 @@ from tests.browser.stage import Stage
 @pytest.fixture
 def ready(server: Server, new_tab: Callable[..., Stage]) -> Stage:
     """A tab on a page that would start a steady bigram; nothing is under way."""
-    stage = new_tab(server).open("/?preset=bigram&speed=100&max_steps=1000000")
-    stage.end_run()
-    return stage
+    return new_tab(server).fresh("/?preset=bigram&speed=100&max_steps=1000000")
 
 
 def test_space_starts_and_pauses(ready: Stage) -> None:

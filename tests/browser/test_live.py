@@ -35,25 +35,26 @@ STOPWATCH = """() => {
 }"""
 
 
+REMOUNT = """async () => {
+  const { mount } = await import("/board.js");
+  const place = document.getElementById("board");
+  mount(place, { page: "train" })();
+  await new Promise((done) => setTimeout(done, 1000));
+  const other = document.body.appendChild(document.createElement("main"));
+  mount(other, { page: "train" });
+  if (place.childElementCount || !other.childElementCount) throw new Error("the board did not move");
+}"""
+
+
 def series(server: Server, channel: str = "train/loss", run: str = "current") -> list[int]:
     """The steps that the server has of a channel, without a browser."""
     return json.loads(server.get(f"/series?run={run}&channel={channel}")[1])["steps"]
 
 
-def test_before_the_first_start_the_recorded_example_is_on_show(server: Server, new_tab: Callable[..., Stage]) -> None:
-    stage = new_tab(server).open()
-    assert stage.run is None
-    expect(stage.page.get_by_text("Example: a recorded run")).to_be_visible()
-    stage.wait("board.node.classList.contains('ls-example')")
-    stage.retried(lambda: len(stage.points()[0]) > 100)
-    expect(stage.page.locator(".ls-sample").first).to_be_visible()
-
-
 def test_first_point_comes_soon_after_start(
     server: Server, new_tab: Callable[..., Stage], record_property: Callable[..., None]
 ) -> None:
-    stage = new_tab(server).open(STEADY)
-    stage.end_run()
+    stage = new_tab(server).fresh(STEADY)
     stage.page.evaluate(STOPWATCH)
     stage.button("play").click()
     milliseconds = stage.page.evaluate("window.firstPoint")
@@ -68,8 +69,7 @@ def test_first_point_comes_soon_after_start(
 
 
 def test_zoom_and_chart_stay_through_frames_and_a_slider_move(server: Server, new_tab: Callable[..., Stage]) -> None:
-    stage = new_tab(server).open(STEADY)
-    stage.end_run()
+    stage = new_tab(server).fresh(STEADY)
     stage.start().reaches(100)
     zoomed = stage.zoom()
     plots = stage.page.locator(".js-plotly-plot")
@@ -90,11 +90,29 @@ def test_zoom_and_chart_stay_through_frames_and_a_slider_move(server: Server, ne
     assert stage.range()[1] >= before + 500
 
 
+def test_zoom_and_chart_stay_when_the_board_goes_and_comes_back(
+    server: Server, new_tab: Callable[..., Stage], watched: Watched
+) -> None:
+    new_tab(server).fresh(STEADY).start()
+    stage = new_tab(server).open("/watch")
+    stage.reaches(100)
+    zoomed = stage.zoom()
+    stage.loss.locator(".js-plotly-plot").evaluate("node => { node.mark = 1; }")
+    # What a page switch does: the element leaves the page, and a new place asks for the same board.
+    stage.page.evaluate(REMOUNT)
+    before = stage.step
+    stage.reaches(before + 100)
+    assert stage.range() == zoomed
+    assert stage.loss.locator(".js-plotly-plot").evaluate("node => node.mark") == 1
+    history = stage.history()
+    assert history == list(range(1, history[-1] + 1)), "what came while it was away is there"
+    assert sum(urlsplit(url).path == "/live" for url in watched.requests) == 2, "one socket for each tab"
+
+
 def test_zooming_into_a_long_run_brings_its_detail(
     server: Server, new_tab: Callable[..., Stage], watched: Watched
 ) -> None:
-    stage = new_tab(server).open("/?preset=bigram&speed=unlimited&max_steps=10000")
-    stage.end_run()
+    stage = new_tab(server).fresh("/?preset=bigram&speed=unlimited&max_steps=10000")
     stage.button("play").click()
     stage.is_in("done", 60_000)
     later = new_tab(server).open()  # it has the snapshot's skeleton alone
@@ -112,8 +130,7 @@ def test_zooming_into_a_long_run_brings_its_detail(
 def test_a_second_tab_and_a_reload_show_the_same_run_with_its_history(
     server: Server, new_tab: Callable[..., Stage]
 ) -> None:
-    first = new_tab(server).open(STEADY)
-    first.end_run()
+    first = new_tab(server).fresh(STEADY)
     first.start().reaches(150)
     second = new_tab(server).open()
     assert second.run == first.run
@@ -134,8 +151,7 @@ def test_a_second_tab_and_a_reload_show_the_same_run_with_its_history(
 
 
 def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callable[..., Stage]) -> None:
-    stage = new_tab(server).open(STEADY)
-    stage.end_run()
+    stage = new_tab(server).fresh(STEADY)
     stage.start().reaches(20)
     run = stage.run
     audience = new_tab(server).open("/watch")
@@ -151,8 +167,7 @@ def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callab
 
 
 def test_a_change_in_one_tab_is_on_show_in_the_other(server: Server, new_tab: Callable[..., Stage]) -> None:
-    mine = new_tab(server).open(STEADY)
-    mine.end_run()
+    mine = new_tab(server).fresh(STEADY)
     mine.start()
     yours = new_tab(server).open()
     expect(yours.button("play")).to_have_text(re.compile("Pause"))
@@ -168,8 +183,7 @@ def test_a_change_in_one_tab_is_on_show_in_the_other(server: Server, new_tab: Ca
 
 
 def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable[..., Stage]) -> None:
-    stage = new_tab(server).open(STEADY)
-    stage.end_run()
+    stage = new_tab(server).fresh(STEADY)
     before = stage.run
     # As fast as a script can: the button of the page that is on show now, whatever it says by then.
     stage.button("play").evaluate("node => { for (let i = 0; i < 10; i++) node.click(); }")
@@ -177,13 +191,12 @@ def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable
     run = stage.run
     previous = json.loads(server.get("/panels?page=train&run=current")[1])["previous"]
     assert previous in (before, None)
-    stage.end_run()
+    stage.fresh()
     assert stage.run == run
 
 
 def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stage]) -> None:
-    stage = new_tab(server).open(STEADY)
-    stage.end_run()
+    stage = new_tab(server).fresh(STEADY)
     stage.start().reaches(5)
     first = stage.run
     stage.click("New run")

@@ -22,7 +22,7 @@ HANDSHAKE = (
 
 
 def shake_hands(host: str, path: str) -> tuple[int, socket.socket]:
-    """Ask for a WebSocket by hand: the status of the answer, and the connection."""
+    """Ask for a WebSocket by hand: the status of the answer, and the connection, to be closed."""
     name, _, port = host.rpartition(":")
     plug = socket.create_connection((name, int(port)), 10)
     plug.sendall(HANDSHAKE.format(path=path, host=host).encode())
@@ -59,7 +59,7 @@ def test_a_display_wall_starts_by_itself_and_ctrl_c_ends_it_with_viewers_connect
         plug.close()
 
 
-@pytest.mark.parametrize("query", ["preset=nothing", "preset=bigram&lr=fast", "corpus=nowhere"])
+@pytest.mark.parametrize("query", ["preset=bigram&lr=fast", "corpus=nowhere"])
 def test_a_wrong_start_is_one_printed_line_and_the_server_comes_up(
     serve: Callable[..., Server], new_tab: Callable[..., Stage], query: str
 ) -> None:
@@ -67,7 +67,12 @@ def test_a_wrong_start_is_one_printed_line_and_the_server_comes_up(
     said = [line for line in server.output.splitlines() if "LOOPSCOPE_START" in line]
     assert len(said) == 1
     assert query.rpartition("=")[2] in said[0]
-    assert server.get("/series?channel=train/loss")[0] == 404
+    stage = new_tab(server).open()
+    assert stage.run is None, "and the recorded example is on show until somebody presses Start"
+    expect(stage.page.get_by_text("Example: a recorded run")).to_be_visible()
+    stage.retried(lambda: len(stage.points()[0]) > 100)
+    expect(stage.page.locator(".ls-sample").first).to_be_visible()
+    expect(stage.button("play")).to_have_text(re.compile("Start"))
 
 
 def test_an_open_room(serve: Callable[..., Server], new_tab: Callable[..., Stage]) -> None:
@@ -87,8 +92,10 @@ def test_an_open_room(serve: Callable[..., Server], new_tab: Callable[..., Stage
     for method in ("PUT", "POST", "DELETE", "OPTIONS", "PATCH"):
         assert ask(host, method, "/_stcore/upload_file/a/b") == 403
         assert ask(host, method, "/watch") == 403
-    assert shake_hands(host, "/_stcore/stream")[0] == 403
-    assert shake_hands(host, "/live?run=current")[0] == 101
+    for path, expected in (("/_stcore/stream", 403), ("/live?run=current", 101), ("/live/x", 403)):
+        status, plug = shake_hands(host, path)
+        plug.close()
+        assert status == expected, path
 
     stranger = new_tab(server, url)
     refused = stranger.page.goto(url + "/")

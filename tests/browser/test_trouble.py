@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.served import ROOT, Server, copy_project
+from tests.browser.served import Server, copy_project
 from tests.browser.stage import Stage
 
 STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
@@ -40,6 +40,12 @@ Trainer.forward = _forward_or_fail
 """
 
 
+@pytest.fixture
+def tab(server: Server, new_tab: Callable[..., Stage]) -> Stage:
+    """A tab that has not been anywhere yet."""
+    return new_tab(server)
+
+
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Loopscope whose training thread can be made to fail, and whose pages may be edited."""
@@ -55,9 +61,8 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_an_exception_while_training_is_on_every_page_and_start_works_again(
     fragile: Server, new_tab: Callable[..., Stage]
 ) -> None:
-    one, audience = new_tab(fragile).open(STEADY), new_tab(fragile).open("/watch")
+    one, audience = new_tab(fragile).fresh(STEADY), new_tab(fragile).open("/watch")
     other = new_tab(fragile).open()
-    one.end_run()
     one.start().reaches(20)
     failed = one.run
     audience.is_in("running")
@@ -76,8 +81,7 @@ def test_an_exception_while_training_is_on_every_page_and_start_works_again(
 
 
 def test_editing_a_page_leaves_the_run_and_its_thread(fragile: Server, new_tab: Callable[..., Stage]) -> None:
-    stage = new_tab(fragile).open(STEADY)
-    stage.end_run()
+    stage = new_tab(fragile).fresh(STEADY)
     stage.start().reaches(10)
     run, threads = stage.run, (fragile.home / "threads").read_text()
     page = fragile.project / "pages" / "train.py"
@@ -99,8 +103,8 @@ def test_editing_a_page_leaves_the_run_and_its_thread(fragile: Server, new_tab: 
     stage.is_in("paused")
 
 
-def test_a_learning_rate_of_a_million_with_decay_ends_in_diverged(stage: Stage) -> None:
-    stage.open("/?preset=bigram&lr=1000000&weight_decay=0.1&speed=unlimited")
+def test_a_learning_rate_of_a_million_with_decay_ends_in_diverged(tab: Stage) -> None:
+    stage = tab.fresh("/?preset=bigram&lr=1000000&weight_decay=0.1&speed=unlimited")
     stage.button("play").click()
     stage.is_in("diverged", 60_000)
     expect(stage.page.get_by_role("alert").filter(has_text=re.compile(r"diverged at step [\d,]+"))).to_be_visible()
@@ -108,15 +112,16 @@ def test_a_learning_rate_of_a_million_with_decay_ends_in_diverged(stage: Stage) 
     expect(stage.button("play")).to_have_text(re.compile("Start"))
 
 
-def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(stage: Stage) -> None:
-    stage.open("/?preset=bigram&lr=1000000&weight_decay=0&speed=1000")
+def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(tab: Stage) -> None:
+    stage = tab.fresh("/?preset=bigram&lr=1000000&weight_decay=0&speed=1000")
     stage.start()
     warning = stage.page.get_by_role("status").filter(has_text="lower the learning rate")
     expect(warning).to_be_visible()
     stage.is_in("running")
 
 
-def test_a_dropped_text_is_in_the_list_soon(server: Server, stage: Stage) -> None:
+def test_a_dropped_text_is_in_the_list_soon(server: Server, tab: Stage) -> None:
+    stage = tab.fresh()
     before = stage.page.evaluate("performance.now()")
     (server.home / "corpora").mkdir(exist_ok=True)
     (server.home / "corpora" / "Tide tables.txt").write_text("high water at six, low water at noon\n" * 40)
@@ -130,7 +135,8 @@ def test_a_dropped_text_is_in_the_list_soon(server: Server, stage: Stage) -> Non
     assert took < 2 * FELT_AT_ONCE
 
 
-def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, stage: Stage) -> None:
+def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, tab: Stage) -> None:
+    stage = tab.fresh(STEADY)
     corpora = server.home / "corpora"
     corpora.mkdir(exist_ok=True)
     name = HOSTILE.replace("/", "\u2215")[:120] + ".txt"
@@ -153,16 +159,16 @@ def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, stage: 
 
 
 @pytest.mark.parametrize("name", ["corpus", "preset", "lr", "colour"])
-def test_a_hostile_link_is_shown_as_it_is(server: Server, stage: Stage, name: str) -> None:
-    stage.open(f"/?{name}={quote(HOSTILE)}")
+def test_a_hostile_link_is_shown_as_it_is(server: Server, tab: Stage, name: str) -> None:
+    stage = tab.fresh(f"/?{name}={quote(HOSTILE)}")
     stage.page.wait_for_load_state("networkidle")
     expect(stage.page.get_by_text(HOSTILE).first).to_be_visible()
     assert stage.page.locator('img[src="x"], img[src*="evil"], .katex').count() == 0
     assert stage.page.locator(".st-key-controls a").count() == 0
 
 
-def test_a_wrong_value_in_a_link_gives_a_notice_that_names_it(stage: Stage) -> None:
-    stage.open("/?preset=bigram&lr=fast&max_steps=500")
+def test_a_wrong_value_in_a_link_gives_a_notice_that_names_it(tab: Stage) -> None:
+    stage = tab.fresh("/?preset=bigram&lr=fast&max_steps=500")
     notice = stage.keyed("notices")
     expect(notice).to_contain_text("lr=fast")
     expect(stage.keyed("max_steps_number").locator("input")).to_have_value("500")
@@ -170,8 +176,8 @@ def test_a_wrong_value_in_a_link_gives_a_notice_that_names_it(stage: Stage) -> N
     expect(notice).to_have_count(0)
 
 
-def test_an_uploaded_text_stays_inside_the_data_home(server: Server, stage: Stage) -> None:
-    tree = {path for path in ROOT.rglob("*") if ".git" not in path.parts and "__pycache__" not in path.parts}
+def test_an_uploaded_text_stays_inside_the_data_home(server: Server, tab: Stage) -> None:
+    stage = tab.fresh(STEADY)
     stage.click("New run")
     text = ("the harbour master counts the boats\n" * 50).encode()
     chooser = stage.keyed("upload").locator("input[type=file]")
@@ -179,14 +185,15 @@ def test_an_uploaded_text_stays_inside_the_data_home(server: Server, stage: Stag
     expect(stage.page.get_by_role("button", name=re.compile("New run: bigram, app"))).to_be_visible()
     (kept,) = (server.home / "uploads").iterdir()
     assert kept.read_bytes() == text
-    assert tree == {path for path in ROOT.rglob("*") if ".git" not in path.parts and "__pycache__" not in path.parts}
+    beside = {path.name for path in server.home.parent.iterdir()}
+    assert beside == {"home", "output.txt"}, "nothing is written outside the data home"
     stage.page.keyboard.press("Escape")
     stage.start().reaches(3)
     assert "app" in stage.page.locator(".ls-run").inner_text()
 
 
-def test_a_lost_connection_is_said_and_mended(server: Server, stage: Stage) -> None:
-    stage.open(STEADY)
+def test_a_lost_connection_is_said_and_mended(server: Server, tab: Stage) -> None:
+    stage = tab.fresh(STEADY)
     stage.start().reaches(20)
     stage.page.evaluate("[...loopscopeBoards.values()][0].connection.socket.close()")
     expect(stage.page.get_by_text("Connection lost")).to_be_visible()

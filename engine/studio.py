@@ -1,0 +1,164 @@
+"""The studio: the one current run of the room, the one before it, and the texts there are. One a process.
+
+Whoever shows or starts runs asks here. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+from engine.config import InputError, LiveSettings, RunConfig, changed, home
+from engine.corpus import Corpus
+from engine.library import Entry, Library
+from engine.runner import Run, State, pick_device
+from engine.stream import Pump
+from engine.trainer import Trainer
+
+ESTIMATE_SECONDS = 0.15
+
+
+class RunActive(Exception):
+    """A new start or a reset would end a run that is under way; the caller asks a person first."""
+
+
+class Studio:
+    """The room's one current run, the one before it, and the texts there are. One a process: `studio()`."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.current: Run | None = None
+        self.previous: Run | None = None
+        self.pump = Pump(self.runs)
+        self._corpus: tuple[tuple[object, ...], Corpus] | None = None
+        self._corpus_lock = threading.Lock()
+        self._lock = threading.Lock()
+
+    def runs(self) -> list[Run]:
+        """The current run, and the one before it."""
+        return [run for run in (self.current, self.previous) if run is not None]
+
+    def find(self, run_id: str) -> Run | None:
+        """The run called `run_id`, if it is still here."""
+        return next((run for run in self.runs() if run.id == run_id), None)
+
+    def open(self) -> None:
+        """Begin to pump, and to watch the corpus folder."""
+        self.pump.start()
+        self.library.start()
+
+    def corpus(self, config: RunConfig) -> Corpus:
+        """The text that `config` names, split and encoded; InputError says what is wrong with it."""
+        version = self.library.version
+        key = (config.corpus, config.val_fraction, config.test_fraction, version)
+        with self._corpus_lock:  # the last one is kept: a new run on the same text starts at once
+            if self._corpus is None or self._corpus[0] != key:
+                self._corpus = key, corpus_of(*self.library.load_name(config.corpus), config)
+            return self._corpus[1]
+
+    def estimate(self, config: RunConfig, settings: LiveSettings) -> float | None:
+        """Seconds that a run would take here, measured on a throwaway trainer; None while a run is under way."""
+        if self.current is not None and self.current.alive:
+            return None
+        per_step = seconds_per_step(config, settings, self.corpus(config))
+        slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
+        return settings.max_steps * max(per_step, slowest)
+
+    def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
+        """A new run, started. RunActive if one is under way and `replace` is not set."""
+        return self._begin(lambda: Run(config, settings, self.corpus(config)), replace, go=True)
+
+    def prepare(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
+        """A new run that waits at step 0."""
+        return self._begin(lambda: Run(config, settings, self.corpus(config)), replace, go=False)
+
+    def reset(self, replace: bool = False) -> Run:
+        """The current run again from its first weights, seed and settings (the speed stays); `undo` brings it back."""
+        run = self.current
+        if run is None:
+            raise InputError("there is no run to reset; press Start first")
+        settings = changed(run.first_settings, speed=run.settings.speed)
+        return self._begin(lambda: Run(run.config, settings, run.corpus), replace, go=False)
+
+    def undo(self) -> Run:
+        """Bring the previous run back as it was; the one that replaced it becomes the previous one."""
+        with self._lock:
+            if self.previous is None or self.current is None:
+                raise InputError("there is no earlier run to bring back")
+            self.current.pause()
+            self.current, self.previous = self.previous, self.current
+            return self.current
+
+    def dismiss(self) -> None:
+        """Let the previous run go."""
+        with self._lock:
+            previous, self.previous = self.previous, None
+        if previous:
+            previous.close()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End every thread."""
+        runs = self.runs()
+        for run in runs:
+            run.close(0)
+        deadline = time.monotonic() + timeout
+        for run in runs:
+            run.close(max(0.0, deadline - time.monotonic()))
+        self.pump.stop()
+        self.library.stop()
+
+    def _begin(self, make: Callable[[], Run], replace: bool, go: bool) -> Run:
+        with self._lock:  # ten clicks at once make one run: the others find it active
+            before = self.current
+            if before is not None and before.alive and not replace:
+                raise RunActive(f"{before.title} is {before.state.value} at step {before.step:,}")
+            run = make()
+            if before is not None:
+                before.stop()
+            unused = before if before is not None and before.state is State.READY else self.previous
+            if unused is not before:
+                self.previous = before
+            self.current = run
+            if go:
+                run.start()
+        if unused is not None:
+            unused.close()
+        return run
+
+
+@lru_cache(maxsize=4)
+def seconds_per_step(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> float:
+    """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
+    trainer = Trainer(config, settings, corpus, lambda _: None, pick_device(config.device))
+    trainer.advance()  # the first one warms up
+    trainer.settle()
+    times: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < ESTIMATE_SECONDS or len(times) < 2:
+        started = time.perf_counter()
+        trainer.advance()
+        trainer.settle()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def corpus_of(text: str, entry: Entry, config: RunConfig) -> Corpus:
+    """A text of the library, split as `config` says, and encoded."""
+    return Corpus.of(
+        text,
+        name=entry.name,
+        title=entry.title,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        source=entry.source,
+        licence=entry.licence,
+    )
+
+
+@lru_cache(maxsize=1)
+def studio() -> Studio:
+    """This process's studio."""
+    return Studio(Library(home()))
