@@ -12,160 +12,12 @@ from typing import Any
 import streamlit as st
 
 from engine import link
-from engine.config import DEFAULT_CORPUS, PRESETS, InputError, LiveSettings, Preset, RunConfig, changed, preset
-from engine.runner import ENDED, Run, State
-from engine.studio import RunActive, studio
-from pages.live import controls, room
+from engine.config import PRESETS, InputError, LiveSettings
+from engine.runner import Run, State
+from engine.studio import studio
+from pages.live import controls, room, verbs
 from pages.live.board import Shown, board
 from pages.live.look import STYLE, STYLE_PRESENTER
-
-
-def plan() -> Preset:
-    """What the next new run would be: what this person prepared, else the current run again."""
-    state, run = st.session_state, studio().current
-    if "plan" not in state:
-        prepared, state.notices = link.read(st.query_params)
-        state.planned = bool(st.query_params)
-        keep(prepared)
-    elif run is not None and not state.planned and run.config != state.plan.config:
-        keep(Preset(run.config, run.settings, preset(run.config.preset).about))
-    prepared_plan: Preset = state.plan
-    return prepared_plan
-
-
-def keep(prepared: Preset) -> None:
-    """Keep a plan; a text that can be fetched but is not here gives way to the default one, and it is said."""
-    config = prepared.config
-    entry = {entry.name: entry for entry in studio().library.entries()}.get(config.corpus)
-    if entry is not None and entry.kind == "fetchable":
-        say(f"{entry.title} is not on this computer: fetch it under New run. Until then the text is {DEFAULT_CORPUS}.")
-        prepared = Preset(changed(config, corpus=DEFAULT_CORPUS), prepared.settings, prepared.about)
-    st.session_state.plan = prepared
-
-
-def say(sentence: str) -> None:
-    """Show a notice until it is closed."""
-    st.session_state.notices = [*st.session_state.get("notices", []), sentence]
-
-
-def replan(config: RunConfig | None = None, settings: LiveSettings | None = None) -> None:
-    """Change the next run's plan."""
-    before = plan()
-    st.session_state.plan = Preset(config or before.config, settings or before.settings, before.about)
-    st.session_state.planned = True
-
-
-def knobs() -> LiveSettings:
-    """The settings on show: the run's, unless it is over (or not begun) and something else is planned."""
-    run = studio().current
-    if run is None or (st.session_state.planned and not run.alive):
-        return plan().settings
-    return run.settings
-
-
-def turn(name: str, value: Any) -> None:
-    """A knob was turned: on the running loop, or for the next run."""
-    run = studio().current
-    try:
-        settings = changed(knobs(), **{name: value})
-    except InputError as error:
-        say(str(error))
-        return
-    if run is None or (st.session_state.planned and not run.alive):
-        replan(settings=settings)
-    else:
-        run.tune(settings)
-
-
-def restructure(name: str, value: Any) -> None:
-    """Something that needs a new run was changed."""
-    try:
-        replan(config=changed(plan().config, **{name: value}))
-    except InputError as error:
-        say(str(error))
-
-
-def take_preset() -> None:
-    """Another preset: all of its settings, for the next run."""
-    keep(preset(st.session_state.preset))
-    st.session_state.planned = True
-
-
-def attempt(action: str) -> None:
-    """Start or reset; a run under way is asked about first."""
-    try:
-        ACTIONS[action](replace=False)
-    except RunActive as active:
-        st.session_state.asking = action, str(active)
-    except InputError as error:
-        say(str(error))
-
-
-def go_ahead(action: str) -> None:
-    """The person said: end the run and do it."""
-    st.session_state.pop("asking", None)
-    try:
-        ACTIONS[action](replace=True)
-    except InputError as error:
-        say(str(error))
-
-
-def start_new(replace: bool) -> None:
-    """A new run from the plan."""
-    run = studio().current
-    planned = plan()
-    settings = planned.settings if st.session_state.planned or run is None else run.settings
-    studio().start(planned.config, settings, replace)
-    st.session_state.planned = False
-
-
-def reset(replace: bool) -> None:
-    """The same run from its first weights; what the page shows is that run again."""
-    run = studio().reset(replace)
-    replan(config=run.config, settings=run.settings)
-    st.session_state.planned = False
-
-
-ACTIONS = {"start": start_new, "reset": reset}
-
-
-def play_or_pause() -> None:
-    """The big button: start, pause or resume, whichever the run needs."""
-    run = studio().current
-    if run is None or run.state in ENDED or (run.state is State.READY and run.config != plan().config):
-        attempt("start")
-    elif run.state is State.RUNNING:
-        run.pause()
-    else:
-        run.start()
-
-
-def steps(count: int) -> None:
-    """One step, or a few, by hand; the first of a new run if none can go on."""
-    run = studio().current
-    if run is not None and run.state is State.DONE:
-        say(f"This run is done at step {run.step:,}: raise the iterations to go on, or press Start for a new one.")
-        return
-    if run is None or run.state in (State.DIVERGED, State.FAILED):
-        try:
-            run = studio().prepare(plan().config, knobs())
-        except InputError as error:
-            say(str(error))
-            return
-        st.session_state.planned = False
-    run.make_steps(count)
-
-
-def sample() -> None:
-    """Text from the model of this moment; it appears in the samples, for everyone."""
-    run, state = studio().current, st.session_state
-    if run is None:
-        say("there is no model to sample from yet; press Start first")
-        return
-    try:
-        run.sample(state.prompt, state.max_new_tokens, state.temperature, state.top_k or None, state.sample_seed)
-    except InputError as error:
-        say(str(error))
 
 
 def transport(run: Run | None) -> None:
@@ -183,14 +35,14 @@ def transport(run: Run | None) -> None:
         shortcut="Space",
         disabled=asking,
         width="stretch",
-        on_click=play_or_pause,
+        on_click=verbs.play_or_pause,
         help="Start, pause, resume. Key: space.",
     )
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
         st.button(
-            "+1", key="one", shortcut="Right", on_click=steps, args=(1,), disabled=asking, help="One step. Key: →"
+            "+1", key="one", shortcut="Right", on_click=verbs.steps, args=(1,), disabled=asking, help="One step. Key: →"
         )
-        st.button("+10", key="ten", on_click=steps, args=(10,), disabled=asking, help="Ten steps.")
+        st.button("+10", key="ten", on_click=verbs.steps, args=(10,), disabled=asking, help="Ten steps.")
         st.button(
             "",
             key="stop",
@@ -204,7 +56,7 @@ def transport(run: Run | None) -> None:
             key="reset",
             icon=":material/replay:",
             shortcut="Backspace",
-            on_click=attempt,
+            on_click=verbs.attempt,
             args=("reset",),
             disabled=asking or run is None,
             help="Reset to the same start: same seed, same curve. Key: Backspace.",
@@ -213,22 +65,12 @@ def transport(run: Run | None) -> None:
             "",
             key="undo",
             icon=":material/undo:",
-            on_click=bring_back,
+            on_click=verbs.bring_back,
             disabled=asking or studio().previous is None,
             help="Bring the previous run back.",
         )
     if run is not None and run.state is State.STOPPED and run.can_go_on:
         st.button("Go on with this run", on_click=run.start, width="stretch")
-
-
-def bring_back() -> None:
-    """The previous run becomes the current one again."""
-    try:
-        run = studio().undo()
-        replan(config=run.config, settings=run.settings)
-        st.session_state.planned = False
-    except InputError as error:
-        say(str(error))
 
 
 def question() -> None:
@@ -238,7 +80,7 @@ def question() -> None:
     with st.container(border=True):
         st.text(f"{about}. Stop it and {verb}?")
         yes, no = st.columns(2)
-        yes.button("Stop it", type="primary", on_click=go_ahead, args=(action,), width="stretch")
+        yes.button("Stop it", type="primary", on_click=verbs.go_ahead, args=(action,), width="stretch")
         no.button("Cancel", on_click=lambda: st.session_state.pop("asking"), width="stretch")
 
 
@@ -254,17 +96,17 @@ def notices() -> None:
 
 def live_knobs(settings: LiveSettings) -> None:
     """The learning rate: slider, number and a notch either way."""
-    controls.learning_rate(settings.lr, turn, lambda up: turn("lr", controls.notch(knobs().lr, up)))
+    controls.learning_rate(settings.lr, verbs.turn, lambda up: verbs.turn("lr", controls.notch(verbs.knobs().lr, up)))
 
 
 def more_knobs(settings: LiveSettings) -> None:
     """The rest of what turns while the run runs."""
-    controls.iterations(settings.max_steps, turn)
-    controls.speed(settings.speed, turn)
+    controls.iterations(settings.max_steps, verbs.turn)
+    controls.speed(settings.speed, verbs.turn)
     with st.popover("Batch, decay, clip", width="stretch"):
-        controls.whole_number("batch_size", settings.batch_size, turn, label="batch size, windows")
-        controls.real_number("weight_decay", settings.weight_decay, turn, label="weight decay, per unit of lr")
-        controls.real_number("grad_clip", settings.grad_clip, turn, label="gradient clip, norm", step=0.1)
+        controls.whole_number("batch_size", settings.batch_size, verbs.turn, label="batch size, windows")
+        controls.real_number("weight_decay", settings.weight_decay, verbs.turn, label="weight decay, per unit of lr")
+        controls.real_number("grad_clip", settings.grad_clip, verbs.turn, label="gradient clip, norm", step=0.1)
 
 
 def fetching() -> None:
@@ -286,36 +128,36 @@ def fetch(name: str) -> None:
     try:
         studio().library.fetch(name, lambda done, total: progress(bar, done / max(total, 1)))
     except InputError as error:
-        say(str(error))
+        verbs.say(str(error))
     else:
-        restructure("corpus", name)
+        verbs.restructure("corpus", name)
     st.rerun(scope="fragment")
 
 
 def new_run(run: Run | None) -> None:
     """What needs a new run: set apart, and it says so."""
-    planned = plan().config
+    planned = verbs.plan().config
     texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready}
     texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
     with st.popover(f"New run: {planned.preset}, {planned.corpus}", width="stretch", key="new_run"):
         st.caption("These need a new run. Nothing here touches the one that is running.")
         left, right = st.columns(2)
-        controls.choice("preset", planned.preset, lambda *_: take_preset(), left, options=list(PRESETS))
-        controls.choice("corpus", planned.corpus, restructure, right, "text", list(texts), lambda n: texts[n])
-        st.caption(plan().about)
+        controls.choice("preset", planned.preset, lambda *_: verbs.take_preset(), left, options=list(PRESETS))
+        controls.choice("corpus", planned.corpus, verbs.restructure, right, "text", list(texts), lambda n: texts[n])
+        st.caption(verbs.plan().about)
         three = st.columns(3)
-        controls.choice("model", planned.model, restructure, three[0])
+        controls.choice("model", planned.model, verbs.restructure, three[0])
         for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
-            controls.whole_number(name, getattr(planned, name), restructure, place, name.replace("_", " "))
+            controls.whole_number(name, getattr(planned, name), verbs.restructure, place, name.replace("_", " "))
         if planned.model == "gpt":
             three = st.columns(3)
             for place, name in zip(three, ("n_layer", "n_head", "n_embd"), strict=True):
-                controls.whole_number(name, getattr(planned, name), restructure, place)
+                controls.whole_number(name, getattr(planned, name), verbs.restructure, place)
         three = st.columns(3)
-        controls.choice("optimizer", planned.optimizer, restructure, three[0])
-        controls.choice("device", planned.device, restructure, three[1])
+        controls.choice("optimizer", planned.optimizer, verbs.restructure, three[0])
+        controls.choice("device", planned.device, verbs.restructure, three[1])
         if planned.model == "gpt":
-            controls.real_number("dropout", planned.dropout, restructure, three[2])
+            controls.real_number("dropout", planned.dropout, verbs.restructure, three[2])
         uploaded = st.file_uploader("a text of your own (.txt)", type="txt", key="upload")
         if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
             st.session_state.uploaded = uploaded.file_id
@@ -324,7 +166,9 @@ def new_run(run: Run | None) -> None:
         if notice := studio().library.notice:
             st.caption(notice)
         if run is not None:
-            st.button("Start a new run with these", type="primary", on_click=attempt, args=("start",), width="stretch")
+            st.button(
+                "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
+            )
 
 
 def add_upload(name: str, content: bytes) -> None:
@@ -332,9 +176,9 @@ def add_upload(name: str, content: bytes) -> None:
     try:
         entry = studio().library.add_upload(name, content)
     except InputError as error:
-        say(str(error))
+        verbs.say(str(error))
     else:
-        restructure("corpus", entry.name)
+        verbs.restructure("corpus", entry.name)
     st.rerun(scope="fragment")
 
 
@@ -343,7 +187,11 @@ def sampling() -> None:
     st.text_input("sample from a prompt", key="prompt", max_chars=200, placeholder="empty: the first token")
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="sampling"):
         st.button(
-            "Sample", key="sample", shortcut="S", on_click=sample, help="Sample now, from the model as it is. Key: s"
+            "Sample",
+            key="sample",
+            shortcut="S",
+            on_click=verbs.sample,
+            help="Sample from the model as it is now. Key: s",
         )
         with st.popover("Options"):
             st.slider("temperature", 0.05, 3.0, 1.0, 0.05, key="temperature", help="Below 1: safer. Above 1: wilder.")
@@ -356,7 +204,9 @@ def share() -> None:
     """This experiment as a link, the audience's address, and presenter mode."""
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="share"):
         with st.popover("Link", help="Copy a link that sets this experiment up."):
-            st.code(f"{st.context.url}?{link.write(plan().config, knobs())}", language=None, wrap_lines=True)
+            st.code(
+                f"{st.context.url}?{link.write(verbs.plan().config, verbs.knobs())}", language=None, wrap_lines=True
+            )
         with st.popover("QR", help="The audience's address."):
             audience()
         present_button("Present")
@@ -391,12 +241,12 @@ def estimate(run: Run | None) -> None:
         return
     try:
         with st.spinner("reading the text, timing a few steps"):
-            seconds = studio().estimate(plan().config, knobs())
+            seconds = studio().estimate(verbs.plan().config, verbs.knobs())
     except InputError as error:
         st.text(str(error))
         return
     if seconds is not None:
-        st.caption(f"{knobs().max_steps:,} steps take about {controls.duration(seconds)} here.")
+        st.caption(f"{verbs.knobs().max_steps:,} steps take about {controls.duration(seconds)} here.")
 
 
 @st.fragment
@@ -409,8 +259,8 @@ def stage() -> None:
         "version": run.version if run else 0,
         "library": studio().library.version,
     }
-    plan()
-    settings = knobs()
+    verbs.plan()
+    settings = verbs.knobs()
     presenter = st.session_state.get("presenter", False)
     st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
     left, right = st.columns([2, 9], gap="small")

@@ -1,0 +1,174 @@
+"""What a person at the controls can do: plan a run, turn its knobs, start, step, reset, sample.
+
+The engine is the truth. All that a session keeps is what its person has prepared but not started, and the notices not
+yet closed. Knows no layout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine import link
+from engine.config import DEFAULT_CORPUS, InputError, LiveSettings, Preset, RunConfig, changed, preset
+from engine.runner import ENDED, State
+from engine.studio import RunActive, studio
+
+
+def plan() -> Preset:
+    """What the next new run would be: what this person prepared, else the current run again."""
+    state, run = st.session_state, studio().current
+    if "plan" not in state:
+        prepared, state.notices = link.read(st.query_params)
+        state.planned = bool(st.query_params)
+        keep(prepared)
+    elif run is not None and not state.planned and run.config != state.plan.config:
+        keep(Preset(run.config, run.settings, preset(run.config.preset).about))
+    prepared_plan: Preset = state.plan
+    return prepared_plan
+
+
+def keep(prepared: Preset) -> None:
+    """Keep a plan; a text that can be fetched but is not here gives way to the default one, and it is said."""
+    config = prepared.config
+    entry = {entry.name: entry for entry in studio().library.entries()}.get(config.corpus)
+    if entry is not None and entry.kind == "fetchable":
+        say(f"{entry.title} is not on this computer: fetch it under New run. Until then the text is {DEFAULT_CORPUS}.")
+        prepared = Preset(changed(config, corpus=DEFAULT_CORPUS), prepared.settings, prepared.about)
+    st.session_state.plan = prepared
+
+
+def say(sentence: str) -> None:
+    """Show a notice until it is closed."""
+    st.session_state.notices = [*st.session_state.get("notices", []), sentence]
+
+
+def replan(config: RunConfig | None = None, settings: LiveSettings | None = None) -> None:
+    """Change the next run's plan."""
+    before = plan()
+    st.session_state.plan = Preset(config or before.config, settings or before.settings, before.about)
+    st.session_state.planned = True
+
+
+def knobs() -> LiveSettings:
+    """The settings on show: the run's, unless it is over (or not begun) and something else is planned."""
+    run = studio().current
+    if run is None or (st.session_state.planned and not run.alive):
+        return plan().settings
+    return run.settings
+
+
+def turn(name: str, value: Any) -> None:
+    """A knob was turned: on the running loop, or for the next run."""
+    run = studio().current
+    try:
+        settings = changed(knobs(), **{name: value})
+    except InputError as error:
+        say(str(error))
+        return
+    if run is None or (st.session_state.planned and not run.alive):
+        replan(settings=settings)
+    else:
+        run.tune(settings)
+
+
+def restructure(name: str, value: Any) -> None:
+    """Something that needs a new run was changed."""
+    try:
+        replan(config=changed(plan().config, **{name: value}))
+    except InputError as error:
+        say(str(error))
+
+
+def take_preset() -> None:
+    """Another preset: all of its settings, for the next run."""
+    keep(preset(st.session_state.preset))
+    st.session_state.planned = True
+
+
+def attempt(action: str) -> None:
+    """Start or reset; a run under way is asked about first."""
+    try:
+        ACTIONS[action](replace=False)
+    except RunActive as active:
+        st.session_state.asking = action, str(active)
+    except InputError as error:
+        say(str(error))
+
+
+def go_ahead(action: str) -> None:
+    """The person said: end the run and do it."""
+    st.session_state.pop("asking", None)
+    try:
+        ACTIONS[action](replace=True)
+    except InputError as error:
+        say(str(error))
+
+
+def start_new(replace: bool) -> None:
+    """A new run from the plan."""
+    run = studio().current
+    planned = plan()
+    settings = planned.settings if st.session_state.planned or run is None else run.settings
+    studio().start(planned.config, settings, replace)
+    st.session_state.planned = False
+
+
+def reset(replace: bool) -> None:
+    """The same run from its first weights; what the page shows is that run again."""
+    run = studio().reset(replace)
+    replan(config=run.config, settings=run.settings)
+    st.session_state.planned = False
+
+
+ACTIONS = {"start": start_new, "reset": reset}
+
+
+def play_or_pause() -> None:
+    """The big button: start, pause or resume, whichever the run needs."""
+    run = studio().current
+    if run is None or run.state in ENDED or (run.state is State.READY and run.config != plan().config):
+        attempt("start")
+    elif run.state is State.RUNNING:
+        run.pause()
+    else:
+        run.start()
+
+
+def steps(count: int) -> None:
+    """One step, or a few, by hand; the first of a new run if none can go on."""
+    run = studio().current
+    if run is not None and run.state is State.DONE:
+        say(f"This run is done at step {run.step:,}: raise the iterations to go on, or press Start for a new one.")
+        return
+    if run is None or run.state in (State.DIVERGED, State.FAILED):
+        try:
+            run = studio().prepare(plan().config, knobs())
+        except InputError as error:
+            say(str(error))
+            return
+        st.session_state.planned = False
+    run.make_steps(count)
+
+
+def sample() -> None:
+    """Text from the model of this moment; it appears in the samples, for everyone."""
+    run, state = studio().current, st.session_state
+    if run is None:
+        say("there is no model to sample from yet; press Start first")
+        return
+    try:
+        run.sample(state.prompt, state.max_new_tokens, state.temperature, state.top_k or None, state.sample_seed)
+    except InputError as error:
+        say(str(error))
+
+
+def bring_back() -> None:
+    """The previous run becomes the current one again."""
+    try:
+        run = studio().undo()
+        replan(config=run.config, settings=run.settings)
+        st.session_state.planned = False
+    except InputError as error:
+        say(str(error))
