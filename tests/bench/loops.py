@@ -240,8 +240,10 @@ def gpt(device: str, quick: bool) -> list[Figure]:
     finally:
         engine.close()
     value = ratio(rates, "engine", "bare")
+    # in a quick turn the early samples weigh many times what they weigh in a run: no target for it
+    target, note = (None, "among the early samples; ") if quick else (0.97, "")
     return [
-        Figure("gpt", "gpt-small recorded / bare", value, target=0.97, note=told(rates, "engine", "bare")),
+        Figure("gpt", "gpt-small recorded / bare", value, target=target, note=note + told(rates, "engine", "bare")),
         processor_time("gpt", costs, engine.costs),
     ]
 

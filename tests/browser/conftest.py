@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.served import Server
+from tests.browser.served import Server, copy_project
 from tests.browser.stage import PATIENCE, Stage
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -44,20 +45,26 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, so that one may go on editing while its tests run."""
+    return copy_project(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture(scope="session")
+def server(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Loopscope that most tests share, with a data home that was empty at first."""
-    server = Server(tmp_path_factory.mktemp("server"))
+    server = Server(tmp_path_factory.mktemp("server"), project=project)
     yield server
     server.end()
 
 
 @pytest.fixture
-def serve(tmp_path: Any) -> Iterator[Callable[..., Server]]:
+def serve(project: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """`serve(flags=(), **environment)`: one more Loopscope, for one test, ended with Ctrl-C."""
     servers: list[Server] = []
 
     def start(**options: Any) -> Server:
-        servers.append(Server(tmp_path / f"server-{len(servers)}", **options))
+        servers.append(Server(tmp_path / f"server-{len(servers)}", project=project, **options))
         return servers[-1]
 
     yield start

@@ -70,11 +70,16 @@ class Server:
             self.kill()
         return time.monotonic() - pressed
 
+    @property
+    def said(self) -> list[str]:
+        """The words of trouble in its output."""
+        return [word for word in BAD_WORDS if word in self.output]
+
     def end(self, within: float = SECONDS_TO_END) -> None:
         """Press Ctrl-C if it still runs, and check that it ended as it should: soon, and without a word of trouble."""
         seconds = self.interrupt() if self.process.poll() is None else 0.0
         assert self.process.returncode in (0, 1), f"exit status {self.process.returncode}:\n{self.output}"
-        assert not [word for word in BAD_WORDS if word in self.output], self.output
+        assert not self.said, self.output
         assert seconds <= within, f"it took {seconds:.1f} s to end:\n{self.output}"
 
     def kill(self) -> None:
