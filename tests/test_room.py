@@ -9,7 +9,7 @@ import signal
 import socket
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 import segno

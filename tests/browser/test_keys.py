@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocketRoute, expect
 
 from tests.browser.served import Server
 from tests.browser.stage import Stage
@@ -113,3 +113,31 @@ def test_no_key_acts_while_somebody_types(ready: Stage) -> None:
     assert ready.setting("lr") == 0.002
     assert ready.keyed("speed").count() == 1, "not in presenter mode"
     expect(ready.page.locator(".ls-sample").filter(has_text="so p")).to_have_count(0)
+
+
+def test_a_page_that_lags_behind_turns_no_knob_back(server: Server, new_tab: Callable[..., Stage]) -> None:
+    """The page still shows the old number when the next key is pressed: only what was pressed may count."""
+    stage = new_tab(server)
+    lagging: list[bool] = []
+
+    def between(page: WebSocketRoute) -> None:
+        app = page.connect_to_server()
+        page.on_message(app.send)
+        app.on_message(lambda message: None if lagging else page.send(message))
+
+    stage.page.route_web_socket(re.compile("/_stcore/stream"), between)
+    stage.fresh("/?preset=bigram&speed=100&max_steps=1000000").start()
+    expect(stage.button("play")).to_have_text(re.compile("Pause"))
+    lagging.append(True)
+    stage.press("ArrowUp")
+    stage.has("lr", 0.002)
+    stage.press("ArrowUp")
+    stage.has("lr", 0.005)
+    stage.press("ArrowDown")
+    stage.has("lr", 0.002)
+    turned = stage.page.evaluate("[...loopscopeBoards.values()][0].events.map(({ text }) => text)")
+    assert [text for text in turned if text.startswith("lr")] == [
+        "lr 0.001 → 0.002",
+        "lr 0.002 → 0.005",
+        "lr 0.005 → 0.002",
+    ]
