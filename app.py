@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
@@ -32,15 +32,19 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     rooms.end_promptly()
     studio().open()
     hub.open()
-    warming = asyncio.create_task(asyncio.to_thread(warm_up, studio()))
+    warming = threading.Thread(target=warm_up, args=(studio(),), name="warming up", daemon=True)
+    warming.start()
     start_as_told(os.environ.get("LOOPSCOPE_START"))
     try:
         async with rooms.listening(served, room, bound=address):
             yield
     finally:
-        await asyncio.gather(warming, return_exceptions=True)
         await hub.close()
-        studio().close()
+        joined = studio().close()
+        warming.join(1)
+        if not joined or warming.is_alive():
+            sys.stderr.flush()
+            os._exit(1)  # a thread is inside a long step of torch: left alone, it would end in an abort
 
 
 def start_as_told(query: str | None) -> None:

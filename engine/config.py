@@ -22,6 +22,7 @@ Speed = Literal[1, 10, 100, 1000, "unlimited"]
 SPEEDS: tuple[Speed, ...] = get_args(Speed)
 
 MAX_STEPS = 1_000_000_000
+MOST_SHOWN = 40  # characters of a wrong value that an error repeats
 DEFAULT_CORPUS = "lamplighters"
 
 
@@ -60,9 +61,9 @@ class RunConfig(Frozen):
         "order of the well-known lecture (document-003: with that document's own get_batch).",
     )
     observe_every: int = Field(100, ge=1, description="Steps between looks at tables, layers and update ratio.")
-    eval_every: int = Field(500, ge=1, description="Steps between validation losses.")
+    eval_every: int = Field(1000, ge=1, description="Steps between validation losses.")
     eval_batches: int = Field(20, ge=1, le=1000, description="Fixed batches behind one validation loss.")
-    sample_every: int = Field(2000, ge=1, description="Steps between samples of text.")
+    sample_every: int = Field(4000, ge=1, description="Steps between samples of text.")
     sample_tokens: int = Field(120, ge=1, le=400, description="Length of such a sample, tokens.")
     sample_prompt: str = Field("\n", min_length=1, max_length=200, description="What such a sample starts from.")
 
@@ -109,7 +110,7 @@ def _preset(name: str, about: str, live: dict[str, Any] | None = None, **config:
     return name, Preset(RunConfig(preset=name, **config), LiveSettings(**(live or {})), about)
 
 
-_GPT: dict[str, Any] = {"model": "gpt", "observe_every": 10, "eval_every": 200, "sample_every": 400}
+_GPT: dict[str, Any] = {"model": "gpt", "observe_every": 10, "eval_every": 200, "sample_every": 1000}
 
 PRESETS: Mapping[str, Preset] = dict(
     [
@@ -193,6 +194,7 @@ def sentence(error: ValidationError) -> str:
     if not problem["loc"]:
         return str(problem.get("ctx", {}).get("error", problem["msg"]))
     field, value, context = str(problem["loc"][0]), problem["input"], problem.get("ctx", {})
+    value = value[:MOST_SHOWN] if isinstance(value, str) else value
     if problem["type"] == "extra_forbidden":
         return f"there is no setting {field!r}"
     bounds = {

@@ -28,16 +28,12 @@ class HostLedger:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self.loss = self.grad_norm = math.nan
-        self.last_step = 0
-        self.first_loss: float | None = None
         self.diverged = False
         self.step = 0
 
     def judge(self, loss: Tensor, grad_norm: Tensor) -> bool:
         """Read a step's scalars; may its update happen?"""
         self.loss, self.grad_norm = loss.item(), grad_norm.item()
-        if self.first_loss is None:
-            self.first_loss = self.loss
         self.diverged = not (math.isfinite(self.loss) and math.isfinite(self.grad_norm))
         return not self.diverged
 
@@ -47,7 +43,6 @@ class HostLedger:
 
     def write(self, step: int, lr: float, seconds: float) -> None:
         """Close step `step`: its record goes into the queue."""
-        self.last_step = step
         self.step = step
         self._emit(Scalars(step, self.loss, self.grad_norm, lr, seconds))
 
@@ -64,8 +59,6 @@ class DeviceLedger:
     def __init__(self, emit: Emit, optimizer: Optimizer, device: torch.device) -> None:
         self._emit = emit
         self.loss = self.grad_norm = math.nan
-        self.last_step = 0
-        self.first_loss: float | None = None
         self.diverged = False
         self.step = 0
         self._bad = torch.zeros((), device=device)  # sticky: once 1, the fused optimizer withholds every update
@@ -121,8 +114,6 @@ class DeviceLedger:
             if self.diverged:
                 return
             self.step, self.loss, self.grad_norm, self.diverged = step, loss, grad_norm, bool(bad)
-            if self.first_loss is None:
-                self.first_loss = loss
             self._emit(Scalars(step, loss, grad_norm, lr, seconds))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from engine.config import InputError, LiveSettings, Preset, RunConfig, changed, preset
+from engine.config import MOST_SHOWN, SPEEDS, InputError, LiveSettings, Preset, RunConfig, changed, preset
 
 DEFAULT_PRESET = "bigram"
 
@@ -29,10 +29,10 @@ def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
                 settings = changed(settings, **{name: _plain(name, value)})
             elif name in RunConfig.model_fields and name != "preset":
                 structure[name] = value
-            elif name != "preset":
-                raise InputError(f"there is no setting {name!r}")
+            elif name not in ("preset", "token"):  # a token belongs to the gate
+                raise InputError(f"there is no setting {name[:MOST_SHOWN]!r}")
         except InputError as error:
-            notices.append(f"the link's {name}={value} was ignored: {error}")
+            notices.append(f"the link's {name[:MOST_SHOWN]}={value[:MOST_SHOWN]} was ignored: {error}")
     return Preset(_structured(config, structure, notices), settings, start.about), notices
 
 
@@ -45,7 +45,7 @@ def _structured(config: RunConfig, structure: dict[str, str], notices: list[str]
             try:
                 config = changed(config, **{name: value})
             except InputError as error:
-                notices.append(f"the link's {name}={value} was ignored: {error}")
+                notices.append(f"the link's {name[:MOST_SHOWN]}={value[:MOST_SHOWN]} was ignored: {error}")
         return config
 
 
@@ -64,4 +64,4 @@ def _plain(name: str, value: str) -> object:
     """A live setting's text as its type: "off" is None, a speed limit a number."""
     if name == "grad_clip" and value == "off":
         return None
-    return int(value) if name == "speed" and value.isdecimal() else value
+    return {str(speed): speed for speed in SPEEDS}.get(value, value) if name == "speed" else value

@@ -27,7 +27,7 @@ from engine.corpus import Corpus
 from engine.guard import HIGH_STEPS, Alarm
 from engine.models import build
 from engine.sampling import generate
-from engine.stream import Event, History, Queue, Record, Sample, Scalars
+from engine.stream import Event, History, Queue, Record, Sample, Scalars, taken
 from engine.trainer import Trainer, spare_windows, told
 
 Answer = TypeVar("Answer")
@@ -45,7 +45,10 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
+THREADS = torch.get_num_threads()
+SMALL = 100_000
 ALIVE = (State.RUNNING, State.PAUSED)
+CAN_GO = (State.READY, State.RUNNING, State.PAUSED, State.STOPPED)
 ENDED = (State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
 
 
@@ -86,7 +89,7 @@ class Run:
         self._steps_left: int | None = None
         self._asked = False
         self._due = 0.0
-        self._pace = deque[tuple[float, int]](maxlen=32)
+        self._pace = deque[tuple[float, int]](maxlen=64)
         self._thread = threading.Thread(target=self._live, name=f"training {self.id}", daemon=True)
         self._thread.start()
 
@@ -145,11 +148,12 @@ class Run:
         self.queue.put(sample)
         return sample
 
-    def close(self, timeout: float | None = None) -> None:
-        """End the thread and wait for it; nothing of what it made is lost."""
+    def close(self, timeout: float | None = None) -> bool:
+        """End the thread and wait for it; has it ended? Nothing of what it made is lost."""
         self._closing.set()
         self._tell(lambda: None)
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the model is built and its start is told (or that failed)."""
@@ -200,17 +204,24 @@ class Run:
 
     def _ask(self, question: Callable[[Trainer], Answer], timeout: float) -> Answer:
         answer: Future[Answer] = Future()
+        if self._closing.is_set():
+            raise InputError("this run has ended and cannot answer; press Start for a new one")
 
         def reply() -> None:
             try:
                 if self._trainer is None:
                     raise InputError("this run has no model; its start failed")
+                if self._closing.is_set():
+                    raise InputError("this run has ended and cannot answer; press Start for a new one")
                 answer.set_result(question(self._trainer))
             except Exception as error:
                 answer.set_exception(error)
 
         self._tell(reply)
-        return answer.result(timeout)
+        try:
+            return answer.result(timeout)
+        except TimeoutError:
+            raise InputError(f"the model did not answer within {timeout:g} s; a step takes long, try again") from None
 
     # ---------------------------------------------------------------- on the training thread
 
@@ -223,7 +234,10 @@ class Run:
             self.parameters = self._trainer.model.parameter_count()
             self.layers = tuple(self._trainer.model.parts())
             self.built.set()
+            torch.set_num_threads(threads_for(self.parameters, self.device))
+            self._trainer.halt = self._interrupted
             self._trainer.show_start()
+            self._trainer.halt = self._closing.is_set
             self._prepared.set()
             self._train(self._trainer)
         except Exception as error:
@@ -232,7 +246,18 @@ class Run:
             self.built.set()
             self._prepared.set()
         while not self._closing.is_set():  # a failed run still answers
+            try:
+                self._mailbox.get()()
+            except Exception:
+                traceback.print_exc()
+        for command in taken(self._mailbox):  # whoever waits for an answer gets one
+            command()
+
+    def _interrupted(self) -> bool:
+        """While the start is being shown: take commands as they come; is the run to end?"""
+        while not self._mailbox.empty():
             self._mailbox.get()()
+        return self._closing.is_set()
 
     def _train(self, trainer: Trainer) -> None:
         mailbox, closing = self._mailbox, self._closing
@@ -317,7 +342,7 @@ class Run:
                 return
 
     def _go(self, steps: int | None) -> None:
-        if self._trainer is None or self.state not in (State.READY, State.RUNNING, State.PAUSED, State.STOPPED):
+        if self._trainer is None or self._closing.is_set() or self.state not in CAN_GO:
             return
         if self.step >= self._halt:
             return
@@ -352,11 +377,21 @@ class Run:
         self.error = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-            message = (
-                f"out of memory on {self.device.type}; make batch_size (now {self.settings.batch_size}) or "
-                f"block_size (now {self.config.block_size}) smaller, or the model"
-            )
+            message = f"out of memory on {self.device.type}; {self._smaller()}"
         self._rest(State.FAILED, message)
+
+    def _smaller(self) -> str:
+        """What to make smaller when memory is short."""
+        config, settings = self.config, self.settings
+        tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
+        if config.model == "bigram":
+            tail = f"or choose a text of fewer different characters (now {self.corpus.distinct:,}, squared in the table)"
+        return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
+
+
+def threads_for(parameters: int, device: torch.device) -> int:
+    """How many of torch's threads a model is worth: a small one is faster alone, and leaves the rest to the room."""
+    return 1 if device.type == "cpu" and parameters < SMALL else THREADS
 
 
 def _short(value: object) -> str:

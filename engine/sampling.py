@@ -5,7 +5,7 @@ Always `eval()`, no gradients, its own generator: sampling never moves a trainin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -56,8 +56,9 @@ def generate(
     generator: torch.Generator,
     temperature: float = 1.0,
     top_k: int | None = None,
+    halt: Callable[[], bool] = lambda: False,
 ) -> Generated:
-    """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time.
+    """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time; fewer once `halt()` is true.
 
     Draws happen on the generator's device (the CPU as a rule), so a seed gives the same text wherever the model is.
     """
@@ -65,6 +66,8 @@ def generate(
     device = model.token_embedding.weight.device
     with evaluating(model):
         for _ in range(max_new_tokens):
+            if halt():
+                break
             window = torch.tensor([ids[-model.context :]], device=device)  # (1, T)
             logits = model.logits(window)[0, -1].to(generator.device)  # (C,): only the last position is drawn from
             chances = next_token(logits, temperature, top_k)

@@ -7,6 +7,7 @@ and no models; its numbers are plain floats and CPU numpy arrays.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import orjson
@@ -29,7 +30,11 @@ SNAPSHOT_BYTES = 250_000
 MOST_POINTS = 2000
 DELTA_POINTS = 32
 KEPT = 200
-TEXT_BYTES = 40_000
+EVENT_BYTES = 30_000
+SAMPLE_BYTES = 100_000
+SLOW_POINTS = 8  # of a channel that hardly moves
+SLOW = ("lr", "step_time")
+TABLE_BYTES_A_SECOND = 32_000
 TABLE_SECONDS = 0.5
 
 
@@ -70,6 +75,7 @@ class Sample(NamedTuple):
 
 Record = Scalars | Observation | Event | Sample
 Queue = SimpleQueue[Record]
+Item = TypeVar("Item")
 EACH_STEP = ("train/loss", "grad_norm", "lr", "step_time")
 
 
@@ -151,7 +157,7 @@ class History:
         self._new_tables: list[str] = []
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
-        self._table_at = -TABLE_SECONDS
+        self._table_due = -math.inf
 
     def add(self, records: Iterable[Record]) -> None:
         """Take records in the order in which they were made."""
@@ -202,27 +208,32 @@ class History:
         frame = Frame({**header, "kind": "delta"})
         with self.lock:
             pieces = {
-                name: thin(np.concatenate([p[0] for p in new]), np.concatenate([p[1] for p in new]), DELTA_POINTS)
+                name: thin(
+                    np.concatenate([steps for steps, _ in new]),
+                    np.concatenate([values for _, values in new]),
+                    SLOW_POINTS if name in SLOW else DELTA_POINTS,
+                )
                 for name, new in self._new_points.items()
             }
             self._new_points.clear()
-            if self._new_tables and self._clock() - self._table_at >= TABLE_SECONDS:
+            if self._new_tables and self._clock() >= self._table_due:
                 name = self._new_tables.pop(0)
                 frame.arrays.append((name, self.tables[name]))
-                self._table_at = self._clock()
+                rest = max(TABLE_SECONDS, self.tables[name].nbytes / TABLE_BYTES_A_SECOND)
+                self._table_due = self._clock() + rest
             events, self._new_events = self._new_events, []
             samples, self._new_samples = self._new_samples, []
         base = min((int(steps[0]) for steps, _ in pieces.values() if len(steps)), default=0)
         frame.arrays[:0] = [(name, on_wire(steps, values, base)) for name, (steps, values) in pieces.items()]
-        frame.header.update(base_step=base, events=_newest(events, TEXT_BYTES), samples=_newest(samples, TEXT_BYTES))
+        frame.header.update(base_step=base, events=_dicts(events[-KEPT:]), samples=_dicts(samples[-KEPT:]))
         return frame
 
     def snapshot(self, header: dict[str, Any]) -> Frame:
         """All that a viewer needs to begin, within SNAPSHOT_BYTES: points a series are what the budget leaves."""
         frame = Frame({**header, "kind": "snapshot", "base_step": 0})
         with self.lock:
-            frame.header["events"] = _newest(self.events, TEXT_BYTES)
-            frame.header["samples"] = _newest(self.samples, TEXT_BYTES)
+            frame.header["events"] = _newest(self.events, EVENT_BYTES)
+            frame.header["samples"] = _newest(self.samples, SAMPLE_BYTES)
             tables = list(self.tables.items())
             spent = len(orjson.dumps(frame.header)) + sum(4 * table.size for _, table in tables)
             spent += 80 * (len(self.series) + len(tables))  # a name and a shape in the header
@@ -243,6 +254,10 @@ class History:
 def on_wire(steps: Steps, values: Floats, base: int) -> Floats:
     """[2, n]: the steps minus `base` (float32 counts exactly to 16.7 million only), and the values."""
     return np.stack(((steps.astype(np.int64) - base).astype(np.float32), values))
+
+
+def _dicts(items: Sequence[Event] | Sequence[Sample]) -> list[dict[str, Any]]:
+    return [item._asdict() for item in items]
 
 
 def _newest(items: Sequence[Event | Sample], most_bytes: int) -> list[dict[str, Any]]:
@@ -333,19 +348,19 @@ class Pump:
     def _work(self) -> None:
         due = False
         while not self._stop.wait(self._period):
-            self.drain()
-            due = not due
-            if due:
-                frames = self.frames()
-                for subscriber in self._subscribers:
-                    try:
+            try:
+                self.drain()
+                due = not due
+                if due:
+                    frames = self.frames()
+                    for subscriber in self._subscribers:
                         subscriber(frames)
-                    except Exception:  # one viewer's trouble must not end everybody's stream
-                        traceback.print_exc()
+            except Exception:  # said, and tried again at the next beat: the stream must not end with one bad frame
+                traceback.print_exc()
         self.drain()
 
 
-def taken(queue: Queue) -> list[Record]:
+def taken(queue: SimpleQueue[Item]) -> list[Item]:
     """Everything in `queue` now, without waiting."""
     records = []
     try:

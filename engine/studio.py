@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
+import psutil  # type: ignore[import-untyped]
+import torch
+
 from engine.config import InputError, LiveSettings, RunConfig, changed, home
 from engine.corpus import Corpus
 from engine.library import Entry, Library
-from engine.runner import Run, State, pick_device
+from engine.models import build
+from engine.runner import Run, State, pick_device, threads_for
 from engine.stream import Pump
 from engine.trainer import Trainer
 
@@ -35,6 +39,7 @@ class Studio:
         self.pump = Pump(self.runs)
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
+        self._paces: dict[tuple[object, ...], float] = {}
         self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
@@ -60,12 +65,24 @@ class Studio:
             return self._corpus[1]
 
     def estimate(self, config: RunConfig, settings: LiveSettings) -> float | None:
-        """Seconds that a run would take here, measured on a throwaway trainer; None while a run is under way."""
+        """Seconds that a run would take here, measured on a throwaway trainer.
+
+        None while a run is under way, and for a model so large that trying it out could take the memory of others.
+        """
         if self.current is not None and self.current.alive:
             return None
-        per_step = seconds_per_step(config, settings, self.corpus(config))
+        corpus = self.corpus(config)
+        corpus.check_block_size(config.block_size)
+        key = (config, settings.batch_size, corpus.sha256)
+        if key not in self._paces:
+            if bytes_needed(config, settings, corpus) > psutil.virtual_memory().available / 4:
+                return None
+            try:
+                self._paces[key] = seconds_per_step(config, settings, corpus)
+            except (MemoryError, RuntimeError) as error:
+                raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
         slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
-        return settings.max_steps * max(per_step, slowest)
+        return settings.max_steps * max(self._paces[key], slowest)
 
     def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
         """A new run, started. RunActive if one is under way and `replace` is not set."""
@@ -92,23 +109,16 @@ class Studio:
             self.current, self.previous = self.previous, self.current
             return self.current
 
-    def dismiss(self) -> None:
-        """Let the previous run go."""
-        with self._lock:
-            previous, self.previous = self.previous, None
-        if previous:
-            previous.close()
-
-    def close(self, timeout: float = 2.0) -> None:
-        """End every thread."""
+    def close(self, timeout: float = 2.0) -> bool:
+        """End every thread; False if a training thread is still inside a long step after `timeout` seconds."""
         runs = self.runs()
         for run in runs:
             run.close(0)
         deadline = time.monotonic() + timeout
-        for run in runs:
-            run.close(max(0.0, deadline - time.monotonic()))
+        ended = [run.close(max(0.0, deadline - time.monotonic())) for run in runs]
         self.pump.stop()
         self.library.stop()
+        return all(ended)
 
     def _begin(self, make: Callable[[], Run], replace: bool, go: bool) -> Run:
         with self._lock:  # ten clicks at once make one run: the others find it active
@@ -129,10 +139,18 @@ class Studio:
         return run
 
 
-@lru_cache(maxsize=4)
+def bytes_needed(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> int:
+    """About the memory of training: weights, gradients and two moments, and three copies of the logits."""
+    with torch.device("meta"):
+        parameters = build(config, corpus.distinct).parameter_count()
+    return 4 * (4 * parameters + 3 * settings.batch_size * config.block_size * corpus.distinct)
+
+
 def seconds_per_step(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> float:
     """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
-    trainer = Trainer(config, settings, corpus, lambda _: None, pick_device(config.device))
+    device, before = pick_device(config.device), torch.get_num_threads()
+    trainer = Trainer(config, settings, corpus, lambda _: None, device)
+    torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))
     trainer.advance()  # the first one warms up
     trainer.settle()
     times: list[float] = []
@@ -142,6 +160,7 @@ def seconds_per_step(config: RunConfig, settings: LiveSettings, corpus: Corpus) 
         trainer.advance()
         trainer.settle()
         times.append(time.perf_counter() - started)
+    torch.set_num_threads(before)
     return statistics.median(times)
 
 

@@ -52,6 +52,8 @@ class Trainer:
         self.look_closely = False
         """Look at tables and layers in the next step whatever the cadence says (single steps by hand)."""
         self.opening: Opening | None = None
+        self.halt: Callable[[], bool] = lambda: False
+        """Asked between two sampled tokens: is there something more urgent?"""
         self._next_stage = 0
         self._stages: tuple[Callable[[], None], ...] = (
             self.batch,
@@ -219,7 +221,7 @@ class Trainer:
         tokenizer, config = self.corpus.tokenizer, self.config
         prompt = config.sample_prompt if not tokenizer.unknown(config.sample_prompt) else tokenizer.vocab[0]
         start = tokenizer.encode(prompt).tolist()
-        made = generate(self.model, start, config.sample_tokens, generator(config.seed, "sample"))
+        made = generate(self.model, start, config.sample_tokens, generator(config.seed, "sample"), halt=self.halt)
         self.emit(told(tokenizer, self.step, start, made))
 
     def settle(self) -> None:

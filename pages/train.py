@@ -139,7 +139,7 @@ def new_run(run: Run | None) -> None:
     planned = verbs.plan().config
     texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready}
     texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
-    with st.popover(f"New run: {planned.preset}, {planned.corpus}", width="stretch", key="new_run"):
+    with st.popover("New run: model, text, seed", width="stretch", key="new_run"):
         st.caption("These need a new run. Nothing here touches the one that is running.")
         left, right = st.columns(2)
         controls.choice("preset", planned.preset, lambda *_: verbs.take_preset(), left, options=list(PRESETS))
@@ -164,7 +164,7 @@ def new_run(run: Run | None) -> None:
             add_upload(uploaded.name, uploaded.getvalue())
         fetching()
         if notice := studio().library.notice:
-            st.caption(notice)
+            st.text(notice)
         if run is not None:
             st.button(
                 "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
@@ -271,15 +271,18 @@ def stage() -> None:
         transport(run)
         live_knobs(settings)
         if not presenter:
-            estimate(run)
             more_knobs(settings)
             new_run(run)
             sampling()
             share()
+            timing = st.empty()
         else:
             present_button("Leave presenter mode")
     with right:
         board("train", shown=shown, presenter=presenter)
+    if not presenter:
+        with timing.container():
+            estimate(run)  # last: it takes a moment, and nothing waits for it
 
 
 stage()

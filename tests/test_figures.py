@@ -32,7 +32,6 @@ class Facts:
     tokens: tuple[str, ...] = tuple("\n abcdefghijklmnopqrstuvwxyz")
     baselines: Ladder = Ladder()
     layers: tuple[str, ...] = ("token_embedding",)
-    max_steps: int = 100_000
 
 
 BIGRAM = Facts()

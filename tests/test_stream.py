@@ -20,6 +20,8 @@ from engine.stream import (
     EACH_STEP,
     KEPT,
     MOST_POINTS,
+    SLOW,
+    SLOW_POINTS,
     Event,
     Frame,
     Frames,
@@ -226,8 +228,9 @@ def test_deltas_are_small_and_lose_no_spike(blocks: list[tuple[int, bool]], seed
         history.add(block)
         head, arrays = decoded(history.delta(HEADER).encode())
         assert head["kind"] == "delta" and set(arrays) == (set(EACH_STEP) if count else set())
-        for array in arrays.values():
-            assert array.shape[0] == 2 and array.shape[1] == min(count, DELTA_POINTS)
+        for name, array in arrays.items():
+            most = SLOW_POINTS if name in SLOW else DELTA_POINTS
+            assert array.shape[0] == 2 and array.shape[1] == min(count, most)
             assert head["base_step"] == at
         if count:
             ends.append(arrays["train/loss"][0][-1] + head["base_step"])

@@ -265,7 +265,7 @@ def test_a_long_cadence_begins_with_a_few_early_looks(tiny: Corpus) -> None:
     assert trainer.steps_with("update_ratio") == [1, 10, 20, 50, 100, 200, 400]
 
 
-@pytest.mark.parametrize(("speed", "cadence"), [(1, (1, 2, 4)), (10, (5, 20, 40)), ("unlimited", (100, 500, 2000))])
+@pytest.mark.parametrize(("speed", "cadence"), [(1, (1, 2, 4)), (10, (5, 20, 40)), ("unlimited", (100, 1000, 4000))])
 def test_a_slow_run_is_looked_at_more_often(tiny: Corpus, speed: Any, cadence: tuple[int, int, int]) -> None:
     trainer = Recorded(tiny, RunConfig(preset="bigram"), changed(LIVE, speed=speed))
     assert (trainer._look_every, trainer._eval_every, trainer._sample_every) == cadence
@@ -370,7 +370,6 @@ def test_a_gpu_follows_the_cpu(corpus: Corpus, device: str) -> None:
     there.make(200)
     assert there.losses() == pytest.approx(here.losses(), rel=1e-4)
     assert [r.step for r in there.rows()] == list(range(1, 201))
-    assert there.ledger.first_loss == there.losses()[0]
 
 
 def test_looking_at_a_trainer_copies_what_it_shows(tiny: Corpus) -> None:

@@ -1,6 +1,6 @@
 """The models. Every model is one file and has one face: `forward(inputs, targets) -> (logits, loss)`.
 
-To add a model, write its file and name it in `build`; nothing else in the engine knows which models there are.
+To add a model, write its file, build it here, and give `engine.config.ModelName` its name.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ itself. What goes through Streamlit is small: where those files are, and what th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -65,8 +64,6 @@ def board(
     shown: Shown,
     base: str = "/",
     presenter: bool = False,
-    run: str = "current",
-    on_change: Callable[[], None] | None = None,
 ) -> Any:
     """Show the live board with the panels of `page`.
 
@@ -75,8 +72,8 @@ def board(
     """
     return _element(
         key=f"board-{page}",
-        data={"page": page, "base": base, "presenter": presenter, "run": run, "shown": shown},
-        on_change_change=on_change or _nothing,
+        data={"page": page, "base": base, "presenter": presenter, "shown": shown},
+        on_change_change=_nothing,
     )
 
 

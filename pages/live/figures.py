@@ -42,6 +42,7 @@ LABEL_GROUND = "rgba(19,26,34,0.7)"
 LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
 BAND = (3e-4, 3e-3)
 FIGURE_FONT = 14
+MOST_CELLS = 96  # a larger table comes with its neighbours averaged
 
 
 class Baselines(Protocol):
@@ -70,8 +71,6 @@ class RunInfo(Protocol):
     def baselines(self) -> Baselines: ...
     @property
     def layers(self) -> tuple[str, ...]: ...
-    @property
-    def max_steps(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def _table(info: RunInfo) -> Panel:
         {"name": "weights", "channel": "weights/token_embedding", "scale": "signed"},
         {"name": "gradient", "channel": "gradients/token_embedding", "scale": "signed"},
     ]
-    if info.model == "bigram":
+    if info.model == "bigram" and len(info.tokens) <= MOST_CELLS:  # a pooled row is no row of the model's
         views.append({"name": "prob", "channel": "weights/token_embedding", "scale": "probability", "rows": "softmax"})
         columns, axes = "next token", "xy"
         text = (

@@ -37,27 +37,35 @@ PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 SCRIPT = "text/javascript"
 UNKNOWN_RUN = 4404
 EXAMPLE_RUN = "example"
-BUILD_SECONDS = 30.0
+BUILD_SECONDS = 0.5
 PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {"train": panels}
-NO_RUN = Frame(
-    {
-        "kind": "snapshot",
-        "run": None,
-        "state": "ready",
-        "message": "",
-        "error": None,
-        "warning": None,
-        "settings": {"version": 0},
-        "step": 0,
-        "max_steps": 0,
-        "steps_per_second": 0.0,
-        "eta_s": None,
-        "tokens_seen": 0,
-        "base_step": 0,
-        "events": [],
-        "samples": [],
-    }
-)
+
+
+def no_run() -> Frame:
+    """What a viewer of `current` sees before there is a run."""
+    settings = preset(DEFAULT_PRESET).settings
+    return Frame(
+        {
+            "kind": "snapshot",
+            "run": None,
+            "state": "ready",
+            "message": "",
+            "error": None,
+            "warning": None,
+            "settings": {**settings.model_dump(), "version": 0},
+            "step": 0,
+            "max_steps": settings.max_steps,
+            "steps_per_second": 0.0,
+            "eta_s": None,
+            "tokens_seen": 0,
+            "title": "",
+            "device": "",
+            "parameters": 0,
+            "base_step": 0,
+            "events": [],
+            "samples": [],
+        }
+    )
 
 
 class Viewer:
@@ -139,7 +147,7 @@ class Hub:
                 continue
             if (run_id, kind) not in encoded:
                 frame = run.history.snapshot(run.header()) if run and kind == "snapshot" else deltas.get(run_id or "")
-                frame = frame or NO_RUN
+                frame = frame or no_run()
                 frame.header["library"] = library
                 encoded[run_id, kind] = frame.encode()
             viewer.needs_snapshot, viewer.shown = False, run_id
@@ -198,6 +206,8 @@ class Hub:
             return PlainTextResponse("there is no such run", 404)
         if page not in PAGES:
             return PlainTextResponse(f"there is no page {page!r}", 404)
+        if run and not run.built.wait(BUILD_SECONDS):  # the board asks again
+            return PlainTextResponse("the model is still being built", 503)
         facts = facts_of(run) if run else example_facts()
         previous = self.studio.previous
         ghost = previous.id if run and previous and previous is not run and previous.step else None
@@ -225,12 +235,10 @@ class Facts:
     tokens: tuple[str, ...]
     baselines: Baselines
     layers: tuple[str, ...]
-    max_steps: int
 
 
 def facts_of(run: Run) -> Facts:
-    """The facts of a run; waits until its model is built."""
-    run.built.wait(BUILD_SECONDS)
+    """The facts of a run whose model is built."""
     return Facts(
         run.id,
         run.title,
@@ -238,7 +246,6 @@ def facts_of(run: Run) -> Facts:
         run.corpus.tokenizer.vocab,
         run.baselines,
         run.layers,
-        run.settings.max_steps,
     )
 
 
@@ -255,7 +262,6 @@ def example_facts() -> Facts:
         tuple(facts["tokens"]),
         Baselines(**facts["baselines"]),
         tuple(facts["layers"]),
-        header["max_steps"],
     )
 
 

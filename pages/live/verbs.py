@@ -11,8 +11,8 @@ from typing import Any
 import streamlit as st
 
 from engine import link
-from engine.config import DEFAULT_CORPUS, InputError, LiveSettings, Preset, RunConfig, changed, preset
-from engine.runner import ENDED, State
+from engine.config import DEFAULT_CORPUS, MOST_SHOWN, InputError, LiveSettings, Preset, RunConfig, changed, preset
+from engine.runner import ENDED, Run, State
 from engine.studio import RunActive, studio
 
 
@@ -32,11 +32,16 @@ def plan() -> Preset:
 def keep(prepared: Preset) -> None:
     """Keep a plan; a text that can be fetched but is not here gives way to the default one, and it is said."""
     config = prepared.config
-    entry = {entry.name: entry for entry in studio().library.entries()}.get(config.corpus)
-    if entry is not None and entry.kind == "fetchable":
-        say(f"{entry.title} is not on this computer: fetch it under New run. Until then the text is {DEFAULT_CORPUS}.")
-        prepared = Preset(changed(config, corpus=DEFAULT_CORPUS), prepared.settings, prepared.about)
-    st.session_state.plan = prepared
+    try:
+        entry = studio().library.entry(config.corpus)
+        name = entry.name
+        if entry.kind == "fetchable":
+            say(f"{entry.title} is not here: fetch it under New run. Until then the text is {DEFAULT_CORPUS}.")
+            name = DEFAULT_CORPUS
+    except InputError as error:
+        say(f"the corpus {config.corpus[:MOST_SHOWN]!r} was ignored: {error}")
+        name = DEFAULT_CORPUS
+    st.session_state.plan = Preset(changed(config, corpus=name), prepared.settings, prepared.about)
 
 
 def say(sentence: str) -> None:
@@ -128,7 +133,7 @@ ACTIONS = {"start": start_new, "reset": reset}
 def play_or_pause() -> None:
     """The big button: start, pause or resume, whichever the run needs."""
     run = studio().current
-    if run is None or run.state in ENDED or (run.state is State.READY and run.config != plan().config):
+    if run is None or run.state in ENDED or replaced(run):
         attempt("start")
     elif run.state is State.RUNNING:
         run.pause()
@@ -136,13 +141,19 @@ def play_or_pause() -> None:
         run.start()
 
 
+def replaced(run: Run) -> bool:
+    """Has something else been planned, while this run has not begun or is over?"""
+    return not run.alive and (st.session_state.planned or run.config != plan().config)
+
+
 def steps(count: int) -> None:
     """One step, or a few, by hand; the first of a new run if none can go on."""
     run = studio().current
-    if run is not None and run.state is State.DONE:
+    over = run is not None and run.state in (State.DONE, State.STOPPED) and not st.session_state.planned
+    if run is not None and over and run.step >= run.settings.max_steps:
         say(f"This run is done at step {run.step:,}: raise the iterations to go on, or press Start for a new one.")
         return
-    if run is None or run.state in (State.DIVERGED, State.FAILED):
+    if run is None or run.state in (State.DIVERGED, State.FAILED) or replaced(run):
         try:
             run = studio().prepare(plan().config, knobs())
         except InputError as error:

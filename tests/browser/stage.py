@@ -108,8 +108,8 @@ class Stage:
     # ---- what a person does
 
     def keyed(self, key: str) -> Locator:
-        """The widget of that key."""
-        return self.page.locator(f".st-key-{key}")
+        """The widget of that key, or of that key and a number."""
+        return self.page.locator(f'.st-key-{key}, [class*="st-key-{key}-"]')
 
     def button(self, key: str) -> Locator:
         """The button of that key."""

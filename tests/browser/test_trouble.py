@@ -14,6 +14,7 @@ from tests.browser.stage import Stage
 
 STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
 HOSTILE = '<img src=x onerror=alert(1)> $a$ :red[x] ![y](http://evil.example/y.png) "><script>alert(2)</script>'
+IN_A_LINK = "![y](http://evil.example/y.png) <img src=x> $a$ :red[x]"  # short: a notice cuts long values
 FELT_AT_ONCE = 2000  # ms: what is promised is 1 s, on a machine with nothing else to do
 
 # Put under the copy's app.py: the training thread fails while the file `break` lies in the data home, and each thread
@@ -160,9 +161,9 @@ def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, tab: St
 
 @pytest.mark.parametrize("name", ["corpus", "preset", "lr", "colour"])
 def test_a_hostile_link_is_shown_as_it_is(server: Server, tab: Stage, name: str) -> None:
-    stage = tab.fresh(f"/?{name}={quote(HOSTILE)}")
+    stage = tab.fresh(f"/?{name}={quote(IN_A_LINK)}")
     stage.page.wait_for_load_state("networkidle")
-    expect(stage.page.get_by_text(HOSTILE).first).to_be_visible()
+    expect(stage.page.get_by_text(IN_A_LINK).first).to_be_visible()
     assert stage.page.locator('img[src="x"], img[src*="evil"], .katex').count() == 0
     assert stage.page.locator(".st-key-controls a").count() == 0
 
@@ -182,7 +183,7 @@ def test_an_uploaded_text_stays_inside_the_data_home(server: Server, tab: Stage)
     text = ("the harbour master counts the boats\n" * 50).encode()
     chooser = stage.keyed("upload").locator("input[type=file]")
     chooser.set_input_files({"name": "..\\..\\../../app.txt", "mimeType": "text/plain", "buffer": text})
-    expect(stage.page.get_by_role("button", name=re.compile("New run: bigram, app"))).to_be_visible()
+    expect(stage.keyed("corpus").get_by_role("combobox")).to_have_value(re.compile("app"))
     (kept,) = (server.home / "uploads").iterdir()
     assert kept.read_bytes() == text
     beside = {path.name for path in server.home.parent.iterdir()}
