@@ -139,10 +139,10 @@ def new_run(run: Run | None) -> None:
     planned = verbs.plan().config
     texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready}
     texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
-    with st.popover("New run: model, text, seed", width="stretch", key="new_run"):
+    with st.popover("New run: model, text, seed", width="stretch", key=f"new_run-{st.session_state.get('panel', 0)}"):
         st.caption("These need a new run. Nothing here touches the one that is running.")
         left, right = st.columns(2)
-        controls.choice("preset", planned.preset, lambda *_: verbs.take_preset(), left, options=list(PRESETS))
+        controls.choice("preset", planned.preset, lambda _, name: verbs.take_preset(name), left, options=list(PRESETS))
         controls.choice("corpus", planned.corpus, verbs.restructure, right, "text", list(texts), lambda n: texts[n])
         st.caption(verbs.plan().about)
         three = st.columns(3)

@@ -53,6 +53,12 @@ def click(page: AppTest, key: str) -> None:
     assert not page.exception
 
 
+def widget(widgets: Any, name: str) -> Any:
+    """The widget of a setting: its key is the name and a generation."""
+    (found,) = [one for one in widgets if (one.key or "").rsplit("-", 1)[0] == name]
+    return found
+
+
 def words(page: AppTest) -> str:
     """Everything that stands on the page as plain text."""
     return "\n".join(text.value for text in page.text)
@@ -147,9 +153,9 @@ def test_single_steps_make_exactly_as_many(
 def test_a_link_sets_the_page_up(opened: Callable[..., AppTest], studio: Studio, wait_until: Any) -> None:
     page = opened(preset="gpt-tiny", lr="0.004", max_steps="3", n_layer="1", seed="5", speed="1000")
     assert not words(page).count("ignored")
-    assert page.selectbox(key="preset").value == "gpt-tiny"
-    assert page.number_input(key="lr_number").value == 0.004
-    assert page.number_input(key="seed").value == 5
+    assert widget(page.selectbox, "preset").value == "gpt-tiny"
+    assert widget(page.number_input, "lr_number").value == 0.004
+    assert widget(page.number_input, "seed").value == 5
     click(page, "play")
     run = current(studio)
     assert (run.config.model, run.config.n_layer, run.config.seed) == ("gpt", 1, 5)
@@ -175,7 +181,7 @@ def test_a_wrong_value_in_a_link_is_named_and_ignored(
     page = opened(**query)
     (notice,) = [text.value for text in page.text if named[-1] in text.value]
     assert all(name in notice for name in named)
-    assert page.number_input(key="lr_number").value == 0.001
+    assert widget(page.number_input, "lr_number").value == 0.001
     click(page, "close_notices")
     assert notice not in words(page)
 
@@ -205,27 +211,27 @@ def test_a_knob_turns_the_running_loop_and_leaves_an_event(
     click(page, "play")
     run = current(studio)
     page.run()
-    page.number_input(key="lr_number").set_value(0.25).run()
+    widget(page.number_input, "lr_number").set_value(0.25).run()
     assert run.settings.lr == 0.25
     wait_until(lambda: run._trainer is not None and run._trainer.settings.lr == 0.25)
     studio.pump.drain()
     assert [event.text for event in run.history.events if event.name == "lr"] == ["lr 0.001 → 0.25"]
-    page.select_slider(key="lr_slider").set_value(0.5).run()
+    widget(page.select_slider, "lr_slider").set_value(0.5).run()
     assert run.settings.lr == 0.5
     click(page, "lr_down")
     assert run.settings.lr == 0.2
     click(page, "lr_up")
     assert run.settings.lr == 0.5
-    page.number_input(key="batch_size").set_value(7).run()
-    page.number_input(key="grad_clip").set_value(1.0).run()
-    page.number_input(key="max_steps_number").set_value(777).run()
+    widget(page.number_input, "batch_size").set_value(7).run()
+    widget(page.number_input, "grad_clip").set_value(1.0).run()
+    widget(page.number_input, "max_steps_number").set_value(777).run()
     assert (run.settings.batch_size, run.settings.grad_clip, run.settings.max_steps) == (7, 1.0, 777)
     assert current(studio) is run
 
 
 def test_a_knob_before_the_start_is_for_the_next_run(opened: Callable[..., AppTest], studio: Studio) -> None:
     page = opened()
-    page.number_input(key="lr_number").set_value(0.02).run()
+    widget(page.number_input, "lr_number").set_value(0.02).run()
     assert studio.current is None
     click(page, "play")
     assert current(studio).settings.lr == 0.02
@@ -239,7 +245,7 @@ def test_iterations_may_be_raised_when_it_is_done(
     run = current(studio)
     wait_until(lambda: run.state is State.DONE)
     page.run()
-    page.number_input(key="max_steps_number").set_value(9).run()
+    widget(page.number_input, "max_steps_number").set_value(9).run()
     wait_until(lambda: run.state is State.DONE and run.step == 9)
     assert current(studio) is run
 
@@ -248,7 +254,7 @@ def test_a_new_start_over_a_run_asks_first(opened: Callable[..., AppTest], studi
     page = opened(speed="100")
     click(page, "play")
     first = current(studio)
-    page.number_input(key="seed").set_value(3).run()
+    widget(page.number_input, "seed").set_value(3).run()
     click(page, "Start a new run with these")
     assert first.title in words(page)
     assert all(disabled(page, key) for key in ("play", "one", "reset"))
@@ -294,25 +300,25 @@ def test_a_change_in_one_session_is_on_show_in_another(opened: Callable[..., App
     click(mine, "play")
     yours = opened()
     assert yours.button(key="play").label == "Pause"
-    mine.number_input(key="lr_number").set_value(0.03).run()
+    widget(mine.number_input, "lr_number").set_value(0.03).run()
     yours.run()
-    assert yours.number_input(key="lr_number").value == 0.03
-    assert yours.select_slider(key="lr_slider").value == 0.03
+    assert widget(yours.number_input, "lr_number").value == 0.03
+    assert widget(yours.select_slider, "lr_slider").value == 0.03
 
 
 def test_what_one_session_prepares_is_its_own(opened: Callable[..., AppTest]) -> None:
     mine, yours = opened(), opened()
-    mine.selectbox(key="preset").set_value("gpt-tiny").run()
+    widget(mine.selectbox, "preset").set_value("gpt-tiny").run()
     yours.run()
-    assert mine.selectbox(key="model").value == "gpt"
-    assert yours.selectbox(key="model").value == "bigram"
+    assert widget(mine.selectbox, "model").value == "gpt"
+    assert widget(yours.selectbox, "model").value == "bigram"
 
 
 def test_preset_brings_all_of_its_settings(opened: Callable[..., AppTest], studio: Studio) -> None:
     page = opened(lr="0.5")
-    page.selectbox(key="preset").set_value("document-004").run()
-    assert page.number_input(key="max_steps_number").value == 100
-    assert page.number_input(key="lr_number").value == 0.001
+    widget(page.selectbox, "preset").set_value("document-004").run()
+    assert widget(page.number_input, "max_steps_number").value == 100
+    assert widget(page.number_input, "lr_number").value == 0.001
     click(page, "play")
     assert current(studio).settings.speed == 10
 
@@ -361,10 +367,10 @@ def test_presenter_mode_keeps_transport_and_learning_rate(opened: Callable[..., 
     page = opened()
     click(page, "present")
     assert {button.key for button in page.button} >= {"play", "one", "reset", "lr_up", "lr_down", "present"}
-    assert page.number_input(key="lr_number").value == 0.001
+    assert widget(page.number_input, "lr_number").value == 0.001
     assert not page.selectbox
     click(page, "present")
-    assert page.selectbox(key="preset").value == "bigram"
+    assert widget(page.selectbox, "preset").value == "bigram"
 
 
 def test_a_failed_run_lets_the_next_one_start(

@@ -46,16 +46,42 @@ def notch(lr: float, up: int) -> float:
     return (min(others) if up > 0 else max(others)) if others else lr
 
 
+def follow(name: str, value: Any) -> str:
+    """The key of a widget that shows `value`: a new one whenever the value came from elsewhere.
+
+    A browser that lags behind sends the number it still shows along with every click. Under one key Streamlit takes
+    that for a change by the person, and the knob turns back by itself.
+    """
+    shown = st.session_state.setdefault("shown", {})
+    generation, before = shown.get(name, (0, value))
+    shown[name] = (generation if before == value else generation + 1), value
+    key = f"{name}-{shown[name][0]}"
+    st.session_state.setdefault(key, value)
+    return key
+
+
+def told(name: str, key: str, field: str, turn: Turn) -> Callable[[], None]:
+    """What a widget of `follow` does when a person changes it; nothing if it has been replaced since."""
+
+    def react() -> None:
+        generation, _ = st.session_state.shown[name]
+        if key == f"{name}-{generation}":
+            st.session_state.shown[name] = generation, st.session_state[key]
+            turn(field, st.session_state[key])
+
+    return react
+
+
 def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
     """A log slider over the notches; below it the number, to be typed, and a notch down or up."""
-    st.session_state.lr_slider, st.session_state.lr_number = lr, lr
+    slider, number = follow("lr_slider", lr), follow("lr_number", lr)
     st.select_slider(
         "learning rate",
         sorted({*NOTCHES, lr}),
-        key="lr_slider",
+        key=slider,
         format_func=_brief,
         help=help_of("lr") + " Keys: ↑ and ↓.",
-        on_change=lambda: turn("lr", st.session_state.lr_slider),
+        on_change=told("lr_slider", slider, "lr", turn),
     )
     low, high = bounds(field_of("lr"))
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="lr_row"):
@@ -64,11 +90,11 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
             "learning rate, exactly",
             low,
             high,
-            key="lr_number",
+            key=number,
             format="%.3g",
             step=1e-4,
             label_visibility="collapsed",
-            on_change=lambda: turn("lr", st.session_state.lr_number),
+            on_change=told("lr_number", number, "lr", turn),
         )
         st.button("▲", key="lr_up", shortcut="Up", help="A notch higher. Key: ↑", on_click=move, args=(1,))
 
@@ -76,30 +102,30 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
 def iterations(max_steps: int, turn: Turn) -> None:
     """A log slider of round numbers, and the number beside it."""
     options = sorted({digit * 10**power for power in range(1, 7) for digit in (1, 2, 5)} | {max_steps})
-    st.session_state.max_steps_slider, st.session_state.max_steps_number = max_steps, max_steps
+    key = follow("max_steps_slider", max_steps)
     slider, number = st.columns([5, 3], vertical_alignment="bottom")
     slider.select_slider(
         "iterations (steps)",
         options,
-        key="max_steps_slider",
+        key=key,
         format_func=lambda n: f"{n:,}",
         help=help_of("max_steps") + " May be raised or cut while it runs, and raised when it is done.",
-        on_change=lambda: turn("max_steps", st.session_state.max_steps_slider),
+        on_change=told("max_steps_slider", key, "max_steps", turn),
     )
     whole_number("max_steps", max_steps, turn, number, "iterations, exactly", hidden=True, key="max_steps_number")
 
 
 def speed(value: int | str, turn: Turn) -> None:
     """The speed limit."""
-    st.session_state.speed = value
+    key = follow("speed", value)
     st.segmented_control(
         "speed limit, steps/s",
         SPEEDS,
-        key="speed",
+        key=key,
         required=True,
         format_func=lambda s: "max" if s == "unlimited" else f"{s:,}",
         help=help_of("speed"),
-        on_change=lambda: turn("speed", st.session_state.speed),
+        on_change=told("speed", key, "speed", turn),
         width="stretch",
     )
 
@@ -108,9 +134,9 @@ def whole_number(
     name: str, value: int, turn: Turn, place: Any = st, label: str = "", *, hidden: bool = False, key: str = ""
 ) -> None:
     """A whole number within its field's bounds."""
-    key = key or name
+    widget = key or name
+    key = follow(widget, value)
     low, high = bounds(field_of(name))
-    st.session_state[key] = value
     place.number_input(
         label or name,
         None if low is None else int(low),
@@ -118,7 +144,7 @@ def whole_number(
         key=key,
         help=None if hidden else help_of(name),
         label_visibility="collapsed" if hidden else "visible",
-        on_change=lambda: turn(name, st.session_state[key]),
+        on_change=told(widget, key, name, turn),
     )
 
 
@@ -127,18 +153,18 @@ def real_number(
 ) -> None:
     """A number within its field's bounds; a field that may be off shows an empty box."""
     low, high = bounds(field_of(name))
-    st.session_state[name] = value
+    key = follow(name, value)
     place.number_input(
         label or name,
         low,
         high,
         value=None,
-        key=name,
+        key=key,
         step=step,
         format="%.4g",
         placeholder="off",
         help=help_of(name),
-        on_change=lambda: turn(name, st.session_state[name]),
+        on_change=told(name, key, name, turn),
     )
 
 
@@ -152,14 +178,14 @@ def choice(
     shown: Callable[[Any], str] = str,
 ) -> None:
     """One of the values that a field allows."""
-    st.session_state[name] = value
+    key = follow(name, value)
     place.selectbox(
         label or name,
         options if options is not None else list(get_args(field_of(name).annotation)),
-        key=name,
+        key=key,
         format_func=shown,
         help=help_of(name),
-        on_change=lambda: turn(name, st.session_state[name]),
+        on_change=told(name, key, name, turn),
     )
 
 

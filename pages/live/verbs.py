@@ -86,14 +86,15 @@ def restructure(name: str, value: Any) -> None:
         say(str(error))
 
 
-def take_preset() -> None:
+def take_preset(name: str) -> None:
     """Another preset: all of its settings, for the next run."""
-    keep(preset(st.session_state.preset))
+    keep(preset(name))
     st.session_state.planned = True
 
 
 def attempt(action: str) -> None:
-    """Start or reset; a run under way is asked about first."""
+    """Start or reset; a run under way is asked about first. The panel of the new run closes."""
+    st.session_state.panel = st.session_state.get("panel", 0) + 1
     try:
         ACTIONS[action](replace=False)
     except RunActive as active:
