@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # Playwright keeps an event loop in this thread; no other test may meet it
 def browser() -> Iterator[Browser]:
     """The Chromium of this machine; without one the tests are skipped, but not where they must run (CI)."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_project(tmp_path_factory.mktemp("copy"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Loopscope that most tests share, with a data home that was empty at first."""
     server = Server(tmp_path_factory.mktemp("server"), project=project)

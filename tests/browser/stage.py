@@ -13,7 +13,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 30_000  # ms: a busy machine is no failure
-BOARD = "[...window.loopscopeBoards.values()][0]"
+BOARD = "[...(window.loopscopeBoards?.values() ?? [])][0]"
 NUMBER = re.compile(r"[\d,]+")
 
 # A person reads a curve off the chart: here, the drawn points of the trace that a channel feeds (or its average).
@@ -43,7 +43,7 @@ class Stage:
 
     def wait(self, condition: str, argument: Any = None, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript condition is true; `board` in it is the board."""
-        self.page.wait_for_function(f"(given) => {{ const board = {BOARD}; return {condition}; }}", arg=argument,
+        self.page.wait_for_function(f"(given) => {{ const board = {BOARD}; return board && ({condition}); }}", arg=argument,
                                     timeout=timeout)  # fmt: skip
 
     def fresh(self, path: str = "/") -> Stage:
@@ -110,6 +110,10 @@ class Stage:
     def keyed(self, key: str) -> Locator:
         """The widget of that key, or of that key and a number."""
         return self.page.locator(f'.st-key-{key}, [class*="st-key-{key}-"]')
+
+    def number(self, key: str) -> Locator:
+        """The field of the number of that key; while the page is drawn anew, the newer of two."""
+        return self.keyed(key).locator("input").last
 
     def button(self, key: str) -> Locator:
         """The button of that key."""

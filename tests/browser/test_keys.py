@@ -44,7 +44,7 @@ def test_up_and_down_turn_the_learning_rate_by_a_notch(ready: Stage) -> None:
     ready.start()
     ready.press("ArrowUp")
     ready.has("lr", 0.002)
-    expect(ready.keyed("lr_number").locator("input")).to_have_value(re.compile(r"0\.002"))
+    expect(ready.number("lr_number")).to_have_value(re.compile(r"0\.002"))
     ready.press("ArrowDown")
     ready.has("lr", 0.001)
     ready.press("ArrowDown")
@@ -89,7 +89,7 @@ def test_p_presents_and_comes_back(ready: Stage) -> None:
     ready.press("p")
     expect(ready.keyed("speed")).to_have_count(0)
     expect(ready.button("play")).to_be_visible()
-    expect(ready.keyed("lr_number")).to_be_visible()
+    expect(ready.number("lr_number")).to_be_visible()
     ready.wait(f"parseFloat({size}) > 1.25 * given", before)
     ready.press("p")
     expect(ready.keyed("speed")).to_be_visible()
@@ -118,26 +118,35 @@ def test_no_key_acts_while_somebody_types(ready: Stage) -> None:
 def test_a_page_that_lags_behind_turns_no_knob_back(server: Server, new_tab: Callable[..., Stage]) -> None:
     """The page still shows the old number when the next key is pressed: only what was pressed may count."""
     stage = new_tab(server)
+    lines: list[WebSocketRoute] = []
     lagging: list[bool] = []
+    held: list[str | bytes] = []
 
     def between(page: WebSocketRoute) -> None:
         app = page.connect_to_server()
         page.on_message(app.send)
-        app.on_message(lambda message: None if lagging else page.send(message))
+        app.on_message(lambda message: held.append(message) if lagging else page.send(message))
+        lines.append(page)
 
     stage.page.route_web_socket(re.compile("/_stcore/stream"), between)
     stage.fresh("/?preset=bigram&speed=100&max_steps=1000000").start()
     expect(stage.button("play")).to_have_text(re.compile("Pause"))
     lagging.append(True)
-    stage.press("ArrowUp")
-    stage.has("lr", 0.002)
+    for key, lr in (("ArrowUp", 0.002), ("ArrowUp", 0.005), ("ArrowDown", 0.002)):
+        stage.press(key)
+        stage.has("lr", lr)
+    lagging.clear()
+    for message in held:  # now the page hears of all of it at once
+        lines[-1].send(message)
+    expect(stage.number("lr_number")).to_have_value(re.compile(r"^0\.002"))
     stage.press("ArrowUp")
     stage.has("lr", 0.005)
-    stage.press("ArrowDown")
-    stage.has("lr", 0.002)
+    expect(stage.number("lr_number")).to_have_value(re.compile(r"^0\.005"))
+    stage.wait("board.events.filter(({ text }) => text.startsWith('lr')).length >= 3")
     turned = stage.page.evaluate("[...loopscopeBoards.values()][0].events.map(({ text }) => text)")
     assert [text for text in turned if text.startswith("lr")] == [
         "lr 0.001 → 0.002",
         "lr 0.002 → 0.005",
         "lr 0.005 → 0.002",
+        "lr 0.002 → 0.005",
     ]
