@@ -385,9 +385,7 @@ class Run:
         config, settings = self.config, self.settings
         tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
         if config.model == "bigram":
-            tail = (
-                f"or choose a text of fewer different characters (now {self.corpus.distinct:,}, squared)"
-            )
+            tail = f"or choose a text of fewer different characters (now {self.corpus.distinct:,}, squared)"
         return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
 

@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, so that one may go on editing while its tests run."""
     return copy_project(tmp_path_factory.mktemp("copy"))
@@ -100,7 +100,7 @@ def watched() -> Watched:
     return Watched()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def contexts(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     """One browser profile for each way of looking, so that what a server sends for keeps is kept."""
     made: dict[str, BrowserContext] = {}

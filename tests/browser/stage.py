@@ -43,8 +43,8 @@ class Stage:
 
     def wait(self, condition: str, argument: Any = None, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript condition is true; `board` in it is the board."""
-        self.page.wait_for_function(f"(given) => {{ const board = {BOARD}; return board && ({condition}); }}", arg=argument,
-                                    timeout=timeout)  # fmt: skip
+        expression = f"(given) => {{ const board = {BOARD}; return board && ({condition}); }}"
+        self.page.wait_for_function(expression, arg=argument, timeout=timeout)
 
     def fresh(self, path: str = "/") -> Stage:
         """Go there; and stop the run, if one is under way, so that a test begins with none."""
