@@ -46,50 +46,56 @@ def notch(lr: float, up: int) -> float:
     return (min(others) if up > 0 else max(others)) if others else lr
 
 
-def follow(name: str, value: Any) -> str:
-    """The key of a widget that shows `value`: a new one whenever the value came from elsewhere.
+def follow(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any]:
+    """The key of a widget that shows `value`, and the value it starts with; a new key when it came from elsewhere.
 
     A browser that lags behind sends the number it still shows along with every click. Under one key Streamlit takes
-    that for a change by the person, and the knob turns back by itself.
+    that for a change by the person, and the knob turns back by itself. The start goes with every drawing, since a
+    browser may skip the first one.
     """
     shown = st.session_state.setdefault("shown", {})
-    generation, before = shown.get(name, (0, value))
-    shown[name] = (generation if before == value else generation + 1), value
-    key = f"{name}-{shown[name][0]}"
-    st.session_state.setdefault(key, value)
-    return key
+    generation, before, start = shown.get(name, (0, (value, options), value))
+    forgotten = start != value and f"{name}-{generation}" not in st.session_state  # it was not drawn for a while
+    if before != (value, options) or forgotten:
+        generation, start = generation + 1, value
+    shown[name] = generation, (value, options), start
+    return f"{name}-{generation}", start
 
 
 def told(name: str, key: str, field: str, turn: Turn) -> Callable[[], None]:
     """What a widget of `follow` does when a person changes it; nothing if it has been replaced since."""
 
     def react() -> None:
-        generation, _ = st.session_state.shown[name]
+        generation, (_, options), start = st.session_state.shown[name]
         if key == f"{name}-{generation}":
-            st.session_state.shown[name] = generation, st.session_state[key]
-            turn(field, st.session_state[key])
+            value = st.session_state[key]
+            st.session_state.shown[name] = generation, (value, options), start
+            turn(field, value)
 
     return react
 
 
 def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
     """A log slider over the notches; below it the number, to be typed, and a notch down or up."""
-    slider, number = follow("lr_slider", lr), follow("lr_number", lr)
+    slider, start = follow("lr_slider", lr)
     st.select_slider(
         "learning rate",
-        sorted({*NOTCHES, lr}),
+        sorted({*NOTCHES, start}),
+        start,
         key=slider,
         format_func=_brief,
         help=help_of("lr") + " Keys: ↑ and ↓.",
         on_change=told("lr_slider", slider, "lr", turn),
     )
     low, high = bounds(field_of("lr"))
+    number, start = follow("lr_number", lr)
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="lr_row"):
         st.button("▼", key="lr_down", shortcut="Down", help="A notch lower. Key: ↓", on_click=move, args=(-1,))
         st.number_input(
             "learning rate, exactly",
             low,
             high,
+            start,
             key=number,
             format="%.3g",
             step=1e-4,
@@ -101,12 +107,13 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
 
 def iterations(max_steps: int, turn: Turn) -> None:
     """A log slider of round numbers, and the number beside it."""
-    options = sorted({digit * 10**power for power in range(1, 7) for digit in (1, 2, 5)} | {max_steps})
-    key = follow("max_steps_slider", max_steps)
+    key, start = follow("max_steps_slider", max_steps)
+    options = sorted({digit * 10**power for power in range(1, 7) for digit in (1, 2, 5)} | {start})
     slider, number = st.columns([5, 3], vertical_alignment="bottom")
     slider.select_slider(
         "iterations (steps)",
         options,
+        start,
         key=key,
         format_func=lambda n: f"{n:,}",
         help=help_of("max_steps") + " May be raised or cut while it runs, and raised when it is done.",
@@ -117,10 +124,11 @@ def iterations(max_steps: int, turn: Turn) -> None:
 
 def speed(value: int | str, turn: Turn) -> None:
     """The speed limit."""
-    key = follow("speed", value)
+    key, start = follow("speed", value)
     st.segmented_control(
         "speed limit, steps/s",
         SPEEDS,
+        default=start,
         key=key,
         required=True,
         format_func=lambda s: "max" if s == "unlimited" else f"{s:,}",
@@ -135,12 +143,13 @@ def whole_number(
 ) -> None:
     """A whole number within its field's bounds."""
     widget = key or name
-    key = follow(widget, value)
+    key, start = follow(widget, value)
     low, high = bounds(field_of(name))
     place.number_input(
         label or name,
         None if low is None else int(low),
         None if high is None else min(int(high), 2**53 - 1),
+        start,
         key=key,
         help=None if hidden else help_of(name),
         label_visibility="collapsed" if hidden else "visible",
@@ -153,12 +162,12 @@ def real_number(
 ) -> None:
     """A number within its field's bounds; a field that may be off shows an empty box."""
     low, high = bounds(field_of(name))
-    key = follow(name, value)
+    key, start = follow(name, value)
     place.number_input(
         label or name,
         low,
         high,
-        value=None,
+        value=start,
         key=key,
         step=step,
         format="%.4g",
@@ -178,10 +187,12 @@ def choice(
     shown: Callable[[Any], str] = str,
 ) -> None:
     """One of the values that a field allows."""
-    key = follow(name, value)
+    allowed = options if options is not None else list(get_args(field_of(name).annotation))
+    key, start = follow(name, value, tuple(allowed))
     place.selectbox(
         label or name,
-        options if options is not None else list(get_args(field_of(name).annotation)),
+        allowed,
+        allowed.index(start),
         key=key,
         format_func=shown,
         help=help_of(name),
