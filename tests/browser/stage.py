@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+HOLE = 50  # steps: half a second of a steady bigram
 PATIENCE = 30_000  # ms: a busy machine is no failure
 BOARD = "[...(window.loopscopeBoards?.values() ?? [])][0]"
 NUMBER = re.compile(r"[\d,]+")
@@ -88,6 +90,13 @@ class Stage:
     def history(self, channel: str = "train/loss") -> list[int]:
         """The steps that this browser holds of a channel."""
         return self.page.evaluate(f"(channel) => {BOARD}.series.get(channel)?.steps ?? []", channel)
+
+    def has_whole_history(self) -> bool:
+        """Does it hold the loss from the first step to the newest? A long run's is thinned, but has no hole."""
+        steps = self.history()
+        newest = self.page.evaluate(f"{BOARD}.stream.step")
+        gaps = [after - before for before, after in pairwise([0, *steps, newest])]
+        return bool(steps) and steps[0] == 1 and max(gaps) <= HOLE
 
     def setting(self, name: str) -> Any:
         """A live setting of the run on show."""

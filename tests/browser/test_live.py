@@ -104,8 +104,7 @@ def test_zoom_and_chart_stay_when_the_board_goes_and_comes_back(
     stage.reaches(before + 100)
     assert stage.range() == zoomed
     assert stage.loss.locator(".js-plotly-plot").evaluate("node => node.mark") == 1
-    history = stage.history()
-    assert history == list(range(1, history[-1] + 1)), "what came while it was away is there"
+    stage.retried(stage.has_whole_history)  # what came while it was away is there too
     assert sum(urlsplit(url).path == "/live" for url in watched.requests) == 2, "one socket for each tab"
 
 
@@ -135,17 +134,18 @@ def test_a_second_tab_and_a_reload_show_the_same_run_with_its_history(
     second = new_tab(server).open()
     assert second.run == first.run
     expect(second.button("play")).to_have_text(re.compile("Pause"))
-    assert second.history()[:50] == list(range(1, 51))
+    second.retried(second.has_whole_history)
     assert second.points()[0][0] == 1
     second.retried(lambda: second.points("grad_norm", "grad_norm")[0][:1] == [1])
     first.press("Space")
     second.is_in("paused")
     first.is_in("paused")
     first.wait("board.head.step === given", second.page.evaluate("[...loopscopeBoards.values()][0].head.step"))
-    first.retried(lambda: first.points() == second.points())
     first.page.reload()
     first.is_in("paused")
-    first.retried(lambda: first.points() == second.points())
+    for tab in (first, second):
+        tab.retried(tab.has_whole_history)
+        tab.retried(lambda tab=tab: tab.points()[0][-1:] == tab.history()[-1:] == [tab.step])
     assert first.run == second.run
     expect(first.button("play")).to_have_text(re.compile("Resume"))
 
@@ -161,7 +161,7 @@ def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callab
     again = new_tab(server).open()
     again.reaches(last + 100)
     assert again.run == run
-    assert again.history()[:100] == list(range(1, 101))
+    again.retried(again.has_whole_history)
     assert again.points()[0][0] == 1
     again.is_in("running")
 

@@ -203,5 +203,4 @@ def test_a_lost_connection_is_said_and_mended(server: Server, tab: Stage) -> Non
     before = stage.step
     expect(stage.page.get_by_text("Connection lost")).to_be_hidden()
     stage.reaches(before + 50)
-    history = stage.history()
-    assert history == list(range(1, history[-1] + 1)), "no gap"
+    stage.retried(stage.has_whole_history)
