@@ -45,7 +45,7 @@ class Stage:
 
     def wait(self, condition: str, argument: Any = None, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript condition is true; `board` in it is the board."""
-        expression = f"(given) => {{ const board = {BOARD}; return board && ({condition}); }}"
+        expression = f"(given) => {{ const board = {BOARD}; return board?.stream && ({condition}); }}"
         self.page.wait_for_function(expression, arg=argument, timeout=timeout)
 
     def fresh(self, path: str = "/") -> Stage:

@@ -162,7 +162,7 @@ def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callab
     again.reaches(last + 100)
     assert again.run == run
     again.retried(again.has_whole_history)
-    assert again.points()[0][0] == 1
+    assert again.points()[0][0] <= 2
     again.is_in("running")
 
 

@@ -140,8 +140,9 @@ def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, tab: St
     corpora = server.home / "corpora"
     corpora.mkdir(exist_ok=True)
     name = HOSTILE.replace("/", "\u2215")[:120] + ".txt"
+    before = stage.page.evaluate("[...loopscopeBoards.values()][0].stream.library")
     (corpora / name).write_text((HOSTILE + "\n") * 200)
-    stage.wait("board.stream.library > 0 && board.options.shown.library === board.stream.library")
+    stage.wait("board.stream.library > given && board.options.shown.library === board.stream.library", before)
     stage.click("New run")
     stage.keyed("corpus").get_by_role("combobox").click()
     stage.page.get_by_role("option", name="onerror").click()
