@@ -35,7 +35,8 @@ def transport(run: Run | None) -> None:
         shortcut="Space",
         disabled=asking,
         width="stretch",
-        on_click=verbs.play_or_pause,
+        on_click=verbs.play,
+        args=(label,),
         help="Start, pause, resume. Key: space.",
     )
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):

@@ -131,14 +131,15 @@ def reset(replace: bool) -> None:
 ACTIONS = {"start": start_new, "reset": reset}
 
 
-def play_or_pause() -> None:
-    """The big button: start, pause or resume, whichever the run needs."""
+def play(verb: str) -> None:
+    """The big button, with the verb it was drawn with: a click that comes too late changes nothing."""
     run = studio().current
-    if run is None or run.state in ENDED or replaced(run):
+    if verb == "Pause":
+        if run is not None:
+            run.pause()
+    elif run is None or run.state in ENDED or replaced(run):
         attempt("start")
-    elif run.state is State.RUNNING:
-        run.pause()
-    else:
+    elif run.state is not State.RUNNING:
         run.start()
 
 
