@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-ModelName = Literal["bigram", "gpt"]
+ModelName = Literal["bigram", "gpt", "line", "logistic"]
 OptimizerName = Literal["adamw", "sgd"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Speed = Literal[1, 10, 100, 1000, "unlimited"]
@@ -40,7 +40,10 @@ class RunConfig(Frozen):
     """What a run is made of. A change here needs a new run."""
 
     preset: str = Field("bigram", max_length=40, description="The preset these settings started from.")
-    model: ModelName = Field("bigram", description="Which model learns: a table of pairs, or a small GPT.")
+    model: ModelName = Field(
+        "bigram",
+        description="Which model learns: a table of pairs, a small GPT, a line through points, a logistic layer.",
+    )
     corpus: str = Field(
         DEFAULT_CORPUS, min_length=1, max_length=200, description="The text the model learns from, by its name."
     )
@@ -52,6 +55,9 @@ class RunConfig(Frozen):
     n_embd: int = Field(128, ge=1, le=4096, description="Width: numbers per token inside the model (GPT only).")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of activations set to 0 while training (GPT only).")
     tie_weights: bool = Field(False, description="Use the token embedding as the output layer too (GPT only).")
+    points: str = Field(
+        "1,3 2,5 3,7", min_length=3, max_length=4000, description="x,y pairs that the line learns from (line only)."
+    )
     optimizer: OptimizerName = Field("adamw", description="The rule that turns gradients into an update.")
     seed: int = Field(1337, ge=0, le=2**63 - 1, description="Where all random numbers of the run start.")
     device: DeviceName = Field("auto", description="Where the model trains; auto picks CUDA where present.")
@@ -80,6 +86,11 @@ class RunConfig(Frozen):
                 "train on; their sum must stay under 1"
             )
         return self
+
+    @property
+    def reads_text(self) -> bool:
+        """Does it learn from a text? The line and the logistic layer learn from a few numbers."""
+        return self.model in ("bigram", "gpt")
 
 
 class LiveSettings(Frozen):
@@ -110,7 +121,10 @@ def _preset(name: str, about: str, live: dict[str, Any] | None = None, **config:
     return name, Preset(RunConfig(preset=name, **config), LiveSettings(**(live or {})), about)
 
 
-_GPT: dict[str, Any] = {"model": "gpt", "observe_every": 10, "eval_every": 200, "sample_every": 1000}
+# Plain gradient descent on a handful of numbers: slow enough to be followed, every step looked at.
+_SMALL: dict[str, Any] = {"optimizer": "sgd", "observe_every": 1}
+
+_GPT: dict[str, Any] = {"model": "gpt", "observe_every": 20, "eval_every": 250, "sample_every": 1000}
 
 PRESETS: Mapping[str, Preset] = dict(
     [
@@ -132,6 +146,20 @@ PRESETS: Mapping[str, Preset] = dict(
             "document-000",
             "Nine steps of training a bigram: 10,000 iterations at learning rate 3e-4.",
             {"lr": 3e-4, "max_steps": 10_000, "speed": 100},
+        ),
+        _preset(
+            "document-002",
+            "The 5→3 logistic layer: five steps of SGD at learning rate 0.01.",
+            {"lr": 0.01, "max_steps": 5, "speed": 1, "weight_decay": 0.0},
+            model="logistic",
+            **_SMALL,
+        ),
+        _preset(
+            "document-002-line",
+            "y = ax + b through (1, 3), (2, 5), (3, 7), found by gradient descent.",
+            {"lr": 0.05, "max_steps": 1000, "speed": 10, "weight_decay": 0.0},
+            model="line",
+            **_SMALL,
         ),
         _preset(
             "document-003",

@@ -7,6 +7,7 @@ Shapes: n tokens in a split, B windows in a batch, T = block_size tokens in a wi
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +15,8 @@ from decimal import Decimal
 import torch
 from torch import Tensor
 
-from engine.config import InputError
+from engine.config import InputError, RunConfig
+from engine.draws import generator
 from engine.tokenizer import CharTokenizer, named
 
 _WIDE = 2**24  # tokens up to which a split is kept as int64 for drawing (128 MiB): no conversion at each step
@@ -93,6 +95,16 @@ class Corpus:
         return self.tokenizer.vocab_size
 
     @property
+    def vocab_size(self) -> int:
+        """How many tokens there are to choose from."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def highest_loss(self) -> float:
+        """A loss above this, 10·ln V nats per token, is absurd: guessing costs ln V."""
+        return 10 * math.log(self.vocab_size)
+
+    @property
     def splits(self) -> dict[str, Tensor]:
         """The splits that are asked for, by name: "train", and "val" and "test" unless their fraction is 0."""
         parts = {"train": self.train}
@@ -101,6 +113,21 @@ class Corpus:
         if self.test_fraction > 0:
             parts["test"] = self.test
         return parts
+
+    def check(self, config: RunConfig) -> None:
+        """InputError unless a run with `config` can train on this text."""
+        self.check_block_size(config.block_size, spare_windows(config))
+
+    def batcher(self, config: RunConfig, draws: torch.Generator, device: torch.device) -> Batcher:
+        """What draws a batch at each step."""
+        return Batcher(self.train.to(device), config.block_size, draws, spare_windows(config))
+
+    def val_batches(self, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+        """Fixed validation batches, drawn with their own generator; none where the split holds no window."""
+        if len(self.val) <= config.block_size:
+            return []
+        batcher = Batcher(self.val.to(device), config.block_size, generator(config.seed, "evaluation"))
+        return [batcher.draw(batch_size) for _ in range(config.eval_batches)]
 
     def check_block_size(self, block_size: int, spare: int = 0) -> None:
         """InputError unless each split holds one window of `block_size` tokens, its targets and `spare` more."""
@@ -124,6 +151,11 @@ def split_ends(characters: int, val_fraction: float, test_fraction: float) -> tu
     """
     val, test = Decimal(str(val_fraction)), Decimal(str(test_fraction))
     return int((1 - val - test) * characters), int((1 - test) * characters)
+
+
+def spare_windows(config: RunConfig) -> int:
+    """Windows at the end of the text that the batcher leaves out: one with document 003's own get_batch."""
+    return int(config.draws == "document-003")
 
 
 class Batcher:

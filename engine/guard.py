@@ -7,7 +7,6 @@ last finite weights come back. A loss that is finite but absurd for a while: a w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -47,10 +46,10 @@ class Headroom:
 
 
 class Alarm:
-    """Notices a loss above 10·ln V, finite, for HIGH_STEPS steps in a row."""
+    """Notices a loss above `limit`, finite, for HIGH_STEPS steps in a row; 10·ln V for a model of text."""
 
-    def __init__(self, vocab_size: int) -> None:
-        self.limit = 10 * math.log(vocab_size)
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
         self.high = 0
         """Steps in a row above the limit, up to now."""
 

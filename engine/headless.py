@@ -20,6 +20,7 @@ from engine.config import DEFAULT_CORPUS, InputError, LiveSettings, RunConfig, c
 from engine.console import Progress, complain, printable, say
 from engine.corpus import Corpus
 from engine.library import Entry, Library
+from engine.points import Points
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
 from engine.runner import ENDED, Run, State
 from engine.stream import taken
@@ -47,8 +48,8 @@ class Order:
 def train(order: Order) -> int:
     """Make the run to its end, or to Ctrl-C; returns the exit status. InputError for bad input."""
     folder = None if order.out is None else free_folder(Path(order.out))
-    config, corpus, entry, notice = read_corpus(Library(home()), order.config, order.corpus)
-    run = Run(config, order.settings, corpus)
+    config, dataset, entry, notice = read_dataset(Library(home()), order)
+    run = Run(config, order.settings, dataset)
     try:
         folder = folder or home() / "runs" / run.id
         with stopping(run) as stopped:
@@ -66,6 +67,16 @@ def train(order: Order) -> int:
         return conclude(run, result, folder, order.as_json) or status
     finally:
         run.close()
+
+
+def read_dataset(library: Library, order: Order) -> tuple[RunConfig, Corpus | Points, Entry | None, str | None]:
+    """What the run learns from; InputError for what a run on points cannot do."""
+    if order.config.reads_text:
+        return read_corpus(library, order.config, order.corpus)
+    if order.corpus is not None or order.evaluate:
+        flag = "--corpus" if order.corpus is not None else "--evaluate"
+        raise InputError(f"{flag} is for models of text, and {order.config.model} learns from points; leave it out")
+    return order.config, Points.of(order.config), None, None
 
 
 def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple[RunConfig, Corpus, Entry, str | None]:

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engine.models.base import Model
+
 MOST_CELLS = 96
 
 
@@ -72,12 +74,21 @@ def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
     return np.ascontiguousarray(cells, np.float32)
 
 
-def weight_tables(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """The token embedding's values, pooled, by channel."""
-    return {"weights/token_embedding": pooled(cast(nn.Embedding, model.token_embedding).weight)}
+def weight_tables(model: Model) -> dict[str, NDArray[np.float32]]:
+    """The values of the model's tables, pooled, by channel."""
+    return {f"weights/{name}": pooled(table) for name, table in model.tables().items()}
 
 
-def gradient_tables(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """The token embedding's gradient, pooled, by channel; nothing where there is none."""
-    grad = cast(nn.Embedding, model.token_embedding).weight.grad
-    return {} if grad is None else {"gradients/token_embedding": pooled(grad)}
+def gradient_tables(model: Model) -> dict[str, NDArray[np.float32]]:
+    """The gradients of the model's tables, pooled, by channel; nothing where there is none."""
+    return {f"gradients/{name}": pooled(t.grad) for name, t in model.tables().items() if t.grad is not None}
+
+
+def numbers(model: Model) -> dict[str, float]:
+    """The values of the model's single numbers, by channel."""
+    return {f"parameter/{name}": float(number) for name, number in model.numbers().items()}
+
+
+def slopes(model: Model) -> dict[str, float]:
+    """The gradients of the model's single numbers, by channel."""
+    return {f"gradient/{name}": float(n.grad) for name, n in model.numbers().items() if n.grad is not None}

@@ -21,7 +21,7 @@ from engine.config import InputError
 from engine.console import complain, printable, say
 from engine.evaluation import split_loss
 from engine.library import Entry
-from engine.models import build
+from engine.models import build_language_model
 from engine.runner import Run, State
 from engine.stream import Observation, Record, Scalars
 
@@ -98,7 +98,7 @@ def exact_losses(run: Run, interrupted: bool) -> tuple[dict[str, float | None], 
     if interrupted or run.state is State.FAILED:
         return losses, interrupted
     with suppress(KeyboardInterrupt):
-        model = build(run.config, run.corpus.tokenizer.vocab_size)
+        model = build_language_model(run.config, run.corpus.vocab_size)
         model.load_state_dict(run.copy_weights()[1])
         model.to(run.device)
         for split, data in run.corpus.splits.items():
@@ -153,7 +153,7 @@ def free_folder(folder: Path) -> Path:
     return folder.absolute()
 
 
-def start_of(run: Run, entry: Entry) -> dict[str, Any]:
+def start_of(run: Run, entry: Entry | None) -> dict[str, Any]:
     """What the run is made of and where: its settings, and the versions and the machine behind its numbers."""
     return {
         "run": run.id,
@@ -166,7 +166,9 @@ def start_of(run: Run, entry: Entry) -> dict[str, Any]:
             "platform": platform.platform(),
             "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
             "threads": torch.get_num_threads(),
-            "corpus": {
+            "corpus": None
+            if entry is None
+            else {
                 "name": run.corpus.name,
                 "path": None if entry.path is None else str(entry.path),
                 "characters": run.corpus.characters,

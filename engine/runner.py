@@ -25,10 +25,12 @@ from engine.baselines import Baselines
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.corpus import Corpus
 from engine.guard import HIGH_STEPS, Alarm
-from engine.models import build
+from engine.models import build_language_model
+from engine.points import Points
 from engine.sampling import generate
+from engine.snapshot import Moment, Snapshot
 from engine.stream import Event, History, Queue, Record, Sample, Scalars, taken
-from engine.trainer import Trainer, spare_windows, told
+from engine.trainer import STAGES, Trainer, told
 
 Answer = TypeVar("Answer")
 
@@ -62,13 +64,13 @@ def pick_device(name: str) -> torch.device:
 class Run:
     """One training run, from its first weights to its end, on a thread of its own."""
 
-    def __init__(self, config: RunConfig, settings: LiveSettings, corpus: Corpus) -> None:
-        corpus.check_block_size(config.block_size, spare_windows(config))
+    def __init__(self, config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> None:
+        dataset.check(config)
         self.id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-        self.config, self.corpus = config, corpus
+        self.config, self.dataset = config, dataset
         self.first_settings = self.settings = settings
         self.version = 0
-        self.baselines = Baselines.of(corpus)
+        self.baselines = Baselines.of(dataset) if isinstance(dataset, Corpus) else None
         self.device = pick_device(config.device)
         self.queue: Queue = SimpleQueue()
         self.history = History()
@@ -79,7 +81,7 @@ class Run:
         self.step = 0
         self.parameters = 0
         self.layers: tuple[str, ...] = ()
-        self._alarm = Alarm(corpus.tokenizer.vocab_size)
+        self._alarm = Alarm(dataset.highest_loss)
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -87,6 +89,8 @@ class Run:
         self._prepared = threading.Event()
         self._halt = settings.max_steps
         self._steps_left: int | None = None
+        self._began: Snapshot | None = None
+        self._turns: list[tuple[int, LiveSettings]] = []
         self._asked = False
         self._due = 0.0
         self._pace = deque[tuple[float, int]](maxlen=64)
@@ -96,7 +100,20 @@ class Run:
     @property
     def title(self) -> str:
         """What is being learnt from what, for people."""
-        return f"{'GPT' if self.config.model == 'gpt' else 'bigram'} on {self.corpus.title}"
+        names = {"gpt": "GPT", "bigram": "bigram", "line": "line", "logistic": "5→3 logistic layer"}
+        return f"{names[self.config.model]} on {self.dataset.title}"
+
+    @property
+    def corpus(self) -> Corpus:
+        """The text it learns from; InputError for a run that learns from a few points."""
+        if not isinstance(self.dataset, Corpus):
+            raise InputError(f"a {self.config.model} run learns from points, not from text; choose the bigram or a GPT")
+        return self.dataset
+
+    @property
+    def stage(self) -> int:
+        """How many stages of the step under way are done; 0 between two steps."""
+        return self._trainer.stages_done if self._trainer else 0
 
     # ---------------------------------------------------------------- asked by anyone
 
@@ -117,6 +134,15 @@ class Run:
         """Make `count` steps, then pause; the last one is looked at closely."""
         self._asked = True
         self._tell(self._go, count)
+
+    def make_stage(self) -> None:
+        """Run the next of a step's nine stages alone, then hold."""
+        self._asked = True
+        self._tell(self._stage_alone)
+
+    def moment(self, timeout: float = 30.0) -> Moment:
+        """Where the run stands, as a copy to look into: pause first, else it is the moment between two steps."""
+        return self._ask(self._moment_now, timeout)
 
     def tune(self, settings: LiveSettings) -> None:
         """Turn the knobs: applied between two steps, each difference an event with its step."""
@@ -141,7 +167,7 @@ class Run:
         tokenizer = self.corpus.tokenizer
         start = tokenizer.encode(prompt).tolist() if prompt else [0]
         step, weights = self.copy_weights()
-        model = build(self.config, tokenizer.vocab_size)
+        model = build_language_model(self.config, tokenizer.vocab_size)
         model.load_state_dict(weights)
         made = generate(model, start, max_new_tokens, torch.Generator().manual_seed(seed), temperature, top_k)
         sample = told(tokenizer, step, start, made)
@@ -181,6 +207,7 @@ class Run:
             "warning": self.warning,
             "settings": {**self.settings.model_dump(), "version": self.version},
             "step": self.step,
+            "stage": self.stage,
             "max_steps": self.settings.max_steps,
             "steps_per_second": rate,
             "eta_s": left / rate if rate and self.state is State.RUNNING else None,
@@ -230,7 +257,7 @@ class Run:
     def _live(self) -> None:
         """The thread: build, then train and obey until closed; an exception is kept and shown, never lost."""
         try:
-            self._trainer = Trainer(self.config, self.first_settings, self.corpus, self._emit, self.device)
+            self._trainer = Trainer(self.config, self.first_settings, self.dataset, self._emit, self.device)
             self.parameters = self._trainer.model.parameter_count()
             self.layers = tuple(self._trainer.model.parts())
             self.built.set()
@@ -354,6 +381,30 @@ class Run:
             if steps is None:
                 self._event("resumed" if resumed else "started", "resumed" if resumed else "started")
 
+    def _stage_alone(self) -> None:
+        trainer = self._trainer
+        if trainer is None or self._closing.is_set() or self.state not in CAN_GO or self.step >= self._halt:
+            return
+        if not trainer.stages_done:
+            trainer.settle()
+            self._began, self._turns = trainer.snapshot(), []
+            trainer.look_closely = True
+        name = trainer.stage()
+        self.step, self._steps_left = trainer.step, None
+        if trainer.stages_done:
+            under_way = trainer.step + (trainer.stages_done <= STAGES.index("update"))
+            self.message = f"paused in step {under_way:,} after {name}, {trainer.stages_done} of {len(STAGES)}"
+            self.state = State.PAUSED
+        elif trainer.ledger.diverged or trainer.step >= self._halt:
+            self._arrive(trainer)
+        else:
+            self.message = f"paused at step {self.step:,}"
+
+    def _moment_now(self, trainer: Trainer) -> Moment:
+        if trainer.stages_done and self._began is not None:
+            return Moment(self._began, trainer.stages_done, tuple(self._turns))
+        return Moment(trainer.snapshot(), 0)
+
     def _hold(self, state: State, message: str) -> None:
         if self.state is State.RUNNING or (self.state is State.PAUSED and state is State.STOPPED):
             self._rest(state, message or f"{state.value} at step {self.step:,}")
@@ -363,6 +414,7 @@ class Run:
             return
         before = self._trainer.settings.model_dump()
         self._trainer.tune(settings)
+        self._turns.append((self._trainer.stages_done, settings))
         for name, value in settings.model_dump().items():
             if value != before[name]:
                 self._event(name, f"{name} {_short(before[name])} → {_short(value)}")
@@ -384,8 +436,8 @@ class Run:
         """What to make smaller when memory is short."""
         config, settings = self.config, self.settings
         tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
-        if config.model == "bigram":
-            tail = f"or choose a text of fewer different characters (now {self.corpus.distinct:,}, squared)"
+        if isinstance(self.dataset, Corpus) and config.model == "bigram":
+            tail = f"or choose a text of fewer different characters (now {self.dataset.distinct:,}, squared)"
         return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
 

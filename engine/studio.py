@@ -18,11 +18,14 @@ from engine.config import InputError, LiveSettings, RunConfig, changed, home
 from engine.corpus import Corpus
 from engine.library import Entry, Library
 from engine.models import build
+from engine.points import Points
 from engine.runner import Run, State, pick_device, threads_for
 from engine.stream import Pump
 from engine.trainer import Trainer
 
 ESTIMATE_SECONDS = 0.15
+LANES = ("line", "logistic", "step")
+"""Small demonstrations beside the room's run, by the name that a viewer follows."""
 
 
 class RunActive(Exception):
@@ -36,6 +39,7 @@ class Studio:
         self.library = library
         self.current: Run | None = None
         self.previous: Run | None = None
+        self.lanes: dict[str, Run] = {}
         self.pump = Pump(self.runs)
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
@@ -43,8 +47,12 @@ class Studio:
         self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
-        """The current run, and the one before it."""
-        return [run for run in (self.current, self.previous) if run is not None]
+        """The current run, the one before it, and the side lanes."""
+        return [run for run in (self.current, self.previous, *self.lanes.copy().values()) if run is not None]
+
+    def followed(self, name: str) -> Run | None:
+        """The run that is called `name` now: "current", or a lane."""
+        return self.current if name == "current" else self.lanes.get(name)
 
     def find(self, run_id: str) -> Run | None:
         """The run called `run_id`, if it is still here."""
@@ -54,6 +62,10 @@ class Studio:
         """Begin to pump, and to watch the corpus folder."""
         self.pump.start()
         self.library.start()
+
+    def dataset(self, config: RunConfig) -> Corpus | Points:
+        """What a run with `config` learns from; InputError says what is wrong with it."""
+        return self.corpus(config) if config.reads_text else Points.of(config)
 
     def corpus(self, config: RunConfig) -> Corpus:
         """The text that `config` names, split and encoded; InputError says what is wrong with it."""
@@ -71,14 +83,14 @@ class Studio:
         """
         if self.current is not None and self.current.alive:
             return None
-        corpus = self.corpus(config)
-        corpus.check_block_size(config.block_size)
-        key = (config, settings.batch_size, corpus.sha256)
+        dataset = self.dataset(config)
+        dataset.check(config)
+        key = (config, settings.batch_size, dataset.sha256)
         if key not in self._paces:
-            if bytes_needed(config, settings, corpus) > psutil.virtual_memory().available / 4:
+            if bytes_needed(config, settings, dataset.vocab_size) > psutil.virtual_memory().available / 4:
                 return None
             try:
-                self._paces[key] = seconds_per_step(config, settings, corpus)
+                self._paces[key] = seconds_per_step(config, settings, dataset)
             except (MemoryError, RuntimeError) as error:
                 raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
         slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
@@ -86,11 +98,11 @@ class Studio:
 
     def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
         """A new run, started. RunActive if one is under way and `replace` is not set."""
-        return self._begin(lambda: Run(config, settings, self.corpus(config)), replace, go=True)
+        return self._begin(lambda: Run(config, settings, self.dataset(config)), replace, go=True)
 
     def prepare(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
         """A new run that waits at step 0."""
-        return self._begin(lambda: Run(config, settings, self.corpus(config)), replace, go=False)
+        return self._begin(lambda: Run(config, settings, self.dataset(config)), replace, go=False)
 
     def reset(self, replace: bool = False) -> Run:
         """The current run again from its first weights, seed and settings (the speed stays); `undo` brings it back."""
@@ -98,7 +110,7 @@ class Studio:
         if run is None:
             raise InputError("there is no run to reset; press Start first")
         settings = changed(run.first_settings, speed=run.settings.speed)
-        return self._begin(lambda: Run(run.config, settings, run.corpus), replace, go=False)
+        return self._begin(lambda: Run(run.config, settings, run.dataset), replace, go=False)
 
     def undo(self) -> Run:
         """Bring the previous run back as it was; the one that replaced it becomes the previous one."""
@@ -108,6 +120,15 @@ class Studio:
             self.current.pause()
             self.current, self.previous = self.previous, self.current
             return self.current
+
+    def lane(self, name: str, config: RunConfig, settings: LiveSettings) -> Run:
+        """A demonstration beside the room's run, waiting at step 0; it takes the place of the one of that name."""
+        run = Run(config, settings, self.dataset(config))
+        with self._lock:
+            before, self.lanes[name] = self.lanes.get(name), run
+        if before is not None:
+            before.close()
+        return run
 
     def close(self, timeout: float = 2.0) -> bool:
         """End every thread; False if a training thread is still inside a long step after `timeout` seconds."""
@@ -139,17 +160,17 @@ class Studio:
         return run
 
 
-def bytes_needed(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> int:
+def bytes_needed(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
     """About the memory of training: weights, gradients and two moments, and three copies of the logits."""
     with torch.device("meta"):
-        parameters = build(config, corpus.distinct).parameter_count()
-    return 4 * (4 * parameters + 3 * settings.batch_size * config.block_size * corpus.distinct)
+        parameters = build(config, vocab_size).parameter_count()
+    return 4 * (4 * parameters + 3 * settings.batch_size * config.block_size * vocab_size)
 
 
-def seconds_per_step(config: RunConfig, settings: LiveSettings, corpus: Corpus) -> float:
+def seconds_per_step(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
     """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
     device, before = pick_device(config.device), torch.get_num_threads()
-    trainer = Trainer(config, settings, corpus, lambda _: None, device)
+    trainer = Trainer(config, settings, dataset, lambda _: None, device)
     torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))
     trainer.advance()  # the first one warms up
     trainer.settle()

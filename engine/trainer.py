@@ -17,14 +17,16 @@ from torch.nn.utils import clip_grads_with_norm_
 
 from engine import probes
 from engine.config import LiveSettings, OptimizerName, RunConfig
-from engine.corpus import Batcher, Corpus
+from engine.corpus import Batcher, Corpus, spare_windows
 from engine.draws import generator
 from engine.evaluation import mean_loss
 from engine.guard import Headroom, all_finite
 from engine.ledger import DeviceLedger, Emit, HostLedger, Ledger
-from engine.models import LanguageModel, build
+from engine.models import LanguageModel, Model, build, build_language_model
 from engine.models.base import Dropout
+from engine.points import Points
 from engine.sampling import Generated, confidence, generate
+from engine.snapshot import Moment, Snapshot, copied
 from engine.stream import Event, Observation, Sample
 from engine.tokenizer import CharTokenizer
 
@@ -33,7 +35,7 @@ OPENING_ROWS = 4
 EARLY = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(6))
 
 
-def make_optimizer(name: OptimizerName, model: LanguageModel, settings: LiveSettings) -> torch.optim.Optimizer:
+def make_optimizer(name: OptimizerName, model: Model, settings: LiveSettings) -> torch.optim.Optimizer:
     """AdamW or plain SGD over all parameters, one group, fused into one kernel."""
     kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     return kinds[name](model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
@@ -43,9 +45,14 @@ class Trainer:
     """A model in training: `advance()` is one step, `step` counts them."""
 
     def __init__(
-        self, config: RunConfig, settings: LiveSettings, corpus: Corpus, emit: Emit, device: torch.device | str = "cpu"
+        self,
+        config: RunConfig,
+        settings: LiveSettings,
+        dataset: Corpus | Points,
+        emit: Emit,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.config, self.settings, self.corpus, self.emit = config, settings, corpus, emit
+        self.config, self.settings, self.dataset, self.emit = config, settings, dataset, emit
         self.device = torch.device(device)
         self.step = 0
         self.tokens_seen = 0
@@ -54,7 +61,8 @@ class Trainer:
         self.opening: Opening | None = None
         self.halt: Callable[[], bool] = lambda: False
         """Asked between two sampled tokens: is there something more urgent?"""
-        self._next_stage = 0
+        self.stages_done = 0
+        """How many stages of the step under way are done; 0 between two steps."""
         self._stages: tuple[Callable[[], None], ...] = (
             self.batch,
             self.forward,
@@ -67,20 +75,19 @@ class Trainer:
             self.reset,
         )
 
-        data = corpus.train.to(self.device)
-        if config.draws == "separate":
+        if config.draws == "separate" or isinstance(dataset, Points):
             self._draws = generator(config.seed, "data")
-            self.model = build(config, corpus.tokenizer.vocab_size, generator(config.seed, "weights"))
+            self.model = build(config, dataset.vocab_size, generator(config.seed, "weights"))
         else:
             self._draws = torch.Generator().manual_seed(config.seed)
-            self.opening = open_like_the_lecture(config, corpus, self._draws)
+            self.opening = open_like_the_lecture(config, dataset, self._draws)
             self.model = self.opening.model
         self.model.to(self.device).train()
-        self._batcher = Batcher(data, config.block_size, self._draws, spare_windows(config))
-        dropout = generator(config.seed, "dropout", self.device)
+        self._batcher = dataset.batcher(config, self._draws, self.device)
+        self._dropout = generator(config.seed, "dropout", self.device)
         for module in self.model.modules():
             if isinstance(module, Dropout):
-                module.generator = dropout
+                module.generator = self._dropout
 
         self.parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(config.optimizer, self.model, settings)
@@ -88,15 +95,15 @@ class Trainer:
             DeviceLedger(emit, self.optimizer, self.device) if self.device.type == "cuda" else HostLedger(emit)
         )
         self._headroom = Headroom(self.parameters, config.optimizer)
-        self._val_batches = self._fixed_batches(settings.batch_size)
+        self._val_batches = dataset.val_batches(config, settings.batch_size, self.device)
         self.tune(settings)
 
     # ---------------------------------------------------------------- one step
 
     def advance(self) -> None:
         """One optimization step; from between two stages, the rest of the step begun."""
-        if self._next_stage:
-            for _ in range(len(STAGES) - self._next_stage):
+        if self.stages_done:
+            for _ in range(len(STAGES) - self.stages_done):
                 self.stage()
             return
         self.batch()
@@ -111,9 +118,9 @@ class Trainer:
 
     def stage(self) -> str:
         """Run the next stage alone; returns its name."""
-        name, run = STAGES[self._next_stage], self._stages[self._next_stage]
+        name, run = STAGES[self.stages_done], self._stages[self.stages_done]
         run()
-        self._next_stage = (self._next_stage + 1) % len(STAGES)
+        self.stages_done = (self.stages_done + 1) % len(STAGES)
         return name
 
     def batch(self) -> None:
@@ -141,6 +148,7 @@ class Trainer:
         if self._looking:
             self._layer_norms = probes.layer_norms(self.model.parts())
             self._gradients = probes.gradient_tables(self.model)
+            self._slopes = probes.slopes(self.model)
             self._before = probes.copies(self.model.parts())
 
     def guard(self) -> None:
@@ -171,6 +179,7 @@ class Trainer:
         if self._looking:
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
+            scalars |= self._slopes | probes.numbers(self.model)
             self.emit(Observation(self.step, scalars, self._gradients | probes.weight_tables(self.model)))
         if self._due(self.step, self._eval_every) or self.look_closely:
             self.validate()
@@ -200,7 +209,7 @@ class Trainer:
 
     def show_start(self) -> None:
         """Emit what there is before the first update: tables, validation loss, a sample, all of step 0."""
-        self.emit(Observation(0, {}, probes.weight_tables(self.model)))
+        self.emit(Observation(0, probes.numbers(self.model), probes.weight_tables(self.model)))
         self.validate()
         if self.opening is None:
             self.sample()
@@ -209,8 +218,8 @@ class Trainer:
             self.emit(self.opening.sample)
 
     def validate(self) -> None:
-        """Emit the mean loss on the fixed validation batches."""
-        if self._val_batches:
+        """Emit the mean loss on the fixed validation batches, where there are any."""
+        if self._val_batches and isinstance(self.model, LanguageModel):
             self.val_loss = mean_loss(self.model, self._val_batches)
             self.emit(Observation(self.step, {"val/loss": self.val_loss}, {}))
 
@@ -218,11 +227,42 @@ class Trainer:
 
     def sample(self) -> None:
         """Emit a sample from the fixed prompt and seed; it moves no generator of the training."""
-        tokenizer, config = self.corpus.tokenizer, self.config
+        if not isinstance(self.model, LanguageModel) or not isinstance(self.dataset, Corpus):
+            return
+        tokenizer, config = self.dataset.tokenizer, self.config
         prompt = config.sample_prompt if not tokenizer.unknown(config.sample_prompt) else tokenizer.vocab[0]
         start = tokenizer.encode(prompt).tolist()
         made = generate(self.model, start, config.sample_tokens, generator(config.seed, "sample"), halt=self.halt)
         self.emit(told(tokenizer, self.step, start, made))
+
+    def snapshot(self) -> Snapshot:
+        """All that the next step depends on, as CPU copies; taken between two steps."""
+        kept = self.optimizer.state
+        return Snapshot(
+            self.step,
+            self.tokens_seen,
+            self.settings,
+            weights=copied(dict(self.model.named_parameters())),
+            optimizer={name: copied(kept[p]) for name, p in self.model.named_parameters() if p in kept},
+            generators={"data": self._draws.get_state(), "dropout": self._dropout.get_state()},
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from `snapshot`, which a trainer of the same configuration took: what follows is bit-identical."""
+        self.step, self.tokens_seen, self.stages_done = snapshot.step, snapshot.tokens_seen, 0
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.grad = None
+                parameter.copy_(snapshot.weights[name])
+                self.optimizer.state.pop(parameter, None)
+                if name in snapshot.optimizer:
+                    kept = snapshot.optimizer[name].items()
+                    self.optimizer.state[parameter] = {key: value.to(self.device, copy=True) for key, value in kept}
+        self._draws.set_state(snapshot.generators["data"])
+        if self._dropout.device.type == "cpu":
+            self._dropout.set_state(snapshot.generators["dropout"])
+        self._headroom.measure()
+        self.tune(snapshot.settings)
 
     def settle(self) -> None:
         """Have every number of the steps so far emitted (a GPU's cross in blocks); withheld steps do not count."""
@@ -248,17 +288,18 @@ class Trainer:
         if self.device.type == "cpu":
             self._headroom.measure()
 
-    def _fixed_batches(self, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        config = self.config
-        if len(self.corpus.val) <= config.block_size:
-            return []
-        draws = Batcher(self.corpus.val.to(self.device), config.block_size, generator(config.seed, "evaluation"))
-        return [draws.draw(batch_size) for _ in range(config.eval_batches)]
 
-
-def spare_windows(config: RunConfig) -> int:
-    """Windows at the end of the text that the batcher leaves out: one with document 003's own get_batch."""
-    return int(config.draws == "document-003")
+def replay(config: RunConfig, dataset: Corpus | Points, moment: Moment) -> Trainer:
+    """A throwaway trainer that stands at `moment`, on the CPU, live graph included; nothing it does reaches the run."""
+    trainer = Trainer(config, moment.snapshot.settings, dataset, lambda _: None)
+    trainer.restore(moment.snapshot)
+    turns = dict(moment.turns)
+    for done in range(moment.stages + 1):
+        if done in turns:
+            trainer.tune(turns[done])
+        if done < moment.stages:
+            trainer.stage()
+    return trainer
 
 
 def told(tokenizer: CharTokenizer, step: int, start: list[int], made: Generated) -> Sample:
@@ -279,7 +320,7 @@ def open_like_the_lecture(config: RunConfig, corpus: Corpus, draws: torch.Genera
     batcher = Batcher(corpus.train, config.block_size, draws, spare_windows(config))
     inputs, targets = batcher.draw(OPENING_ROWS)
     draws.manual_seed(config.seed)
-    model = build(config, corpus.tokenizer.vocab_size, draws)
+    model = build_language_model(config, corpus.vocab_size, draws)
     loss = mean_loss(model, [(inputs, targets)])
     made = generate(model, [0], config.sample_tokens, draws)
     return Opening(model, inputs, loss, told(corpus.tokenizer, 0, [0], made))

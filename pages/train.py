@@ -16,7 +16,7 @@ from engine.config import PRESETS, InputError, LiveSettings
 from engine.runner import Run, State
 from engine.studio import studio
 from pages.live import controls, room, verbs
-from pages.live.board import Shown, board
+from pages.live.board import board, shown_of
 from pages.live.look import STYLE, STYLE_PRESENTER
 
 
@@ -254,12 +254,7 @@ def estimate(run: Run | None) -> None:
 def stage() -> None:
     """The page."""
     run = studio().current
-    shown: Shown = {
-        "run": run.id if run else None,
-        "state": run.state.value if run else "ready",
-        "version": run.version if run else 0,
-        "library": studio().library.version,
-    }
+    shown = shown_of(run)
     verbs.plan()
     settings = verbs.knobs()
     presenter = st.session_state.get("presenter", False)

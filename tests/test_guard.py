@@ -84,7 +84,7 @@ def test_no_grad_norm_means_that_every_update_is_checked() -> None:
 
 
 def test_the_alarm_rings_once_and_ends_once() -> None:
-    alarm = Alarm(65)
+    alarm = Alarm(10 * math.log(65))
     assert alarm.limit == pytest.approx(41.74387, abs=1e-4)
     heard = [alarm.hear(50.0) for _ in range(HIGH_STEPS + 20)]
     assert heard == [None] * (HIGH_STEPS - 1) + [True] + [None] * 20
@@ -93,7 +93,7 @@ def test_the_alarm_rings_once_and_ends_once() -> None:
 
 @given(st.lists(st.booleans(), max_size=400))
 def test_the_alarm_against_a_naive_count(highs: list[bool]) -> None:
-    alarm, row, ringing = Alarm(10), 0, False
+    alarm, row, ringing = Alarm(10 * math.log(10)), 0, False
     for high in highs:
         row = row + 1 if high else 0
         expected = True if row == HIGH_STEPS else False if ringing and not high else None

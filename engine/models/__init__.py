@@ -1,4 +1,4 @@
-"""The models. Every model is one file and has one face: `forward(inputs, targets) -> (logits, loss)`.
+"""The models. Every model is one file and has one face: `forward(inputs, targets) -> (outputs, loss)`.
 
 To add a model, write its file, build it here, and give `engine.config.ModelName` its name.
 """
@@ -8,15 +8,29 @@ from __future__ import annotations
 import torch
 
 from engine.config import RunConfig
-from engine.models.base import LanguageModel
+from engine.models.base import LanguageModel, Model
 from engine.models.bigram import Bigram
 from engine.models.gpt import GPT
+from engine.models.line import Line
+from engine.models.logistic import Logistic
 
-__all__ = ["GPT", "Bigram", "LanguageModel", "build"]
+__all__ = ["GPT", "Bigram", "LanguageModel", "Line", "Logistic", "Model", "build", "build_language_model"]
 
 
-def build(config: RunConfig, vocab_size: int, generator: torch.Generator | None = None) -> LanguageModel:
-    """The model `config` asks for, on the CPU, its first weights drawn from `generator`."""
+def build(config: RunConfig, vocab_size: int, generator: torch.Generator | None = None) -> Model:
+    """The model `config` asks for, on the CPU, its first weights drawn from `generator`.
+
+    `vocab_size` is for the models of text; the small ones know their own shape.
+    """
+    if config.model == "line":
+        return Line()
+    if config.model == "logistic":
+        return Logistic(generator=generator)
+    return build_language_model(config, vocab_size, generator)
+
+
+def build_language_model(config: RunConfig, vocab_size: int, generator: torch.Generator | None = None) -> LanguageModel:
+    """A model of text."""
     if config.model == "bigram":
         return Bigram(vocab_size, generator=generator)
     return GPT(

@@ -7,13 +7,15 @@ itself. What goes through Streamlit is small: where those files are, and what th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import streamlit as st
 
+from engine.runner import Run, State
+from engine.studio import studio
 from pages.live.figures import Panel
 
-__all__ = ["ASSETS", "Panel", "Shown", "board"]
+__all__ = ["ASSETS", "Panel", "Shown", "board", "shown_of"]
 
 HERE = Path(__file__).resolve().parent
 
@@ -50,31 +52,49 @@ _element = st.components.v2.component("loopscope_board", js=SCRIPT, isolate_styl
 
 
 class Shown(TypedDict):
-    """What a page was rendered with: the run (None without one), its state, its settings' and the library's version."""
+    """What a page was rendered with: the run (None without one), its state, its settings' and the library's version.
+
+    `at` is for a page that shows one moment of a run: "step/stage" where it stands, "" while it runs.
+    """
 
     run: str | None
     state: str
     version: int
     library: int
+    at: NotRequired[str]
 
 
 def board(
     page: str = "train",
     *,
     shown: Shown,
+    run: str = "current",
     base: str = "/",
     presenter: bool = False,
 ) -> Any:
-    """Show the live board with the panels of `page`.
+    """Show the live board with the panels of `page` for `run`: "current", or the name of a side lane.
 
     `base` is the address that the board's routes stand under. The script reruns by itself, once, when the
     stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
     """
     return _element(
-        key=f"board-{page}",
-        data={"page": page, "base": base, "presenter": presenter, "shown": shown},
+        key=f"board-{page}-{run}",
+        data={"page": page, "run": run, "base": base, "presenter": presenter, "shown": shown},
         on_change_change=_nothing,
     )
+
+
+def shown_of(run: Run | None, *, moment: bool = False) -> Shown:
+    """What a page that is being drawn now shows of `run`; with `moment` it follows each step made by hand."""
+    shown: Shown = {
+        "run": run.id if run else None,
+        "state": run.state.value if run else "ready",
+        "version": run.version if run else 0,
+        "library": studio().library.version,
+    }
+    if moment:
+        shown["at"] = "" if run and run.state is State.RUNNING else f"{run.step}/{run.stage}" if run else "0/0"
+    return shown
 
 
 def _nothing() -> None:

@@ -42,6 +42,7 @@ LABEL_GROUND = "rgba(19,26,34,0.7)"
 LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
 BAND = (3e-4, 3e-3)
 FIGURE_FONT = 14
+LOSS_UNITS = {"line": "squared units of y", "logistic": "nats per output"}
 MOST_CELLS = 96  # a larger table comes with its neighbours averaged
 
 
@@ -68,7 +69,7 @@ class RunInfo(Protocol):
     @property
     def tokens(self) -> tuple[str, ...]: ...
     @property
-    def baselines(self) -> Baselines: ...
+    def baselines(self) -> Baselines | None: ...
     @property
     def layers(self) -> tuple[str, ...]: ...
 
@@ -103,7 +104,42 @@ class Panel:
 
 def panels(info: RunInfo) -> list[Panel]:
     """The panels of the Train page for one run, in reading order."""
+    if info.model in LOSS_UNITS:
+        table = [_small_table()] if info.model == "logistic" else []
+        return [_small_loss(info), *table, _grad_norm(info), _update_ratio(info)]
     return [_loss(info), _table(info), _grad_norm(info), _update_ratio(info), _samples(info)]
+
+
+def _small_loss(info: RunInfo) -> Panel:
+    figure = _step_chart(f"loss, {LOSS_UNITS[info.model]}", events="text")
+    figure.add_scatter(name="train", mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": "train/loss"})
+    return Panel(
+        key="loss",
+        title="Loss",
+        help=(
+            "How wrong the model is on all its examples at once, so nothing scatters from batch to batch. Healthy is "
+            "a fall at every step; a loss that swings or grows says that the learning rate is too high."
+        ),
+        area="main",
+        figure=figure,
+    )
+
+
+def _small_table() -> Panel:
+    views = [
+        {"name": "weights", "channel": "weights/w", "scale": "signed"},
+        {"name": "gradient", "channel": "gradients/w", "scale": "signed"},
+    ]
+    return Panel(
+        key="table",
+        title="Weights",
+        help=(
+            "A row is one of the five inputs, a column one of the three outputs. All inputs are 1 here, so all rows "
+            "of the gradient are equal: each weight of a column is to blame to the same degree."
+        ),
+        area="side",
+        figure=_heatmap(views, "output", "input"),
+    )
 
 
 def _loss(info: RunInfo) -> Panel:
@@ -151,6 +187,8 @@ def _loss(info: RunInfo) -> Panel:
 def _ladder(info: RunInfo) -> list[tuple[float, str, str]]:
     """The dashed lines: value, label, and on which side of the line the label sits."""
     base = info.baselines
+    if base is None:
+        return []
     # A bigram stays above its floor and a GPT goes below it: the label keeps out of the way of the curve.
     free_side = "bottom right" if info.model == "bigram" else "top right"
     return [
@@ -235,21 +273,28 @@ def _table(info: RunInfo) -> Panel:
             "A row is the vector of one token, a column one of its dimensions; no single cell means anything by "
             "itself. Healthy: values stay in a range, and tokens that are used alike slowly get similar rows."
         )
+    return Panel(
+        key="table", title="Embedding", help=text, area="side", figure=_heatmap(views, columns, "token", tokens=axes)
+    )
+
+
+def _heatmap(views: list[dict[str, str]], columns: str, rows: str, tokens: str = "") -> go.Figure:
+    """An empty table; `views` and `tokens` are told to the board (above), `columns` and `rows` name the axes."""
     figure = go.Figure(go.Heatmap(zsmooth=False, meta={"views": views}))
     figure.update_layout(
         template=None,
-        meta={"tokens": axes},
+        meta={"tokens": tokens},
         margin={"l": 48, "r": 8, "t": 6, "b": 46},
         xaxis={"title": {"text": columns}, "ticks": "", "showgrid": False, "zeroline": False},
         yaxis={
-            "title": {"text": "token"},
+            "title": {"text": rows},
             "autorange": "reversed",
             "ticks": "",
             "showgrid": False,
             "zeroline": False,
         },
     )
-    return Panel(key="table", title="Embedding", help=text, area="side", figure=figure)
+    return figure
 
 
 def _samples(info: RunInfo) -> Panel:

@@ -3,7 +3,8 @@
 const SETTLED = 250; // ms that a difference must last: the page may already know and the stream be on its way
 
 /** What a page is rendered with, as one comparable text. */
-const spelled = ({ run, state, version, library }) => JSON.stringify({ run, state, version, library });
+// `at` counts for a page that shows one moment of a run: step and stage where it stands, nothing while it runs.
+const spelled = ({ run, state, version, library, at }) => JSON.stringify({ run, state, version, library, at });
 
 export class Reporter {
   told = null; // what the page was told last
@@ -12,9 +13,11 @@ export class Reporter {
   onChange = null;
 
   /** Compare the stream's newest header with the page. */
-  compare({ run = null, state, settings, library = 0 }) {
+  compare({ run = null, state, settings, step = 0, stage = 0, library = 0 }) {
     if (!this.onChange) return;
-    const key = spelled({ run, state, version: settings?.version ?? 0, library });
+    const where = state === "running" ? "" : `${step}/${stage}`;
+    const at = this.shown.at === undefined ? undefined : where;
+    const key = spelled({ run, state, version: settings?.version ?? 0, library, at });
     const rendered = key === spelled(this.shown);
     if (rendered) this.told = key;
     if (key === this.telling && !rendered) return;

@@ -24,10 +24,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.baselines import Baselines
 from engine.config import preset
+from engine.corpus import Corpus
 from engine.link import DEFAULT_PRESET
 from engine.runner import Run
 from engine.stream import Frame, Frames
-from engine.studio import Studio
+from engine.studio import LANES, Studio
 from pages.live.board import ASSETS
 from pages.live.figures import Panel, RunInfo, panels
 
@@ -38,6 +39,7 @@ SCRIPT = "text/javascript"
 UNKNOWN_RUN = 4404
 EXAMPLE_RUN = "example"
 BUILD_SECONDS = 0.5
+BY_NAME = ("current", *LANES)
 PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {"train": panels}
 
 
@@ -54,6 +56,7 @@ def no_run() -> Frame:
             "warning": None,
             "settings": {**settings.model_dump(), "version": 0},
             "step": 0,
+            "stage": 0,
             "max_steps": settings.max_steps,
             "steps_per_second": 0.0,
             "eta_s": None,
@@ -130,12 +133,12 @@ class Hub:
                 viewer.needs_snapshot = True
         runs = {source.id: source for source, _ in frames}
         deltas = {source.id: frame for source, frame in frames}
-        current = self.studio.current
         encoded: dict[tuple[str | None, str], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
         for viewer in viewers:
-            run = current if viewer.follows == "current" else runs.get(viewer.follows)
-            if run is None and viewer.follows != "current":
+            by_name = viewer.follows in BY_NAME
+            run = self.studio.followed(viewer.follows) if by_name else runs.get(viewer.follows)
+            if run is None and not by_name:
                 post.append((viewer, None))
                 continue
             run_id = run.id if run else None
@@ -159,7 +162,7 @@ class Hub:
         """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
         follows = socket.query_params.get("run", "current")
         await socket.accept()
-        if follows != "current" and self.studio.find(follows) is None:
+        if follows not in BY_NAME and self.studio.find(follows) is None:
             await socket.close(UNKNOWN_RUN, "no such run")
             return
         viewer = Viewer(socket, follows)
@@ -202,7 +205,7 @@ class Hub:
         query = request.query_params
         page, run_id = query.get("page", "train"), query.get("run", "current")
         run = self._run(run_id)
-        if run is None and run_id not in ("current", EXAMPLE_RUN):
+        if run is None and run_id not in (*BY_NAME, EXAMPLE_RUN):
             return PlainTextResponse("there is no such run", 404)
         if page not in PAGES:
             return PlainTextResponse(f"there is no page {page!r}", 404)
@@ -222,7 +225,7 @@ class Hub:
         )
 
     def _run(self, run_id: str) -> Run | None:
-        return self.studio.current if run_id == "current" else self.studio.find(run_id)
+        return self.studio.followed(run_id) if run_id in BY_NAME else self.studio.find(run_id)
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,7 @@ class Facts:
     title: str
     model: str
     tokens: tuple[str, ...]
-    baselines: Baselines
+    baselines: Baselines | None
     layers: tuple[str, ...]
 
 
@@ -243,7 +246,7 @@ def facts_of(run: Run) -> Facts:
         run.id,
         run.title,
         run.config.model,
-        run.corpus.tokenizer.vocab,
+        run.dataset.tokenizer.vocab if isinstance(run.dataset, Corpus) else (),
         run.baselines,
         run.layers,
     )
