@@ -86,7 +86,7 @@ def gradient_tables(model: Model) -> dict[str, NDArray[np.float32]]:
 
 def numbers(model: Model) -> dict[str, float]:
     """The values of the model's single numbers, by channel."""
-    return {f"parameter/{name}": float(number) for name, number in model.numbers().items()}
+    return {f"parameter/{name}": float(number.detach()) for name, number in model.numbers().items()}
 
 
 def slopes(model: Model) -> dict[str, float]:

@@ -89,6 +89,7 @@ class Run:
         self._prepared = threading.Event()
         self._halt = settings.max_steps
         self._steps_left: int | None = None
+        self._stages_left = 0
         self._began: Snapshot | None = None
         self._turns: list[tuple[int, LiveSettings]] = []
         self._asked = False
@@ -282,22 +283,25 @@ class Run:
 
     def _interrupted(self) -> bool:
         """While the start is being shown: take commands as they come; is the run to end?"""
-        while not self._mailbox.empty():
+        while not self._mailbox.empty() and not self._stages_left:
             self._mailbox.get()()
         return self._closing.is_set()
 
     def _train(self, trainer: Trainer) -> None:
         mailbox, closing = self._mailbox, self._closing
         while not closing.is_set():
-            if self.state is not State.RUNNING:
+            if self._stages_left:
+                self._stages_left -= 1
+                self._make_stage(trainer)
+            elif self.state is not State.RUNNING:
                 trainer.settle()
                 if trainer.ledger.diverged and self.state in (State.PAUSED, State.STOPPED):
                     self._diverge(trainer)  # a GPU's verdict comes late
                 mailbox.get()()
                 continue
-            while not mailbox.empty():
+            while not mailbox.empty() and not self._stages_left:
                 mailbox.get()()
-            if self.state is not State.RUNNING:
+            if self.state is not State.RUNNING or self._stages_left:
                 continue
             if self._steps_left == 1:
                 trainer.look_closely = True
@@ -365,7 +369,7 @@ class Run:
                 self._mailbox.get(timeout=left)()
             except Empty:
                 return
-            if self._closing.is_set() or trainer.settings.speed != speed:
+            if self._closing.is_set() or self._stages_left or trainer.settings.speed != speed:
                 return
 
     def _go(self, steps: int | None) -> None:
@@ -382,9 +386,12 @@ class Run:
                 self._event("resumed" if resumed else "started", "resumed" if resumed else "started")
 
     def _stage_alone(self) -> None:
-        trainer = self._trainer
-        if trainer is None or self._closing.is_set() or self.state not in CAN_GO or self.step >= self._halt:
-            return
+        """Commands are taken inside a sample too, where no gradient is recorded: the stage itself waits its turn."""
+        if self._trainer is not None and self.state in CAN_GO and self.step < self._halt:
+            self._stages_left += 1
+
+    def _make_stage(self, trainer: Trainer) -> None:
+        self._hold(State.PAUSED, "")
         if not trainer.stages_done:
             trainer.settle()
             self._began, self._turns = trainer.snapshot(), []

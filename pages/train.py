@@ -150,6 +150,8 @@ def new_run(run: Run | None) -> None:
         controls.choice("model", planned.model, verbs.restructure, three[0])
         for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
             controls.whole_number(name, getattr(planned, name), verbs.restructure, place, name.replace("_", " "))
+        if planned.model == "line":
+            controls.text("points", planned.points, verbs.restructure, label="points: x,y x,y …")
         if planned.model == "gpt":
             three = st.columns(3)
             for place, name in zip(three, ("n_layer", "n_head", "n_embd"), strict=True):

@@ -87,7 +87,7 @@ def until(condition, seconds=60.0):
         ("train --json=3", ["--json", "'3'", "--help"]),
         ("train --lr", ["--lr", "one argument", "--help"]),
         ("train --preset nope", ["'nope'", "gpt-small"]),
-        ("train --model lstm", ["'lstm'", "'bigram' or 'gpt'"]),
+        ("train --model lstm", ["'lstm'", "'bigram', 'gpt', 'line' or 'logistic'"]),
         ("train --optimizer lion", ["'lion'", "'adamw' or 'sgd'"]),
         ("train --device tpu", ["'tpu'", "'cpu'"]),
         ("train --lr nan", ["--lr", "'nan'", "above 0 and at most 1e+07"]),

@@ -102,7 +102,7 @@ def test_exact_split_losses_of_the_bigram_are_means_over_its_pairs(data_home, te
         trainer.advance()
     table = trainer.model.token_embedding.weight.detach().double().numpy()
     surprise = np.log(np.exp(table).sum(axis=1))[:, None] - table
-    for split, data in trainer.corpus.splits.items():
+    for split, data in trainer.dataset.splits.items():
         ids = data.long().numpy()
         assert result[f"{split}_split_loss"] == pytest.approx(surprise[ids[:-1], ids[1:]].mean(), abs=1e-6)
 
@@ -115,7 +115,7 @@ def test_exact_split_losses_of_a_gpt_take_each_target_once(data_home, text, caps
     for _ in range(3):
         trainer.advance()
     model = trainer.model.eval().double()
-    for split, data in trainer.corpus.splits.items():
+    for split, data in trainer.dataset.splits.items():
         ids, surprise = data.long(), []
         for start in range(0, len(ids) - 1, 7):
             part = ids[start : start + 8]

@@ -18,6 +18,7 @@ const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
+const KINDS = { samples: Samples }; // a "plot" is a table or a chart over steps, as its figure says
 const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
@@ -274,7 +275,7 @@ class Board {
     const keys = new Set(list.map((panel) => panel.key));
     for (const [key, panel] of this.panels) if (!keys.has(key)) this.drop(key, panel);
     for (const panel of list) {
-      const kind = panel.kind === "samples" ? Samples : panel.figure.data[0]?.meta?.views ? TableChart : StepChart;
+      const kind = KINDS[panel.kind] ?? (panel.figure.data[0]?.meta?.views ? TableChart : StepChart);
       let known = this.panels.get(panel.key);
       if (known && !(known.chart instanceof kind)) {
         this.drop(panel.key, known);

@@ -177,6 +177,12 @@ def real_number(
     )
 
 
+def text(name: str, value: str, turn: Turn, place: Any = st, label: str = "") -> None:
+    """A line of text."""
+    key, start = follow(name, value)
+    place.text_input(label or name, start, key=key, help=help_of(name), on_change=told(name, key, name, turn))
+
+
 def choice(
     name: str,
     value: Any,

@@ -73,20 +73,23 @@ class Ear:
         run = current()
         trainer = run._trainer
         assert trainer is not None
-        tune, applied = trainer.tune, queue.SimpleQueue[float]()
+        tune, applied = trainer.tune, queue.SimpleQueue[tuple[LiveSettings, float]]()
 
         def timed(settings: LiveSettings) -> None:
             tune(settings)
-            applied.put(time.perf_counter())
+            applied.put((settings, time.perf_counter()))
 
         trainer.tune = timed  # type: ignore[method-assign]
         try:
             latencies = []
             for _ in range(count):
                 time.sleep(random.uniform(0.02, 0.08))
-                began = time.perf_counter()
-                run.tune(turned(run))
-                latencies.append(1000 * (applied.get(timeout=60) - began))
+                mine, began = turned(run), time.perf_counter()
+                run.tune(mine)
+                done = applied.get(timeout=60)
+                while done[0] is not mine:  # a presenter may be turning the knob as well
+                    done = applied.get(timeout=60)
+                latencies.append(1000 * (done[1] - began))
         finally:
             del trainer.tune  # type: ignore[method-assign]
         return {"ms": latencies}
