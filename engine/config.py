@@ -66,10 +66,10 @@ class RunConfig(Frozen):
         description="How random numbers are drawn: a generator for each purpose, or one for all in the "
         "order of the well-known lecture (document-003: with that document's own get_batch).",
     )
-    observe_every: int = Field(100, ge=1, description="Steps between looks at tables, layers and update ratio.")
-    eval_every: int = Field(1000, ge=1, description="Steps between validation losses.")
+    observe_every: int = Field(200, ge=1, description="Steps between looks at tables, layers and update ratio.")
+    eval_every: int = Field(2000, ge=1, description="Steps between validation losses.")
     eval_batches: int = Field(20, ge=1, le=1000, description="Fixed batches behind one validation loss.")
-    sample_every: int = Field(4000, ge=1, description="Steps between samples of text.")
+    sample_every: int = Field(8000, ge=1, description="Steps between samples of text.")
     sample_tokens: int = Field(120, ge=1, le=400, description="Length of such a sample, tokens.")
     sample_prompt: str = Field("\n", min_length=1, max_length=200, description="What such a sample starts from.")
 
