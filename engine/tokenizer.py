@@ -1,6 +1,6 @@
-"""One token for each character: text to numbers and back.
+"""Text to numbers and back: what every tokenizer can do, and the one that has a token for each character.
 
-Knows nothing of where text comes from or what is done with it.
+Knows nothing of where text comes from or what is done with it. The tokenizers of bytes are in `engine.bpe`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,42 @@ _PIECE = 2**20  # characters worked on at once, so that a long text needs little
 _NAMES_SHOWN = 10
 _LABELS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Mc", "Me", "Zs", "Zl", "Zp"}
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. A token's id is its place in `vocab`."""
+
+    @property
+    def vocab(self) -> tuple[str, ...]:
+        """What each token stands for."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The visible name of each token, in the order of the ids."""
+
+    def encode(self, text: str) -> npt.NDArray[np.int64]:
+        """The token ids of `text`, int64 [tokens]; InputError names characters that have no token."""
+
+    def encode_small(self, text: str) -> Ids:
+        """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
+
+    def unknown(self, text: str) -> list[str]:
+        """The distinct characters of `text` that cannot be encoded, in the order they appear."""
+
+    def decode(self, ids: Sequence[int] | Ids) -> str:
+        """The text of `ids`, 1-D; IndexError where one is not in 0 … vocab_size - 1."""
+
+    def pieces(self, ids: Sequence[int] | Ids) -> list[str]:
+        """What each of `ids` adds to the text, joined the same as `decode`; "" where a character is not yet whole."""
+
+
+def smallest(vocab_size: int) -> npt.DTypeLike:
+    """The smallest integer type that holds every id below `vocab_size`, of those that torch computes with."""
+    return np.uint8 if vocab_size <= 2**8 else np.int16 if vocab_size <= 2**15 else np.int32
 
 
 def label(character: str) -> str:
@@ -78,8 +114,7 @@ class CharTokenizer:
 
     def encode_small(self, text: str) -> Ids:
         """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
-        last = self.vocab_size - 1
-        ids: Ids = np.empty(len(text), dtype=np.uint8 if last < 2**8 else np.int16 if last < 2**15 else np.int32)
+        ids: Ids = np.empty(len(text), dtype=smallest(self.vocab_size))
         self._encode_into(ids, text)
         return ids
 
@@ -94,6 +129,10 @@ class CharTokenizer:
         if len(places) and not 0 <= places.min() <= places.max() < self.vocab_size:
             raise IndexError(f"token ids must lie in 0 … {self.vocab_size - 1}")
         return _codes("".join(self.vocab))[places].tobytes().decode("utf-32-le", "surrogatepass")
+
+    def pieces(self, ids: Sequence[int] | Ids) -> list[str]:
+        """The character of each of `ids`."""
+        return list(self.decode(ids))
 
     @cached_property
     def _id_of_code(self) -> npt.NDArray[np.int64]:
