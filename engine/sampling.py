@@ -49,6 +49,38 @@ def next_token(logits: Tensor, temperature: float = 1.0, top_k: int | None = Non
     return F.softmax(logits / temperature, dim=-1)
 
 
+class Drawn(NamedTuple):
+    """One new token, by document 003's lines: what each line of `generate` leaves behind (B rows, T tokens so far).
+
+    logits (B, T, C) of the model; last (B, C) of the last position; probabilities (B, C) that are drawn from;
+    token (B, 1); ids (B, T + 1).
+    """
+
+    logits: Tensor
+    last: Tensor
+    probabilities: Tensor
+    token: Tensor
+    ids: Tensor
+
+
+def draw_one(
+    model: LanguageModel,
+    ids: Tensor,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+) -> Drawn:
+    """Grow ids (B, T) by one token a row. The model reads no more than its context, so the T of `logits` may be less.
+
+    The draw happens on the generator's device (the CPU as a rule), so a seed gives the same text wherever the model is.
+    """
+    logits = model.logits(ids[:, -model.context :])  # (B, T, C)
+    last = logits[:, -1, :].to(generator.device)  # (B, C)
+    probabilities = next_token(last, temperature, top_k)  # (B, C)
+    token = torch.multinomial(probabilities, num_samples=1, generator=generator)  # (B, 1)
+    return Drawn(logits, last, probabilities, token, torch.cat((ids, token.to(ids.device)), dim=1))  # (B, T + 1)
+
+
 def generate(
     model: LanguageModel,
     prompt: list[int],
@@ -58,20 +90,14 @@ def generate(
     top_k: int | None = None,
     halt: Callable[[], bool] = lambda: False,
 ) -> Generated:
-    """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time; fewer once `halt()` is true.
-
-    Draws happen on the generator's device (the CPU as a rule), so a seed gives the same text wherever the model is.
-    """
-    ids, probabilities = list(prompt), []
-    device = model.token_embedding.weight.device
+    """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time; fewer once `halt()` is true."""
+    probabilities: list[float] = []
+    ids = torch.tensor([prompt], device=model.token_embedding.weight.device)  # (1, T)
     with evaluating(model):
         for _ in range(max_new_tokens):
             if halt():
                 break
-            window = torch.tensor([ids[-model.context :]], device=device)  # (1, T)
-            logits = model.logits(window)[0, -1].to(generator.device)  # (C,): only the last position is drawn from
-            chances = next_token(logits, temperature, top_k)
-            drawn = int(torch.multinomial(chances, 1, generator=generator))
-            ids.append(drawn)
-            probabilities.append(float(chances[drawn]))
-    return Generated(ids, probabilities)
+            drawn = draw_one(model, ids, generator, temperature, top_k)
+            ids = drawn.ids
+            probabilities.append(float(drawn.probabilities[0, drawn.token]))
+    return Generated(ids[0].tolist(), probabilities)
