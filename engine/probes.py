@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.models.base import Model
+from engine.models.base import LanguageModel, Model
+from engine.projection import TOKEN_EMBEDDING, Projector, looks_apart
 
 MOST_CELLS = 96
 
@@ -92,3 +93,19 @@ def numbers(model: Model) -> dict[str, float]:
 def slopes(model: Model) -> dict[str, float]:
     """The gradients of the model's single numbers, by channel."""
     return {f"gradient/{name}": float(n.grad) for name, n in model.numbers().items() if n.grad is not None}
+
+
+def projection(model: Model, projector: Projector) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
+    """The token embedding as points of a plane (V, 2), and the share of the variance along each axis, by channel."""
+    if not isinstance(model, LanguageModel):
+        return {}, {}
+    seen = projector.look(model.token_embedding.weight)
+    shares = {f"explained_variance/{axis}": float(share) for axis, share in zip((1, 2), seen.shares, strict=True)}
+    return shares, {TOKEN_EMBEDDING: np.ascontiguousarray(seen.points, np.float32)}
+
+
+def looks_between_projections(model: Model) -> int:
+    """At every how many looks the token embedding of `model` is projected."""
+    if not isinstance(model, LanguageModel):
+        return 1
+    return looks_apart(model.token_embedding.embedding_dim, model.parameter_count())

@@ -25,6 +25,7 @@ from engine.ledger import DeviceLedger, Emit, HostLedger, Ledger
 from engine.models import LanguageModel, Model, build, build_language_model
 from engine.models.base import Dropout
 from engine.points import Points
+from engine.projection import Projector
 from engine.sampling import Generated, confidence, generate
 from engine.snapshot import Moment, Snapshot, copied
 from engine.stream import Event, Observation, Sample
@@ -90,6 +91,7 @@ class Trainer:
                 module.generator = self._dropout
 
         self.parameters = list(self.model.parameters())
+        self._projector, self._looks_apart = Projector(), probes.looks_between_projections(self.model)
         self.optimizer = make_optimizer(config.optimizer, self.model, settings)
         self.ledger: Ledger = (
             DeviceLedger(emit, self.optimizer, self.device) if self.device.type == "cuda" else HostLedger(emit)
@@ -180,7 +182,11 @@ class Trainer:
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
             scalars |= self._slopes | probes.numbers(self.model)
-            self.emit(Observation(self.step, scalars, self._gradients | probes.weight_tables(self.model)))
+            tables = self._gradients | probes.weight_tables(self.model)
+            if self._due(self.step, self._project_every) or self.look_closely:
+                shares, points = probes.projection(self.model, self._projector)
+                scalars, tables = scalars | shares, tables | points
+            self.emit(Observation(self.step, scalars, tables))
         if self._due(self.step, self._eval_every) or self.look_closely:
             self.validate()
         if self._due(self.step, self._sample_every):
@@ -204,12 +210,14 @@ class Trainer:
         config, speed = self.config, settings.speed
         pace = float("inf") if speed == "unlimited" else float(speed)
         self._look_every = max(1, int(min(config.observe_every, 0.5 * pace)))
+        self._project_every = self._look_every * (1 if pace <= 100 else self._looks_apart)
         self._eval_every = max(1, int(min(config.eval_every, 2 * pace)))
         self._sample_every = max(1, int(min(config.sample_every, 4 * pace)))
 
     def show_start(self) -> None:
         """Emit what there is before the first update: tables, validation loss, a sample, all of step 0."""
-        self.emit(Observation(0, probes.numbers(self.model), probes.weight_tables(self.model)))
+        shares, points = probes.projection(self.model, self._projector)
+        self.emit(Observation(0, probes.numbers(self.model) | shares, probes.weight_tables(self.model) | points))
         self.validate()
         if self.opening is None:
             self.sample()
