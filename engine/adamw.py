@@ -1,0 +1,107 @@
+"""One update of AdamW taken apart, and what plain SGD would have done. Pure functions of tensors; no optimizer in it.
+
+Every quantity is computed in float32, in the order of torch's fused kernel for the CPU
+(aten/src/ATen/native/cpu/FusedAdamKernel.cpp), so that it can be held against the real update to the last bit. The
+kernel takes 16 numbers at once; what is left over at a tensor's end it rounds differently, at most one float32 apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BETAS = (0.9, 0.999)
+EPS = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What AdamW computes on the way to one update; tensors have the weight's shape, the rest are numbers.
+
+    `decay` and `step` add up to the change: what the pull towards 0 takes, and what the moments give.
+    """
+
+    gradient: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    correction: float
+    correction_sq: float
+    decayed: Tensor
+    denominator: Tensor
+    after: Tensor
+    weight: Tensor
+    number: int
+
+    @property
+    def mean(self) -> Tensor:
+        """The first moment with its bias corrected: the running mean of the gradient."""
+        return self.exp_avg / self.correction
+
+    @property
+    def size(self) -> Tensor:
+        """The root of the second moment with its bias corrected, plus eps: the gradient's usual size."""
+        return self.denominator
+
+    @property
+    def decay(self) -> Tensor:
+        """What the weight decay alone changes."""
+        return self.decayed - self.weight
+
+    @property
+    def change(self) -> Tensor:
+        """Δw, as the difference of two float32 weights."""
+        return self.after - self.weight
+
+
+def adamw(
+    weight: Tensor,
+    gradient: Tensor,
+    exp_avg: Tensor | None,
+    exp_avg_sq: Tensor | None,
+    number: int,
+    lr: float,
+    weight_decay: float,
+) -> Taken:
+    """The update `number` (from 1) of `weight`; all tensors float32 of one shape, no moments before the first."""
+    beta, beta_sq = BETAS
+    before = torch.zeros_like(weight) if exp_avg is None else exp_avg
+    before_sq = torch.zeros_like(weight) if exp_avg_sq is None else exp_avg_sq
+    correction, correction_sq = 1 - beta**number, 1 - beta_sq**number
+    decayed = weight * _single(1 - lr * weight_decay) if weight_decay else weight.clone()
+    first = _fused(_single(1 - beta), gradient - before, before)
+    second = _fused(_single(1 - beta_sq) * gradient, gradient, before_sq * _single(beta_sq))
+    root = second.double().sqrt().float()  # torch's own root of float32 is not always the nearest number
+    denominator = root / _single(correction_sq**0.5) + _single(EPS)
+    after = decayed + _single(-(lr / correction)) * first / denominator
+    return Taken(
+        gradient, first, second, correction, correction_sq, decayed, denominator, after, weight=weight, number=number
+    )
+
+
+def sgd(weight: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
+    """Δw of plain SGD from the same place: -lr · (gradient + weight_decay · weight), float32."""
+    after = weight - _single(lr) * (gradient + _single(weight_decay) * weight)
+    return after - weight
+
+
+def ulps(one: Tensor, other: Tensor) -> Tensor:
+    """How many float32 numbers apart two tensors are, cell by cell; int64, 0 where they are the same."""
+    return (_rank(one) - _rank(other)).abs()
+
+
+def _rank(tensor: Tensor) -> Tensor:
+    """The place of each float32 number on the line of all float32 numbers."""
+    bits = tensor.detach().contiguous().view(torch.int32).long()
+    return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+
+
+def _single(number: float) -> Tensor:
+    """A number as the kernel holds it."""
+    return torch.tensor(number, dtype=torch.float32)
+
+
+def _fused(one: Tensor, other: Tensor, added: Tensor) -> Tensor:
+    """one · other + added, rounded once, as a processor's fused multiply-add does it."""
+    return (one.double() * other.double() + added.double()).float()

@@ -1,0 +1,86 @@
+"""What autograd records: the graph behind a loss, and the tensors that it keeps for the way back.
+
+Nodes carry the names that torch gives them. Knows no screen; `pages` draws it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step of the way back. `inputs` are the nodes it hands its gradient on to, by number.
+
+    `parameter` names the tensor in which an AccumulateGrad leaves the gradient; None for all other nodes.
+    """
+
+    number: int
+    name: str
+    inputs: tuple[int, ...]
+    parameter: str | None = None
+
+
+def walk(tensor: Tensor, names: Mapping[str, Tensor]) -> list[Node]:
+    """All nodes behind `tensor`, breadth first: number 0 made the tensor itself. `names` are the parameters'."""
+    known = {id(parameter): name for name, parameter in names.items()}
+    root: Any = tensor.grad_fn
+    if root is None:
+        return []
+    order, numbers, waiting = [root], {root: 0}, deque([root])
+    while waiting:
+        for source, _ in waiting.popleft().next_functions:
+            if source is not None and source not in numbers:
+                numbers[source] = len(order)
+                order.append(source)
+                waiting.append(source)
+    return [
+        Node(
+            number,
+            step.name(),
+            tuple(dict.fromkeys(numbers[source] for source, _ in step.next_functions if source is not None)),
+            known.get(id(getattr(step, "variable", None))),
+        )
+        for number, step in enumerate(order)
+    ]
+
+
+def reach(nodes: Sequence[Node], start: int, depth: int) -> list[int]:
+    """The numbers of the nodes at most `depth` steps from `start`, nearest first."""
+    found, edge = [start], [start]
+    for _ in range(depth):
+        edge = list(dict.fromkeys(n for number in edge for n in nodes[number].inputs if n not in found))
+        found += edge
+    return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a computation left behind for a backward pass: how many tensors, and bytes of distinct storage."""
+
+    tensors: int
+    bytes: int
+
+
+def kept_by(compute: Callable[[], object]) -> Kept:
+    """Run `compute` and count what autograd saves for the way back; parameters count too where they are needed."""
+    sizes: dict[int, int] = {}
+    count = 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        held = compute()  # kept alive until here, so that no address is used twice
+    del held
+    return Kept(count, sum(sizes.values()))
