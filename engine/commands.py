@@ -13,13 +13,24 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from engine.check import report
-from engine.config import DEFAULT_CORPUS, PRESETS, Frozen, InputError, LiveSettings, RunConfig, changed, home, preset
+from engine.config import (
+    DEFAULT_CORPUS,
+    MAX_STEPS,
+    PRESETS,
+    Frozen,
+    InputError,
+    LiveSettings,
+    RunConfig,
+    changed,
+    home,
+    preset,
+)
 from engine.console import Progress, complain, printable, say
 from engine.fetching import KNOWN
 from engine.library import Entry, Library
 
 PRESET_OF_MODEL = {"bigram": "bigram", "gpt": "gpt-small"}
-STRUCTURE = ("model", "block_size", "optimizer", "seed", "device")  # flags that set a field of RunConfig,
+STRUCTURE = ("model", "epochs", "block_size", "optimizer", "seed", "device")  # flags that set a field of RunConfig,
 KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")  # and of LiveSettings
 VERBS = "choose train, fetch or check"
 
@@ -75,6 +86,8 @@ def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
     flags = {name: value for name, value in vars(arguments).items() if value is not None}
     structure = {name: flags[name] for name in STRUCTURE if name in flags}
     knobs = {name: flags[name] for name in KNOBS if name in flags}
+    if "epochs" in flags:
+        knobs = {"max_steps": MAX_STEPS} | knobs  # the epochs end the run, not the preset's number of steps
     return changed(start.config, **structure), changed(start.settings, **knobs, speed="unlimited")
 
 
@@ -109,6 +122,7 @@ def _add_field(parser: argparse.ArgumentParser, record: type[Frozen], name: str)
     field = record.model_fields[name]
     kinds: dict[object, Callable[[str], object]] = {
         int: lambda text: _number(int, text, "a whole number", _bounds(record, name)),
+        int | None: lambda text: _number(int, text, "a whole number", _bounds(record, name)),
         float: lambda text: _number(float, text, "a finite number", _bounds(record, name)),
     }
     parser.add_argument(

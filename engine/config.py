@@ -66,6 +66,12 @@ class RunConfig(Frozen):
         description="How random numbers are drawn: a generator for each purpose, or one for all in the "
         "order of the well-known lecture (document-003: with that document's own get_batch).",
     )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Passes over the training windows, shuffled anew for each; off draws random windows instead.",
+    )
     observe_every: int = Field(200, ge=1, description="Steps between looks at tables, layers and update ratio.")
     eval_every: int = Field(2000, ge=1, description="Steps between validation losses.")
     eval_batches: int = Field(20, ge=1, le=1000, description="Fixed batches behind one validation loss.")
@@ -79,6 +85,13 @@ class RunConfig(Frozen):
             raise ValueError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}; choose n_embd "
                 f"{self.n_embd // self.n_head * self.n_head or self.n_head} or another number of heads"
+            )
+        if self.epochs is not None and not self.reads_text:
+            raise ValueError(f"epochs {self.epochs} is for models of text; {self.model} learns from points, set it off")
+        if self.epochs is not None and self.draws != "separate":
+            raise ValueError(
+                f"epochs {self.epochs} does not go with draws {self.draws!r}, whose batches are random windows; "
+                "set epochs off, or choose draws 'separate'"
             )
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(

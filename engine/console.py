@@ -58,11 +58,11 @@ class Progress:
             self._written = (done * PARTS // self.total, self._clock())
             complain(f"{self.title}: {done:,} of {self.total:,} {self.unit}" + (f", {note}" if note else ""))
 
-    def line(self, text: str) -> None:
-        """A line of its own, above the bar where there is one."""
+    def line(self, text: str, write: Callable[[str], None] = complain) -> None:
+        """A line of its own, above the bar where there is one: by `complain` on stderr, by `say` on stdout."""
         if self._bar is not None:
             self._bar.clear()
-        complain(text)
+        write(text)
         if self._bar is not None:
             self._bar.refresh()
 

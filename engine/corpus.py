@@ -17,6 +17,7 @@ from torch import Tensor
 
 from engine.config import InputError, RunConfig
 from engine.draws import generator
+from engine.epochs import EpochBatcher, windows_in
 from engine.tokenizer import CharTokenizer, named
 
 _WIDE = 2**24  # tokens up to which a split is kept as int64 for drawing (128 MiB): no conversion at each step
@@ -118,16 +119,35 @@ class Corpus:
         """InputError unless a run with `config` can train on this text."""
         self.check_block_size(config.block_size, spare_windows(config))
 
-    def batcher(self, config: RunConfig, draws: torch.Generator, device: torch.device) -> Batcher:
-        """What draws a batch at each step."""
-        return Batcher(self.train.to(device), config.block_size, draws, spare_windows(config))
+    def batcher(self, config: RunConfig, draws: torch.Generator, device: torch.device) -> Batcher | EpochBatcher:
+        """What draws a batch at each step: random windows, or by epochs every window once."""
+        data = self.train.to(device)
+        if config.epochs is not None:
+            return EpochBatcher(data, config.block_size, draws)
+        return Batcher(data, config.block_size, draws, spare_windows(config))
 
     def val_batches(self, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
         """Fixed validation batches, drawn with their own generator; none where the split holds no window."""
         if len(self.val) <= config.block_size:
             return []
+        if config.epochs is not None:
+            return _loaded(self.val, config, batch_size, device)
         batcher = Batcher(self.val.to(device), config.block_size, generator(config.seed, "evaluation"))
         return [batcher.draw(batch_size) for _ in range(config.eval_batches)]
+
+    def train_batches(self, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+        """Fixed batches of the training split, to be evaluated beside validation; none unless the run is by epochs."""
+        return [] if config.epochs is None else _loaded(self.train, config, batch_size, device)
+
+    def steps_per_epoch(self, block_size: int, batch_size: int) -> int:
+        """Batches in one epoch; InputError where the training split holds not even one."""
+        there = windows_in(len(self.train), block_size)
+        if batch_size > there:
+            raise InputError(
+                f"batch_size {batch_size} is more than the {there} windows of {block_size} tokens in the training "
+                f"split; choose at most {there}"
+            )
+        return there // batch_size
 
     def check_block_size(self, block_size: int, spare: int = 0) -> None:
         """InputError unless each split holds one window of `block_size` tokens, its targets and `spare` more."""
@@ -141,6 +161,13 @@ class Corpus:
             raise InputError(f"the {split} is too short for any block_size; choose a longer text{without}")
         relation = "longer than" if block_size > len(data) else "too long for"
         raise InputError(f"block_size {block_size} is {relation} the {split}; choose at most {most}")
+
+
+def _loaded(data: Tensor, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Up to `eval_batches` batches of different windows of `data` [n], in an order of their own; all of one size."""
+    loader = EpochBatcher(data.to(device), config.block_size, generator(config.seed, "evaluation"))
+    size = min(batch_size, loader.windows)
+    return [loader.draw(size) for _ in range(min(config.eval_batches, loader.windows // size))]
 
 
 def split_ends(characters: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from engine.library import Entry, Library
 from engine.points import Points
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
 from engine.runner import ENDED, Run, State
-from engine.stream import taken
+from engine.stream import Observation, Record, Sample, taken
 from engine.studio import corpus_of
 from engine.trainer import open_like_the_lecture
 
@@ -128,12 +128,22 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
     run.start()
     if stopped:  # a stop before the start was no news to the run
         run.stop()
+    if run.config.epochs is not None:
+        progress.line("Step 000000 is the untrained model; from then on a step is counted after its update.", say)
+
+    def hear() -> None:
+        records = taken(run.queue)
+        course.hear(records)
+        if run.config.epochs is not None:
+            for line in epoch_log(records):
+                progress.line(line, say)
+
     seen, wait = (time.perf_counter(), 0), FIRST_LOOK
     while run.state not in ENDED:
         time.sleep(wait)
         now = (time.perf_counter(), run.step)
         course.look(*now)
-        course.hear(taken(run.queue))
+        hear()
         progress.show(run.step, course.note)
         wait = pause(seen, now, WARM if course.warm is None else run.settings.max_steps)
         seen = now
@@ -142,9 +152,25 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
             progress.line(f"warning: {warned}")
     if run.state is not State.FAILED:
         run.copy_weights()  # answered only after a GPU's last numbers have crossed
-    course.hear(taken(run.queue))
+    hear()
     progress.show(run.step, course.note)
     progress.close("" if run.state is State.FAILED else run.message)
+
+
+def epoch_log(records: Iterable[Record]) -> Iterator[str]:
+    """The lines of a run by epochs: the losses at each evaluation, a sample after each epoch, the test at the end."""
+    for record in records:
+        if isinstance(record, Sample) and record.step:
+            yield printable(record.text.replace("\n", " "))
+        if not isinstance(record, Observation):
+            continue
+        losses = record.scalars
+        if "eval/train_loss" in losses:
+            val = f", Val loss {losses['val/loss']:.3f}" if "val/loss" in losses else ""
+            start = f"Ep {losses['epoch']:.0f} (Step {record.step:06d})"
+            yield f"{start}: Train loss {losses['eval/train_loss']:.3f}{val}"
+        if "test/loss" in losses:
+            yield f"Test loss {losses['test/loss']:.3f}, on the part of the text that nothing else has touched"
 
 
 def pause(before: tuple[float, int], now: tuple[float, int], goal: int) -> float:

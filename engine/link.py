@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from engine.config import MOST_SHOWN, SPEEDS, InputError, LiveSettings, Preset, RunConfig, changed, preset
+from engine.config import MAX_STEPS, MOST_SHOWN, SPEEDS, InputError, LiveSettings, Preset, RunConfig, changed, preset
 
 DEFAULT_PRESET = "bigram"
 
@@ -22,21 +22,24 @@ def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
         notices.append(str(error))
         start = preset(DEFAULT_PRESET)
     config, settings = start.config, start.settings
-    structure: dict[str, str] = {}
+    structure: dict[str, object] = {}
     for name, value in query.items():
         try:
             if name in LiveSettings.model_fields:
                 settings = changed(settings, **{name: _plain(name, value)})
             elif name in RunConfig.model_fields and name != "preset":
-                structure[name] = value
+                structure[name] = _plain(name, value)
             elif name not in ("preset", "token"):  # a token belongs to the gate
                 raise InputError(f"there is no setting {name[:MOST_SHOWN]!r}")
         except InputError as error:
             notices.append(f"the link's {name[:MOST_SHOWN]}={value[:MOST_SHOWN]} was ignored: {error}")
-    return Preset(_structured(config, structure, notices), settings, start.about), notices
+    config = _structured(config, structure, notices)
+    if "epochs" in query and config.epochs is not None and "max_steps" not in query:
+        settings = changed(settings, max_steps=MAX_STEPS)  # the epochs end the run, not the preset's number of steps
+    return Preset(config, settings, start.about), notices
 
 
-def _structured(config: RunConfig, structure: dict[str, str], notices: list[str]) -> RunConfig:
+def _structured(config: RunConfig, structure: dict[str, object], notices: list[str]) -> RunConfig:
     """`config` with all of `structure`, whose values may need each other; else with each that fits alone."""
     try:
         return changed(config, **structure)
@@ -45,7 +48,8 @@ def _structured(config: RunConfig, structure: dict[str, str], notices: list[str]
             try:
                 config = changed(config, **{name: value})
             except InputError as error:
-                notices.append(f"the link's {name[:MOST_SHOWN]}={value[:MOST_SHOWN]} was ignored: {error}")
+                shown = "off" if value is None else str(value)[:MOST_SHOWN]
+                notices.append(f"the link's {name[:MOST_SHOWN]}={shown} was ignored: {error}")
         return config
 
 
@@ -61,7 +65,7 @@ def write(config: RunConfig, settings: LiveSettings) -> str:
 
 
 def _plain(name: str, value: str) -> object:
-    """A live setting's text as its type: "off" is None, a speed limit a number."""
-    if name == "grad_clip" and value == "off":
+    """A setting's text as its type: "off" is None, a speed limit a number."""
+    if name in ("grad_clip", "epochs") and value == "off":
         return None
     return {str(speed): speed for speed in SPEEDS}.get(value, value) if name == "speed" else value

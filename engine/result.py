@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -37,6 +37,9 @@ class Course:
     initial_loss: float | None = None
     loss: float | None = None
     val_loss: float | None = None
+    best_val_loss: float | None = None
+    best_val_step: int | None = None
+    test_loss: float | None = None
     steps: int = 0
     seconds: float = 0.0  # these steps' own times: of all, and from step 101 on of the later ones alone
     warm: tuple[float, int] | None = None  # when, and at what step, the pace began to count
@@ -54,7 +57,14 @@ class Course:
                 self.steps += 1
                 self.seconds += record.seconds
             elif isinstance(record, Observation):
-                self.val_loss = record.scalars.get("val/loss", self.val_loss)
+                self._hear_losses(record.step, record.scalars)
+
+    def _hear_losses(self, step: int, scalars: Mapping[str, float]) -> None:
+        self.test_loss = scalars.get("test/loss", self.test_loss)
+        if "val/loss" in scalars:
+            self.val_loss = scalars["val/loss"]
+            if self.best_val_loss is None or self.val_loss < self.best_val_loss:
+                self.best_val_loss, self.best_val_step = self.val_loss, step
 
     def look(self, now: float, step: int) -> None:
         """Note that `step` is made `now`."""
@@ -86,6 +96,9 @@ def result_of(run: Run, course: Course) -> dict[str, Any]:
         "initial_loss": course.initial_loss,
         "train_loss": course.loss,
         "val_loss": course.val_loss,
+        "best_val_loss": course.best_val_loss,
+        "best_val_step": course.best_val_step,
+        "test_loss": course.test_loss,
         "tokens_seen": run.header()["tokens_seen"],
         "parameters": run.parameters,
         "steps_per_second": course.steps_per_second,
@@ -131,6 +144,11 @@ def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
     lines = [f"{run.title}: {run.message}"]
     if losses := shown(initial_loss="at the start", train_loss="in the last batch", val_loss="on validation batches"):
         lines.append(f"  loss   {losses}")
+    if run.config.epochs is not None and result["best_val_step"] is not None:
+        step = result["best_val_step"]
+        lines.append(f"  best   {result['best_val_loss']:.4f} on validation batches, at step {step:,}")
+    if result["test_loss"] is not None:
+        lines.append(f"  test   {result['test_loss']:.4f}, measured once at the end")
     if exact := shown(train_split_loss="training", val_split_loss="validation", test_split_loss="test"):
         lines.append(f"  exact  {exact}")
     pace = result["steps_per_second"]

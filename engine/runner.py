@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from engine.baselines import Baselines
-from engine.config import InputError, LiveSettings, RunConfig
+from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.guard import HIGH_STEPS, Alarm
 from engine.models import build_language_model
@@ -61,11 +61,23 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def limited(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> LiveSettings:
+    """`settings` for a run's start: by epochs it ends after the last one, or at `max_steps` if that comes first.
+
+    From then on `max_steps` alone says where it ends. InputError where an epoch would have no batch.
+    """
+    if config.epochs is None or not isinstance(dataset, Corpus):
+        return settings
+    steps = config.epochs * dataset.steps_per_epoch(config.block_size, settings.batch_size)
+    return changed(settings, max_steps=min(steps, settings.max_steps))
+
+
 class Run:
     """One training run, from its first weights to its end, on a thread of its own."""
 
     def __init__(self, config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> None:
         dataset.check(config)
+        settings = limited(config, settings, dataset)
         self.id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
         self.config, self.dataset = config, dataset
         self.first_settings = self.settings = settings
@@ -200,6 +212,7 @@ class Run:
         """The frame's header fields that describe the run now."""
         rate = self._rate()
         left = max(0, self.settings.max_steps - self.step)
+        seen = self._trainer.tokens_seen if self._trainer else 0
         return {
             "run": self.id,
             "state": self.state.value,
@@ -212,7 +225,11 @@ class Run:
             "max_steps": self.settings.max_steps,
             "steps_per_second": rate,
             "eta_s": left / rate if rate and self.state is State.RUNNING else None,
-            "tokens_seen": self._trainer.tokens_seen if self._trainer else 0,
+            "tokens_seen": seen,
+            "epoch": self._trainer.epoch if self._trainer else 0,
+            "epochs": self.config.epochs,
+            "passes": seen / training_size(self.dataset),
+            "reads_text": self.config.reads_text,
             "title": self.title,
             "device": self.device.type,
             "parameters": self.parameters,
@@ -341,9 +358,13 @@ class Run:
             if trainer.ledger.diverged:
                 self._diverge(trainer)
             else:
-                self._rest(State.DONE, f"done at step {trainer.step:,}")
+                self._end(trainer)
         elif self._steps_left == 0:
             self._rest(State.PAUSED, f"paused at step {trainer.step:,}")
+
+    def _end(self, trainer: Trainer) -> None:
+        trainer.test()
+        self._rest(State.DONE, f"done at step {self.step:,}")
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step
@@ -427,7 +448,7 @@ class Run:
                 self._event(name, f"{name} {_short(before[name])} → {_short(value)}")
         self._halt = settings.max_steps
         if self.state in ALIVE and self.step >= self._halt:
-            self._rest(State.DONE, f"done at step {self.step:,}")
+            self._end(self._trainer)
         elif self.state is State.DONE and self.step < self._halt:
             self.state = State.STOPPED
             self._go(None)
@@ -446,6 +467,11 @@ class Run:
         if isinstance(self.dataset, Corpus) and config.model == "bigram":
             tail = f"or choose a text of fewer different characters (now {self.dataset.distinct:,}, squared)"
         return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
+
+
+def training_size(dataset: Corpus | Points) -> int:
+    """How many tokens, or numbers, one pass over the training data takes in."""
+    return len(dataset.train) if isinstance(dataset, Corpus) else dataset.inputs.numel()
 
 
 def threads_for(parameters: int, device: torch.device) -> int:

@@ -72,12 +72,17 @@ def draw_one(
 ) -> Drawn:
     """Grow ids (B, T) by one token a row. The model reads no more than its context, so the T of `logits` may be less.
 
+    Temperature 0 is greedy: the highest score is taken, not drawn; `probabilities` are then those of temperature 1.
+
     The draw happens on the generator's device (the CPU as a rule), so a seed gives the same text wherever the model is.
     """
     logits = model.logits(ids[:, -model.context :])  # (B, T, C)
     last = logits[:, -1, :].to(generator.device)  # (B, C)
-    probabilities = next_token(last, temperature, top_k)  # (B, C)
-    token = torch.multinomial(probabilities, num_samples=1, generator=generator)  # (B, 1)
+    probabilities = next_token(last, temperature or 1.0, top_k)  # (B, C)
+    if temperature:
+        token = torch.multinomial(probabilities, num_samples=1, generator=generator)  # (B, 1)
+    else:
+        token = last.argmax(dim=-1, keepdim=True)  # (B, 1)
     return Drawn(logits, last, probabilities, token, torch.cat((ids, token.to(ids.device)), dim=1))  # (B, T + 1)
 
 

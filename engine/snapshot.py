@@ -6,7 +6,7 @@ Plain data, CPU copies. `Trainer.snapshot` takes one, `Trainer.restore` goes on 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -23,6 +23,8 @@ class Snapshot:
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Mapping[str, Tensor]]
     generators: Mapping[str, Tensor]
+    batches: Mapping[str, Tensor] = field(default_factory=dict)
+    """Where a run by epochs stands in its epoch (`EpochBatcher.state`); empty for one that draws random windows."""
 
 
 @dataclass(frozen=True, eq=False)

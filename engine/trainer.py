@@ -19,10 +19,12 @@ from engine import probes
 from engine.config import LiveSettings, OptimizerName, RunConfig
 from engine.corpus import Batcher, Corpus, spare_windows
 from engine.draws import generator
-from engine.evaluation import mean_loss
+from engine.epochs import EpochBatcher
+from engine.evaluation import mean_loss, split_loss
+from engine.frequencies import Frequencies
 from engine.guard import Headroom, all_finite
 from engine.ledger import DeviceLedger, Emit, HostLedger, Ledger
-from engine.models import LanguageModel, Model, build, build_language_model
+from engine.models import Bigram, LanguageModel, Model, build, build_language_model
 from engine.models.base import Dropout
 from engine.points import Points
 from engine.projection import Projector
@@ -85,6 +87,7 @@ class Trainer:
             self.model = self.opening.model
         self.model.to(self.device).train()
         self._batcher = dataset.batcher(config, self._draws, self.device)
+        self._epochs = self._batcher if isinstance(self._batcher, EpochBatcher) else None
         self._dropout = generator(config.seed, "dropout", self.device)
         for module in self.model.modules():
             if isinstance(module, Dropout):
@@ -98,6 +101,8 @@ class Trainer:
         )
         self._headroom = Headroom(self.parameters, config.optimizer)
         self._val_batches = dataset.val_batches(config, settings.batch_size, self.device)
+        self._train_batches = dataset.train_batches(config, settings.batch_size, self.device)
+        self._frequencies = Frequencies.of(dataset) if isinstance(dataset, Corpus) else None
         self.tune(settings)
 
     # ---------------------------------------------------------------- one step
@@ -181,20 +186,24 @@ class Trainer:
         if self._looking:
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
-            scalars |= self._slopes | probes.numbers(self.model)
+            scalars |= self._slopes | probes.numbers(self.model) | self._divergence()
             tables = self._gradients | probes.weight_tables(self.model)
             if self._due(self.step, self._project_every) or self.look_closely:
                 shares, points = probes.projection(self.model, self._projector)
                 scalars, tables = scalars | shares, tables | points
             self.emit(Observation(self.step, scalars, tables))
-        if self._due(self.step, self._eval_every) or self.look_closely:
-            self.validate()
-        if self._due(self.step, self._sample_every):
-            self.sample()
+        if self._epochs is not None:
+            self._observe_epoch(self._epochs)
+        else:
+            if self._due(self.step, self._eval_every) or self.look_closely:
+                self.validate()
+            if self._due(self.step, self._sample_every):
+                self.sample()
         self.look_closely = False
 
     def reset(self) -> None:
         """Clear the gradients, so that the next step starts from none, and close the step's record."""
+        self.grads = []  # else the gradients would live on, beside those of the next step
         for parameter in self.parameters:
             parameter.grad = None  # what zero_grad() does, without its bookkeeping, which costs 5 % of a bigram step
         diverged_here = self.ledger.diverged and self.device.type == "cpu"
@@ -217,7 +226,8 @@ class Trainer:
     def show_start(self) -> None:
         """Emit what there is before the first update: tables, validation loss, a sample, all of step 0."""
         shares, points = probes.projection(self.model, self._projector)
-        self.emit(Observation(0, probes.numbers(self.model) | shares, probes.weight_tables(self.model) | points))
+        scalars = probes.numbers(self.model) | shares | self._divergence()
+        self.emit(Observation(0, scalars, probes.weight_tables(self.model) | points))
         self.validate()
         if self.opening is None:
             self.sample()
@@ -226,12 +236,34 @@ class Trainer:
             self.emit(self.opening.sample)
 
     def validate(self) -> None:
-        """Emit the mean loss on the fixed validation batches, where there are any."""
-        if self._val_batches and isinstance(self.model, LanguageModel):
-            self.val_loss = mean_loss(self.model, self._val_batches)
-            self.emit(Observation(self.step, {"val/loss": self.val_loss}, {}))
+        """Emit the mean losses on the fixed batches there are: of validation, and by epochs of training too."""
+        if not isinstance(self.model, LanguageModel):
+            return
+        scalars = {"tokens_seen": float(self.tokens_seen), "epoch": float(self.epoch)} if self._epochs else {}
+        if self._train_batches:
+            scalars["eval/train_loss"] = mean_loss(self.model, self._train_batches)
+        if self._val_batches:
+            self.val_loss = scalars["val/loss"] = mean_loss(self.model, self._val_batches)
+        if scalars:
+            self.emit(Observation(self.step, scalars, {}))
 
     val_loss: float | None = None
+    test_loss: float | None = None
+
+    def test(self) -> None:
+        """At the end of a run by epochs, once: the exact loss on the test split, which nothing else has touched."""
+        if not isinstance(self.dataset, Corpus) or not isinstance(self.model, LanguageModel):
+            return
+        if self._epochs is None or self.test_loss is not None or "test" not in self.dataset.splits:
+            return
+        self.test_loss = split_loss(self.model, self.dataset.test, self.config.block_size)
+        self.emit(Observation(self.step, {"test/loss": self.test_loss}, {}))
+        self.emit(Event(self.step, "test", f"test loss {self.test_loss:.4f}"))
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, or the one just ended, counted from 1; 0 for a run that draws random windows."""
+        return max(1, self._epochs.epoch) if self._epochs is not None else 0
 
     def sample(self) -> None:
         """Emit a sample from the fixed prompt and seed; it moves no generator of the training."""
@@ -240,7 +272,9 @@ class Trainer:
         tokenizer, config = self.dataset.tokenizer, self.config
         prompt = config.sample_prompt if not tokenizer.unknown(config.sample_prompt) else tokenizer.vocab[0]
         start = tokenizer.encode(prompt).tolist()
-        made = generate(self.model, start, config.sample_tokens, generator(config.seed, "sample"), halt=self.halt)
+        temperature = 1.0 if self._epochs is None else 0.0  # the document's samples are greedy
+        draws = generator(config.seed, "sample")
+        made = generate(self.model, start, config.sample_tokens, draws, temperature, halt=self.halt)
         self.emit(told(tokenizer, self.step, start, made))
 
     def snapshot(self) -> Snapshot:
@@ -253,6 +287,7 @@ class Trainer:
             weights=copied(dict(self.model.named_parameters())),
             optimizer={name: copied(kept[p]) for name, p in self.model.named_parameters() if p in kept},
             generators={"data": self._draws.get_state(), "dropout": self._dropout.get_state()},
+            batches={} if self._epochs is None else self._epochs.state(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -269,6 +304,8 @@ class Trainer:
         self._draws.set_state(snapshot.generators["data"])
         if self._dropout.device.type == "cpu":
             self._dropout.set_state(snapshot.generators["dropout"])
+        if self._epochs is not None:
+            self._epochs.restore(snapshot.batches)
         self._headroom.measure()
         self.tune(snapshot.settings)
 
@@ -279,10 +316,25 @@ class Trainer:
             self.tokens_seen -= (self.step + 1 - self.ledger.step) * self.inputs.numel()
             self.step = self.ledger.step - 1
 
+    def _observe_epoch(self, epochs: EpochBatcher) -> None:
+        """The cadence of a run by epochs: losses every `eval_every` steps whatever the speed, a sample at its end."""
+        if self.step % self.config.eval_every == 0 or self.step == self.settings.max_steps or self.look_closely:
+            self.validate()
+        if not epochs.left:
+            self.emit(Event(self.step, "epoch", f"epoch {epochs.epoch}"))
+            self.sample()
+
     def _due(self, step: int, every: int) -> bool:
         """Does the cadence name `step`: each `every` steps, some before the first of these, and the last step."""
-        early = every // 20 <= step < every and step in EARLY
-        return early or step % every == 0 or step == self.settings.max_steps
+        if step % every == 0 or step == self.settings.max_steps:
+            return True
+        return every // 20 <= step < every and step in EARLY
+
+    def _divergence(self) -> dict[str, float]:
+        """Channel `kl`: how far a bigram's table is from the frequencies of its training text; others have none."""
+        if not isinstance(self.model, Bigram) or self._frequencies is None:
+            return {}
+        return {"kl": self._frequencies.divergence(self.model.token_embedding.weight)}
 
     def _careful_update(self) -> None:
         """An update that could overflow: keep copies, look, and put the last finite weights back if it did."""
