@@ -29,6 +29,7 @@ PARTS: Mapping[str, Part] = {
     "gpt": loops.gpt,
     "audience": room.audience,
     "browser": room.browser,
+    "lessons": room.lessons,
     "length": room.length,
     "heap": room.heap,
 }

@@ -39,6 +39,7 @@ COUNT_DRAWN = """() => {
   chart.on("plotly_afterplot", () => window.drawn++);
 }"""
 COME_UP = 120.0
+LESSONS = ("step", "inside", "embeddings", "first_steps", "data", "glossary")
 
 
 class Child:
@@ -252,6 +253,40 @@ class Tab:
         self.frames.append((last - first) / passed)
         self.drawn.append(self.page.evaluate("window.drawn") / passed)
         return (after["step"] - before["step"]) / passed
+
+
+def lessons(device: str, quick: bool) -> list[Figure]:
+    """Each page beside the stage, opened during a run at full speed: the training over 30 s, its loading included."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        return [Figure("lessons", "the other pages", None, note="no Chromium found")]
+    from playwright.sync_api import sync_playwright
+
+    seconds, rounds = (8.0, 1) if quick else (30.0, 3)
+    figures = []
+    with serving() as server, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        for path in LESSONS:
+            page = chromium.new_page(viewport={"width": 1600, "height": 900})
+
+            def away(page: Any = page) -> float:
+                page.goto("about:blank")
+                page.wait_for_timeout(1000 * SETTLE)
+                return server.rate(seconds / 2)
+
+            def looking(page: Any = page, path: str = path) -> float:
+                before = server.do("step")
+                page.goto(f"http://127.0.0.1:{server.port}/{path}")
+                page.wait_for_timeout(1000 * seconds)
+                after = server.do("step")
+                return (after["step"] - before["step"]) / (after["at"] - before["at"])
+
+            rates = interleave({"away": away, "looking": looking}, rounds)
+            page.close()
+            value, note = ratio(rates, "looking", "away"), told(rates, "looking", "away")
+            figures.append(Figure("lessons", f"a tab on {path} / alone", value, target=0.90, note=note))
+        chromium.close()
+    return figures
 
 
 def length(device: str, quick: bool) -> list[Figure]:
