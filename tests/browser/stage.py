@@ -138,9 +138,10 @@ class Stage:
         self.page.get_by_role("button", name=name).first.click()
 
     def start(self) -> Stage:
-        """Press the big button and wait until it trains."""
+        """Press the big button and wait until it trains, and the button offers to pause."""
         self.button("play").click()
         self.is_in("running")
+        expect(self.button("play")).to_have_text(re.compile("Pause"), timeout=PATIENCE)
         return self
 
     def zoom(self) -> tuple[float, float]:
