@@ -13,7 +13,7 @@ from engine.corpus import Batcher, Corpus
 from engine.draws import generator
 from engine.models import LanguageModel
 from engine.sampling import evaluating
-from engine.tokenizer import CharTokenizer
+from engine.tokenizer import Tokenizer
 
 MOST_SCORES = 2**21
 
@@ -23,7 +23,7 @@ class Asked:
     """What an answer is computed from: a model on the CPU in eval mode; a batch of ids, inputs and targets (B, T)."""
 
     model: LanguageModel
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     inputs: Tensor
     targets: Tensor
 

@@ -1,0 +1,92 @@
+"""What the page Inside looks at: a copy of the room's model at one step, or an untrained one before the first run.
+
+A session keeps one look and takes another when the run is another, when it stands at another step, or on request;
+while the run runs, the look stays where it was taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from engine.config import LiveSettings, Preset, RunConfig, preset
+from engine.corpus import Corpus
+from engine.draws import generator
+from engine.link import DEFAULT_PRESET
+from engine.models import LanguageModel, Model, build
+from engine.points import Points
+from engine.runner import Run, State
+from engine.studio import studio
+from engine.trainer import Trainer
+
+KEPT = "inside_look"
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A model on the CPU in eval mode, after `step` updates of the run called `run` (empty: there is none)."""
+
+    run: str
+    step: int
+    config: RunConfig
+    settings: LiveSettings
+    dataset: Corpus | Points
+    model: Model
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What a computation on it may be kept under."""
+        return self.run, self.step
+
+    def text(self) -> tuple[LanguageModel, Corpus] | None:
+        """Model and text, for a model of text; else None."""
+        if isinstance(self.model, LanguageModel) and isinstance(self.dataset, Corpus):
+            return self.model, self.dataset
+        return None
+
+
+def default() -> Preset:
+    """The experiment that is shown, and started, where there is no run yet."""
+    return preset(DEFAULT_PRESET)
+
+
+def look(run: Run | None) -> Look:
+    """The look of this session; InputError where the run cannot give its weights."""
+    kept: Look | None = st.session_state.get(KEPT)
+    if run is None:
+        if kept is None or kept.run:
+            start = default()
+            dataset = studio().dataset(start.config)
+            kept = Look("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
+    elif kept is None or kept.run != run.id or (run.state is not State.RUNNING and kept.step != run.step):
+        step, weights = run.copy_weights()
+        model = build(run.config, run.dataset.vocab_size)
+        model.load_state_dict(weights)
+        kept = Look(run.id, step, run.config, run.settings, run.dataset, model.eval())
+    if run is not None:
+        kept = replace(kept, settings=run.settings)
+    st.session_state[KEPT] = kept
+    return kept
+
+
+def again() -> None:
+    """Let the next drawing take a new look."""
+    st.session_state.pop(KEPT, None)
+
+
+def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
+    """The model of a run with `config` before its first update."""
+    if config.draws == "separate" or isinstance(dataset, Points):
+        return build(config, dataset.vocab_size, generator(config.seed, "weights")).eval()
+    settings = preset(config.preset).settings  # the lecture's draws come in order, and no setting changes them
+    return Trainer(config, settings, dataset, lambda _: None).model.eval()
+
+
+def untrained(look: Look) -> Model:
+    """The model that the run of `look` began with, kept for as long as that run is looked at."""
+    kept: tuple[str, Model] | None = st.session_state.get("inside_untrained")
+    if kept is None or kept[0] != look.run:
+        kept = look.run, first_model(look.config, look.dataset)
+        st.session_state["inside_untrained"] = kept
+    return kept[1]
