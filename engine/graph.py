@@ -84,3 +84,33 @@ def kept_by(compute: Callable[[], object]) -> Kept:
         held = compute()  # kept alive until here, so that no address is used twice
     del held
     return Kept(count, sum(sizes.values()))
+
+
+def by_hand(tensor: Tensor) -> list[tuple[str, Tensor]]:
+    """Go back through a graph without branches, calling each node with what the one before gave: name and result.
+
+    It ends before the AccumulateGrad, whose part is only to store, so no `.grad` changes. Empty for a graph that
+    branches, as every graph of more than one parameter does.
+    """
+    steps: list[tuple[str, Tensor]] = []
+    node: Any = tensor.grad_fn
+    slope = torch.ones_like(tensor)
+    while node is not None and not node.name().endswith("AccumulateGrad"):
+        if len(node.next_functions) != 1:
+            return []
+        with torch.no_grad():
+            slope = node(slope)
+        steps.append((node.name(), slope))
+        node = node.next_functions[0][0]
+    return steps
+
+
+def accumulated(gradients: Sequence[Tensor]) -> Tensor:
+    """What an AccumulateGrad leaves in its tensor's `.grad` when it is handed each of `gradients` (at least one)."""
+    held = torch.zeros_like(gradients[0], requires_grad=True)
+    made_from: Any = held.view_as(held).grad_fn
+    store = made_from.next_functions[0][0]
+    for gradient in gradients:
+        store(gradient)
+    assert held.grad is not None
+    return held.grad

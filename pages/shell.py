@@ -12,4 +12,11 @@ st.set_page_config(
     menu_items={"About": "Loopscope: watch a neural network learn, live."},
 )
 st.logo(Path(__file__).parent / "live" / "logo.svg", size="large")
-st.navigation([st.Page("train.py", title="Train", default=True)], position="top").run()
+PAGES = [
+    st.Page("train.py", title="Train", default=True),
+    st.Page("step.py", title="Step", url_path="step"),
+    st.Page("inside.py", title="Inside", url_path="inside"),
+    st.Page("embeddings.py", title="Embeddings", url_path="embeddings"),
+    st.Page("first_steps.py", title="First steps", url_path="first_steps"),
+]
+st.navigation(PAGES, position="top").run()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from engine.config import RunConfig
-from engine.graph import kept_by, reach, walk
+from engine.graph import accumulated, by_hand, kept_by, reach, walk
 from engine.models import build_language_model
 from engine.sampling import evaluating
 
@@ -57,3 +57,21 @@ def test_nothing_is_kept_without_gradients() -> None:
     with evaluating(model):
         assert kept_by(lambda: model(ids, ids)).bytes == 0
     assert kept_by(lambda: model(ids, ids)).bytes > 0
+
+
+def test_the_chain_called_by_hand_gives_backward_s_gradient() -> None:
+    model, loss, ids = bigram_loss()
+    steps = by_hand(model(ids, ids + 1)[1])
+    assert model.token_embedding.weight.grad is None
+    loss.backward()
+    assert [name for name, _ in steps][-1] == "EmbeddingBackward0"
+    assert torch.equal(steps[-1][1], model.token_embedding.weight.grad)
+
+
+def test_a_graph_with_branches_is_not_walked_by_hand() -> None:
+    one, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    assert by_hand((one * other).sum()) == []
+
+
+def test_accumulate_grad_adds() -> None:
+    assert accumulated([torch.ones(3), torch.arange(3.0)]).tolist() == [1, 2, 3]

@@ -26,11 +26,16 @@ from engine.baselines import Baselines
 from engine.config import preset
 from engine.corpus import Corpus
 from engine.link import DEFAULT_PRESET
+from engine.points import read_points
+from engine.probes import bins
 from engine.runner import Run
 from engine.stream import Frame, Frames
 from engine.studio import LANES, Studio
 from pages.live.board import ASSETS
-from pages.live.figures import Panel, RunInfo, panels
+from pages.live.embedding_figures import embedding_panels
+from pages.live.figures import MOST_CELLS, Panel, RunInfo, panels
+from pages.live.inside_figures import inside_panels
+from pages.live.line_figures import line_panels
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent.parent / "data" / "example.frame"
@@ -39,8 +44,16 @@ SCRIPT = "text/javascript"
 UNKNOWN_RUN = 4404
 EXAMPLE_RUN = "example"
 BUILD_SECONDS = 0.5
+MOST_NAMES = 1000  # tokens that are sent by name; a vocabulary may have 50,257
 BY_NAME = ("current", *LANES)
-PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {"train": panels}
+PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {
+    "train": panels,
+    "step": lambda info: [],  # its header line alone
+    "inside": lambda info: [],
+    "inside-table": inside_panels,
+    "first-steps": line_panels,
+    "embeddings": embedding_panels,
+}
 
 
 def no_run() -> Frame:
@@ -61,6 +74,11 @@ def no_run() -> Frame:
             "steps_per_second": 0.0,
             "eta_s": None,
             "tokens_seen": 0,
+            "epoch": 0,
+            "epochs": None,
+            "characters_per_token": 1.0,
+            "passes": 0.0,
+            "reads_text": True,
             "title": "",
             "device": "",
             "parameters": 0,
@@ -219,7 +237,7 @@ class Hub:
                 "run": facts.run,
                 "title": facts.title,
                 "previous": ghost,
-                "tokens": facts.tokens,
+                **_names(facts.tokens),
                 "panels": _charts(page, facts),
             }
         )
@@ -238,6 +256,9 @@ class Facts:
     tokens: tuple[str, ...]
     baselines: Baselines | None
     layers: tuple[str, ...]
+    epochs: int | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    """What a line learns from."""
 
 
 def facts_of(run: Run) -> Facts:
@@ -249,6 +270,8 @@ def facts_of(run: Run) -> Facts:
         run.dataset.tokenizer.vocab if isinstance(run.dataset, Corpus) else (),
         run.baselines,
         run.layers,
+        run.config.epochs,
+        tuple(read_points(run.config.points)) if run.config.model == "line" else (),
     )
 
 
@@ -266,6 +289,12 @@ def example_facts() -> Facts:
         Baselines(**facts["baselines"]),
         tuple(facts["layers"]),
     )
+
+
+def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
+    """The tokens that charts may name: the first ones; and the first of each group that a pooled table averages."""
+    firsts = [tokens[place] for place in bins(len(tokens))] if len(tokens) > MOST_CELLS else []
+    return {"tokens": tokens[:MOST_NAMES], "vocab_size": len(tokens), "firsts": firsts}
 
 
 @lru_cache(maxsize=8)

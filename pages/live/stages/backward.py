@@ -1,0 +1,155 @@
+"""The backward stage: gradients as heatmaps, and a gradient held against the slope that one can measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+from torch import Tensor
+
+from engine.gradients import NUDGE, along, exact, in_float64, slope
+from engine.graph import accumulated, by_hand
+from engine.probes import bins, pooled
+from pages.live.charts import EVENT, heading, heatmap, plane, show
+from pages.live.figures import TRAIN
+from pages.live.opened import Opened
+from pages.live.stages.parts import exactly, gradient_of, number, numbers, place_name, said, tokens_on, weight
+
+CURVE = (-1.0, -0.7, -0.4, -0.2, 0.0, 0.2, 0.4, 0.7, 1.0)
+LARGE = 2_000_000
+
+
+def backward_view(shown: Opened) -> None:
+    """What backward() left in .grad, and what it means."""
+    name, spot = weight(shown)
+    gradient = gradient_of(shown, name)
+    one, other = st.columns([5, 4])
+    with one:
+        table(shown, name, gradient, "step_gradient", "The gradient of the parameter", GRADIENT_HELP)
+        touched(shown, name, gradient)
+    with other:
+        slope_check(shown, name, spot, float(gradient[spot]))
+    stored(shown)
+
+
+GRADIENT_HELP = (
+    "A cell is the slope of the loss in one weight: orange, the loss grows when this weight grows; blue, it falls. "
+    "Rows of tokens that the batch does not contain are exactly 0."
+)
+
+
+def table(shown: Opened, name: str, values: Tensor, key: str, title: str, help: str) -> None:
+    """A parameter-shaped tensor as a heatmap, pooled where it is large, tokens on the axes that count them."""
+    rows = values.reshape(-1, values.shape[-1]) if values.dim() > 1 else values.reshape(1, -1)
+    cells = pooled(rows)
+    axes = [tokens_on(shown, name, axis) for axis in (0, 1)]
+    picked = [None if t is None else [t[i] for i in bins(len(t))] for t in axes]
+    small = cells.size <= 60
+    figure = heatmap(
+        cells,
+        scale="signed",
+        y=picked[0] if values.dim() > 1 else None,
+        x=picked[1],
+        text=[[number(float(v)) for v in line] for line in cells] if small else None,
+        y_title=("token" if axes[0] else "row") if values.dim() > 1 else "",
+        x_title="next token" if axes[1] else "column",
+    )
+    show(figure, key, title, help, height=460 if not small else 120 + 50 * len(cells))
+    if cells.shape != tuple(rows.shape):
+        st.caption(f"{tuple(rows.shape)} is drawn as {cells.shape}: neighbours are averaged.")
+
+
+def touched(shown: Opened, name: str, gradient: Tensor) -> None:
+    """How much of a parameter this batch reaches."""
+    zero = int((gradient == 0).sum())
+    line = f"{gradient.numel() - zero:,} of {gradient.numel():,} weights have a gradient, {zero:,} have exactly 0."
+    if tokens_on(shown, name, 0) and gradient.dim() == 2:
+        rows = int((gradient != 0).any(1).sum())
+        line += f" {rows} of {len(gradient)} rows are touched."
+    st.text(line)
+
+
+def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> None:
+    """The gradient of one weight beside a finite difference, on a float64 copy, and as a tangent."""
+    config, trainer = shown.run.config, shown.trainer
+    model = in_float64(config, shown.run.dataset.vocab_size, shown.before)
+    inputs, targets = exact(trainer.inputs), exact(trainer.targets)
+    checked = slope(model, inputs, targets, name, spot)
+    heading(
+        "A gradient is a slope",
+        "The weight is nudged up and down on a copy in float64, and the loss is computed anew each time. Autograd's "
+        "slope and the measured one agree to many digits.",
+    )
+    numbers(
+        [
+            ("autograd, float64", repr(checked.analytic)),
+            (f"(L(w + {NUDGE:g}) − L(w − {NUDGE:g})) / {2 * NUDGE:g}", repr(checked.numeric)),
+            ("relative error", f"{checked.relative_error:.1e}"),
+            ("the run's own .grad, float32", exactly(found)),
+        ],
+        (place_name(shown, name, spot), "value"),
+    )
+    if config.dropout:
+        st.caption("The copy computes without dropout, so that nothing is drawn by chance; the run's own .grad has it.")
+    if shown.run.parameters <= LARGE:
+        value = float(shown.before[name][tuple(spot)])
+        offsets = [max(0.5, abs(value)) * share for share in CURVE]
+        losses = along(model, inputs, targets, name, spot, offsets)
+        show(
+            tangent(value, offsets, losses, checked.analytic),
+            "step_tangent",
+            "The loss along this one weight",
+            "Blue is the loss for other values of this weight, all others as they are; pink is the line with the "
+            "gradient as its slope. They touch where the weight is now and part further away.",
+            height=260,
+        )
+    said(
+        "document 000",
+        "The gradient is the adjustment of a weight, opposite to the error.",
+        f"The number {number(found)} is a slope: if this weight alone grows by a little, the loss changes by "
+        f"{number(found)} times as much. It says nothing about how far to go; that is the optimizer's part.",
+    )
+
+
+def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gradient: float) -> go.Figure:
+    """The loss against one weight, and its tangent."""
+    figure = plane("the weight's value", "loss")
+    xs = [value + offset for offset in offsets]
+    here = losses[list(offsets).index(0.0)]
+    figure.add_scatter(
+        x=xs, y=list(losses), mode="lines+markers", line={"color": TRAIN, "shape": "spline"}, name="loss"
+    )
+    line = [here + gradient * offset for offset in offsets]
+    figure.add_scatter(x=xs, y=line, mode="lines", line={"color": EVENT, "width": 2}, name="slope = gradient")
+    figure.add_scatter(x=[value], y=[here], mode="markers", marker={"color": EVENT, "size": 11}, showlegend=False)
+    spread = max(losses) - min(losses) or float(np.ptp(line)) or 1.0
+    figure.update_yaxes(range=[min(losses) - 0.15 * spread, max(losses) + 0.15 * spread])
+    return figure
+
+
+def stored(shown: Opened) -> None:
+    """AccumulateGrad stores and computes nothing: the chain called by hand, and a second arrival added."""
+    steps = by_hand(shown.model.loss(shown.model.outputs(shown.trainer.inputs), shown.trainer.targets))
+    if steps:
+        last = steps[-1][1]
+        (parameter,) = shown.trainer.parameters
+        heading(
+            "Backward by hand",
+            "Each node of a fresh graph was called with what the node before gave. The last but one already holds the "
+            "whole gradient: AccumulateGrad only puts it into .grad.",
+        )
+        numbers([(name, str(tuple(t.shape)), number(float(t.norm()))) for name, t in steps], ("node", "gives", "norm"))
+        same = parameter.grad is not None and torch.equal(last, parameter.grad)
+        here = f"The result of {steps[-1][0]} equals .grad: {same}."
+    else:
+        here = ""
+    left = accumulated([torch.ones(3), torch.ones(3)]).tolist()
+    said(
+        "document 003",
+        "AccumulateGrad is the call of backward() that computes the gradient.",
+        f"{here} Handed [1, 1, 1] twice, an AccumulateGrad of another tensor leaves {left} in .grad: "
+        "it stores and adds, and computes no slope.".strip(),
+    )

@@ -1,0 +1,200 @@
+"""The loss stage: the loss of each place and their mean, the flattening, and the graph that autograd recorded."""
+
+from __future__ import annotations
+
+import math
+
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.dissect import added_as_torch_does, pointwise
+from engine.graph import Node, reach, walk
+from pages.live.charts import EVENT, GRID, TEXT, heading, heatmap, literal, show, theme
+from pages.live.figures import BASELINE, FIGURE_FONT, TRAIN
+from pages.live.opened import Opened
+from pages.live.stages.parts import kept, number, numbers, place, said
+
+TEXT_CELLS = 300
+DEPTH = 6
+GRAPH_COLOURS = {"dark": (TEXT, "#131A22", "#8FA1B3", "#3FBF9B"), "light": ("#15202B", "#F5F7F9", "#5B6B7A", "#00704F")}
+
+
+def loss_view(shown: Opened) -> None:
+    """From scores to one number, and what autograd remembers of the way."""
+    trainer = shown.trainer
+    losses = pointwise(shown.model, trainer.logits.detach(), trainer.targets)
+    if shown.is_text:
+        row, position = place(shown)
+        one, other = st.columns([5, 4])
+        with one:
+            show(
+                loss_figure(shown, losses),
+                "step_losses",
+                "Loss of each place, nats",
+                "A cell is minus the logarithm of the right token's probability at that place. 0 would be certainty; "
+                "a bright cell is a confident mistake, and a few of them make most of the mean.",
+                height=max(300, min(620, 60 + 17 * len(losses))),
+            )
+        with other:
+            mean_of(shown, losses)
+            chance = math.exp(-float(losses[row, position]))
+            said(
+                "document 003",
+                "The logarithm magnifies small differences.",
+                f"At window {row}, position {position} the right token had probability {number(chance)}: the loss "
+                f"there is {-math.log(chance):.4f}. Near certainty the logarithm does little: −ln 0.99 = "
+                f"{-math.log(0.99):.4f}, −ln 0.98 = {-math.log(0.98):.4f}. It punishes confident mistakes: −ln 0.01 = "
+                f"{-math.log(0.01):.4f}.",
+            )
+        show(
+            flat_figure(*trainer.logits.shape),
+            "step_flat",
+            "(B, T, C) → (B·T, C), and (B, T) → (B·T,)",
+            "cross_entropy wants a list of cases: one row of scores and one right id each. The windows are laid end to "
+            "end; nothing is computed and no number moves.",
+            height=250,
+        )
+    else:
+        mean_of(shown, losses)
+    graph(shown)
+    names()
+
+
+def mean_of(shown: Opened, losses: Tensor) -> None:
+    """The mean by hand beside the loss that torch computed, in full."""
+    theirs, mine = shown.trainer.loss.item(), added_as_torch_does(shown.model, losses)
+    heading(
+        "Their mean is the loss",
+        "The same places, added up by hand and by torch. Both are float32, so the order of the sum shows in the last "
+        "digits: by hand it follows torch's own order.",
+    )
+    function = {"line": "F.mse_loss", "logistic": "F.binary_cross_entropy_with_logits"}.get(
+        shown.run.config.model, "F.cross_entropy"
+    )
+    numbers(
+        [
+            (f"{function}(…)", repr(theirs)),
+            (f"mean of the {losses.numel():,} losses, by hand", repr(mine)),
+            ("equal to the last digit?", "yes" if theirs == mine else f"no, {abs(theirs - mine):.1e} apart"),
+            ("the same mean in float64", repr(losses.double().mean().item())),
+        ],
+        ("what", "value"),
+    )
+
+
+def loss_figure(shown: Opened, losses: Tensor) -> go.Figure:
+    """A (B, T) table of losses, with the right tokens written in where they fit."""
+    targets = shown.trainer.targets
+    text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
+    return heatmap(
+        losses.numpy(),
+        scale="signed",
+        text=text if targets.numel() <= TEXT_CELLS else None,
+        x_title="position t",
+        y_title="window",
+    )
+
+
+def flat_figure(rows: int, steps: int, scores: int) -> go.Figure:
+    """B sheets of (T, C) beside the one tall table that they become, and the list of targets."""
+    figure = go.Figure()
+    sheets = min(rows, 4)
+    for sheet in reversed(range(sheets)):
+        x, y = 0.5 + 0.22 * sheet, 0.6 + 0.5 * sheet
+        _box(figure, x, y, x + 2.2, y + 1.6, TRAIN, 0.25 + 0.2 * (sheet % 2))
+        _box(figure, x + 5.6, 0.6 + 0.85 * sheet, x + 5.6, 0, TRAIN, 0)
+    for sheet in range(sheets):
+        y = 0.4 + 0.85 * (sheets - 1 - sheet)
+        _box(figure, 6, y, 8.2, y + 0.82, TRAIN, 0.25 + 0.2 * (sheet % 2))
+        _box(figure, 9.2, y, 9.5, y + 0.82, EVENT, 0.3 + 0.25 * (sheet % 2))
+    words = [
+        (1.9, -0.25, f"logits (B, T, C) = ({rows}, {steps}, {scores:,})"),
+        (4.6, 2.3, ".view(B · T, C)"),
+        (4.6, 1.4, "→"),
+        (6.9, -0.25, f"({rows * steps:,}, {scores:,})"),
+        (9.5, -0.25, f"targets ({rows * steps:,},)"),
+    ]
+    for x, y, text in words:
+        figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 30 if text == "→" else FIGURE_FONT})
+    if rows > sheets:
+        figure.add_annotation(x=3.4, y=3.3, text=f"… {rows} of them", showarrow=False, font={"color": BASELINE})
+    figure.update_xaxes(visible=False, range=[0, 11], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.7, 4.1], fixedrange=True)
+    return figure
+
+
+def _box(figure: go.Figure, x0: float, y0: float, x1: float, y1: float, colour: str, opacity: float) -> None:
+    if opacity:
+        line = {"color": GRID, "width": 1}
+        figure.add_shape(type="rect", x0=x0, y0=y0, x1=x1, y1=y1, fillcolor=colour, opacity=opacity, line=line)
+
+
+def graph(shown: Opened) -> None:
+    """The recorded graph, from a node that a person chooses."""
+    nodes = walk(shown.trainer.loss, shown.parameters)
+    heading(
+        "The graph behind this loss",
+        "Autograd's own record, each box under the name that torch gives it: the way back from the loss to the "
+        "weights. Every path ends in an AccumulateGrad, which leaves the gradient in the parameter named in it.",
+    )
+    one, other = st.columns(2)
+    key, start, react = kept(f"graph_from_{len(nodes)}", 0)
+    start = one.selectbox(
+        f"go on from (all {len(nodes)} nodes, the loss first)",
+        range(len(nodes)),
+        start,
+        key=key,
+        format_func=lambda i: node_name(nodes[i]),
+        on_change=react,
+    )
+    depth = DEPTH
+    if len(nodes) > DEPTH:
+        key, depth, react = kept("graph_depth", DEPTH)
+        depth = other.slider("how many steps back to draw", 1, 20, depth, key=key, on_change=react)
+    drawn = reach(nodes, start, depth)
+    st.graphviz_chart(dot(nodes, drawn, theme()), width="content" if len(drawn) < 12 else "stretch")
+    hidden = len(reach(nodes, start, len(nodes))) - len(drawn)
+    if hidden:
+        st.caption(f"{hidden:,} nodes lie further back. A box that ends in … goes on: choose it above, or draw more.")
+
+
+def node_name(node: Node) -> str:
+    """A node's number and name, and its parameter's."""
+    name = node.name.removeprefix("torch::autograd::")
+    return f"{node.number}: {name}" + (f" · {node.parameter}" if node.parameter else "")
+
+
+def dot(nodes: list[Node], drawn: list[int], name: str) -> str:
+    """A part of the graph in Graphviz's language; every word in it is torch's or the model's own."""
+    text, ground, line, leaf = GRAPH_COLOURS[name]
+    shown = set(drawn)
+    lines = [
+        "digraph { rankdir=LR; bgcolor=transparent; nodesep=0.15; ranksep=0.35;",
+        f'node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=12, height=0.3, '
+        f'fillcolor="{ground}", color="{line}", fontcolor="{text}"]; edge [color="{line}", arrowsize=0.7];',
+    ]
+    for at in drawn:
+        node = nodes[at]
+        label = node_name(node).replace(" · ", "\\n") + (" …" if set(node.inputs) - shown else "")
+        edge = f', color="{leaf}", penwidth=2' if node.parameter else ""
+        lines.append(f'{at} [label="{label}"{edge}];')
+        lines += [f"{at} -> {other};" for other in node.inputs if other in shown]
+    return "\n".join([*lines, "}"])
+
+
+def names() -> None:
+    """Document 003's list of grad_fn names, asked of torch itself."""
+    x = torch.ones(2, 2, requires_grad=True)
+    image = torch.ones(1, 1, 3, 3)
+    asked = {
+        "a sum of two": x + x,
+        "a product": x * x,
+        "a mean": x.mean(),
+        "F.linear with a bias": F.linear(x, x, torch.ones(2)),
+        "F.conv2d": F.conv2d(image, x.view(1, 1, 2, 2)),
+    }
+    found = ", ".join(f"{what}: {result.grad_fn.name()}" for what, result in asked.items() if result.grad_fn)
+    said("document 003", "grad_fn may be Conv2DBackward or LinearBackward.", f"Asked of torch just now: {found}.")

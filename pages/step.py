@@ -1,0 +1,256 @@
+"""One optimizer update, stage by stage: the rail, the buttons, and what exists at each stage. Holds no training state.
+
+The page looks into a copy that stands where the run stands (`engine.trainer.replay`); the buttons move the run itself.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from importlib.util import find_spec
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine.config import InputError
+from engine.runner import Run, State
+from engine.studio import studio
+from engine.trainer import STAGES
+from pages.live import controls
+from pages.live.board import board, shown_of
+from pages.live.look import STYLE
+from pages.live.opened import (
+    CURRENT,
+    FRESH,
+    LANE,
+    MOST_PARAMETERS,
+    Opened,
+    begin,
+    can_step,
+    choose,
+    chosen,
+    finish,
+    forward,
+    look_back,
+    opened,
+    pause,
+    source_of,
+    why_not,
+)
+from pages.live.stages.about import about
+from pages.live.stages.views import exists, view
+
+PACE_SECONDS = 2.0
+BUILD_SECONDS = 10.0
+RAIL = """<style>
+.st-key-rail { display: grid; grid-template-columns: repeat(9, minmax(0, 1fr)); gap: 6px; }
+.st-key-rail > div { width: 100%; }
+.st-key-rail button { padding: 0.2rem 0.3rem; min-height: 3.1rem; width: 100%; }
+.st-key-rail button p { line-height: 1.25; }
+.st-key-rail button small { display: block; }
+@media (max-width: 860px) { .st-key-rail { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
+</style>"""
+
+
+def picker(run: Run | None) -> None:
+    """What to step through: the room's run, or a fresh one beside it."""
+    options = [CURRENT, *FRESH] if studio().current else list(FRESH)
+    now = CURRENT if source_of(run) == CURRENT and run else run.config.preset if run else None
+    key, start = controls.follow("step_through", now if now in options else None, tuple(options))
+    st.segmented_control(
+        "step through",
+        options,
+        default=start,
+        key=key,
+        required=True,
+        format_func=lambda name: "room's run" if name == CURRENT else FRESH[name],
+        label_visibility="collapsed",
+        on_change=controls.told("step_through", key, "step_through", lambda _, source: choose(source)),
+    )
+
+
+def transport(run: Run, shown: Opened) -> None:
+    """Previous, next, finish, slow motion, begin again."""
+    ready, back = can_step(run), shown.looking_back
+    slow = "step_slow" in st.session_state
+    with st.container(horizontal=True, gap="small", key="step_verbs", width="content"):
+        st.button(
+            "Previous",
+            key="step_previous",
+            icon=":material/arrow_back:",
+            shortcut="Left",
+            disabled=slow or shown.done == 0,
+            on_click=look_back,
+            args=(run, shown.done - 1),
+            help="Look back at the stage before. The run itself does not go back. Key: ←",
+        )
+        following = STAGES[shown.done % len(STAGES)]
+        st.button(
+            f"Next: {following}",
+            key="step_next",
+            type="primary",
+            icon=":material/arrow_forward:",
+            shortcut="Right",
+            disabled=slow or not (ready or back),
+            on_click=forward,
+            args=(run,),
+            help="Run the next stage of this step, and no more. Key: →",
+        )
+        st.button(
+            "Finish the step" if 0 < shown.present < len(STAGES) else "Make a whole step",
+            key="step_finish",
+            icon=":material/skip_next:",
+            disabled=slow or not ready,
+            on_click=finish,
+            args=(run,),
+            help="Run all stages that are left of this step.",
+        )
+        st.button(
+            "Stop slow motion" if slow else "Slow motion",
+            key="step_slow_button",
+            icon=":material/stop:" if slow else ":material/slow_motion_video:",
+            disabled=not (slow or ready),
+            on_click=slow_motion,
+            args=(not slow,),
+            help="A stage every two seconds, to the end of the step.",
+        )
+        if source_of(run) == LANE and run.config.preset in FRESH:
+            st.button(
+                "Begin again",
+                key="step_again",
+                icon=":material/replay:",
+                disabled=slow,
+                on_click=begin,
+                args=(run.config.preset,),
+                help="A fresh run from its first weights: the same seed, the same numbers.",
+            )
+
+
+def slow_motion(on: bool) -> None:
+    """Begin or end slow motion; the first stage is made when the next beat comes."""
+    if on:
+        st.session_state.step_slow = time.monotonic()
+        st.session_state.pop("step_back", None)
+    else:
+        st.session_state.pop("step_slow", None)
+
+
+@st.fragment(run_every=PACE_SECONDS)
+def beat(run: Run) -> None:
+    """A stage at each beat, until the step ends. It is there in slow motion only; the board redraws the page."""
+    last = st.session_state.get("step_slow")
+    if last is None or time.monotonic() - last < 0.8 * PACE_SECONDS:
+        return  # drawn along with the page, not called by the clock
+    forward(run)
+    if run.stage == 0 or not can_step(run):
+        st.session_state.pop("step_slow", None)
+    else:
+        st.session_state.step_slow = time.monotonic()
+
+
+def rail(run: Run, shown: Opened) -> None:
+    """The nine stages: done, now, next, to come. A stage that is done can be looked back at."""
+    st.html(RAIL)
+    with st.container(key="rail"):
+        for place, name in enumerate(STAGES):
+            done = place < shown.present
+            if place == shown.done - 1:
+                word = "shown" if shown.looking_back else "now"
+            elif done:
+                word = ":green[done]"
+            else:
+                word = ":orange[next]" if place == shown.present % len(STAGES) else ":gray[to come]"
+            st.button(
+                f"{place + 1} {name} :small[{word}]",
+                key=f"rail_{name}",
+                type="primary" if place == shown.done - 1 else "secondary",
+                disabled=not done,
+                on_click=look_back,
+                args=(run, place + 1),
+                help=about(name, run.config.model).document,
+            )
+
+
+def this_step(run: Run, bar: DeltaGenerator) -> None:
+    """The step under way; the buttons go into `bar`."""
+    if run.state is State.RUNNING:
+        with bar:
+            st.button(
+                "Pause it here",
+                key="step_pause",
+                type="primary",
+                icon=":material/pause:",
+                on_click=pause,
+                args=(run,),
+                help="Hold the run, for everybody, after the step under way.",
+            )
+        st.text("This run is training. Pause it to open the step that it has reached, or choose a fresh run.")
+        return
+    run.built.wait(BUILD_SECONDS)
+    if run.parameters > MOST_PARAMETERS:
+        st.text(
+            f"This model has {run.parameters:,} parameters: a copy of its weights, gradients and moments at every "
+            f"stage is too heavy above {MOST_PARAMETERS:,}. Choose a fresh small GPT above; it has the same parts."
+        )
+        return
+    if sentence := st.session_state.get("step_notice") or why_not(run):
+        st.text(sentence)
+    try:
+        shown = opened(run)
+    except InputError as error:
+        st.text(str(error))
+        return
+    with bar:
+        transport(run, shown)
+    rail(run, shown)
+    if "step_slow" in st.session_state:
+        beat(run)
+    left, right = st.columns([3, 8], gap="medium")
+    with left:
+        words = about(shown.stage, run.config.model)
+        st.subheader(f"{shown.done} {shown.stage}" if shown.stage else "Before the step")
+        now = STAGES[shown.present - 1]
+        st.caption(f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document)
+        st.code(words.code, language="python", wrap_lines=True)
+        st.text(words.purpose)
+        st.caption(words.underneath)
+        exists(shown)
+    with right:
+        view(shown)
+
+
+def other(module: str, function: str) -> None:
+    """A tab that another module of `pages.live` fills, as soon as it is there."""
+    if find_spec(f"pages.live.{module}") is None:
+        st.text("This is not built yet.")
+    else:
+        getattr(import_module(f"pages.live.{module}"), function)()
+
+
+@st.fragment
+def step() -> None:
+    """The page."""
+    run = chosen()
+    if run is None:
+        begin("bigram")
+        run = chosen()
+    shown = shown_of(run, moment=True)
+    st.html(STYLE)
+    board("step", run=source_of(run), shown=shown)
+    this, what_if, small = st.tabs(["This step", "What if", "Small examples"], on_change="rerun", key="step_tabs")
+    with this:
+        if this.open:
+            bar = st.container(horizontal=True, gap="medium", key="step_bar")
+            with bar:
+                picker(run)
+            if run is not None:
+                this_step(run, bar)
+    with what_if:
+        if what_if.open:
+            other("whatif", "what_if")
+    with small:
+        if small.open:
+            other("whatif", "small_examples")
+
+
+step()
