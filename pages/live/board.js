@@ -4,6 +4,7 @@
 import { Header, Notices } from "./header.js";
 import { loadPlotly, loadStyle } from "./load.js";
 import { PanelFrame } from "./panel.js";
+import { PlaneChart } from "./plane.js";
 import { Reporter } from "./report.js";
 import { Samples } from "./samples.js";
 import { Series, average, roundish } from "./series.js";
@@ -18,7 +19,8 @@ const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
-const KINDS = { samples: Samples }; // a "plot" is a table or a chart over steps, as its figure says
+// A "plot" is a table or a chart over steps, as its figure says.
+const KINDS = { samples: Samples, plane: PlaneChart };
 const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
@@ -61,6 +63,7 @@ class Board {
   constructor(base, page, run) {
     Object.assign(this, { base, page });
     this.node = element("div", "ls-board");
+    this.node.dataset.page = page;
     this.header = new Header();
     this.notices = new Notices();
     this.stage = element("div", "ls-stage");
@@ -395,7 +398,8 @@ class Board {
     const train = this.series.get("train/loss");
     const last = (values) => values[values.length - 1];
     const window = Math.max(5, roundish(0.01 * (this.head.step ?? 0)));
-    const smooth = train ? last(average(train.steps, train.values, window)) : NaN;
+    const exact = this.head.reads_text === false; // each batch is all there is: nothing scatters
+    const smooth = train ? last(exact ? train.values : average(train.steps, train.values, window)) : NaN;
     const val = this.series.get("val/loss");
     return { train: smooth ?? NaN, val: val ? last(val.values) : NaN };
   }

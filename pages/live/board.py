@@ -28,6 +28,7 @@ ASSETS: dict[str, Path] = {
         "header.js",
         "load.js",
         "panel.js",
+        "plane.js",
         "report.js",
         "samples.js",
         "series.js",

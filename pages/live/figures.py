@@ -30,7 +30,7 @@ from typing import Any, Literal, Protocol
 import plotly.graph_objects as go
 
 Area = Literal["main", "left", "right", "side", "foot"]
-Kind = Literal["plot", "samples"]
+Kind = Literal["plot", "samples", "plane"]
 
 TRAIN = "#56B4E9"
 VALIDATION = "#E69F00"
@@ -72,6 +72,8 @@ class RunInfo(Protocol):
     def baselines(self) -> Baselines | None: ...
     @property
     def layers(self) -> tuple[str, ...]: ...
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]: ...
 
 
 @dataclass(frozen=True)

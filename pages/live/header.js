@@ -28,10 +28,10 @@ export class Header {
     const numbers = element("div", "ls-numbers");
     this.numbers = {};
     for (const [key, label, hint] of [
-      ["train", "train", "Training loss, smoothed, nats per token"],
+      ["train", "train", "Training loss, smoothed (of text: nats per token)"],
       ["val", "val", "Validation loss on fixed batches, nats per token"],
       ["bits", "bits/char", "Validation loss (training loss where there is none) ÷ ln 2: bits per character"],
-      ["tokens", "tokens seen", "Tokens the model has trained on so far"],
+      ["tokens", "tokens seen", ""],
     ]) {
       const box = element("span", `ls-number ls-${key}`, "", { title: hint });
       this.numbers[key] = element("b");
@@ -57,11 +57,16 @@ export class Header {
     write(this.speed, running && speed > 0 ? `${speed < 10 ? speed.toFixed(1) : whole(speed)} steps/s` : "");
     write(this.eta, running && Number.isFinite(head.eta_s) ? `ETA ${clock(head.eta_s)}` : "");
     write(this.device, head.device ?? "");
+    const text = head.reads_text !== false; // a few points have no validation part and no characters
+    for (const key of ["val", "bits"]) this.numbers[key].parentNode.hidden = !text;
+    write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");
     const best = Number.isFinite(val) ? val : train;
     write(this.numbers.train, figures(train));
     write(this.numbers.val, figures(val));
     write(this.numbers.bits, figures(best / Math.LN2, 3));
-    write(this.numbers.tokens, amount(head.tokens_seen));
+    write(this.numbers.tokens, text ? amount(head.tokens_seen) : whole(head.passes));
+    const passes = Number.isFinite(head.passes) ? `${figures(head.passes, 3)} passes over the training data` : "";
+    this.numbers.tokens.parentNode.title = passes;
   }
 }
 

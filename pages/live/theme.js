@@ -14,6 +14,8 @@ const TWINS = [
   ["rgba(19,26,34,0.7)", "rgba(245,247,249,0.7)"], // behind a label
   ["#E8EEF4", "#15202B"], // text
   ["#253140", "#D9E0E6"], // grid lines
+  ["#4A5D72", "#A9B6C2"], // rings of equal loss
+  ["rgba(86,180,233,0.06)", "rgba(0,114,178,0.05)"], // where it is less than at the start
   // layers, from the input to the output
   ["#6B7FB8", "#1F3A78"],
   ["#7D8BA8", "#384A72"],
