@@ -25,8 +25,8 @@ _DENSE = 1024  # vocabularies up to this size are counted in a full table of pai
 class Baselines:
     """Losses that a model's loss can be held against, nats per token.
 
-    uniform: guessing, ln(vocab_size). unigram: knowing how often each character comes in the training text.
-    bigram: knowing which character follows which in the training text, the floor for any bigram there.
+    uniform: guessing, ln(vocab_size). unigram: knowing how often each token comes in the training text.
+    bigram: knowing which token follows which in the training text, the floor for any bigram there.
     pairs: how many different pairs of neighbours the training text has.
     """
 
@@ -38,11 +38,11 @@ class Baselines:
     @classmethod
     def of(cls, corpus: Corpus) -> Baselines:
         """Count the training split of `corpus`; nan where it is too short to say (no token, no pair)."""
-        singles, pairs, often = counts(corpus.train.numpy(), corpus.distinct)
+        singles, pairs, often = counts(corpus.train.numpy(), corpus.vocab_size)
         return cls(
-            uniform=math.log(corpus.distinct),
+            uniform=math.log(corpus.vocab_size),
             unigram=entropy(singles),
-            bigram=conditional_entropy(pairs // corpus.distinct, often),
+            bigram=conditional_entropy(pairs // corpus.vocab_size, often),
             pairs=len(pairs),
         )
 

@@ -207,6 +207,7 @@ def _nearest(path: Path) -> Path:
 
 def corpora(home: Path) -> Iterator[Finding]:
     """The texts: those that are here, those to fetch before the internet is gone, those that cannot be read."""
+    from engine import gpt2
     from engine.config import DEFAULT_CORPUS
     from engine.library import Library
 
@@ -218,6 +219,10 @@ def corpora(home: Path) -> Iterator[Finding]:
         yield Finding("ok", f"texts here: {', '.join(here)}")
     if absent := [entry.name for entry in entries if entry.kind == "fetchable"]:
         yield Finding("note", f"texts not here: {', '.join(absent)}; `python -m engine fetch --all` gets them")
+    if (files := gpt2.found(home)) is not None:
+        yield Finding("ok", f"{gpt2.TITLE}: {', '.join(path.name for path in files)} in {files[0].parent}")
+    else:
+        yield Finding("note", f"{gpt2.TITLE} is not here; `python -m engine fetch {gpt2.NAME}` gets its two files")
     for entry in entries:
         if entry.problem:
             yield Finding("note", f"{entry.name} cannot be learnt from: {entry.problem}")

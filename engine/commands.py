@@ -10,8 +10,10 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+from engine import gpt2
 from engine.check import report
 from engine.config import (
     DEFAULT_CORPUS,
@@ -30,8 +32,9 @@ from engine.fetching import KNOWN
 from engine.library import Entry, Library
 
 PRESET_OF_MODEL = {"bigram": "bigram", "gpt": "gpt-small"}
-STRUCTURE = ("model", "epochs", "block_size", "optimizer", "seed", "device")  # flags that set a field of RunConfig,
-KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")  # and of LiveSettings
+# Flags that set a field of RunConfig, and of LiveSettings.
+STRUCTURE = ("model", "tokenizer", "vocab_size", "epochs", "block_size", "optimizer", "seed", "device")
+KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
 VERBS = "choose train, fetch or check"
 
 
@@ -65,7 +68,7 @@ def run(words: Sequence[str]) -> int:
         if arguments.verb == "check":
             return report()
         if arguments.verb == "fetch":
-            return fetch(Library(home()), arguments.names, arguments.all)
+            return _fetch(arguments)
         return _train(arguments)
     except InputError as error:
         complain(str(error))
@@ -107,8 +110,12 @@ def _parser() -> Parser:
     fetch = verbs.add_parser(
         "fetch", help="download texts; without a name, list them", description="Download texts into the data home."
     )
-    fetch.add_argument("names", nargs="*", metavar="NAME", help=", ".join(text.name for text in KNOWN))
+    known = (*(text.name for text in KNOWN), gpt2.NAME)
+    fetch.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     fetch.add_argument("--all", action="store_true", help="all that are not here yet")
+    fetch.add_argument(
+        "--from", dest="folder", metavar="FOLDER", help=f"with {gpt2.NAME}: take its two files from this folder"
+    )
     verbs.add_parser(
         "check",
         help="is everything here that a workshop needs?",
@@ -155,6 +162,20 @@ def _bounds(record: type[Frozen], name: str) -> str:
     )
 
 
+def _fetch(arguments: argparse.Namespace) -> int:
+    """Texts, and GPT-2's tokenizer, which is none; its files may come from a folder."""
+    library, names, folder = Library(home()), [name for name in arguments.names if name != gpt2.NAME], arguments.folder
+    asked = arguments.all or len(names) < len(arguments.names)
+    if folder is not None and (names or arguments.all or not asked):
+        raise InputError(f"--from {folder[:80]} is for {gpt2.NAME} alone; put a text into {library.folder.path}")
+    if asked and not names and not arguments.all:
+        return _fetch_gpt2(folder)
+    status = fetch(library, names, arguments.all)
+    if not arguments.names and not arguments.all:
+        say(_place_of_gpt2())
+    return max(status, _fetch_gpt2(folder)) if asked else status
+
+
 def fetch(library: Library, names: Sequence[str], everything: bool) -> int:
     """Download the texts called `names`, or `everything`; with neither, list them. 1 if a download failed.
 
@@ -188,6 +209,20 @@ def _download(library: Library, entry: Entry) -> Entry:
         progress.close()
 
 
+def _fetch_gpt2(folder: str | None) -> int:
+    if gpt2.found(home()) is None:
+        progress = Progress(gpt2.TITLE, gpt2.BYTES, "bytes", scaled=True)
+        try:
+            gpt2.fetch(home(), lambda done, total: progress.show(done), None if folder is None else Path(folder))
+        except InputError as error:
+            complain(str(error))
+            return 1
+        finally:
+            progress.close()
+    say(_place_of_gpt2())
+    return 0
+
+
 def _fetchable(library: Library) -> Iterator[Entry]:
     """The texts with a known address, here or not."""
     known = {text.name for text in KNOWN}
@@ -198,3 +233,11 @@ def _place(entry: Entry) -> str:
     """Where a text is, in one line."""
     where = f"not here; `python -m engine fetch {entry.name}` gets it" if entry.path is None else f"here: {entry.path}"
     return printable(f"{entry.name:<18} {entry.bytes:>11,} bytes  {where}")
+
+
+def _place_of_gpt2() -> str:
+    """Where GPT-2's tokenizer is, in one line."""
+    paths = gpt2.found(home())
+    get = f"not here; `python -m engine fetch {gpt2.NAME}` gets it"
+    where = get if paths is None else f"here: {paths[0].parent}"
+    return printable(f"{gpt2.NAME:<18} {gpt2.BYTES:>11,} bytes  {where}")

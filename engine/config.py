@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 ModelName = Literal["bigram", "gpt", "line", "logistic"]
 OptimizerName = Literal["adamw", "sgd"]
+TokenizerName = Literal["char", "bpe", "gpt2"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Speed = Literal[1, 10, 100, 1000, "unlimited"]
 SPEEDS: tuple[Speed, ...] = get_args(Speed)
@@ -46,6 +47,13 @@ class RunConfig(Frozen):
     )
     corpus: str = Field(
         DEFAULT_CORPUS, min_length=1, max_length=200, description="The text the model learns from, by its name."
+    )
+    tokenizer: TokenizerName = Field(
+        "char",
+        description="What a token is: a character, bytes joined by pairs learnt from this text (bpe), or GPT-2's own.",
+    )
+    vocab_size: int = Field(
+        512, ge=256, le=50_000, description="Tokens that bpe learns: the 256 bytes, then one for each pair it joins."
     )
     val_fraction: float = Field(0.1, ge=0, lt=1, description="The share of the text kept for validation.")
     test_fraction: float = Field(0.1, ge=0, lt=1, description="The share kept for one last test.")

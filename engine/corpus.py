@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.config import InputError, RunConfig
 from engine.draws import generator
 from engine.epochs import EpochBatcher, windows_in
-from engine.tokenizer import CharTokenizer, named
+from engine.tokenizer import CharTokenizer, Tokenizer, named
 
 _WIDE = 2**24  # tokens up to which a split is kept as int64 for drawing (128 MiB): no conversion at each step
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -34,12 +34,14 @@ class Corpus:
 
     name: str
     title: str
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     train: Tensor
     val: Tensor
     test: Tensor
     val_fraction: float
     test_fraction: float
+    characters: int  # length of the text
+    distinct: int  # how many different characters it has
     sha256: str  # of the text as UTF-8, after line ends were made one
     source: str
     licence: str
@@ -52,48 +54,49 @@ class Corpus:
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         *,
+        tokenizer: Tokenizer | None = None,
         title: str = "",
         source: str = "",
         licence: str = "",
     ) -> Corpus:
-        """Tokenize and split `text`; InputError where there is nothing to learn from it.
+        """Split and tokenize `text`, by its characters unless there is a `tokenizer`.
 
-        The training split has int((1 - val_fraction - test_fraction) * characters) tokens, the validation
-        split ends at int((1 - test_fraction) * characters), the test split is the rest.
+        The training split is the first int((1 - val_fraction - test_fraction) * n) of the text's n characters, the
+        validation split ends at int((1 - test_fraction) * n), the test split is the rest. InputError where there is
+        nothing to learn from.
         """
         if not text:
             raise InputError("the text has 0 characters; choose one with at least 2 different ones")
-        tokenizer = CharTokenizer.of(text)
-        if tokenizer.vocab_size < 2:
+        characters = CharTokenizer.of(text)
+        if characters.vocab_size < 2:
             raise InputError(
-                f"the text holds one character only ({named(tokenizer.vocab)}), so there is nothing to predict; "
+                f"the text holds one character only ({named(characters.vocab)}), so there is nothing to predict; "
                 "choose a text with at least 2 different ones"
             )
-        ids = torch.from_numpy(tokenizer.encode_small(text))
-        train_end, val_end = split_ends(len(ids), val_fraction, test_fraction)
+        tokenizer = tokenizer or characters
+        train_end, val_end = split_ends(len(text), val_fraction, test_fraction)
+        parts = (text[:train_end], text[train_end:val_end], text[val_end:])
+        train, val, test = (torch.from_numpy(tokenizer.encode_small(part)) for part in parts)
         return cls(
             name=name,
             title=title or name.replace("-", " "),
             tokenizer=tokenizer,
-            train=ids[:train_end],
-            val=ids[train_end:val_end],
-            test=ids[val_end:],
+            train=train,
+            val=val,
+            test=test,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
+            characters=len(text),
+            distinct=characters.vocab_size,
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             source=source,
             licence=licence,
         )
 
     @property
-    def characters(self) -> int:
-        """Length of the text, characters."""
-        return len(self.train) + len(self.val) + len(self.test)
-
-    @property
-    def distinct(self) -> int:
-        """How many different characters the text has: the vocabulary's size."""
-        return self.tokenizer.vocab_size
+    def characters_per_token(self) -> float:
+        """How many characters a token stands for, on average over the text; 1 where tokens are characters."""
+        return self.characters / (len(self.train) + len(self.val) + len(self.test))
 
     @property
     def vocab_size(self) -> int:

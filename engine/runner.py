@@ -93,6 +93,7 @@ class Run:
         self.step = 0
         self.parameters = 0
         self.layers: tuple[str, ...] = ()
+        self._characters_per_token = dataset.characters_per_token if isinstance(dataset, Corpus) else 1.0
         self._alarm = Alarm(dataset.highest_loss)
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
@@ -228,6 +229,7 @@ class Run:
             "tokens_seen": seen,
             "epoch": self._trainer.epoch if self._trainer else 0,
             "epochs": self.config.epochs,
+            "characters_per_token": self._characters_per_token,
             "passes": seen / training_size(self.dataset),
             "reads_text": self.config.reads_text,
             "title": self.title,
@@ -465,7 +467,7 @@ class Run:
         config, settings = self.config, self.settings
         tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
         if isinstance(self.dataset, Corpus) and config.model == "bigram":
-            tail = f"or choose a text of fewer different characters (now {self.dataset.distinct:,}, squared)"
+            tail = f"or choose a text of fewer different tokens (now {self.dataset.vocab_size:,}, squared)"
         return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
 

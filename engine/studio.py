@@ -14,13 +14,16 @@ from functools import lru_cache
 import psutil  # type: ignore[import-untyped]
 import torch
 
+from engine import gpt2
+from engine.bpe import ByteTokenizer
 from engine.config import InputError, LiveSettings, RunConfig, changed, home
-from engine.corpus import Corpus
+from engine.corpus import Corpus, split_ends
 from engine.library import Entry, Library
 from engine.models import build
 from engine.points import Points
 from engine.runner import Run, State, pick_device, threads_for
 from engine.stream import Pump
+from engine.tokenizer import Tokenizer
 from engine.trainer import Trainer
 
 ESTIMATE_SECONDS = 0.15
@@ -70,7 +73,8 @@ class Studio:
     def corpus(self, config: RunConfig) -> Corpus:
         """The text that `config` names, split and encoded; InputError says what is wrong with it."""
         version = self.library.version
-        key = (config.corpus, config.val_fraction, config.test_fraction, version)
+        vocab_size = config.vocab_size if config.tokenizer == "bpe" else None
+        key = (config.corpus, config.val_fraction, config.test_fraction, config.tokenizer, vocab_size, version)
         with self._corpus_lock:  # the last one is kept: a new run on the same text starts at once
             if self._corpus is None or self._corpus[0] != key:
                 self._corpus = key, corpus_of(*self.library.load_name(config.corpus), config)
@@ -186,16 +190,27 @@ def seconds_per_step(config: RunConfig, settings: LiveSettings, dataset: Corpus 
 
 
 def corpus_of(text: str, entry: Entry, config: RunConfig) -> Corpus:
-    """A text of the library, split as `config` says, and encoded."""
+    """A text of the library, split and encoded as `config` says; InputError where its tokenizer is not here."""
     return Corpus.of(
         text,
         name=entry.name,
         title=entry.title,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
+        tokenizer=tokenizer_of(text, config),
         source=entry.source,
         licence=entry.licence,
     )
+
+
+def tokenizer_of(text: str, config: RunConfig) -> Tokenizer | None:
+    """The tokenizer that `config` names: None for characters; bpe learns from the training split of `text` alone."""
+    if config.tokenizer == "gpt2":
+        return gpt2.tokenizer(home())
+    if config.tokenizer == "bpe":
+        train_end, _ = split_ends(len(text), config.val_fraction, config.test_fraction)
+        return ByteTokenizer.trained(text[:train_end], config.vocab_size)
+    return None
 
 
 @lru_cache(maxsize=1)

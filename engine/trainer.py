@@ -31,7 +31,7 @@ from engine.projection import Projector
 from engine.sampling import Generated, confidence, generate
 from engine.snapshot import Moment, Snapshot, copied
 from engine.stream import Event, Observation, Sample
-from engine.tokenizer import CharTokenizer
+from engine.tokenizer import Tokenizer
 
 STAGES = ("batch", "forward", "loss", "backward", "measure", "guard", "update", "observe", "reset")
 OPENING_ROWS = 4
@@ -362,9 +362,12 @@ def replay(config: RunConfig, dataset: Corpus | Points, moment: Moment) -> Train
     return trainer
 
 
-def told(tokenizer: CharTokenizer, step: int, start: list[int], made: Generated) -> Sample:
-    """Generated ids, of which `start` were given, as text with a digit of confidence for each character."""
-    prompt, pieces = tokenizer.decode(start), [tokenizer.decode([i]) for i in made.ids[len(start) :]]
+def told(tokenizer: Tokenizer, step: int, start: list[int], made: Generated) -> Sample:
+    """Generated ids, of which `start` were given, as text with a digit of confidence for each character.
+
+    A token of several characters gives its confidence to each of them.
+    """
+    prompt, pieces = tokenizer.decode(start), tokenizer.pieces(made.ids[len(start) :])
     return Sample(step, prompt + "".join(pieces), len(prompt), confidence(prompt, pieces, made.probabilities))
 
 

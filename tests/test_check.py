@@ -131,10 +131,11 @@ def test_corpora(tmp_path):
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora" / "broken.txt").write_bytes(b"\xff\xff\x80")
     lines = list(check.corpora(tmp_path))
-    assert [line.status for line in lines] == ["ok", "note", "note"]
+    assert [line.status for line in lines] == ["ok", "note", "note", "note"]
     assert "lamplighters" in lines[0].text
     assert "fetch --all" in lines[1].text
-    assert "broken" in lines[2].text
+    assert "python -m engine fetch gpt2" in lines[2].text
+    assert "broken" in lines[3].text
 
 
 def test_a_package_that_is_not_there_is_one_line(monkeypatch):
