@@ -44,7 +44,7 @@ def project(table: Tensor, before: Tensor | None = None) -> Projected:
 
 
 def axes_of_largest(axes: Tensor) -> Tensor:
-    """For axes (2, D) without a past: stand-ins (2, D), 1 where each is largest, so that this end counts as positive."""
+    """For axes (2, D) without a past: stand-ins (2, D), 1 where each is largest, so that this side is positive."""
     return F.one_hot(axes.abs().argmax(1), axes.size(1)).to(axes.dtype)
 
 
@@ -82,6 +82,12 @@ def cosines(table: Tensor) -> Tensor:
     """Cosine similarity of all rows of `table` (V, D): (V, V), float64, from -1 to 1; a row of zeros is like none."""
     rows = F.normalize(table.detach().double(), dim=1)
     return (rows @ rows.T).clamp(-1, 1)
+
+
+def centred(table: Tensor) -> Tensor:
+    """`table` (V, D), float64, less its mean row: what all rows share makes none of them alike."""
+    rows = table.detach().double()
+    return rows - rows.mean(0)
 
 
 class Neighbour(NamedTuple):

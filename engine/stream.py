@@ -36,6 +36,7 @@ SLOW_POINTS = 8  # of a channel that hardly moves
 SLOW = ("lr", "step_time")
 TABLE_BYTES_A_SECOND = 32_000
 TABLE_SECONDS = 0.5
+RIDERS = "projection/"  # so small that they come along with the next table, whatever its turn
 
 
 class Scalars(NamedTuple):
@@ -218,7 +219,9 @@ class History:
             self._new_points.clear()
             if self._new_tables and self._clock() >= self._table_due:
                 name = self._new_tables.pop(0)
-                frame.arrays.append((name, self.tables[name]))
+                riders = [rider for rider in self._new_tables if rider.startswith(RIDERS)]
+                self._new_tables = [rest for rest in self._new_tables if rest not in riders]
+                frame.arrays += [(each, self.tables[each]) for each in (name, *riders)]
                 rest = max(TABLE_SECONDS, self.tables[name].nbytes / TABLE_BYTES_A_SECOND)
                 self._table_due = self._clock() + rest
             events, self._new_events = self._new_events, []

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import hypothesis
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
+from engine import studio as studios
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.corpus import Corpus
 from engine.runner import Run
@@ -104,3 +106,27 @@ def studio() -> Iterator[Studio]:
     studio.open()
     yield studio
     studio.close(30)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    """The process's studio, with a data home of its own, as pages see it."""
+    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
+    studios.studio.cache_clear()
+    studio = studios.studio()
+    yield studio
+    studio.close(30)
+    studios.studio.cache_clear()
+
+
+@pytest.fixture
+def visit(house: Studio) -> Callable[..., AppTest]:
+    """`visit("data.py")`: that page, reached from the first one as a person reaches it."""
+
+    def visit(page: str) -> AppTest:
+        app = AppTest.from_file(str(ROOT / "pages" / "shell.py"), default_timeout=60).run()
+        app.switch_page(page).run()
+        assert not app.exception
+        return app
+
+    return visit

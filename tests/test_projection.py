@@ -21,6 +21,7 @@ from engine.projection import (
     TOKEN_EMBEDDING,
     Projector,
     analogy,
+    centred,
     cosines,
     looks_apart,
     neighbours,
@@ -124,6 +125,15 @@ def test_neighbours_against_brute_force(rows: int, columns: int, seed: int) -> N
         assert one.cosine == pytest.approx(dot / math.hypot(*mine) / math.hypot(*other), abs=1e-9)
         assert one.distance == pytest.approx(math.dist(mine, other), abs=1e-9)
         assert float(cosines(data)[row, one.row]) == pytest.approx(one.cosine, abs=1e-12)
+
+
+def test_centred_rows_have_no_mean_and_keep_their_distances() -> None:
+    data = table(9, 4)
+    rows = centred(data)
+    np.testing.assert_allclose(rows.mean(0), 0, atol=1e-12)
+    assert neighbours(rows, rows[0])[0] == (0, pytest.approx(1), 0)
+    apart = [sorted(one.distance for one in neighbours(which, which[2])) for which in (rows, data)]
+    assert apart[0] == pytest.approx(apart[1])
 
 
 def test_a_row_of_zeros_is_like_none() -> None:

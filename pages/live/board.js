@@ -7,6 +7,7 @@ import { PanelFrame } from "./panel.js";
 import { PlaneChart } from "./plane.js";
 import { Reporter } from "./report.js";
 import { Samples } from "./samples.js";
+import { ScatterChart } from "./scatter.js";
 import { Series, average, roundish } from "./series.js";
 import { StepChart } from "./steps.js";
 import { TableChart } from "./table.js";
@@ -21,7 +22,7 @@ const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
 const KINDS = { samples: Samples, plane: PlaneChart };
-const TABLE = /^(weights|gradients)\//; // a table of two rows has the shape of a scalar channel
+const TABLE = /^(weights|gradients|projection)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
 const boards = (window.loopscopeBoards ??= new Map());

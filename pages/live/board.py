@@ -31,6 +31,7 @@ ASSETS: dict[str, Path] = {
         "plane.js",
         "report.js",
         "samples.js",
+        "scatter.js",
         "series.js",
         "steps.js",
         "table.js",

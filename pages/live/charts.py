@@ -125,10 +125,10 @@ def dressed(figure: go.Figure, name: str) -> go.Figure:
     """A copy in the theme called `name`: its colours, one type size, transparent ground, a quiet grid."""
     told = figure.to_json()
     if name == "light":
+        for sides in SCALES.values():  # first: a scale has colours of the palette in it
+            told = told.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
         for dark, light in TWINS.items():
             told = told.replace(dark, light)
-        for sides in SCALES.values():
-            told = told.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
     figure = go.Figure(json.loads(told))
     swap = TWINS if name == "light" else {}
     grid, quiet, text = (swap.get(colour, colour) for colour in (GRID, BASELINE, TEXT))

@@ -30,7 +30,7 @@ from typing import Any, Literal, Protocol
 import plotly.graph_objects as go
 
 Area = Literal["main", "left", "right", "side", "foot"]
-Kind = Literal["plot", "samples", "plane"]
+Kind = Literal["plot", "samples", "plane", "scatter"]
 
 TRAIN = "#56B4E9"
 VALIDATION = "#E69F00"
