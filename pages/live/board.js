@@ -21,7 +21,7 @@ const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
-const KINDS = { samples: Samples, plane: PlaneChart };
+const KINDS = { samples: Samples, plane: PlaneChart, scatter: ScatterChart };
 const TABLE = /^(weights|gradients|projection)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
