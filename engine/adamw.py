@@ -81,9 +81,8 @@ def adamw(
 
 
 def sgd(weight: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
-    """Δw of plain SGD from the same place: -lr · (gradient + weight_decay · weight), float32."""
-    after = weight - _single(lr) * (gradient + _single(weight_decay) * weight)
-    return after - weight
+    """The weight after an update of plain SGD: weight - lr · (gradient + weight_decay · weight), float32."""
+    return weight - _single(lr) * (gradient + _single(weight_decay) * weight)
 
 
 def ulps(one: Tensor, other: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from engine.config import RunConfig
 from engine.models import Model, build
 
 NUDGE = 1e-4
+SHORTEST, LONGEST = 1 / 64, 8.0
 
 
 class Slope(NamedTuple):
@@ -71,6 +72,20 @@ def along(
             losses.append(float(model.loss(model.outputs(inputs), targets)))
         parameter[place] = kept
     return losses
+
+
+def telling_reach(
+    model: Model, inputs: Tensor, targets: Tensor, name: str, index: Sequence[int], gradient: float
+) -> float:
+    """How far one weight has to move until the loss leaves its tangent visibly: by a fifth of the tangent's change."""
+    here = along(model, inputs, targets, name, index, (0.0,))[0]
+    reach = SHORTEST
+    while reach < LONGEST:
+        there = along(model, inputs, targets, name, index, (reach,))[0]
+        if abs(there - here - gradient * reach) > 0.2 * abs(gradient * reach):
+            break
+        reach *= 2
+    return reach
 
 
 def largest(gradient: Tensor) -> tuple[int, ...]:

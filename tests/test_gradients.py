@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.config import LiveSettings, RunConfig, preset
-from engine.gradients import along, exact, in_float64, largest, slope
+from engine.gradients import along, exact, in_float64, largest, slope, telling_reach
 from engine.points import Points
 from engine.trainer import Trainer
 
@@ -52,3 +52,11 @@ def test_the_copy_computes_the_run_s_loss_and_comes_back(corpus) -> None:
     losses = along(model, trainer.inputs, trainer.targets, "head.weight", (0, 0), (0.0, 0.5, 0.0))
     assert losses[0] == losses[2] != losses[1]
     assert losses[0] == pytest.approx(float(trainer.model(trainer.inputs, trainer.targets)[1].detach()), rel=1e-5)
+
+
+def test_the_reach_shows_the_curve_leave_its_tangent() -> None:
+    """On a parabola x², at x = 1, the loss is off the tangent by r² after a move of r, a fifth of 2r at r = 0.4."""
+    config = preset("document-002-line").config
+    model = in_float64(config, 0, {"a": torch.tensor(1.0), "b": torch.tensor(0.0)})
+    one = torch.ones(1, 1, dtype=torch.float64)
+    assert telling_reach(model, one, 0 * one, "a", (), 2.0) == 0.5

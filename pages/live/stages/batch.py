@@ -10,7 +10,7 @@ import torch
 from engine.corpus import Corpus
 from pages.live.charts import EVENT, heading, heatmap, show
 from pages.live.opened import Opened
-from pages.live.stages.parts import exactly, numbers, place, said
+from pages.live.stages.parts import exactly, numbers, place, said, scrolled
 
 MOST_POSITIONS = 40
 MOST_ROWS = 64
@@ -24,7 +24,7 @@ def before_view(shown: Opened) -> None:
         "people call the size of a model.",
     )
     rows = [(name, str(tuple(p.shape)), f"{p.numel():,}", str(p.requires_grad)) for name, p in shown.parameters.items()]
-    with st.container(height=min(420, 90 + 38 * len(rows)), border=False):
+    with scrolled(len(rows)):
         numbers(rows, ("parameter", "shape", "numbers", "requires_grad"))
     model = shown.model
     own = list(model._parameters)
@@ -39,8 +39,8 @@ def before_view(shown: Opened) -> None:
         "parameters() yields all trainable parameters; a module keeps them in its _parameters.",
         f"This model's own _parameters: {own or 'empty'}. "
         + (f"They sit in its children: {children}. " if children else "")
-        + f"With one of its {first} tensors frozen, parameters() still yields {len(yielded)}, {sum(yielded)} of them "
-        f"trainable: the frozen ones too. And it is a generator: read once it gave {first}, read again {again}.",
+        + f"With one tensor frozen, parameters() still yields {len(yielded)}, though {sum(yielded)} "
+        f"require a gradient. And it is a generator: read once it gave {first}, read again {again}.",
     )
 
 

@@ -111,7 +111,11 @@ def bars(shown: Opened, values: Tensor, right: int, title: str) -> go.Figure:
     every = max(1, len(ids) // 36)
     ticks = [place for place in range(len(ids)) if place % every == 0]
     figure.update_xaxes(
-        tickmode="array", tickvals=ticks, ticktext=[literal(shown.labels[ids[i]]) for i in ticks], tickangle=0
+        tickmode="array",
+        tickvals=ticks,
+        ticktext=[literal(shown.labels[ids[i]]) for i in ticks],
+        tickangle=0,
+        showgrid=False,
     )
     figure.update_layout(bargap=0.15)
     return figure

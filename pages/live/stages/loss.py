@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engine.dissect import added_as_torch_does, pointwise
 from engine.graph import Node, reach, walk
-from pages.live.charts import EVENT, GRID, TEXT, heading, heatmap, literal, show, theme
-from pages.live.figures import BASELINE, FIGURE_FONT, TRAIN
+from pages.live.charts import PANEL, TEXT, heading, heatmap, literal, show, theme
+from pages.live.figures import FIGURE_FONT, TRAIN
 from pages.live.opened import Opened
 from pages.live.stages.parts import kept, number, numbers, place, said
 
@@ -89,13 +89,15 @@ def loss_figure(shown: Opened, losses: Tensor) -> go.Figure:
     """A (B, T) table of losses, with the right tokens written in where they fit."""
     targets = shown.trainer.targets
     text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
-    return heatmap(
+    figure = heatmap(
         losses.numpy(),
-        scale="signed",
+        scale="probability",
         text=text if targets.numel() <= TEXT_CELLS else None,
         x_title="position t",
         y_title="window",
     )
+    figure.update_traces(zmax=max(1.0, float(losses.max())))
+    return figure
 
 
 def flat_figure(rows: int, steps: int, scores: int) -> go.Figure:
@@ -103,33 +105,33 @@ def flat_figure(rows: int, steps: int, scores: int) -> go.Figure:
     figure = go.Figure()
     sheets = min(rows, 4)
     for sheet in reversed(range(sheets)):
-        x, y = 0.5 + 0.22 * sheet, 0.6 + 0.5 * sheet
-        _box(figure, x, y, x + 2.2, y + 1.6, TRAIN, 0.25 + 0.2 * (sheet % 2))
-        _box(figure, x + 5.6, 0.6 + 0.85 * sheet, x + 5.6, 0, TRAIN, 0)
+        x, y = 0.9 + 0.3 * sheet, 0.5 + 0.5 * sheet
+        _box(figure, x, y, x + 2.2, y + 1.5, sheet)
     for sheet in range(sheets):
-        y = 0.4 + 0.85 * (sheets - 1 - sheet)
-        _box(figure, 6, y, 8.2, y + 0.82, TRAIN, 0.25 + 0.2 * (sheet % 2))
-        _box(figure, 9.2, y, 9.5, y + 0.82, EVENT, 0.3 + 0.25 * (sheet % 2))
+        y = 0.3 + 0.85 * (sheets - 1 - sheet)
+        _box(figure, 6, y, 8.2, y + 0.85, sheet)
+        _box(figure, 9.35, y, 9.65, y + 0.85, sheet)
     words = [
-        (1.9, -0.25, f"logits (B, T, C) = ({rows}, {steps}, {scores:,})"),
-        (4.6, 2.3, ".view(B · T, C)"),
-        (4.6, 1.4, "→"),
-        (6.9, -0.25, f"({rows * steps:,}, {scores:,})"),
-        (9.5, -0.25, f"targets ({rows * steps:,},)"),
+        (2.0, 0.2, f"C = {scores:,}"),
+        (0.45, 1.25, f"T = {steps}"),
+        (3.9, 3.7, f"B = {rows}" + (f", {sheets} drawn" if rows > sheets else "")),
+        (4.95, 2.3, "view(B·T, C)"),
+        (4.95, 1.5, "→"),
+        (2.4, -0.3, f"logits ({rows}, {steps}, {scores:,})"),
+        (7.1, -0.3, f"({rows * steps:,}, {scores:,})"),
+        (9.5, -0.3, f"targets ({rows * steps:,},)"),
     ]
     for x, y, text in words:
-        figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 30 if text == "→" else FIGURE_FONT})
-    if rows > sheets:
-        figure.add_annotation(x=3.4, y=3.3, text=f"… {rows} of them", showarrow=False, font={"color": BASELINE})
-    figure.update_xaxes(visible=False, range=[0, 11], fixedrange=True)
+        figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 28 if text == "→" else FIGURE_FONT})
+    figure.update_xaxes(visible=False, range=[0, 10.6], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.7, 4.1], fixedrange=True)
     return figure
 
 
-def _box(figure: go.Figure, x0: float, y0: float, x1: float, y1: float, colour: str, opacity: float) -> None:
-    if opacity:
-        line = {"color": GRID, "width": 1}
-        figure.add_shape(type="rect", x0=x0, y0=y0, x1=x1, y1=y1, fillcolor=colour, opacity=opacity, line=line)
+def _box(figure: go.Figure, x0: float, y0: float, x1: float, y1: float, sheet: int) -> None:
+    """One window's part; neighbours alternate."""
+    fill = TRAIN if sheet % 2 == 0 else PANEL
+    figure.add_shape(type="rect", x0=x0, y0=y0, x1=x1, y1=y1, fillcolor=fill, line={"color": TRAIN, "width": 1})
 
 
 def graph(shown: Opened) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 import torch
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from engine.gradients import largest
@@ -15,6 +16,7 @@ from pages.live import controls
 from pages.live.opened import Opened
 
 MOST_OPTIONS = 2000
+MOST_LINES = 10
 
 
 def kept(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any, Callable[[], None]]:
@@ -41,6 +43,11 @@ def exactly(value: float) -> str:
 def numbers(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
     """A table of constants and numbers; never of text from a corpus."""
     st.table(pd.DataFrame(rows, columns=list(columns)).set_index(columns[0]))
+
+
+def scrolled(lines: int) -> DeltaGenerator:
+    """A place for a table of so many lines, which scrolls by itself when it is long."""
+    return st.container(height=420, border=False) if lines > MOST_LINES else st.container()
 
 
 def said(document: str, says: str, here: str) -> None:

@@ -24,29 +24,29 @@ def update_view(shown: Opened) -> None:
     name, spot = weight(shown)
     taken = taken_apart(shown, name)
     settings = shown.trainer.settings
-    plain = sgd(shown.before[name], gradient_of(shown, name), settings.lr, settings.weight_decay)
+    plain = -settings.lr * taken.gradient  # document 000's formula, before it is rounded into a weight
     one, other = st.columns([1, 1])
     with one:
         if shown.run.config.optimizer == "adamw":
             adamw_table(shown, name, spot, taken, plain)
         else:
-            sgd_table(shown, name, spot, taken, plain)
+            sgd_table(shown, name, spot, taken)
     with other:
         show(
             moves_figure(taken, plain, settings.lr),
             "step_moves",
             "How far each weight moves, against its gradient",
-            "A dot is a weight of this parameter. Under SGD (pink) the move grows with the gradient, a straight line; "
-            "under AdamW (blue) the first moves are all about lr, however small the gradient.",
+            "A dot is a weight of this parameter. Under −lr · gradient (pink) the move grows with the gradient; under "
+            "AdamW (blue) the first moves are all about lr, however small the gradient.",
             height=360,
         )
         formula(shown, taken, plain)
     heading(
         "Five weights of this parameter",
-        "From the largest gradient to none, each with the move that either rule makes, in units of the learning rate. "
+        "From the largest gradient to none, each with the move that either rule makes, in units of lr. "
         "A weight without a gradient still decays under AdamW, and keeps its old momentum.",
     )
-    numbers(five(shown, name, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "SGD: Δw / lr"))
+    numbers(five(shown, name, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
 
 
 def taken_apart(shown: Opened, name: str) -> Taken:
@@ -96,7 +96,7 @@ def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken, p
             ("w, after, by hand", "", exactly(at["after"])),
             ("w, after, by torch", "", exactly(float(after[spot]))),
             ("Δw by torch", "after − before", exactly(float(after[spot]) - at["weight"])),
-            ("Δw of SGD instead", "−lr · (g + decay · w)", exactly(float(plain[spot]))),
+            ("Δw of plain SGD instead", "−lr · g", exactly(float(plain[spot]))),
         ],
         (place_name(shown, name, spot), "how", "value"),
     )
@@ -116,10 +116,12 @@ def agreement(mine: Tensor, theirs: Tensor) -> str:
     )
 
 
-def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken, plain: Tensor) -> None:
+def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken) -> None:
     """The same for a run under SGD: its formula, torch's result, and what AdamW would do first."""
     settings, after = shown.trainer.settings, shown.parameters[name].detach()
     before, g = float(shown.before[name][spot]), float(taken.gradient[spot])
+    change = -settings.lr * (g + settings.weight_decay * before)
+    mine = sgd(shown.before[name], taken.gradient, settings.lr, settings.weight_decay)
     heading(
         "SGD, taken apart for one weight",
         "The whole rule in one line: against the slope, by the learning rate. The result is held against what torch "
@@ -129,14 +131,18 @@ def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken, pla
         [
             ("w, before", "", exactly(before)),
             ("g, the gradient", "", exactly(g)),
-            ("Δw", f"−{settings.lr:g} · (g + {settings.weight_decay:g} · w)", exactly(float(plain[spot]))),
-            ("w, after, by hand", "", exactly(float((shown.before[name] + plain)[spot]))),
+            (
+                "Δw",
+                f"−{settings.lr:g} · (g + {settings.weight_decay:g} · w)",
+                exactly(change),
+            ),
+            ("w, after, by hand", "", exactly(float(mine[spot]))),
             ("w, after, by torch", "", exactly(float(after[spot]))),
             ("Δw of AdamW instead", "its first update from here", exactly(float(taken.change[spot]))),
         ],
         (place_name(shown, name, spot), "how", "value"),
     )
-    st.text(agreement(shown.before[name] + plain, after))
+    st.text(agreement(mine, after))
 
 
 def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
@@ -145,7 +151,7 @@ def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
     chosen = gradient.nonzero().flatten()
     chosen = chosen[:: max(1, len(chosen) // MOST_DOTS)]
     figure = plane("|gradient|", "|Δw| / lr", log_x=True, log_y=True)
-    for label, moved, colour in (("AdamW", taken.change, TRAIN), ("SGD", plain, EVENT)):
+    for label, moved, colour in (("AdamW", taken.change, TRAIN), ("−lr · gradient", plain, EVENT)):
         ys = moved.abs().flatten()[chosen] / lr
         figure.add_scatter(
             x=gradient[chosen].tolist(),
@@ -155,6 +161,8 @@ def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
             name=label,
             hovertemplate="|g| %{x:.3~g}<br>|Δw|/lr %{y:.3~g}<extra></extra>",
         )
+    figure.update_xaxes(exponentformat="power", dtick=1)
+    figure.update_yaxes(dtick=1)
     return figure
 
 
@@ -172,14 +180,13 @@ def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
         still = taken.change[~has].abs()
         rest = (
             f" The {int((~has).sum()):,} weights without a gradient: AdamW moves them by up to "
-            f"{float(still.max()) / lr:.3g} × lr (decay, and momentum from earlier steps), "
-            f"SGD by up to {float(plain[~has].abs().max()) / lr:.3g} × lr."
+            f"{float(still.max()) / lr:.3g} × lr (decay, and momentum from earlier steps), the formula not at all."
         )
     said(
         "document 000",
         "new weight = old weight − learning rate × gradient; a larger gradient moves a weight more.",
-        f"That is SGD: its moves span {number(float(by_sgd.min()))} to {number(float(by_sgd.max()))} × lr, as the "
-        f"gradients do ({number(float(g.min()))} to {number(float(g.max()))}). Under AdamW, at its update "
+        f"That is plain SGD: its moves span {number(float(by_sgd.min()))} to {number(float(by_sgd.max()))} × lr, as "
+        f"the gradients do ({number(float(g.min()))} to {number(float(g.max()))}). Under AdamW, at its update "
         f"{taken.number:,}, 98 % of them move between {number(float(least))} and {number(float(most))} × lr.{rest}",
     )
 

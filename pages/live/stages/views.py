@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import streamlit as st
 from torch import Tensor
 
 from pages.live.charts import heading
@@ -46,27 +47,36 @@ def exists(shown: Opened) -> None:
         "Read from the tensors at this moment. Healthy is an order: outputs, a loss, gradients, moments; at the end of "
         "the step the gradients are gone again.",
     )
-    numbers(inventory(shown), ("what", "now"))
+    step = f"{shown.run.id}/{shown.moment.snapshot.step}"
+    seen: tuple[str, dict[int, dict[str, str]]] = st.session_state.get("step_inventory", ("", {}))
+    if seen[0] != step:
+        seen = step, {}
+    now = seen[1][shown.done] = inventory(shown)
+    st.session_state.step_inventory = seen
+    before = seen[1].get(shown.done - 1, now)
+    changes = [(what, f"{before[what]} → {is_}" if before[what] != is_ else is_) for what, is_ in now.items()]
+    numbers(changes, ("what", "now"))
 
 
-def inventory(shown: Opened) -> list[tuple[str, str]]:
+def inventory(shown: Opened) -> dict[str, str]:
     """Name and state of everything that a step makes."""
     trainer = shown.trainer
     inputs, targets, outputs, loss = (getattr(trainer, name, None) for name in ("inputs", "targets", "logits", "loss"))
-    grads = [p for p in trainer.parameters if p.grad is not None]
+    grads = [p.grad for p in trainer.parameters if p.grad is not None]
     memory = trainer.optimizer.state
     kept: dict[str, Any] = next((memory[p] for p in trainer.parameters if p in memory), {})
     holds = ", ".join(f"step = {int(value):,}" if name == "step" else name for name, value in sorted(kept.items()))
-    return [
-        ("inputs, targets", "not yet" if inputs is None else f"{size(inputs)}, {size(targets)}"),
-        ("logits" if shown.is_text else "outputs", size(outputs)),
-        ("loss", "not yet" if loss is None else f"{loss.item():.4f}, made by {loss.grad_fn.name()}"),
-        (".grad", f"in {len(grads)} of {len(trainer.parameters)} parameters" if grads else "None"),
-        ("optimizer state", holds or "empty"),
-        ("weights", f"after {trainer.step:,} updates"),
-    ]
+    several = f"tensors in {len(grads)} of {len(trainer.parameters)} parameters"
+    return {
+        "inputs, targets": "none" if inputs is None else f"{size(inputs)}, {size(targets)}",
+        "logits" if shown.is_text else "outputs": size(outputs),
+        "loss": "none" if loss is None else f"{loss.item():.4f}, made by {loss.grad_fn.name()}",
+        ".grad": "None" if not grads else f"tensor {size(grads[0])}" if len(trainer.parameters) == 1 else several,
+        "optimizer state": holds or "empty",
+        "updates of the weights": f"{trainer.step:,}",
+    }
 
 
 def size(tensor: Tensor | None) -> str:
     """A shape as torch prints it."""
-    return "not yet" if tensor is None else str(tuple(tensor.shape))
+    return "none" if tensor is None else str(tuple(tensor.shape))
