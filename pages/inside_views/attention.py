@@ -173,7 +173,7 @@ def lens(model: GPT, seen: Seen, tokenizer: Tokenizer) -> None:
     ids = seen.ids[-MOST_READ:]
     chances = read_out(model, vectors).softmax(dim=-1)  # (L + 1, T, C)
     best = chances.max(dim=-1)
-    stages = ["embeddings", *(f"block {i + 1}" for i in range(len(vectors) - 1))]
+    stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(vectors) - 1))]
     names = [[charts.literal(tokenizer.labels[i]) for i in row] for row in best.indices.tolist()]
     charts.show(
         charts.heatmap(

@@ -20,6 +20,7 @@ from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
 
 MOST_SHOWN = 73
+MOST_NAMED = 32
 VALUES = NDArray[np.float64]
 
 
@@ -87,14 +88,11 @@ def show(look: Look) -> None:
         "constant, since softmax looks at differences alone.",
         height=620,
     )
-    left, right = st.columns(2)
-    names = [labels[i] for i in shown]
     pair = np.ix_(shown, shown)
+    left, right = st.columns(2)
     with left:
         charts.show(
-            charts.heatmap(
-                seen.chances[pair], scale="probability", x=names, y=names, x_title="next token", y_title="token"
-            ),
+            square(seen.chances[pair], shown, labels),
             "inside_learned",
             "The learned table, softmax of each row",
             "What the model believes comes next: a row is the current token, a column the next, and a row sums to 1. "
@@ -103,15 +101,23 @@ def show(look: Look) -> None:
         )
     with right:
         charts.show(
-            charts.heatmap(
-                seen.shares[pair], scale="probability", x=names, y=names, x_title="next token", y_title="token"
-            ),
+            square(seen.shares[pair], shown, labels),
             "inside_counted",
             "The counted table, shares of each row",
             "How often each token follows each other one in the training text, as a share of its row: nothing is "
             "learnt here, it is counted. The best that any bigram can do is to become this table.",
             height=560,
         )
+
+
+def square(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
+    """Probabilities of the shown tokens (n, n), as many of them named as there is room for."""
+    names = [labels[i] for i in shown]
+    figure = charts.heatmap(cells, scale="probability", x=names, y=names, x_title="next token", y_title="token")
+    at = list(range(0, len(names), -(-len(names) // MOST_NAMED)))
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        axis.update(tickvals=at, ticktext=[charts.literal(names[i]) for i in at], tickangle=0)
+    return figure
 
 
 def choice(seen: Tables, labels: tuple[str, ...]) -> int:
