@@ -7,8 +7,6 @@ is the only thing a session keeps.
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from engine import link
@@ -16,6 +14,7 @@ from engine.config import PRESETS, InputError, LiveSettings
 from engine.runner import Run, State
 from engine.studio import studio
 from pages.live import controls, room, verbs
+from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE, STYLE_PRESENTER
 
@@ -110,31 +109,6 @@ def more_knobs(settings: LiveSettings) -> None:
         controls.real_number("grad_clip", settings.grad_clip, verbs.turn, label="gradient clip, norm", step=0.1)
 
 
-def fetching() -> None:
-    """Well-known texts that are not here yet, one button each, with progress."""
-    for entry in studio().library.entries():
-        label = f"Fetch {entry.title} ({entry.bytes / 1e6:.1f} MB)"
-        if entry.kind == "fetchable" and st.button(label, key=f"fetch_{entry.name}", width="stretch"):
-            fetch(entry.name)
-
-
-def progress(bar: Any, share_done: float) -> None:
-    """Move a progress bar."""
-    bar.progress(min(1.0, share_done))
-
-
-def fetch(name: str) -> None:
-    """Fetch a text, plan to train on it, and draw the page anew."""
-    bar = st.progress(0.0, f"fetching {name}")
-    try:
-        studio().library.fetch(name, lambda done, total: progress(bar, done / max(total, 1)))
-    except InputError as error:
-        verbs.say(str(error))
-    else:
-        verbs.restructure("corpus", name)
-    st.rerun(scope="fragment")
-
-
 def new_run(run: Run | None) -> None:
     """What needs a new run: set apart, and it says so."""
     planned = verbs.plan().config
@@ -161,28 +135,11 @@ def new_run(run: Run | None) -> None:
         controls.choice("device", planned.device, verbs.restructure, three[1])
         if planned.model == "gpt":
             controls.real_number("dropout", planned.dropout, verbs.restructure, three[2])
-        uploaded = st.file_uploader("a text of your own (.txt)", type="txt", key="upload")
-        if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
-            st.session_state.uploaded = uploaded.file_id
-            add_upload(uploaded.name, uploaded.getvalue())
-        fetching()
-        if notice := studio().library.notice:
-            st.text(notice)
+        add_texts(lambda name: verbs.restructure("corpus", name))
         if run is not None:
             st.button(
                 "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
             )
-
-
-def add_upload(name: str, content: bytes) -> None:
-    """Keep an uploaded text and plan to train on it."""
-    try:
-        entry = studio().library.add_upload(name, content)
-    except InputError as error:
-        verbs.say(str(error))
-    else:
-        verbs.restructure("corpus", entry.name)
-    st.rerun(scope="fragment")
 
 
 def sampling() -> None:

@@ -1,0 +1,56 @@
+"""Ways to add a text: upload one, or fetch a well-known one. Knows no page; who calls is told what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from engine.config import InputError
+from engine.studio import studio
+from pages.live import verbs
+
+Chosen = Callable[[str], None]
+
+
+def add_texts(chosen: Chosen) -> None:
+    """An upload and a button for each well-known text that is not here yet; then `chosen` gets the new text's name."""
+    uploaded = st.file_uploader("a text of your own (.txt)", type="txt", key="upload")
+    if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
+        st.session_state.uploaded = uploaded.file_id
+        _add_upload(uploaded.name, uploaded.getvalue(), chosen)
+    for entry in studio().library.entries():
+        label = f"Fetch {entry.title} ({entry.bytes / 1e6:.1f} MB)"
+        if entry.kind == "fetchable" and st.button(label, key=f"fetch_{entry.name}", width="stretch"):
+            _fetch(entry.name, chosen)
+    if notice := studio().library.notice:
+        st.text(notice)
+
+
+def _add_upload(name: str, content: bytes, chosen: Chosen) -> None:
+    """Keep an uploaded text, and draw the page anew."""
+    try:
+        entry = studio().library.add_upload(name, content)
+    except InputError as error:
+        verbs.say(str(error))
+    else:
+        chosen(entry.name)
+    st.rerun(scope="fragment")
+
+
+def _fetch(name: str, chosen: Chosen) -> None:
+    """Fetch a text, with progress, and draw the page anew."""
+    bar = st.progress(0.0, f"fetching {name}")
+    try:
+        studio().library.fetch(name, lambda done, total: _progress(bar, done / max(total, 1)))
+    except InputError as error:
+        verbs.say(str(error))
+    else:
+        chosen(name)
+    st.rerun(scope="fragment")
+
+
+def _progress(bar: Any, share_done: float) -> None:
+    """Move a progress bar."""
+    bar.progress(min(1.0, share_done))
