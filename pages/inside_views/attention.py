@@ -17,7 +17,7 @@ from engine.config import InputError
 from engine.corpus import Corpus
 from engine.models import GPT
 from engine.tokenizer import Tokenizer
-from pages.inside_views.look import Look
+from pages.inside_views.look import Look, once
 from pages.live import charts
 from pages.live.figures import BASELINE
 
@@ -27,11 +27,15 @@ MOST_READ = 32
 
 
 class Seen(NamedTuple):
-    """Of a text of T tokens: ids, attention weights (L, H, T, T), the vectors (L + 1, T, D) after each block."""
+    """Of a text of T tokens: its ids, and the attention weights (L, H, T, T).
+
+    Of its last R tokens, after the embeddings and each block: the likeliest next token and its chance, (L + 1, R).
+    """
 
     ids: list[int]
     weights: Tensor
-    vectors: Tensor
+    best: Tensor
+    chances: Tensor
 
 
 def show(look: Look) -> None:
@@ -72,7 +76,7 @@ def show(look: Look) -> None:
             )
         else:
             st.caption(f"{heads} heads of {steps} × {steps} are too many cells to draw at once; shorten the text.")
-    lens(model, seen, corpus.tokenizer)
+    lens(seen, corpus.tokenizer)
 
 
 def asked(corpus: Corpus, block_size: int) -> str:
@@ -89,20 +93,21 @@ def asked(corpus: Corpus, block_size: int) -> str:
 
 
 def read(look: Look, model: GPT, tokenizer: Tokenizer, text: str) -> Seen:
-    """The model's inside on the end of `text`, once a look and text; InputError for an empty or unknown text."""
-    key = look.key, text
-    kept: tuple[object, Seen] | None = st.session_state.get("inside_seen")
-    if kept is None or kept[0] != key:
-        ids = tokenizer.encode(text).tolist()
-        if not ids:
-            raise InputError("the text has 0 tokens; write at least one character")
-        ids = ids[-model.context :]
-        tensor = torch.tensor(ids)
-        kept = key, Seen(ids, attention_weights(model, tensor), streams(model, tensor))
-        st.session_state["inside_seen"] = kept
-    if len(kept[1].ids) < len(tokenizer.encode(text)):
+    """The model's inside on the end of `text`; InputError for an empty or unknown text."""
+    ids = tokenizer.encode(text).tolist()
+    if not ids:
+        raise InputError("the text has 0 tokens; write at least one character")
+    if len(ids) > model.context:
         st.caption(f"The text is longer than the context: its last {model.context:,} tokens are looked at.")
-    return kept[1]
+    return once("seen", (look.key, text), lambda: inside(model, ids[-model.context :]))
+
+
+def inside(model: GPT, ids: list[int]) -> Seen:
+    """What the model does with `ids`, at most block_size of them."""
+    tensor = torch.tensor(ids)
+    readings = read_out(model, streams(model, tensor)[:, -MOST_READ:]).softmax(dim=-1)  # (L + 1, R, C)
+    chances, best = readings.max(dim=-1)
+    return Seen(ids, attention_weights(model, tensor), best, chances)
 
 
 def picked(name: str, count: int) -> int:
@@ -167,17 +172,14 @@ def all_heads(weights: Tensor) -> go.Figure:
     return figure
 
 
-def lens(model: GPT, seen: Seen, tokenizer: Tokenizer) -> None:
+def lens(seen: Seen, tokenizer: Tokenizer) -> None:
     """After the embeddings and after each block: the likeliest next token, if the model ended there."""
-    vectors = seen.vectors[:, -MOST_READ:]
     ids = seen.ids[-MOST_READ:]
-    chances = read_out(model, vectors).softmax(dim=-1)  # (L + 1, T, C)
-    best = chances.max(dim=-1)
-    stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(vectors) - 1))]
-    names = [[charts.literal(tokenizer.labels[i]) for i in row] for row in best.indices.tolist()]
+    stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(seen.best) - 1))]
+    names = [[charts.literal(tokenizer.labels[i]) for i in row] for row in seen.best.tolist()]
     charts.show(
         charts.heatmap(
-            best.values.numpy(),
+            seen.chances.numpy(),
             scale="probability",
             x=[tokenizer.labels[i] for i in ids],
             y=stages,

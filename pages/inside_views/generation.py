@@ -14,13 +14,13 @@ from engine.corpus import Corpus
 from engine.models import LanguageModel
 from engine.sampling import Drawn, draw_one, evaluating, generate, next_token
 from engine.tokenizer import Tokenizer
-from pages.inside_views.look import Look, untrained
+from pages.inside_views.look import Look, once, untrained
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
 
 MOST_BARS = 40
-SAMPLE = 160
-SECONDS = 1.5
+SAMPLE = 120
+SECONDS = 1.0
 """How long each of the two samples may take; a large model writes fewer tokens."""
 
 
@@ -200,17 +200,13 @@ def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: To
 
 def both(look: Look, knobs: Knobs, corpus: Corpus) -> None:
     """The untrained model's text beside today's: same seed, same prompt, same temperature and top-k."""
-    key = look.key, knobs
-    kept: tuple[Any, tuple[str, str]] | None = st.session_state.get("inside_both")
-    if kept is None or kept[0] != key:
-        with st.spinner("writing two samples"):
-            kept = key, (sample(untrained(look), knobs, corpus), sample(look.model, knobs, corpus))
-        st.session_state["inside_both"] = kept
-    left, right = st.columns(2, gap="large")
-    for place, words, text in ((left, "untrained", kept[1][0]), (right, "today", kept[1][1])):
+    models = {"Before the first step": untrained(look), f"After step {look.step:,}": look.model}
+    with st.spinner("writing two samples"):
+        texts = once("both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()])
+    for place, title, text in zip(st.columns(2, gap="large"), models, texts, strict=True):
         with place:
             charts.heading(
-                "Before the first step" if words == "untrained" else "The weights of now",
+                title,
                 "The same prompt, seed, temperature and top-k for both. Healthy: noise at the left; at the right the "
                 "shapes of words, as far as the model has come.",
             )

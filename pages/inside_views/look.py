@@ -6,7 +6,9 @@ while the run runs, the look stays where it was taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import streamlit as st
 
@@ -21,6 +23,7 @@ from engine.studio import studio
 from engine.trainer import Trainer
 
 KEPT = "inside_look"
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +87,14 @@ def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
 
 
 def untrained(look: Look) -> Model:
-    """The model that the run of `look` began with, kept for as long as that run is looked at."""
-    kept: tuple[str, Model] | None = st.session_state.get("inside_untrained")
-    if kept is None or kept[0] != look.run:
-        kept = look.run, first_model(look.config, look.dataset)
-        st.session_state["inside_untrained"] = kept
+    """The model that the run of `look` began with."""
+    return once("untrained", look.run, lambda: first_model(look.config, look.dataset))
+
+
+def once(name: str, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What `make` makes, kept in the session under `name` until `key` is another."""
+    kept: tuple[Hashable, Made] | None = st.session_state.get(f"inside_{name}")
+    if kept is None or kept[0] != key:
+        kept = key, make()
+        st.session_state[f"inside_{name}"] = kept
     return kept[1]

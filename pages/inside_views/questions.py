@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.questions import QUESTIONS, Answer, Asked
-from pages.inside_views.look import Look
+from engine.questions import QUESTIONS, Asked
+from pages.inside_views.look import Look, once
 from pages.live import charts
 
 DOCUMENT = {
@@ -31,8 +31,9 @@ def show(look: Look) -> None:
         )
     question = QUESTIONS[chosen or 0]
     with right:
+        key = look.key, look.settings.batch_size, question.line
         with st.spinner("computing the answer"):
-            answer = answered(look, chosen or 0)
+            answer = once("answer", key, lambda: question.answer(Asked.of(*found, look.config, look.settings)))
         charts.heading(
             "The answer, on the current tensors",
             "The sentences and the table are computed from the weights of the step above and one batch of the training "
@@ -43,21 +44,8 @@ def show(look: Look) -> None:
         st.dataframe(
             [{"quantity": name, "value": written(value)} for name, value in answer.numbers.items()],
             hide_index=True,
-            key="inside_answer",
+            key="inside_numbers",
         )
-
-
-def answered(look: Look, index: int) -> Answer:
-    """The answer, computed once a look and question."""
-    found = look.text()
-    assert found is not None
-    key = (look.key, look.settings.batch_size, index)
-    kept: tuple[object, Answer] | None = st.session_state.get("inside_answered")
-    if kept is None or kept[0] != key:
-        model, corpus = found
-        kept = key, QUESTIONS[index].answer(Asked.of(model, corpus, look.config, look.settings))
-        st.session_state["inside_answered"] = kept
-    return kept[1]
 
 
 def written(value: float | int | str) -> str:

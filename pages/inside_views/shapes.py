@@ -8,9 +8,9 @@ import math
 import streamlit as st
 
 from engine.anatomy import Stop, path
+from engine.evaluation import mean_loss
 from engine.questions import Asked
-from engine.sampling import evaluating
-from pages.inside_views.look import Look
+from pages.inside_views.look import Look, once
 from pages.live import charts
 
 STEPS = {
@@ -40,11 +40,10 @@ def show(look: Look) -> None:
     )
     picture(path(look.config, corpus.vocab_size, batch))
     asked = Asked.of(model, corpus, look.config, look.settings)
-    with evaluating(model):
-        _, loss = model(asked.inputs, asked.targets)
+    loss = once("loss", (look.key, asked.inputs.shape), lambda: mean_loss(model, [(asked.inputs, asked.targets)]))
     st.text(
         f"A batch drawn from the training text, {len(asked.inputs):,} windows of {steps:,} tokens: "
-        f"loss {float(loss):.4f} nats per token at step {look.step:,}. Its first window, inputs and targets:"
+        f"loss {loss:.4f} nats per token at step {look.step:,}. Its first window, inputs and targets:"
     )
     windows = [corpus.tokenizer.decode(ids[0].tolist()) for ids in (asked.inputs, asked.targets)]
     names = ("inputs  ", "targets ")

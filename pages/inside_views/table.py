@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
+from torch import Tensor
 
 from engine.frequencies import MOST_TOKENS, Frequencies
 from engine.models import Bigram
-from pages.inside_views.look import Look
+from pages.inside_views.look import Look, once
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
 
@@ -36,21 +36,11 @@ class Tables(NamedTuple):
     floor: float
 
 
-def tables(look: Look) -> Tables | None:
-    """What the view shows, once a look; None where the text has too many different tokens to count pairs."""
-    found = look.text()
-    kept: tuple[object, Tables | None] | None = st.session_state.get("inside_tables")
-    if kept is None or kept[0] != look.key:
-        assert found is not None
-        model, corpus = found
-        frequencies = Frequencies.of(corpus)
-        kept = look.key, None if frequencies is None else measured(model.token_embedding.weight.detach(), frequencies)
-        st.session_state["inside_tables"] = kept
-    return kept[1]
-
-
-def measured(table: torch.Tensor, frequencies: Frequencies) -> Tables:
-    """A bigram's table (C, C) held against the frequencies of its text."""
+def tables(table: Tensor, frequencies: Frequencies | None) -> Tables | None:
+    """A bigram's table (C, C) held against the frequencies of its text; None where pairs are not counted."""
+    if frequencies is None:
+        return None
+    table = table.detach()
     return Tables(
         logits=table.double().numpy(),
         chances=F.softmax(table.double(), dim=1).numpy(),
@@ -68,7 +58,8 @@ def show(look: Look) -> None:
     if found is None or not isinstance(look.model, Bigram):
         return
     labels = found[1].tokenizer.labels
-    seen = tables(look)
+    weight, corpus = look.model.token_embedding.weight, found[1]
+    seen = once("tables", look.key, lambda: tables(weight, Frequencies.of(corpus)))
     if seen is None:
         st.text(f"The text has {len(labels):,} different tokens; pairs are counted for at most {MOST_TOKENS:,}.")
         return
