@@ -90,7 +90,7 @@ def one_number_in_brackets() -> Example:
         ),
     )
     true = (
-        f"`(B*T,)` is a {type(written['(B*T,)']).__name__} of one number, (B*T) is the "
+        f"`(B*T,)` is a {type(written['(B*T,)']).__name__} of one number, `(B*T)` is the "
         f"{type(written['(B*T)']).__name__} {B * T}, the same as without brackets. `view` takes either and gives "
         f"the same tensor here{', value by value' if same else ', or should'}. A shape is always a tuple, so it is "
         "written with the comma."
@@ -115,7 +115,7 @@ def last_step() -> Example:
     true = (
         f"`logits` is {shape(logits)}; `logits[:, -1, :]` is {shape(last)}: every row of the batch, the last place, "
         f"all scores. It gives {numbers(last[0], 1)} and {numbers(last[1], 1)}. A number takes its dimension away; the "
-        f"slice -1: would keep it, {shape(kept)}."
+        f"slice `-1:` would keep it, {shape(kept)}."
     )
     grids = tuple(
         Grid(

@@ -21,14 +21,14 @@ def names_of_nodes() -> Example:
     """Real operations, and what their grad_fn is called."""
     w = torch.ones(3, requires_grad=True)
     image, kernel = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2, requires_grad=True)
-    layer = torch.nn.Linear(3, 2)
+    weight, bias = torch.ones(2, 3, requires_grad=True), torch.ones(2)
     made: dict[str, tuple[str, Tensor]] = {
         "F.cross_entropy(logits, targets)": ("NllLossBackward0", F.cross_entropy(w.view(1, 3), torch.tensor([1]))),
         "a + b": ("AddBackward0", w + w),
         "a * b": ("MulBackward0", w * w),
         "a.mean()": ("MeanBackward0", w.mean()),
         "F.conv2d(image, kernel)": ("Conv2DBackward", F.conv2d(image, kernel)),
-        "nn.Linear(3, 2)(rows)": ("LinearBackward", layer(torch.ones(4, 3))),
+        "F.linear(rows, weight, bias)": ("LinearBackward", F.linear(torch.ones(4, 3), weight, bias)),
     }
     rows = tuple((code, said, node(tensor)) for code, (said, tensor) in made.items())
     wrong = [(said, real) for _, said, real in rows if said != real]

@@ -13,16 +13,17 @@ from typing import Literal
 
 from engine.exhibits import Outcome
 from engine.whatif import batches, clearing, mistakes, rates
-from engine.whatif.start import Courtesy, Start
+from engine.whatif.start import MOST_PARAMETERS, Courtesy, Start
 
-__all__ = ["EXPERIMENTS", "Courtesy", "Experiment", "Outcome", "Start"]
+__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "Courtesy", "Experiment", "Outcome", "Start"]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """`asks` what is changed and what to look for; `code` is the changed loop in PyTorch; `begins` where it shows most.
+    """`asks` what is changed and what to look for; `code` is the changed loop in PyTorch.
 
-    `documents` names where the documents speak of it.
+    `documents` names where the documents speak of it. `begins` is where the effect shows most: at first weights, or
+    at any moment. `model` is what it can be tried on: a bigram, a model up to MOST_PARAMETERS, any, or none at all.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Experiment:
     code: str
     documents: str
     begins: Literal["first", "moment"]
+    model: Literal["bigram", "small", "any", "none"]
     run: Callable[[Start, Courtesy], Outcome]
 
 
@@ -42,6 +44,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "loss.backward()\noptimizer.step()\n# optimizer.zero_grad()   left out",
         "000 line 399, 004 lines 31–36",
         "first",
+        "bigram",
         clearing.never_cleared_sgd,
     ),
     Experiment(
@@ -51,6 +54,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "loss.backward()\noptimizer.step()\n# optimizer.zero_grad()   left out",
         "000 line 399, 004 lines 31–36",
         "first",
+        "bigram",
         clearing.never_cleared_adamw,
     ),
     Experiment(
@@ -60,6 +64,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "loss.backward()\noptimizer.zero_grad()   # too early by one line\noptimizer.step()",
         "000 lines 383–422, 004 lines 70–76",
         "first",
+        "bigram",
         clearing.cleared_too_late,
     ),
     Experiment(
@@ -72,6 +77,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "# 003, 004: before backward()",
         "000 line 409, 001 line 56, 002 line 51, 003 line 670, 004 line 10",
         "moment",
+        "small",
         clearing.cleared_at_three_places,
     ),
     Experiment(
@@ -82,6 +88,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "optimizer.zero_grad(set_to_none=False)   # or True",
         "000 line 409, 004 lines 31–38",
         "moment",
+        "small",
         clearing.zeros_or_none,
     ),
     Experiment(
@@ -92,6 +99,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "torch.optim.SGD(model.parameters(), lr=30)",
         "000 lines 355–375, 003 line 660, 004 lines 53–66",
         "first",
+        "bigram",
         rates.sgd_for_adamw,
     ),
     Experiment(
@@ -101,6 +109,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "for lr in (3e-4, 1e-2, 0.1, 1, 10):\n    torch.optim.AdamW(model.parameters(), lr=lr)",
         "000 lines 18–25",
         "first",
+        "bigram",
         rates.learning_rates,
     ),
     Experiment(
@@ -112,6 +121,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "print(loss.item())   # this batch's, before this update",
         "000 lines 99 and 365, 004 line 13",
         "first",
+        "bigram",
         rates.every_step_better,
     ),
     Experiment(
@@ -121,6 +131,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "data = text[:1000]",
         "000 line 12",
         "first",
+        "bigram",
         rates.memorizing,
     ),
     Experiment(
@@ -132,6 +143,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "while probability_of_the_right_character < 0.8:\n    # forward, backward and step, on the same batch",
         "001 lines 21–24",
         "first",
+        "bigram",
         rates.until_80_percent,
     ),
     Experiment(
@@ -142,6 +154,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "for batch_size in (1, 8, 32, 256):\n    xb, yb = get_batch('train')",
         "000 lines 130–135",
         "moment",
+        "small",
         batches.batch_sizes,
     ),
     Experiment(
@@ -151,6 +164,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "ix = torch.randint(len(data) - block_size, (batch_size,))",
         "000 line 88",
         "first",
+        "none",
         batches.passes,
     ),
     Experiment(
@@ -160,6 +174,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "ix = torch.randint(len(data) - block_size - 1, (batch_size,))",
         "003 line 221",
         "first",
+        "none",
         batches.last_window,
     ),
     Experiment(
@@ -170,6 +185,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "evaluate_model(model, train_loader, val_loader, device, eval_iter)",
         "001 lines 64–66 and 81–87",
         "moment",
+        "small",
         batches.evaluation_moves_training,
     ),
     Experiment(
@@ -179,6 +195,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "F.softmax(logits, dim=1)\nF.softmax(logits, dim=-1)",
         "003 lines 408 and 558",
         "moment",
+        "any",
         mistakes.softmax_dimension,
     ),
     Experiment(
@@ -188,6 +205,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "loss.backward()\nloss.backward()",
         "004 lines 42–49",
         "moment",
+        "any",
         mistakes.second_backward,
     ),
     Experiment(
@@ -197,6 +215,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "loss.item().backward()",
         "004 lines 80–96",
         "moment",
+        "any",
         mistakes.item_backward,
     ),
     Experiment(
@@ -206,6 +225,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "p = model.parameters()\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)",
         "004 lines 18–23",
         "moment",
+        "any",
         mistakes.one_generator,
     ),
 )

@@ -149,7 +149,7 @@ def last_window(start: Start, courtesy: Courtesy, draws: int = 20_000) -> Outcom
     short = torch.arange(block_size + 1)
     code = "ix = torch.randint(len(data) - block_size - 1, (batch_size,))"
     tried = tried_out(code, {"data": short, "block_size": block_size, "batch_size": 4})
-    one = draw(short, 1, block_size)[0]
+    one = draw(short, 1, block_size, generator(start.config.seed, "data"))[0]
     seen = (
         f"A text of {length} characters has {length - block_size} windows of {block_size} with a target for each "
         f"place. In {draws:,} draws the document's bound never gives the window at "

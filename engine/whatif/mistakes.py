@@ -12,7 +12,7 @@ from engine.whatif.loops import walk
 from engine.whatif.start import Courtesy, Start
 
 FORWARD = (Trainer.batch, Trainer.forward, Trainer.loss_stage)
-SHOWN = 8
+PLACES, TOKENS = 8, 5
 
 
 def softmax_dimension(start: Start, courtesy: Courtesy) -> Outcome:
@@ -37,15 +37,15 @@ def softmax_dimension(start: Start, courtesy: Courtesy) -> Outcome:
         f"{float(wrong[0].sum(0).mean()):.2f}. No error says so. dim=-1 is the tokens in both."
     )
     labels = start.dataset.tokenizer.labels
-    most = right[0].amax(0).topk(min(SHOWN, tokens)).indices.sort().values
-    rows = tuple(labels[int(i)] for i in trainer.inputs[0, :SHOWN])
+    most = right[0].amax(0).topk(min(TOKENS, tokens)).indices.sort().values
+    rows = tuple(labels[int(i)] for i in trainer.inputs[0, :PLACES])
     columns = tuple(labels[int(i)] for i in most)
     grids = tuple(
         Grid(
             f"softmax(logits, dim={name}) of the first window",
             "Rows are the places of one window, columns some of the tokens that could come next. In each row the "
             "probabilities of all tokens have to sum to 1; the last column says what they do sum to.",
-            cells(torch.cat((p[0, :SHOWN, most], p[0, :SHOWN].sum(-1, keepdim=True)), dim=1)),
+            cells(torch.cat((p[0, :PLACES, most], p[0, :PLACES].sum(-1, keepdim=True)), dim=1)),
             rows,
             (*columns, "sum"),
             "probability",

@@ -102,8 +102,8 @@ def every_step_better(start: Start, courtesy: Courtesy, steps: int = 300) -> Out
     seen = (
         f"At learning rate 1e-3 the plotted loss rises on {percent(rises['batch'])} of {steps} steps, the loss on the "
         f"whole text on {percent(rises['text'])}: each step is measured on another batch. Near the floor, at 1e-2, the "
-        f"whole text's loss rises on {percent(rises['text_near'])} of the steps: there an update makes the model "
-        "itself worse nearly as often."
+        f"whole text's loss rises on {percent(rises['text_near'])} of the steps: there many an update makes the "
+        "model itself worse."
     )
     help = (
         "Faint: the loss of each step's own batch, the one that training plots. Bold: the exact loss on the whole text "

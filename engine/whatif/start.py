@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from engine.config import LiveSettings, OptimizerName, RunConfig, changed, preset
 from engine.corpus import Corpus
+from engine.models import build
 from engine.snapshot import Moment
 from engine.trainer import Trainer, replay
 
 MOST_PARAMETERS = 100_000
+"""A model up to this size can be run hundreds of times in a moment."""
 SHORT = 8
 """Tokens in a window of a bigram, which looks at one at a time anyway; the measured settings have 8."""
 
@@ -46,7 +50,9 @@ class Start:
 
     def small(self) -> Start:
         """Itself if it is small enough to be run hundreds of times in a moment; else a fresh bigram on its text."""
-        return self if self.trainer().model.parameter_count() <= MOST_PARAMETERS else self.bigram()
+        with torch.device("meta"):
+            parameters = build(self.config, self.dataset.vocab_size).parameter_count()
+        return self if parameters <= MOST_PARAMETERS else self.bigram()
 
     def trainer(self, optimizer: OptimizerName | None = None, **settings: Any) -> Trainer:
         """A throwaway trainer between two steps, with these settings; no two share a tensor or a generator.

@@ -96,7 +96,7 @@ def lines(chart: Chart) -> go.Figure:
 
 def grid(table: Grid) -> go.Figure:
     """A tensor in colour with its numbers in the cells."""
-    written = [[f"{cell:.3g}".replace("-", "−") for cell in row] for row in table.cells]
+    written = [[number(cell, table.scale) for cell in row] for row in table.cells]
     return charts.heatmap(
         table.cells,
         scale=table.scale,
@@ -106,6 +106,13 @@ def grid(table: Grid) -> go.Figure:
         y_title=table.row_title,
         text=written,
     )
+
+
+def number(cell: float, scale: charts.Scale) -> str:
+    """A cell's number, short: a probability as .042, others with three digits, a fourth above 100."""
+    if scale == "probability":
+        return f"{cell:.3f}".removeprefix("0") if cell < 1 else f"{cell:.3g}"
+    return f"{cell:.{4 if abs(cell) >= 100 else 3}g}".replace("-", "−")
 
 
 def raised(what: Raised) -> None:

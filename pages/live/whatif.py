@@ -12,15 +12,16 @@ import streamlit as st
 from engine.config import InputError, preset
 from engine.corpus import Corpus
 from engine.exhibits import Outcome
+from engine.frequencies import MOST_TOKENS
 from engine.runner import Run, State
 from engine.studio import studio
-from engine.whatif import EXPERIMENTS, Courtesy, Experiment, Start
+from engine.whatif import EXPERIMENTS, MOST_PARAMETERS, Courtesy, Experiment, Start
 from pages.live.exhibits import show_all
 
 Begin = Literal["first", "moment"]
 BEGINS: dict[Begin, str] = {"first": "first weights", "moment": "where the run stands"}
-MOST_PARAMETERS = 2_000_000
-"""A larger model is not copied for an experiment: the copy alone would take the memory and the seconds of the run."""
+MOST_COPIED = 2_000_000
+"""A model of more parameters is not copied: that alone would take the run's memory and seconds."""
 
 
 def what_if() -> None:
@@ -45,30 +46,50 @@ def what_if() -> None:
     with right:
         st.code(chosen.code, language="python", wrap_lines=True)
         st.caption(f"In the documents: {chosen.documents}.")
-    below = st.container()
-    kept = st.session_state.setdefault("whatif_found", {})
+    found = st.session_state.setdefault("whatif_found", {})
     where = identity(chosen, run, begin)
-    with below:
-        if asked and kept.get((chosen.name, begin), (None,))[0] != where:
-            if (outcome := carried_out(chosen, run, begin)) is None:
-                return
-            kept[chosen.name, begin] = where, outcome
-        if found := kept.get((chosen.name, begin)):
-            shown(found[1], chosen.name, begin)
+    if asked and found.get((name, begin), (None,))[0] != where:
+        below = st.empty()  # what is there of another experiment goes at once
+        with below.container():
+            outcome = carried_out(chosen, run, begin)
+        if outcome is None:
+            return
+        found[name, begin] = where, outcome
+        place = below.container()
+    else:
+        place = st.container()
+    if (name, begin) in found:
+        with place:
+            shown(found[name, begin][1], name, begin)
 
 
 def text_run() -> Run | None:
-    """The room's run, if it learns from a text with a model small enough to be copied in passing."""
+    """The room's run, if it learns from a text."""
     run = studio().current
-    if run is None or not run.config.reads_text or run.state is State.FAILED or run.parameters > MOST_PARAMETERS:
-        return None
-    return run
+    return run if run is not None and run.config.reads_text and run.state is not State.FAILED else None
+
+
+def fits(chosen: Experiment, run: Run) -> bool:
+    """Can the run's own model be tried on?"""
+    if chosen.model == "bigram" and (run.config.model != "bigram" or run.dataset.vocab_size > MOST_TOKENS):
+        return False
+    return run.parameters <= (MOST_PARAMETERS if chosen.model == "small" else MOST_COPIED)
 
 
 def beginning(chosen: Experiment, run: Run | None) -> Begin:
-    """Where the copy begins; without a run there is but one place."""
+    """Where the copy begins: a choice only where there is one."""
+    if chosen.model == "none":
+        return "first"
     if run is None:
-        st.caption("Begins with the first weights of a bigram on the project's own text.")
+        st.caption("Tried on a fresh bigram on the project's own text.")
+        return "first"
+    if not fits(chosen, run):
+        st.caption(
+            f"Tried on a fresh bigram: the room's model, of {run.parameters:,} parameters, is too large to be trained "
+            "so many times in a moment."
+            if run.config.model == "bigram" or chosen.model != "bigram"
+            else "Tried on a fresh bigram, for which these settings were measured."
+        )
         return "first"
     picked: Begin | None = st.segmented_control(
         "begins with",
@@ -89,15 +110,16 @@ def identity(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object,
     return (run.id, "first") if begin == "first" else (run.id, run.step, run.stage, run.version)
 
 
-def start_of(run: Run | None, begin: Begin) -> Start:
-    """A place to begin from: the run's moment or first weights, else a fresh bigram on the default text."""
-    if run is None:
-        fresh = preset("bigram")
-        return Start(fresh.config, fresh.settings, studio().corpus(fresh.config))
-    assert isinstance(run.dataset, Corpus)
-    if begin == "first":
-        return Start(run.config, run.first_settings, run.dataset)
-    return Start(run.config, run.settings, run.dataset, run.moment())
+def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
+    """A place to begin from: the run's moment or first weights; else a fresh bigram, on its text where possible."""
+    if run is not None and isinstance(run.dataset, Corpus):
+        first = Start(run.config, run.first_settings, run.dataset)
+        if fits(chosen, run) or chosen.model == "none":
+            return first if begin == "first" else Start(run.config, run.settings, run.dataset, run.moment())
+        if run.dataset.vocab_size <= MOST_TOKENS:
+            return first.bigram()
+    fresh = preset("bigram")
+    return Start(fresh.config, fresh.settings, studio().corpus(fresh.config))
 
 
 def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> Outcome | None:
@@ -109,7 +131,7 @@ def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> Outcome | 
         tell=lambda share: bar.progress(share, "running on a copy"),
     )
     try:
-        outcome = chosen.run(start_of(run, begin), courtesy)
+        outcome = chosen.run(start_of(chosen, run, begin), courtesy)
     except InputError as error:
         st.text(str(error))
         return None
