@@ -82,7 +82,8 @@ def adamw(
 
 def sgd(weight: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
     """The weight after an update of plain SGD: weight - lr · (gradient + weight_decay · weight), float32."""
-    return weight - _single(lr) * (gradient + _single(weight_decay) * weight)
+    slope = _fused(_single(weight_decay), weight, gradient) if weight_decay else gradient
+    return _fused(_single(-lr), slope, weight)
 
 
 def ulps(one: Tensor, other: Tensor) -> Tensor:

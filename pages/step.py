@@ -16,7 +16,6 @@ from engine.config import InputError
 from engine.runner import Run, State
 from engine.studio import studio
 from engine.trainer import STAGES
-from pages.live import controls
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE
 from pages.live.opened import (
@@ -48,25 +47,27 @@ RAIL = """<style>
 .st-key-rail button { padding: 0.2rem 0.3rem; min-height: 3.1rem; width: 100%; }
 .st-key-rail button p { line-height: 1.25; }
 .st-key-rail button small { display: block; }
+.st-key-step_sources button, .st-key-step_verbs button { white-space: nowrap; }
 @media (max-width: 860px) { .st-key-rail { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
 </style>"""
+CHOSEN = ".st-key-source_NAME button { box-shadow: inset 0 -3px var(--st-primary-color, #4C9BD0); }"
 
 
 def picker(run: Run | None) -> None:
-    """What to step through: the room's run, or a fresh one beside it."""
-    options = [CURRENT, *FRESH] if studio().current else list(FRESH)
-    now = CURRENT if source_of(run) == CURRENT and run else run.config.preset if run else None
-    key, start = controls.follow("step_through", now if now in options else None, tuple(options))
-    st.segmented_control(
-        "step through",
-        options,
-        default=start,
-        key=key,
-        required=True,
-        format_func=lambda name: "room's run" if name == CURRENT else FRESH[name],
-        label_visibility="collapsed",
-        on_change=controls.told("step_through", key, "step_through", lambda _, source: choose(source)),
-    )
+    """What to step through: the room's run, or a fresh one. Buttons, since these leave the arrow keys to the page."""
+    now = CURRENT if run is not None and run is studio().current else run.config.preset if run else ""
+    st.html(f"<style>{CHOSEN.replace('NAME', now)}</style>" if now in (CURRENT, *FRESH) else "<style></style>")
+    with st.container(horizontal=True, gap="xsmall", key="step_sources", width="content"):
+        for name in [CURRENT, *FRESH] if studio().current else FRESH:
+            st.button(
+                "room's run" if name == CURRENT else FRESH[name],
+                key=f"source_{name}",
+                on_click=choose,
+                args=(name,),
+                help="The room's current run: pausing and stepping it is seen by everybody."
+                if name == CURRENT
+                else "A fresh run of its own, beside the room's: it waits at step 0.",
+            )
 
 
 def transport(run: Run, shown: Opened) -> None:
@@ -167,7 +168,7 @@ def rail(run: Run, shown: Opened) -> None:
                 disabled=not done,
                 on_click=look_back,
                 args=(run, place + 1),
-                help=about(name, run.config.model).document,
+                help=about(name, run.config).document,
             )
 
 
@@ -207,7 +208,7 @@ def this_step(run: Run, bar: DeltaGenerator) -> None:
         beat(run)
     left, right = st.columns([3, 8], gap="medium")
     with left:
-        words = about(shown.stage, run.config.model)
+        words = about(shown.stage, run.config)
         st.subheader(f"{shown.done} {shown.stage}" if shown.stage else "Before the step")
         now = STAGES[shown.present - 1]
         st.caption(f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document)
@@ -250,7 +251,7 @@ def step() -> None:
             other("whatif", "what_if")
     with small:
         if small.open:
-            other("whatif", "small_examples")
+            other("examples", "small_examples")
 
 
 step()

@@ -53,13 +53,18 @@ def test_the_first_update_is_about_lr_whatever_the_gradient_and_decay_moves_the_
     assert torch.allclose(sgd(torch.zeros(4), gradient, 1e-3, 0.0), -1e-3 * gradient, rtol=1e-6)
 
 
-def test_sgd_is_torch_s() -> None:
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_sgd_is_torch_s(weight_decay) -> None:
     draws = torch.Generator().manual_seed(3)
-    before, gradient = torch.randn(7, 9, generator=draws), torch.randn(7, 9, generator=draws)
-    weight = torch.nn.Parameter(before.clone())
-    weight.grad = gradient.clone()
-    torch.optim.SGD([weight], lr=0.05, weight_decay=0.1).step()
-    torch.testing.assert_close(sgd(before, gradient, 0.05, 0.1), weight.detach(), rtol=1e-6, atol=1e-7)
+    before, gradient = torch.randn(73, 73, generator=draws), torch.randn(73, 73, generator=draws)
+    for fused in (True, False):
+        weight = torch.nn.Parameter(before.clone())
+        weight.grad = gradient.clone()
+        torch.optim.SGD([weight], lr=0.05, weight_decay=weight_decay, fused=fused).step()
+        mine = sgd(before, gradient, 0.05, weight_decay)
+        torch.testing.assert_close(mine, weight.detach(), rtol=1e-6, atol=1e-7)
+        if fused and torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+            assert torch.equal(mine, weight.detach())
 
 
 def test_ulps_counts_float32_numbers() -> None:

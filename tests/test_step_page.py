@@ -6,9 +6,10 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from engine.config import changed, preset
 from engine.runner import Run, State
 from engine.trainer import STAGES, Trainer
-from tests.test_page import SHELL, click, opened, studio, words  # noqa: F401
+from tests.test_page import SHELL, click, studio, words  # noqa: F401
 
 MODELS = ["bigram", "gpt-tiny", "document-002-line", "document-002"]
 
@@ -23,9 +24,7 @@ def page(studio) -> AppTest:  # noqa: F811
 
 
 def choose(page: AppTest, name: str) -> None:
-    (control,) = [one for one in page.button_group if (one.key or "").startswith("step_through")]
-    control.set_value(name).run()
-    assert not page.exception
+    click(page, f"source_{name}")
 
 
 def lane(studio) -> Run:  # noqa: F811
@@ -55,3 +54,116 @@ def test_stages_on_the_page_are_ordinary_steps(page, studio, name) -> None:  # n
     moments = [t for name in kept.weights for _, t in sorted(kept.optimizer.get(name, {}).items())]
     assert run.step == 2
     assert all(torch.equal(a, b) for a, b in zip(weights(run), [*kept.weights.values(), *moments], strict=True))
+
+
+def test_looking_back_leaves_the_run_where_it_is(page, studio) -> None:  # noqa: F811
+    run = lane(studio)
+    for _ in range(7):
+        click(page, "step_next")
+    before = [t.clone() for t in weights(run)]
+    live = run._trainer
+    now = [p.detach().clone() for p in live.parameters]
+    for stages in (6, 5, 4):
+        click(page, "step_previous")
+        assert page.subheader[0].value == f"{stages} {STAGES[stages - 1]}"
+        assert any("the run itself stands after update" in caption.value for caption in page.caption)
+    click(page, "rail_forward")
+    assert page.subheader[0].value == "2 forward"
+    assert (run.step, run.stage) == (1, 7)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(run), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(now, live.parameters, strict=True))
+    for stages in range(3, 8):  # next goes forward in what is looked at, until it is the present again
+        click(page, "step_next")
+        assert page.subheader[0].value == f"{stages} {STAGES[stages - 1]}"
+        assert run.stage == 7
+    click(page, "step_next")
+    assert run.stage == 8
+
+
+def test_finishing_a_step_shows_it_to_its_end(page, studio) -> None:  # noqa: F811
+    run = lane(studio)
+    for _ in range(3):
+        click(page, "step_next")
+    click(page, "step_finish")
+    assert (run.step, run.stage, run.state) == (1, 0, State.PAUSED)
+    assert page.subheader[0].value == "9 reset"
+    click(page, "step_finish")
+    assert (run.step, run.stage) == (2, 0)
+    assert page.subheader[0].value == "9 reset"
+    click(page, "step_previous")
+    assert page.subheader[0].value == "8 observe"
+    plain = Trainer(run.config, run.settings, run.dataset, lambda _: None)
+    plain.advance()
+    plain.advance()
+    kept = plain.snapshot()
+    assert all(torch.equal(kept.weights[name], w) for name, w in run.moment().snapshot.weights.items())
+
+
+def test_the_keys_are_bound_once(page) -> None:
+    bound = {button.key: button.proto.shortcut.lower() for button in page.button if button.proto.shortcut}
+    assert bound == {"step_previous": "left", "step_next": "right"}
+
+
+def test_the_room_s_run_is_paused_by_asking_only(page, studio, wait_until) -> None:  # noqa: F811
+    start = preset("bigram")
+    run = studio.start(start.config, changed(start.settings, speed=100))
+    wait_until(lambda: run.step > 3)
+    page.run()
+    click(page, "source_current")
+    assert run.state is State.RUNNING
+    assert not [button for button in page.button if button.key == "step_next"]
+    click(page, "step_pause")
+    assert run.state is State.PAUSED
+    step = run.step
+    assert page.subheader[0].value == "Before the step"
+    click(page, "step_next")
+    assert (run.step, run.stage) == (step, 1)
+
+
+def test_a_run_that_is_done_says_so_and_can_begin_again(page, studio) -> None:  # noqa: F811
+    click(page, "source_document-002")
+    for _ in range(5):
+        click(page, "step_finish")
+    run = lane(studio)
+    assert run.state is State.DONE
+    assert "5 of 5 iterations are made" in words(page)
+    assert page.subheader[0].value == "9 reset"
+    assert page.button(key="step_next").disabled
+    click(page, "step_again")
+    assert lane(studio) is not run
+    assert page.subheader[0].value == "Before the step"
+
+
+def test_a_model_too_large_to_copy_is_refused_in_one_sentence(page, studio, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(Run, "parameters", property(lambda _: 124_000_000, lambda *_: None), raising=False)
+    page.run()
+    assert "124,000,000 parameters" in words(page)
+    assert not [button for button in page.button if button.key == "step_next"]
+
+
+def test_a_diverged_step_is_opened_too(page, studio, wait_until) -> None:  # noqa: F811
+    start = preset("document-002-line")
+    run = studio.lane("step", start.config, changed(start.settings, lr=1e7))
+    page.run()
+    while run.state is not State.DIVERGED:
+        click(page, "step_finish")
+    assert "diverged" in words(page)
+    click(page, "rail_update")
+    assert "withheld" in words(page)
+    click(page, "rail_guard")
+    click(page, "rail_observe")
+
+
+def test_another_parameter_and_weight_stay_chosen_through_the_stages(page, studio) -> None:  # noqa: F811
+    click(page, "source_gpt-tiny")
+    for _ in range(4):
+        click(page, "step_next")
+    (parameter,) = [one for one in page.selectbox if one.label == "parameter"]
+    parameter.set_value("blocks.0.widen.weight").run()
+    (row,) = [one for one in page.number_input if one.label == "row"]
+    row.set_value(5).run()
+    for stage in ("measure", "guard", "update", "observe"):
+        click(page, "step_next")
+        assert not page.exception, stage
+    tables = " ".join(str(table.value) for table in page.table)
+    assert "blocks.0.widen.weight[5," in tables

@@ -222,7 +222,7 @@ def _answered(run: Run) -> None:
 
 
 def _at(run: Run) -> str:
-    return f"{run.id}/{run.step}/{run.stage}/{run.version}"
+    return f"{run.id}/{run.step}/{run.stage}/{run.version}/{run.state}"
 
 
 def opened(run: Run) -> Opened:
@@ -254,9 +254,10 @@ def _step_behind(run: Run, moment: Moment, before: Base | None) -> Moment | None
     """The step that was just completed, if this session saw it begin and its replay ends at the run's own weights."""
     if moment.stages or before is None or before.at.split("/")[0] != run.id:
         return None
-    if before.whole and before.moment.snapshot.step == moment.snapshot.step:
+    withheld = run.state is State.DIVERGED  # a step that ended without an update
+    if before.whole and before.moment.snapshot.step == moment.snapshot.step and not withheld:
         return before.whole
-    if moment.snapshot.step - before.moment.snapshot.step not in ((0, 1) if before.moment.stages else (1,)):
+    if moment.snapshot.step - before.moment.snapshot.step != (0 if withheld else 1):
         return None
     whole = Moment(before.moment.snapshot, len(STAGES), before.moment.turns)
     weights = dict(replay(run.config, run.dataset, whole).model.named_parameters())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from engine.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -124,16 +126,22 @@ UNDERNEATH = {
 }
 
 
-def about(stage: str | None, model: str) -> About:
-    """The words for a stage (None: before the first) of a model called `model`."""
-    if stage is None:
-        return BEFORE
-    words = STAGES_ABOUT[stage]
-    if model not in CODE:
+SGD = {
+    None: "model.parameters() yields every parameter once; the optimizer keeps references to these very tensors.",
+    "update": "The optimizer reads each .grad and takes lr times it off the weight, in place. SGD remembers nothing.",
+}
+
+
+def about(stage: str | None, config: RunConfig) -> About:
+    """The words for a stage (None: before the first) of a run with `config`."""
+    words = BEFORE if stage is None else STAGES_ABOUT[stage]
+    if config.optimizer == "sgd" and stage in SGD:
+        words = replace(words, code=words.code.replace("AdamW", "SGD"), underneath=SGD[stage])
+    if stage is None or config.model not in CODE:
         return words
-    return About(
-        words.document,
-        CODE[model].get(stage, words.code),
-        PURPOSE.get(stage, words.purpose),
-        UNDERNEATH.get(stage, words.underneath),
+    return replace(
+        words,
+        code=CODE[config.model].get(stage, words.code),
+        purpose=PURPOSE.get(stage, words.purpose),
+        underneath=UNDERNEATH.get(stage, words.underneath),
     )

@@ -13,14 +13,23 @@ from torch import Tensor
 from engine.gradients import NUDGE, along, exact, in_float64, slope, telling_reach
 from engine.graph import accumulated, by_hand
 from engine.probes import bins, pooled
-from pages.live.charts import EVENT, heading, heatmap, literal, plane, show
+from pages.live.charts import EVENT, heading, heatmap, plane, show
 from pages.live.figures import TRAIN
 from pages.live.opened import Opened
-from pages.live.stages.parts import exactly, gradient_of, number, numbers, place_name, said, tokens_on, weight
+from pages.live.stages.parts import (
+    exactly,
+    fewer_ticks,
+    gradient_of,
+    number,
+    numbers,
+    place_name,
+    said,
+    tokens_on,
+    weight,
+)
 
 CURVE = (-1.0, -0.7, -0.4, -0.2, 0.0, 0.2, 0.4, 0.7, 1.0)
 LARGE = 2_000_000
-MOST_TICKS = 24
 
 
 def backward_view(shown: Opened) -> None:
@@ -58,11 +67,7 @@ def table(shown: Opened, name: str, values: Tensor, key: str, title: str, help: 
         y_title=("token" if axes[0] else "row") if values.dim() > 1 else "",
         x_title="next token" if axes[1] else "column",
     )
-    for axis, names in (("xaxis", picked[1]), ("yaxis", picked[0])):
-        if names is not None:
-            at = list(range(0, len(names), max(1, len(names) // MOST_TICKS)))
-            figure.layout[axis].update(tickvals=at, ticktext=[literal(names[i]) for i in at], tickangle=0)
-    show(figure, key, title, help, height=460 if not small else 120 + 50 * len(cells))
+    show(fewer_ticks(figure), key, title, help, height=460 if not small else 120 + 50 * len(cells))
     if cells.shape != tuple(rows.shape):
         st.caption(f"{tuple(rows.shape)} is drawn as {cells.shape}: neighbours are averaged.")
 

@@ -13,7 +13,7 @@ from engine.models import Bigram, LanguageModel, Line
 from pages.live.charts import GOOD, heading, heatmap, literal, plane, show
 from pages.live.figures import BASELINE, TRAIN
 from pages.live.opened import Opened
-from pages.live.stages.parts import exactly, number, numbers, place, said
+from pages.live.stages.parts import exactly, fewer_ticks, number, numbers, place, said
 
 MOST_BARS = 100
 TEXT_CELLS = 300
@@ -125,13 +125,14 @@ def right_figure(shown: Opened, cells: Tensor) -> go.Figure:
     """A (B, T) table of probabilities, with the right tokens written in where they fit."""
     targets = shown.trainer.targets
     text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
-    return heatmap(
+    figure = heatmap(
         cells.numpy(),
         scale="probability",
         text=text if targets.numel() <= TEXT_CELLS else None,
         x_title="position t",
         y_title="window",
     )
+    return fewer_ticks(figure)
 
 
 def small_forward(shown: Opened) -> None:

@@ -15,7 +15,7 @@ from engine.graph import Node, reach, walk
 from pages.live.charts import PANEL, TEXT, heading, heatmap, literal, show, theme
 from pages.live.figures import FIGURE_FONT, TRAIN
 from pages.live.opened import Opened
-from pages.live.stages.parts import kept, number, numbers, place, said
+from pages.live.stages.parts import fewer_ticks, kept, number, numbers, place, said
 
 TEXT_CELLS = 300
 DEPTH = 6
@@ -97,7 +97,7 @@ def loss_figure(shown: Opened, losses: Tensor) -> go.Figure:
         y_title="window",
     )
     figure.update_traces(zmax=max(1.0, float(losses.max())))
-    return figure
+    return fewer_ticks(figure)
 
 
 def flat_figure(rows: int, steps: int, scores: int) -> go.Figure:

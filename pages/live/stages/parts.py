@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 import torch
 from streamlit.delta_generator import DeltaGenerator
@@ -32,7 +33,7 @@ def _choose(name: str, value: Any) -> None:
 
 def number(value: float) -> str:
     """A number as tables show it: four digits, and a sign that lines up."""
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value + 0.0:.4g}".replace("-", "−")
 
 
 def exactly(value: float) -> str:
@@ -48,6 +49,15 @@ def numbers(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
 def scrolled(lines: int) -> DeltaGenerator:
     """A place for a table of so many lines, which scrolls by itself when it is long."""
     return st.container(height=420, border=False) if lines > MOST_LINES else st.container()
+
+
+def fewer_ticks(figure: go.Figure) -> go.Figure:
+    """The same heatmap with labels that have room: at most a few a side, all upright."""
+    for axis, most in (("xaxis", 20), ("yaxis", 26)):
+        shown = figure.layout[axis]
+        every = -(-len(shown.tickvals) // most)
+        shown.update(tickvals=shown.tickvals[::every], ticktext=shown.ticktext[::every], tickangle=0)
+    return figure
 
 
 def said(document: str, says: str, here: str) -> None:

@@ -14,6 +14,8 @@ from pages.live.opened import Opened
 from pages.live.stages.parts import exactly, gradient_of, number, numbers, place_name, said, weight
 
 MOST_DOTS = 3000
+FEW = 20
+FORMULA = "new weight = old weight − learning rate × gradient; a larger gradient moves a weight more."
 
 
 def update_view(shown: Opened) -> None:
@@ -32,18 +34,22 @@ def update_view(shown: Opened) -> None:
         else:
             sgd_table(shown, name, spot, taken)
     with other:
-        show(
-            moves_figure(taken, plain, settings.lr),
-            "step_moves",
-            "How far each weight moves, against its gradient",
-            "A dot is a weight of this parameter. Under −lr · gradient (pink) the move grows with the gradient; under "
-            "AdamW (blue) the first moves are all about lr, however small the gradient.",
-            height=360,
-        )
-        formula(shown, taken, plain)
+        if taken.gradient.numel() > FEW:
+            show(
+                moves_figure(taken, plain, settings.lr),
+                "step_moves",
+                "How far each weight moves, against its gradient",
+                "A dot is a weight of this parameter. Under −lr · gradient (pink) the move grows with the gradient; "
+                "under AdamW (blue) the first moves are all about lr, however small the gradient.",
+                height=360,
+            )
+        if shown.run.config.optimizer == "adamw":
+            formula(shown, taken, plain)
+        else:
+            plain_rule(shown, taken, spot)
     heading(
-        "Five weights of this parameter",
-        "From the largest gradient to none, each with the move that either rule makes, in units of lr. "
+        "From the largest gradient to none",
+        "A few weights of this parameter, each with the move that either rule makes, in units of lr. "
         "A weight without a gradient still decays under AdamW, and keeps its old momentum.",
     )
     numbers(five(shown, name, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
@@ -108,7 +114,7 @@ def agreement(mine: Tensor, theirs: Tensor) -> str:
     apart = ulps(mine, theirs)
     off = int((apart > 0).sum())
     if not off:
-        return f"All {apart.numel():,} weights of this parameter agree with torch to the last bit."
+        return f"Every weight of this parameter, {apart.numel():,} in all, agrees with torch to the last bit."
     return (
         f"{apart.numel() - off:,} of {apart.numel():,} weights agree with torch to the last bit, the others are "
         f"at most {int(apart.max()):,} float32 numbers apart: at a tensor's end, and on other devices, torch rounds in "
@@ -166,6 +172,18 @@ def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
     return figure
 
 
+def plain_rule(shown: Opened, taken: Taken, spot: tuple[int, ...]) -> None:
+    """Document 000's formula under SGD, where it is the rule, and what AdamW would do instead."""
+    g, first = float(taken.gradient[spot]), -float(taken.mean[spot] / taken.denominator[spot])
+    said(
+        "document 000",
+        FORMULA,
+        f"This run is under plain SGD, and for it the formula is the rule: with gradient {number(g)} the weight moves "
+        f"{number(-g)} × lr. AdamW's first update from the same place would move it {number(first)} × lr, as it "
+        "would for nearly any gradient.",
+    )
+
+
 def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
     """Document 000's formula beside both rules, on the real weights."""
     lr, has = shown.trainer.settings.lr, taken.gradient != 0
@@ -184,7 +202,7 @@ def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
         )
     said(
         "document 000",
-        "new weight = old weight − learning rate × gradient; a larger gradient moves a weight more.",
+        FORMULA,
         f"That is plain SGD: its moves span {number(float(by_sgd.min()))} to {number(float(by_sgd.max()))} × lr, as "
         f"the gradients do ({number(float(g.min()))} to {number(float(g.max()))}). Under AdamW, at its update "
         f"{taken.number:,}, 98 % of them move between {number(float(least))} and {number(float(most))} × lr.{rest}",
