@@ -243,7 +243,7 @@ def rates(lr: float, most: float) -> go.Figure:
         hovertemplate="learning rate %{x:.4~g}<extra></extra>",
     )
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(range=[math.log10(low), math.log10(high)])
+    figure.update_xaxes(dtick=1, range=[math.log10(low), math.log10(high)])
     figure.update_yaxes(visible=False, range=[-1, 1], fixedrange=True)
     return figure
 

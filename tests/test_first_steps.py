@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from engine.points import Points, read_points
 from engine.runner import Run, State
 from engine.studio import Studio
 from engine.trainer import Trainer
+from pages.live import line_figures
 from pages.live.line_figures import line_panels
 from pages.live.socket import Facts
 
@@ -67,6 +69,12 @@ def edit(page: AppTest, **changes: Any) -> None:
 
 def words(page: AppTest) -> str:
     return "\n".join(text.value for text in page.text)
+
+
+def panels_of(points: tuple[tuple[float, float], ...]) -> list[dict[str, Any]]:
+    """What the board is sent for a line through `points`."""
+    facts = Facts("run", "line", model="line", tokens=(), baselines=None, layers=("a", "b"), points=points)
+    return [panel.as_json() for panel in line_panels(facts)]
 
 
 def lane_of(studio: Studio) -> Run:
@@ -175,7 +183,8 @@ def test_degenerate_points_give_sentences(
     assert named in words(page)
     pairs = tuple((point["x"], point["y"]) for point in points)
     assert tuple(read_points(lane_of(studio).config.points)) == pairs
-    told = json.dumps([panel.as_json() for panel in line_panels(Facts("r", "t", "line", (), None, ("a", "b"), pairs))])
+    told = json.dumps(panels_of(pairs))
+    assert told.count('"key"') == 3
     assert "NaN" not in told and "Infinity" not in told
     click(page, "overstep")
     lane = lane_of(studio)
@@ -264,9 +273,7 @@ def test_the_way_to_the_stage_prepares_the_preset_and_starts_nothing(
 
 def test_the_board_is_told_what_feeds_each_moving_trace() -> None:
     pairs = ((1.0, 3.0), (2.0, 5.0), (3.0, 7.0), (4.0, 8.0))
-    line, surface, loss = (
-        panel.as_json() for panel in line_panels(Facts("r", "t", "line", (), None, ("a", "b"), pairs))
-    )
+    line, surface, loss = panels_of(pairs)
     metas = [trace.get("meta", {}) for panel in (line, surface) for trace in panel["figure"]["data"]]
     weights, slopes = ["parameter/a", "parameter/b"], ["gradient/a", "gradient/b"]
     fed = {key: meta[key] for meta in metas for key in meta.keys() & {"line", "residuals", "path", "here", "downhill"}}
@@ -276,4 +283,7 @@ def test_the_board_is_told_what_feeds_each_moving_trace() -> None:
     (cross,) = [trace for trace in surface["figure"]["data"] if trace.get("name") == "least loss"]
     assert np.array([cross["x"][0], cross["y"][0]]) == pytest.approx([1.7, 1.5])
     assert loss["figure"]["layout"]["shapes"][0]["y0"] == pytest.approx(0.075)
-    assert line_panels(Facts("r", "t", "bigram", (), None, ())) == []
+    twins = (Path(line_figures.__file__).parent / "theme.js").read_text(encoding="utf-8")
+    for colour in re.findall(r"#[0-9A-Fa-f]{6}|rgba\([^)]*\)", json.dumps([line, surface, loss])):
+        assert f'["{colour}"' in twins, "light paper has no twin of it"
+    assert panels_of(()) == []

@@ -74,7 +74,7 @@ def _moving_line(points: tuple[Pair, ...]) -> Panel:
     figure.add_scatter(
         name="the line",
         line={"color": TRAIN, "width": 4},
-        meta={"line": WEIGHTS, "label": "y = ax + b, a = {0}, b = {1}"},
+        meta={"line": WEIGHTS, "label": "a = {0}, b = {1}"},
         **TRACE,
     )
     figure.add_scatter(
@@ -124,7 +124,7 @@ def _surface(points: tuple[Pair, ...]) -> Panel:
         line={"color": TEXT, "width": 2.5},
         marker={"color": TEXT, "symbol": "arrow", "size": [0, 14], "angleref": "previous"},
         hoverinfo="skip",
-        meta={"downhill": [*WEIGHTS, *SLOPES], "label": "against the gradient ({2}, {3})"},
+        meta={"downhill": [*WEIGHTS, *SLOPES], "label": "gradient ({2}, {3})"},
     )
     figure.add_scatter(
         name="least loss",
@@ -140,15 +140,17 @@ def _surface(points: tuple[Pair, ...]) -> Panel:
         marker={"color": TRAIN, "size": 12, "line": {"color": GROUND, "width": 2}},
         hovertemplate="a %{x:.4~g}, b %{y:.4~g}<extra>now</extra>",
         meta={"here": WEIGHTS},
+        showlegend=False,
     )
     return Panel(
         key="surface",
-        title="The loss of every line",
+        title="Loss of every line",
         help=(
-            "Each place is a line, its slope across and its intercept up; on a ring all have the same loss, twice as far "
-            "above the least as on the ring inside it, and where it is shaded the loss is less than at the start. The "
-            "path is the training so far, the arrow the way down from where the newest step began. Healthy is a path that runs into the cross; one that jumps from "
-            "side to side of the valley, wider each time, has too high a learning rate."
+            "Each place is a line, its slope across and its intercept up; on a ring all have the same loss, twice as "
+            "far above the least as on the ring inside it, and where it is shaded it is less than at the start. The "
+            "path is the training so far, the arrow the way down, against the gradient, from where the newest step "
+            "began. Healthy is a path that runs into the cross; one that jumps from side to side of the valley, wider "
+            "each time, has too high a learning rate."
         ),
         area="side",
         kind="plane",
@@ -182,6 +184,7 @@ def _loss(info: RunInfo) -> Panel:
     """The loss over steps, as on Train, with the least that any line can reach."""
     loss, *_ = panels(info)
     assert loss.figure is not None
+    loss.figure.update_yaxes(title_text="loss, y squared")  # in a flat panel
     least = loss_at(info.points, *lowest(info.points))
     if least > 1e-12 * max(1.0, max(y * y for _, y in info.points)):
         loss.figure.add_hline(
