@@ -18,5 +18,6 @@ PAGES = [
     st.Page("inside.py", title="Inside", url_path="inside"),
     st.Page("embeddings.py", title="Embeddings", url_path="embeddings"),
     st.Page("first_steps.py", title="First steps", url_path="first_steps"),
+    st.Page("data.py", title="Data", url_path="data"),
 ]
 st.navigation(PAGES, position="top").run()

@@ -53,6 +53,7 @@ PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {
     "inside-table": inside_panels,
     "first-steps": line_panels,
     "embeddings": embedding_panels,
+    "data": lambda info: [],
 }
 
 
