@@ -147,6 +147,17 @@ _SMALL: dict[str, Any] = {"optimizer": "sgd", "observe_every": 1}
 
 _GPT: dict[str, Any] = {"model": "gpt", "observe_every": 20, "eval_every": 250, "sample_every": 1000}
 
+# Document 001's loop: losses of 5 batches of either part, and a greedy sample after each epoch.
+_BY_EPOCHS: dict[str, Any] = {
+    "model": "gpt",
+    "dropout": 0.1,
+    "epochs": 10,
+    "eval_every": 5,
+    "eval_batches": 5,
+    "sample_tokens": 50,
+    "sample_prompt": "Every effort moves you",
+}
+
 PRESETS: Mapping[str, Preset] = dict(
     [
         _preset(
@@ -167,6 +178,20 @@ PRESETS: Mapping[str, Preset] = dict(
             "document-000",
             "Nine steps of training a bigram: 10,000 iterations at learning rate 3e-4.",
             {"lr": 3e-4, "max_steps": 10_000, "speed": 100},
+        ),
+        _preset(
+            "document-001",
+            "train_model_simple: a GPT of 162 million parameters, ten epochs on a short story, seconds a step.",
+            {"lr": 4e-4, "max_steps": MAX_STEPS, "batch_size": 2, "weight_decay": 0.1},
+            corpus="the-verdict",
+            tokenizer="gpt2",
+            block_size=256,
+            n_layer=12,
+            n_head=12,
+            n_embd=768,
+            seed=123,
+            observe_every=10,
+            **_BY_EPOCHS,
         ),
         _preset(
             "document-002",
@@ -214,6 +239,19 @@ PRESETS: Mapping[str, Preset] = dict(
             n_embd=32,
             eval_batches=8,
             **_GPT,
+        ),
+        _preset(
+            "simple",
+            "The same as document-001, small: half a minute in which training keeps falling and validation turns.",
+            {"lr": 1e-3, "max_steps": MAX_STEPS, "batch_size": 8, "weight_decay": 0.1},
+            corpus="ferry-notebook",
+            block_size=32,
+            n_layer=3,
+            n_head=4,
+            n_embd=96,
+            seed=123,
+            observe_every=20,
+            **(_BY_EPOCHS | {"epochs": 50, "eval_every": 25}),
         ),
     ]
 )

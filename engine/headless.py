@@ -19,10 +19,11 @@ import torch
 from engine.config import DEFAULT_CORPUS, InputError, LiveSettings, RunConfig, changed, home
 from engine.console import Progress, complain, printable, say
 from engine.corpus import Corpus
+from engine.cost import LARGE, check_memory, cost_of
 from engine.library import Entry, Library
 from engine.points import Points
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
-from engine.runner import ENDED, Run, State
+from engine.runner import ENDED, Run, State, limited
 from engine.stream import Observation, Record, Sample, taken
 from engine.studio import corpus_of
 from engine.trainer import open_like_the_lecture
@@ -49,6 +50,8 @@ def train(order: Order) -> int:
     """Make the run to its end, or to Ctrl-C; returns the exit status. InputError for bad input."""
     folder = None if order.out is None else free_folder(Path(order.out))
     config, dataset, entry, notice = read_dataset(Library(home()), order)
+    dataset.check(config)
+    announce(config, limited(config, order.settings, dataset), dataset)
     run = Run(config, order.settings, dataset)
     try:
         folder = folder or home() / "runs" / run.id
@@ -67,6 +70,13 @@ def train(order: Order) -> int:
         return conclude(run, result, folder, order.as_json) or status
     finally:
         run.close()
+
+
+def announce(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> None:
+    """Say what a run that is not small will take; InputError where its memory is more than what is free."""
+    parameters, _ = check_memory(config, settings, dataset)
+    if parameters >= LARGE:
+        complain(cost_of(config, settings, dataset).sentence(settings.max_steps))
 
 
 def read_dataset(library: Library, order: Order) -> tuple[RunConfig, Corpus | Points, Entry | None, str | None]:

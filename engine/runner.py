@@ -459,16 +459,16 @@ class Run:
         self.error = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-            message = f"out of memory on {self.device.type}; {self._smaller()}"
+            message = f"out of memory on {self.device.type}; {smaller(self.config, self.settings, self.dataset)}"
         self._rest(State.FAILED, message)
 
-    def _smaller(self) -> str:
-        """What to make smaller when memory is short."""
-        config, settings = self.config, self.settings
-        tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
-        if isinstance(self.dataset, Corpus) and config.model == "bigram":
-            tail = f"or choose a text of fewer different tokens (now {self.dataset.vocab_size:,}, squared)"
-        return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
+
+def smaller(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> str:
+    """What to make smaller when memory is short."""
+    tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
+    if isinstance(dataset, Corpus) and config.model == "bigram":
+        tail = f"or choose a text of fewer different tokens (now {dataset.vocab_size:,}, squared)"
+    return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
 
 def training_size(dataset: Corpus | Points) -> int:

@@ -5,28 +5,22 @@ Whoever shows or starts runs asks here. Knows no screen.
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
 
-import psutil  # type: ignore[import-untyped]
-import torch
-
 from engine import gpt2
 from engine.bpe import ByteTokenizer
 from engine.config import InputError, LiveSettings, RunConfig, changed, home
 from engine.corpus import Corpus, split_ends
+from engine.cost import Cost, check_memory, cost_of
 from engine.library import Entry, Library
-from engine.models import build
 from engine.points import Points
-from engine.runner import Run, State, pick_device, threads_for
+from engine.runner import Run, State, limited
 from engine.stream import Pump
 from engine.tokenizer import Tokenizer
-from engine.trainer import Trainer
 
-ESTIMATE_SECONDS = 0.15
 LANES = ("line", "logistic", "step")
 """Small demonstrations beside the room's run, by the name that a viewer follows."""
 
@@ -46,7 +40,7 @@ class Studio:
         self.pump = Pump(self.runs)
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
-        self._paces: dict[tuple[object, ...], float] = {}
+        self._costs: dict[tuple[object, ...], Cost] = {}
         self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
@@ -81,32 +75,34 @@ class Studio:
             return self._corpus[1]
 
     def estimate(self, config: RunConfig, settings: LiveSettings) -> float | None:
-        """Seconds that a run would take here, measured on a throwaway trainer.
+        """Seconds that a run would take here; None while a run is under way, which would be slowed down."""
+        cost = self.cost(config, settings)
+        if cost is None:
+            return None
+        slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
+        steps = limited(config, settings, self.dataset(config)).max_steps
+        return steps * max(cost.seconds_per_step, slowest)
 
-        None while a run is under way, and for a model so large that trying it out could take the memory of others.
-        """
+    def cost(self, config: RunConfig, settings: LiveSettings) -> Cost | None:
+        """What a run would take here, small ones measured; None while a run is under way. InputError as `cost_of`."""
         if self.current is not None and self.current.alive:
             return None
         dataset = self.dataset(config)
         dataset.check(config)
         key = (config, settings.batch_size, dataset.sha256)
-        if key not in self._paces:
-            if bytes_needed(config, settings, dataset.vocab_size) > psutil.virtual_memory().available / 4:
-                return None
-            try:
-                self._paces[key] = seconds_per_step(config, settings, dataset)
-            except (MemoryError, RuntimeError) as error:
-                raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
-        slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
-        return settings.max_steps * max(self._paces[key], slowest)
+        if key in self._costs:
+            check_memory(config, settings, dataset)
+        else:
+            self._costs[key] = cost_of(config, settings, dataset)
+        return self._costs[key]
 
     def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
         """A new run, started. RunActive if one is under way and `replace` is not set."""
-        return self._begin(lambda: Run(config, settings, self.dataset(config)), replace, go=True)
+        return self._begin(lambda: self._made(config, settings), replace, go=True)
 
     def prepare(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
         """A new run that waits at step 0."""
-        return self._begin(lambda: Run(config, settings, self.dataset(config)), replace, go=False)
+        return self._begin(lambda: self._made(config, settings), replace, go=False)
 
     def reset(self, replace: bool = False) -> Run:
         """The current run again from its first weights, seed and settings (the speed stays); `undo` brings it back."""
@@ -145,6 +141,11 @@ class Studio:
         self.library.stop()
         return all(ended)
 
+    def _made(self, config: RunConfig, settings: LiveSettings) -> Run:
+        dataset = self.dataset(config)
+        check_memory(config, settings, dataset)
+        return Run(config, settings, dataset)
+
     def _begin(self, make: Callable[[], Run], replace: bool, go: bool) -> Run:
         with self._lock:  # ten clicks at once make one run: the others find it active
             before = self.current
@@ -162,31 +163,6 @@ class Studio:
         if unused is not None:
             unused.close()
         return run
-
-
-def bytes_needed(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
-    """About the memory of training: weights, gradients and two moments, and three copies of the logits."""
-    with torch.device("meta"):
-        parameters = build(config, vocab_size).parameter_count()
-    return 4 * (4 * parameters + 3 * settings.batch_size * config.block_size * vocab_size)
-
-
-def seconds_per_step(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
-    """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
-    device, before = pick_device(config.device), torch.get_num_threads()
-    trainer = Trainer(config, settings, dataset, lambda _: None, device)
-    torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))
-    trainer.advance()  # the first one warms up
-    trainer.settle()
-    times: list[float] = []
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < ESTIMATE_SECONDS or len(times) < 2:
-        started = time.perf_counter()
-        trainer.advance()
-        trainer.settle()
-        times.append(time.perf_counter() - started)
-    torch.set_num_threads(before)
-    return statistics.median(times)
 
 
 def corpus_of(text: str, entry: Entry, config: RunConfig) -> Corpus:

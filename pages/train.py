@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine import link
-from engine.config import PRESETS, InputError, LiveSettings
+from engine import gpt2, link
+from engine.config import PRESETS, InputError, LiveSettings, RunConfig, home
+from engine.cost import LARGE, duration
 from engine.runner import Run, State
 from engine.studio import studio
 from pages.live import controls, room, verbs
@@ -124,6 +125,8 @@ def new_run(run: Run | None) -> None:
         controls.choice("model", planned.model, verbs.restructure, three[0])
         for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
             controls.whole_number(name, getattr(planned, name), verbs.restructure, place, name.replace("_", " "))
+        if planned.reads_text:
+            tokens(planned)
         if planned.model == "line":
             controls.text("points", planned.points, verbs.restructure, label="points: x,y x,y …")
         if planned.model == "gpt":
@@ -140,6 +143,29 @@ def new_run(run: Run | None) -> None:
             st.button(
                 "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
             )
+
+
+def tokens(planned: RunConfig) -> None:
+    """What a token is, and runs by epochs."""
+    three = st.columns(3)
+    names = {"char": "characters", "bpe": "bpe, learnt here", "gpt2": "GPT-2's own"}
+    controls.choice("tokenizer", planned.tokenizer, verbs.restructure, three[0], shown=names.__getitem__)
+    if planned.tokenizer == "bpe":
+        controls.whole_number("vocab_size", planned.vocab_size, verbs.restructure, three[1], "vocabulary, tokens")
+    controls.whole_number("epochs", planned.epochs, verbs.restructure, three[2])
+    if planned.tokenizer == "gpt2" and gpt2.found(home()) is None:
+        label = f"Fetch {gpt2.TITLE} ({gpt2.BYTES / 1e6:.1f} MB)"
+        st.button(label, key="fetch_gpt2", width="stretch", on_click=fetch_gpt2)
+
+
+def fetch_gpt2() -> None:
+    """Fetch GPT-2's two files; what went wrong is said in the notices."""
+    try:
+        gpt2.fetch(home())
+    except InputError as error:
+        verbs.say(str(error))
+    else:
+        verbs.restructure("tokenizer", "gpt2")
 
 
 def sampling() -> None:
@@ -202,11 +228,14 @@ def estimate(run: Run | None) -> None:
     try:
         with st.spinner("reading the text, timing a few steps"):
             seconds = studio().estimate(verbs.plan().config, verbs.knobs())
+            cost = studio().cost(verbs.plan().config, verbs.knobs())
     except InputError as error:
         st.text(str(error))
         return
     if seconds is not None:
-        st.caption(f"{verbs.knobs().max_steps:,} steps take about {controls.duration(seconds)} here.")
+        st.caption(f"{verbs.knobs().max_steps:,} steps take about {duration(seconds)} here.")
+    if cost is not None and cost.parameters >= LARGE:
+        st.caption(f"{cost.parameters:,} parameters, about {cost.bytes / 1e9:.1f} GB of memory.")
 
 
 @st.fragment

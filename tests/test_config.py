@@ -34,6 +34,8 @@ def facts(name: str) -> dict[str, Any]:
         ("bigram", {"model": "bigram", "optimizer": "adamw", "batch_size": 32, "block_size": 8, "seed": 1337}),
         ("lecture", {"lr": 1e-3, "corpus": "tiny-shakespeare", "val_fraction": 0.1, "test_fraction": 0.0}),
         ("document-000", {"max_steps": 10_000, "lr": 3e-4}),
+        ("document-001", {"lr": 4e-4, "weight_decay": 0.1, "seed": 123, "epochs": 10, "n_layer": 12, "n_embd": 768}),
+        ("simple", {"model": "gpt", "corpus": "ferry-notebook", "dropout": 0.1, "eval_batches": 5}),
         ("document-003", {"max_steps": 100_000, "lr": 1e-3, "batch_size": 32, "draws": "document-003"}),
         ("document-004", {"max_steps": 100, "lr": 1e-3}),
         ("gpt-small", {"block_size": 64, "batch_size": 12, "n_layer": 4, "n_head": 4, "n_embd": 128}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine import link
 from engine.__main__ import main
-from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, changed
+from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, changed, preset
 from engine.corpus import Corpus
 from engine.draws import generator
 from engine.epochs import EpochBatcher, windows_in
@@ -23,9 +24,10 @@ from engine.models import GPT
 from engine.runner import State, limited
 from engine.sampling import evaluating
 from engine.snapshot import Moment
-from engine.stream import Event, Observation, Record, Sample, Scalars
+from engine.stream import Event, Observation, Record, Sample, Scalars, taken
 from engine.trainer import STAGES, Trainer, replay
 
+NOTEBOOK = Path(__file__).resolve().parent.parent / "data" / "ferry-notebook.txt"
 CONFIG = RunConfig(
     model="gpt",
     epochs=3,
@@ -326,6 +328,19 @@ def test_links_carry_epochs() -> None:
     experiment, notices = link.read({"preset": "gpt-tiny", "epochs": "none"})
     assert experiment.config.epochs is None and experiment.settings.max_steps == 2000
     assert "epochs=none was ignored" in notices[0]
+
+
+def test_simple_learns_its_text_by_heart_while_validation_turns(make_run, wait_until) -> None:
+    start = preset("simple")
+    run = make_run(start.config, start.settings, Corpus.of(NOTEBOOK.read_text(encoding="utf-8"), "ferry-notebook"))
+    run.start()
+    wait_until(lambda: run.state is State.DONE, timeout=250)
+    run.history.add(taken(run.queue))
+    (steps, val), (_, train) = (run.history.stretch(name, 0, None) for name in ("val/loss", "eval/train_loss"))
+    best = int(val.argmin())
+    assert train[-1] < 1.0 < val.min() < val[-1] - 0.2, "training below 1, validation above it and rising"
+    assert 0 < steps[best] < steps[-1] and train[-1] < train[best]
+    assert len(run.history.stretch("test/loss", 0, None)[0]) == 1
 
 
 # ---------------------------------------------------------------- the command line

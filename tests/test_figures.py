@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Facts:
     tokens: tuple[str, ...] = tuple("\n abcdefghijklmnopqrstuvwxyz")
     baselines: Ladder = Ladder()
     layers: tuple[str, ...] = ("token_embedding",)
+    epochs: int | None = None
 
 
 BIGRAM = Facts()
@@ -85,7 +87,22 @@ def test_loss_traces_name_their_channels() -> None:
         {"channel": "train/loss"},
         {"channel": "train/loss", "smooth": True},
         {"channel": "val/loss"},
+        {"channel": "val/loss", "only": "lowest"},
     ]
+
+
+def test_a_run_by_epochs_shows_both_evaluations_over_steps_and_tokens() -> None:
+    by_epochs = dataclasses.replace(GPT, epochs=3)
+    assert {"channel": "eval/train_loss"} in list(metas(by_epochs, "loss"))
+    assert layout(by_epochs, "loss")["meta"] == {"events": "text", "above": "tokens_seen"}
+    assert layout(by_epochs, "loss")["xaxis2"]["title"]["text"] == "tokens seen"
+    assert "xaxis2" not in layout(GPT, "loss")
+
+
+def test_letters_are_called_letters_and_tokens_tokens() -> None:
+    pairs = dataclasses.replace(BIGRAM, tokens=("a", "b", "ab"))
+    assert "knows letter frequencies 3.309" in json.dumps(layout(BIGRAM, "loss"))
+    assert "knows token frequencies 3.309" in json.dumps(layout(pairs, "loss"))
 
 
 def test_layers_get_lines_of_their_own_only_where_there_are_several() -> None:

@@ -49,7 +49,9 @@ class Board {
   series = new Map();
   tables = new Map();
   events = [];
-  tokens = [];
+  tokens = []; // by name, as many as are sent
+  firsts = []; // the first token of each group of a pooled table
+  vocabSize = 0;
   head = { state: "ready" };
   run = undefined; // of the newest frame; null when there is none
   dressed = undefined; // the run whose panels are on show
@@ -263,6 +265,8 @@ class Board {
       const told = await answer.json();
       if (this.dressing !== run) return;
       this.tokens = told.tokens ?? [];
+      this.firsts = told.firsts ?? [];
+      this.vocabSize = told.vocab_size ?? this.tokens.length;
       this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [] } : null;
       this.edge = 10;
       this.build(told.panels);

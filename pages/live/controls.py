@@ -139,9 +139,9 @@ def speed(value: int | str, turn: Turn) -> None:
 
 
 def whole_number(
-    name: str, value: int, turn: Turn, place: Any = st, label: str = "", *, hidden: bool = False, key: str = ""
+    name: str, value: int | None, turn: Turn, place: Any = st, label: str = "", *, hidden: bool = False, key: str = ""
 ) -> None:
-    """A whole number within its field's bounds."""
+    """A whole number within its field's bounds; a field that may be off shows an empty box."""
     widget = key or name
     key, start = follow(widget, value)
     low, high = bounds(field_of(name))
@@ -151,6 +151,7 @@ def whole_number(
         None if high is None else min(int(high), 2**53 - 1),
         start,
         key=key,
+        placeholder="off",
         help=None if hidden else help_of(name),
         label_visibility="collapsed" if hidden else "visible",
         on_change=told(widget, key, name, turn),
@@ -210,10 +211,3 @@ def _brief(lr: float) -> str:
     """1e-3 rather than 0.001."""
     digits, power = f"{lr:.3e}".split("e")
     return f"{float(digits):g}e{int(power)}" if lr < 0.1 or lr >= 1000 else f"{lr:g}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -6,6 +6,7 @@ board in the browser feeds them from the socket, so that a new chart is a new fu
 A trace says in `meta` what feeds it:
 
 - `channel`: the name of the scalar channel that it draws ("train/loss").
+- `only`: "lowest" draws the lowest point of the channel alone.
 - `smooth`: draw the moving average instead of the values; the panel then has a smoothing slider.
 - `run`: "previous" draws the run before this one (the ghost), until somebody dismisses it.
 - `group`: traces of one group share one entry in the legend, a strip from the first colour to the last.
@@ -14,6 +15,7 @@ A trace says in `meta` what feeds it:
 
 A layout says in `meta`:
 
+- `above`: the channel that the axis above the chart counts, at the steps of the axis below.
 - `events`: True marks every event with a vertical line; "text" also writes what happened.
 - `tokens`: the axes of a table that count tokens ("y" or "xy"); the board labels them.
 
@@ -72,6 +74,8 @@ class RunInfo(Protocol):
     def baselines(self) -> Baselines | None: ...
     @property
     def layers(self) -> tuple[str, ...]: ...
+    @property
+    def epochs(self) -> int | None: ...
     @property
     def points(self) -> tuple[tuple[float, float], ...]: ...
 
@@ -161,6 +165,14 @@ def _loss(info: RunInfo) -> Panel:
         marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60},
         meta={"channel": "val/loss"},
     )
+    figure.add_scatter(
+        name="lowest validation",
+        mode="markers",
+        marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": LABEL_GROUND, "width": 1}},
+        meta={"channel": "val/loss", "only": "lowest"},
+    )
+    if info.epochs is not None:
+        _by_epochs(figure)
     for value, text, position in _ladder(info):
         figure.add_hline(
             y=value,
@@ -179,10 +191,34 @@ def _loss(info: RunInfo) -> Panel:
         help=(
             "How much the true next token surprises the model, on average over one batch: lower is better, and each "
             "faint point is another batch, so it scatters. Healthy is a fast fall that flattens, with validation "
-            "close to training; validation that rises while training falls is memorizing."
+            "close to training; validation that rises while training falls, past the star at its lowest, is memorizing."
         ),
         area="main",
         figure=figure,
+    )
+
+
+def _by_epochs(figure: go.Figure) -> None:
+    """What a run by epochs has besides: the training loss as it is evaluated, and a second axis of tokens seen."""
+    figure.add_scatter(
+        name="training, evaluated",
+        mode="lines+markers",
+        line={"color": TRAIN, "width": 2, "dash": "dot"},
+        marker={"color": TRAIN, "size": 7, "maxdisplayed": 60, "symbol": "diamond"},
+        meta={"channel": "eval/train_loss"},
+    )
+    figure.add_scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip", meta={})
+    figure.update_layout(
+        meta={"events": "text", "above": "tokens_seen"},
+        margin={"t": 46},
+        xaxis2={
+            "title": {"text": "tokens seen"},
+            "overlaying": "x",
+            "matches": "x",
+            "side": "top",
+            "showgrid": False,
+            "zeroline": False,
+        },
     )
 
 
@@ -192,10 +228,11 @@ def _ladder(info: RunInfo) -> list[tuple[float, str, str]]:
     if base is None:
         return []
     # A bigram stays above its floor and a GPT goes below it: the label keeps out of the way of the curve.
+    tokens = "letter" if all(len(token) == 1 for token in info.tokens) else "token"
     free_side = "bottom right" if info.model == "bigram" else "top right"
     return [
         (base.uniform, f"guessing: ln {len(info.tokens):,} = {base.uniform:.3f}", "top right"),
-        (base.unigram, f"knows letter frequencies {base.unigram:.3f}", "top right"),
+        (base.unigram, f"knows {tokens} frequencies {base.unigram:.3f}", "top right"),
         (base.bigram, f"floor for any bigram (training text) {base.bigram:.3f}", free_side),
     ]
 

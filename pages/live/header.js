@@ -50,7 +50,8 @@ export class Header {
     write(this.state, word);
     write(this.title, head.title ?? "");
     this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
-    write(this.steps, `${whole(step)} / ${whole(most)} steps`);
+    const epoch = head.epochs ? `, epoch ${whole(head.epoch)} of ${whole(head.epochs)}` : "";
+    write(this.steps, `${whole(step)} / ${whole(most)} steps${epoch}`);
     const share = most > 0 ? Math.min(1, step / most) : 0;
     this.fill.style.transform = `scaleX(${share.toFixed(4)})`;
     this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
@@ -63,7 +64,7 @@ export class Header {
     const best = Number.isFinite(val) ? val : train;
     write(this.numbers.train, figures(train));
     write(this.numbers.val, figures(val));
-    write(this.numbers.bits, figures(best / Math.LN2, 3));
+    write(this.numbers.bits, figures(best / Math.LN2 / (head.characters_per_token || 1), 3));
     write(this.numbers.tokens, text ? amount(head.tokens_seen) : whole(head.passes));
     const passes = Number.isFinite(head.passes) ? `${figures(head.passes, 3)} passes over the training data` : "";
     this.numbers.tokens.parentNode.title = passes;

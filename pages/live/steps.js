@@ -2,12 +2,13 @@
 // comes from Python; this only fills it. Knows no socket.
 import { average, clip, overlay, roundTicks, roundish, thin } from "./series.js";
 import { repaint } from "./theme.js";
-import { element, literal, whole } from "./words.js";
+import { amount, element, literal, whole } from "./words.js";
 
 // The moving average covers this share of the steps on screen.
 const LEAST_WINDOW = 5;
 const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
 const MOST_EVENTS = 60;
+const MOST_EPOCHS = 12; // with more of them their ends are not marked
 const LABEL_ROWS = 3;
 const NARROW = 480; // px: there, labels keep to one row
 // Points handed to Plotly: of one curve about what the width can show, of many fewer each; more where zoomed.
@@ -101,7 +102,7 @@ export class StepChart {
     }
     this.logButton.setAttribute("aria-pressed", String(this.log));
     this.followButton.hidden = !this.zoomed;
-    this.marks = this.decades = null;
+    this.marks = this.decades = this.above = null;
     await Plotly.react(this.plot, data, this.base, CONFIG);
     if (!this.listening) this.listen();
     this.dirty = true;
@@ -180,11 +181,13 @@ export class StepChart {
     for (const trace of this.traces) {
       const curve = this.numbers(trace);
       if (trace.smooth) curve.values = average(curve.steps, curve.values, window);
+      if (trace.only === "lowest") Object.assign(curve, lowest(curve));
       const part = thin(clip(curve, range[0] - margin, range[1] + margin), most);
       x.push(part.steps);
       y.push(part.values);
     }
     this.mark(change, range);
+    this.countAbove(change, range);
     Plotly.update(this.plot, { x, y }, change, this.traces.map((trace) => trace.index));
     if (this.log) this.markDecades();
     this.dirty = false;
@@ -226,7 +229,9 @@ export class StepChart {
   /** Vertical lines where events happened, with words where the figure asks for them and there is room. */
   mark(change, range) {
     const wanted = this.figure.layout.meta?.events;
-    const events = wanted ? this.stage.events.slice(-MOST_EVENTS) : [];
+    const ends = this.stage.events.filter(({ name }) => name === "epoch").length;
+    const told = this.stage.events.filter(({ name }) => name !== "epoch" || ends <= MOST_EPOCHS);
+    const events = wanted ? told.slice(-MOST_EVENTS) : [];
     const width = this.plot._fullLayout._size.w;
     const key = `${events.length} ${events.at(-1)?.step} ${range} ${width}`;
     if (key === this.marks) return;
@@ -241,6 +246,23 @@ export class StepChart {
       });
     }
     if (wanted === "text") change.annotations.push(...this.labels(events, range, width));
+  }
+
+  /** Ticks of the axis above: round numbers of its channel, at the steps where they were reached. */
+  countAbove(change, range) {
+    const counted = this.stage.series.get(this.figure.layout.meta?.above);
+    if (!counted || counted.steps.length < 2) return;
+    const { steps, values } = counted;
+    const [least, most] = [Math.max(0, range[0]), range[1]].map((step) => along(steps, values, step));
+    const unit = roundish((most - least) / (this.plot._fullLayout._size.w / (110 * this.stage.scale)));
+    const key = `${unit} ${least} ${most}`;
+    if (key === this.above || !(most > least)) return;
+    this.above = key;
+    const ticks = [];
+    for (let n = Math.ceil(least / unit) * unit; n <= most; n += unit) ticks.push(n);
+    change["xaxis2.tickmode"] = "array";
+    change["xaxis2.tickvals"] = ticks.map((n) => along(values, steps, n));
+    change["xaxis2.ticktext"] = ticks.map(amount);
   }
 
   /** Newest first, each on the first of a few rows where it does not touch another. */
@@ -269,6 +291,23 @@ export class StepChart {
   }
 }
 
+/** The lowest point of a curve, alone; of equal ones the first. */
+function lowest({ steps, values }) {
+  let at = -1;
+  values.forEach((value, index) => {
+    if (Number.isFinite(value) && !(value >= values[at])) at = index;
+  });
+  return at < 0 ? { steps: [], values: [] } : { steps: [steps[at]], values: [values[at]] };
+}
+
+/** Where the line through the points (xs, ys), both ascending, is at `x`; beyond its ends it goes straight on. */
+function along(xs, ys, x) {
+  let at = 1;
+  while (at < xs.length - 1 && xs[at] < x) at += 1;
+  const slope = (ys[at] - ys[at - 1]) / (xs[at] - xs[at - 1]);
+  return ys[at - 1] + slope * (x - xs[at - 1]);
+}
+
 const source = (trace) => `${trace.run ?? ""} ${trace.channel}`;
 const HOVER = (trace) => `${literal(trace.name ?? "")} %{y:.4~g}<extra></extra>`;
 
@@ -291,5 +330,6 @@ export function dressed(layout, theme, scale) {
       unifiedhovertitle: { text: "step %{x:,.0f}" },
       spikecolor: theme.baseline, spikethickness: -1, spikedash: "dot", ...layout.xaxis,
     }), yaxis: axis(layout.yaxis),
+    ...(layout.xaxis2 && { xaxis2: axis(layout.xaxis2) }),
   };
 }

@@ -127,10 +127,10 @@ export class TableChart {
 
   /** Names of `count` rows or columns: the tokens, or the first of each group where the table is pooled. */
   names(count) {
-    const tokens = this.stage.tokens;
-    const pooled = tokens.length > count;
+    const pooled = this.stage.vocabSize > count;
+    const tokens = pooled ? this.stage.firsts : this.stage.tokens;
     return Array.from({ length: count }, (_, index) => {
-      const token = tokens[Math.floor((index * tokens.length) / count)];
+      const token = tokens[index];
       return token === undefined ? String(index) : literal(visible(token)) + (pooled ? "…" : "");
     });
   }

@@ -11,8 +11,18 @@ from typing import Any
 import streamlit as st
 
 from engine import link
-from engine.config import DEFAULT_CORPUS, MOST_SHOWN, InputError, LiveSettings, Preset, RunConfig, changed, preset
-from engine.runner import ENDED, Run, State
+from engine.config import (
+    DEFAULT_CORPUS,
+    MAX_STEPS,
+    MOST_SHOWN,
+    InputError,
+    LiveSettings,
+    Preset,
+    RunConfig,
+    changed,
+    preset,
+)
+from engine.runner import ENDED, Run, State, limited
 from engine.studio import RunActive, studio
 
 
@@ -41,7 +51,18 @@ def keep(prepared: Preset) -> None:
     except InputError as error:
         say(f"the corpus {config.corpus[:MOST_SHOWN]!r} was ignored: {error}")
         name = DEFAULT_CORPUS
-    st.session_state.plan = Preset(changed(config, corpus=name), prepared.settings, prepared.about)
+    config = changed(config, corpus=name)
+    st.session_state.plan = Preset(config, counted(config, prepared.settings), prepared.about)
+
+
+def counted(config: RunConfig, settings: LiveSettings, anew: bool = False) -> LiveSettings:
+    """By epochs, at most the iterations that they make; `anew` also raises a number that was cut before."""
+    if config.epochs is None:
+        return settings
+    try:
+        return limited(config, changed(settings, max_steps=MAX_STEPS) if anew else settings, studio().dataset(config))
+    except InputError:  # the estimate below the controls says what is wrong
+        return settings
 
 
 def say(sentence: str) -> None:
@@ -73,7 +94,7 @@ def turn(name: str, value: Any) -> None:
         say(str(error))
         return
     if run is None or (st.session_state.planned and not run.alive):
-        replan(settings=settings)
+        replan(settings=counted(plan().config, settings, anew=name == "batch_size"))
     else:
         run.tune(settings)
 
@@ -81,7 +102,8 @@ def turn(name: str, value: Any) -> None:
 def restructure(name: str, value: Any) -> None:
     """Something that needs a new run was changed."""
     try:
-        replan(config=changed(plan().config, **{name: value}))
+        config = changed(plan().config, **{name: value})
+        replan(config=config, settings=counted(config, plan().settings, anew=True))
     except InputError as error:
         say(str(error))
 
