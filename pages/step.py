@@ -6,8 +6,6 @@ The page looks into a copy that stands where the run stands (`engine.trainer.rep
 from __future__ import annotations
 
 import time
-from importlib import import_module
-from importlib.util import find_spec
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -17,6 +15,7 @@ from engine.runner import Run, State
 from engine.studio import studio
 from engine.trainer import STAGES
 from pages.live.board import board, shown_of
+from pages.live.examples import small_examples
 from pages.live.look import STYLE
 from pages.live.opened import (
     CURRENT,
@@ -38,6 +37,7 @@ from pages.live.opened import (
 )
 from pages.live.stages.about import about
 from pages.live.stages.views import exists, view
+from pages.live.whatif import what_if
 
 PACE_SECONDS = 2.0
 BUILD_SECONDS = 10.0
@@ -220,14 +220,6 @@ def this_step(run: Run, bar: DeltaGenerator) -> None:
         view(shown)
 
 
-def other(module: str, function: str) -> None:
-    """A tab that another module of `pages.live` fills, as soon as it is there."""
-    if find_spec(f"pages.live.{module}") is None:
-        st.text("This is not built yet.")
-    else:
-        getattr(import_module(f"pages.live.{module}"), function)()
-
-
 @st.fragment
 def step() -> None:
     """The page."""
@@ -238,7 +230,7 @@ def step() -> None:
     shown = shown_of(run, moment=True)
     st.html(STYLE)
     board("step", run=source_of(run), shown=shown)
-    this, what_if, small = st.tabs(["This step", "What if", "Small examples"], on_change="rerun", key="step_tabs")
+    this, experiments, small = st.tabs(["This step", "What if", "Small examples"], on_change="rerun", key="step_tabs")
     with this:
         if this.open:
             bar = st.container(horizontal=True, gap="medium", key="step_bar")
@@ -246,12 +238,12 @@ def step() -> None:
                 picker(run)
             if run is not None:
                 this_step(run, bar)
-    with what_if:
-        if what_if.open:
-            other("whatif", "what_if")
+    with experiments:
+        if experiments.open:
+            what_if()
     with small:
         if small.open:
-            other("examples", "small_examples")
+            small_examples()
 
 
 step()

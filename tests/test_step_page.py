@@ -167,3 +167,26 @@ def test_another_parameter_and_weight_stay_chosen_through_the_stages(page, studi
         assert not page.exception, stage
     tables = " ".join(str(table.value) for table in page.table)
     assert "blocks.0.widen.weight[5," in tables
+
+
+@pytest.mark.parametrize("tab", ["What if", "Small examples"])
+def test_the_other_tabs_open(page, tab) -> None:
+    page.session_state.step_tabs = tab
+    page.run()
+    assert not page.exception
+    assert not [button for button in page.button if button.key == "step_next"]
+    assert len(page.selectbox) + len(page.button) > 0
+
+
+def test_a_corpus_s_own_characters_stay_text(page, studio) -> None:  # noqa: F811
+    studio.library.add_upload("marked.txt", b"<b>&amp; *x* $y$</b> " * 80)
+    start = preset("bigram")
+    (name,) = [entry.name for entry in studio.library.entries() if "marked" in entry.name]
+    studio.lane("step", changed(start.config, corpus=name), start.settings)
+    page.run()
+    for _ in range(3):
+        click(page, "step_next")
+        figures = [one.proto.spec for one in page.get("plotly_chart")]
+        assert figures
+        assert not [spec for spec in figures if '"<"' in spec]
+    assert not [one for one in page.markdown if "<b>" in one.value]

@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 
 from engine.corpus import Corpus
-from pages.live.charts import EVENT, heading, heatmap, show
+from pages.live.charts import EVENT, heading, heatmap, literal, show
 from pages.live.opened import Opened
 from pages.live.stages.parts import exactly, numbers, place, said, scrolled
 
@@ -107,16 +107,12 @@ def window_figure(shown: Opened, row: int, position: int) -> go.Figure:
     for line, tokens in enumerate(text):
         for column, token in enumerate(tokens):
             figure.add_annotation(
-                x=column, y=line, text=_escaped(token), showarrow=False, font={"size": 18, "family": "monospace"}
+                x=column, y=line, text=literal(token), showarrow=False, font={"size": 18, "family": "monospace"}
             )
     if at + 1 < z.shape[1]:
         arrow = {"ax": at, "ay": 0.72, "axref": "x", "ayref": "y", "x": at + 0.75, "y": 0.28}
         figure.add_annotation(**arrow, text="", arrowcolor=EVENT, arrowwidth=2, arrowhead=2)
     return figure
-
-
-def _escaped(token: str) -> str:
-    return token.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def small_batch(shown: Opened) -> None:
