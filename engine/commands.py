@@ -35,7 +35,7 @@ PRESET_OF_MODEL = {"bigram": "bigram", "gpt": "gpt-small"}
 # Flags that set a field of RunConfig, and of LiveSettings.
 STRUCTURE = ("model", "tokenizer", "vocab_size", "epochs", "block_size", "optimizer", "seed", "device")
 KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
-VERBS = "choose train, fetch or check"
+VERBS = "choose train, runs, resume, evaluate, sample, export, fetch or check"
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,11 +65,12 @@ def run(words: Sequence[str]) -> int:
                 f"{unknown[0]!r} is not an option of {arguments.verb}; "
                 f"`python -m engine {arguments.verb} --help` lists them"
             )
-        if arguments.verb == "check":
-            return report()
-        if arguments.verb == "fetch":
-            return _fetch(arguments)
-        return _train(arguments)
+        doing: dict[str, Callable[[argparse.Namespace], int]] = {
+            "check": lambda _: report(),
+            "fetch": _fetch,
+            "train": _train,
+        }
+        return doing.get(arguments.verb, _stored)(arguments)
     except InputError as error:
         complain(str(error))
         return 2
@@ -80,6 +81,14 @@ def _train(arguments: argparse.Namespace) -> int:
     from engine.headless import Order, train  # torch takes seconds to import, and nothing before needs it
 
     return train(Order(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json))
+
+
+def _stored(arguments: argparse.Namespace) -> int:
+    from engine import stored  # torch, again
+
+    asked = {name: value for name, value in vars(arguments).items() if name != "verb"}
+    verb: Callable[..., int] = getattr(stored, arguments.verb)
+    return verb(**asked)
 
 
 def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
@@ -107,6 +116,7 @@ def _parser() -> Parser:
     train.add_argument("--out", metavar="DIR", help="the run's own folder, new or empty (default <home>/runs/<id>)")
     train.add_argument("--evaluate", action="store_true", help="at the end, exact losses over each whole split")
     train.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
+    _add_stored(verbs)
     fetch = verbs.add_parser(
         "fetch", help="download texts; without a name, list them", description="Download texts into the data home."
     )
@@ -122,6 +132,31 @@ def _parser() -> Parser:
         description="One line for each thing a workshop needs, and what to do about what is missing.",
     )
     return parser
+
+
+def _add_stored(verbs: Any) -> None:
+    """The verbs that open runs from the disk."""
+
+    def add(verb: str, about: str) -> Parser:
+        parser: Parser = verbs.add_parser(verb, help=about, description=about[:1].upper() + about[1:] + ".")
+        parser.add_argument("run", metavar="RUN", help="a run's id, or its folder")
+        return parser
+
+    verbs.add_parser("runs", help="list the runs there are", description="List the runs there are, newest first.")
+    resume = add("resume", "go on with a run that was interrupted or stopped, from its newest snapshot")
+    resume.add_argument("--max-steps", type=int, metavar="N", help="where it is to end now")
+    resume.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
+    evaluate = add("evaluate", "the exact loss of a run's newest snapshot over a whole split")
+    evaluate.add_argument("--split", default="val", metavar="S", help="train, val or test (default val)")
+    evaluate.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
+    sample = add("sample", "text from a run's newest snapshot")
+    sample.add_argument("--prompt", default="", help="what the text begins with")
+    sample.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="how many tokens (default 200)")
+    sample.add_argument("--temperature", type=float, default=1.0, metavar="X", help="below 1 safer, above 1 wilder")
+    sample.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens alone")
+    sample.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same weights: same text")
+    export = add("export", "a run's numbers as a table")
+    export.add_argument("--csv", required=True, metavar="FILE", help="where to write it")
 
 
 def _add_field(parser: argparse.ArgumentParser, record: type[Frozen], name: str) -> None:

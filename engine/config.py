@@ -83,6 +83,7 @@ class RunConfig(Frozen):
     observe_every: int = Field(200, ge=1, description="Steps between looks at tables, layers and update ratio.")
     eval_every: int = Field(2000, ge=1, description="Steps between validation losses.")
     eval_batches: int = Field(20, ge=1, le=1000, description="Fixed batches behind one validation loss.")
+    snapshot_every: int = Field(10_000, ge=1, description="Steps between snapshots that a run can be continued from.")
     sample_every: int = Field(8000, ge=1, description="Steps between samples of text.")
     sample_tokens: int = Field(120, ge=1, le=400, description="Length of such a sample, tokens.")
     sample_prompt: str = Field("\n", min_length=1, max_length=200, description="What such a sample starts from.")
@@ -145,7 +146,13 @@ def _preset(name: str, about: str, live: dict[str, Any] | None = None, **config:
 # Plain gradient descent on a handful of numbers: slow enough to be followed, every step looked at.
 _SMALL: dict[str, Any] = {"optimizer": "sgd", "observe_every": 1}
 
-_GPT: dict[str, Any] = {"model": "gpt", "observe_every": 20, "eval_every": 250, "sample_every": 1000}
+_GPT: dict[str, Any] = {
+    "model": "gpt",
+    "observe_every": 20,
+    "eval_every": 250,
+    "snapshot_every": 500,
+    "sample_every": 1000,
+}
 
 # Document 001's loop: losses of 5 batches of either part, and a greedy sample after each epoch.
 _BY_EPOCHS: dict[str, Any] = {

@@ -24,6 +24,7 @@ from engine.library import Entry, Library
 from engine.points import Points
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
 from engine.runner import ENDED, Run, State, limited
+from engine.store import Store
 from engine.stream import Observation, Record, Sample, taken
 from engine.studio import corpus_of
 from engine.trainer import open_like_the_lecture
@@ -56,20 +57,26 @@ def train(order: Order) -> int:
     try:
         folder = folder or home() / "runs" / run.id
         with stopping(run) as stopped:
-            write(folder / "config.json", start_of(run, entry))
+            start = start_of(run, entry)
+            write(folder / "config.json", start)
+            run.keep_in(Store(folder, start))
             if notice:
                 complain(notice)
             course = Course(say_opening(run))
             follow(run, course, stopped)
-        interrupted = bool(stopped)
-        result = result_of(run, course)
-        if order.evaluate:
-            losses, late = exact_losses(run, interrupted)
-            result, interrupted = result | losses, interrupted or late
-        status = INTERRUPTED if interrupted else int(run.state not in (State.DONE, State.STOPPED))
-        return conclude(run, result, folder, order.as_json) or status
+        return finish(run, course, folder, bool(stopped), order.evaluate, order.as_json)
     finally:
         run.close()
+
+
+def finish(run: Run, course: Course, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:
+    """Leave and say what the run came to; returns the exit status."""
+    result = result_of(run, course)
+    if evaluate:
+        losses, late = exact_losses(run, interrupted)
+        result, interrupted = result | losses, interrupted or late
+    status = INTERRUPTED if interrupted else int(run.state not in (State.DONE, State.STOPPED))
+    return conclude(run, result, folder, as_json) or status
 
 
 def announce(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> None:
@@ -133,7 +140,7 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
     The looks are rare, so that the training thread has the interpreter to itself, but they close in on the 100th
     and the last step, so that the time between the two is right within milliseconds.
     """
-    warned = None
+    warned: set[str] = set()
     progress = Progress(run.config.model, run.settings.max_steps, "steps")
     run.start()
     if stopped:  # a stop before the start was no news to the run
@@ -144,11 +151,13 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
     def hear() -> None:
         records = taken(run.queue)
         course.hear(records)
+        if run.store is not None:
+            run.store.put(records)
         if run.config.epochs is not None:
             for line in epoch_log(records):
                 progress.line(line, say)
 
-    seen, wait = (time.perf_counter(), 0), FIRST_LOOK
+    seen, wait = (time.perf_counter(), run.step), FIRST_LOOK
     while run.state not in ENDED:
         time.sleep(wait)
         now = (time.perf_counter(), run.step)
@@ -157,9 +166,10 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
         progress.show(run.step, course.note)
         wait = pause(seen, now, WARM if course.warm is None else run.settings.max_steps)
         seen = now
-        if run.warning and run.warning != warned:
-            warned = run.warning
-            progress.line(f"warning: {warned}")
+        for told in (run.warning, run.store.problem if run.store else None):
+            if told and told not in warned:
+                warned.add(told)
+                progress.line(f"warning: {told}")
     if run.state is not State.FAILED:
         run.copy_weights()  # answered only after a GPU's last numbers have crossed
     hear()

@@ -23,6 +23,7 @@ from engine.evaluation import split_loss
 from engine.library import Entry
 from engine.models import build_language_model
 from engine.runner import Run, State
+from engine.store import FORMAT
 from engine.stream import Observation, Record, Scalars
 
 SPLITS = ("train", "val", "test")
@@ -175,6 +176,7 @@ def start_of(run: Run, entry: Entry | None) -> dict[str, Any]:
     """What the run is made of and where: its settings, and the versions and the machine behind its numbers."""
     return {
         "run": run.id,
+        "format": FORMAT,
         "config": run.config.model_dump(),
         "settings": run.settings.model_dump(),
         "environment": {

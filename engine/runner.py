@@ -7,6 +7,7 @@ thread takes all commands between two steps, and what changed becomes an event w
 from __future__ import annotations
 
 import enum
+import math
 import secrets
 import threading
 import time
@@ -21,14 +22,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from engine.archive import Past
 from engine.baselines import Baselines
 from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.guard import HIGH_STEPS, Alarm
+from engine.keeping import Keeping
 from engine.models import build_language_model
 from engine.points import Points
 from engine.sampling import generate
 from engine.snapshot import Moment, Snapshot
+from engine.store import Store
 from engine.stream import Event, History, Queue, Record, Sample, Scalars, taken
 from engine.trainer import STAGES, Trainer, told
 
@@ -75,17 +79,21 @@ def limited(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points)
 class Run:
     """One training run, from its first weights to its end, on a thread of its own."""
 
-    def __init__(self, config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> None:
+    def __init__(
+        self, config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, past: Past | None = None
+    ) -> None:
         dataset.check(config)
-        settings = limited(config, settings, dataset)
-        self.id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+        if past is None:
+            settings = limited(config, settings, dataset)
+        self.id = past.id if past else time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
         self.config, self.dataset = config, dataset
         self.first_settings = self.settings = settings
         self.version = 0
         self.baselines = Baselines.of(dataset) if isinstance(dataset, Corpus) else None
         self.device = pick_device(config.device)
         self.queue: Queue = SimpleQueue()
-        self.history = History()
+        self.history = past.history if past else History()
+        self.store: Store | None = None
         self.state = State.READY
         self.message = ""
         self.error: str | None = None
@@ -100,7 +108,12 @@ class Run:
         self._closing = threading.Event()
         self.built = threading.Event()
         self._prepared = threading.Event()
-        self._halt = settings.max_steps
+        self._keeping: Keeping | None = None
+        self._keep_at = math.inf
+        if past is not None:
+            self._stand_at(past.snapshot)
+        self._halt = self.settings.max_steps
+        self._past = past
         self._steps_left: int | None = None
         self._stages_left = 0
         self._began: Snapshot | None = None
@@ -110,6 +123,13 @@ class Run:
         self._pace = deque[tuple[float, int]](maxlen=64)
         self._thread = threading.Thread(target=self._live, name=f"training {self.id}", daemon=True)
         self._thread.start()
+
+    def _stand_at(self, snapshot: Snapshot) -> None:
+        """A run from the disk begins where its snapshot is; what it does from there is what it did, bit for bit."""
+        self.settings, self.step = snapshot.settings, snapshot.step
+        over = self.step >= self.settings.max_steps
+        self.state = State.DONE if over else State.PAUSED
+        self.message = f"{'done' if over else 'opened'} at step {self.step:,}"
 
     @property
     def title(self) -> str:
@@ -167,6 +187,11 @@ class Run:
             self.version += 1
             self._tell(self._apply, settings)
 
+    def keep_in(self, store: Store) -> None:
+        """Have all that this run makes written there, snapshots included; called before the run is shown to anyone."""
+        self.store = store
+        self._tell(self._begin_keeping, store)
+
     def copy_weights(self, timeout: float = 30.0) -> tuple[int, dict[str, Tensor]]:
         """The step, and CPU copies of all weights at that step, taken between two steps."""
         return self._ask(
@@ -193,7 +218,16 @@ class Run:
         self._closing.set()
         self._tell(lambda: None)
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        ended = not self._thread.is_alive()
+        if ended and self.store is not None:
+            self.store.put(taken(self.queue))
+            ended = self.store.close(5.0 if timeout is None else max(timeout, 0.5)) or self.store.problem is not None
+        return ended
+
+    def forget_if_unused(self) -> None:
+        """A run that never made a step leaves no folder behind."""
+        if self.store is not None and self.state is State.READY and self.step == 0:
+            self.store.discard()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the model is built and its start is told (or that failed)."""
@@ -220,6 +254,7 @@ class Run:
             "message": self.message,
             "error": self.error,
             "warning": self.warning,
+            "unsaved": self.store.problem if self.store else None,
             "settings": {**self.settings.model_dump(), "version": self.version},
             "step": self.step,
             "stage": self.stage,
@@ -283,7 +318,10 @@ class Run:
             self.built.set()
             torch.set_num_threads(threads_for(self.parameters, self.device))
             self._trainer.halt = self._interrupted
-            self._trainer.show_start()
+            if self._past is None:
+                self._trainer.show_start()
+            else:
+                self._trainer.restore(self._past.snapshot)
             self._trainer.halt = self._closing.is_set
             self._prepared.set()
             self._train(self._trainer)
@@ -326,10 +364,20 @@ class Run:
                 trainer.look_closely = True
             trainer.advance()
             self.step = trainer.step
+            if trainer.step >= self._keep_at and self._keeping is not None:
+                self._keep_at = self._keeping.keep(trainer)
             if trainer.ledger.diverged or trainer.step >= self._halt or self._steps_left is not None:
                 self._arrive(trainer)
             elif (speed := trainer.settings.speed) != "unlimited":
                 self._wait_for_due(trainer, 1 / speed)
+
+        if self._keeping is not None:
+            self._keeping.end(trainer)
+
+    def _begin_keeping(self, store: Store) -> None:
+        if self._trainer is not None:
+            self._keeping = Keeping(store, self.config.snapshot_every)
+            self._keep_at = self._keeping.keep(self._trainer)
 
     def _emit(self, record: Record) -> None:
         self.queue.put(record)
@@ -375,6 +423,8 @@ class Run:
 
     def _rest(self, state: State, message: str, at: int | None = None) -> None:
         self._steps_left = None
+        if self._keeping is not None and self._trainer is not None and state in (State.DONE, State.STOPPED):
+            self._keeping.end(self._trainer)
         self.queue.put(Event(self.step if at is None else at, state.value, message))
         self.message, self.state = message, state  # last: who sees the state finds everything else in place
 

@@ -181,9 +181,16 @@ class History:
 
     def _add_rows(self, rows: list[Scalars]) -> None:
         block = np.array(rows, np.float64)  # (n, 5)
-        steps = block[:, 0].astype(np.uint32)
+        self._add_block(block[:, 0].astype(np.uint32), block[:, 1:])
+
+    def add_steps(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
+        """Take steps [n] with their loss, gradient norm, lr and seconds [n, 4], as they come from a run folder."""
+        with self.lock:
+            self._add_block(steps, numbers)
+
+    def _add_block(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
         with np.errstate(over="ignore"):
-            values = block[:, 1:].astype(np.float32)
+            values = numbers.astype(np.float32)
         for column, name in enumerate(EACH_STEP):
             self._extend(name, steps, np.ascontiguousarray(values[:, column]))
 
@@ -275,12 +282,22 @@ def _newest(items: Sequence[Event | Sample], most_bytes: int) -> list[dict[str, 
     return kept[::-1]
 
 
+class Sink(Protocol):
+    """Where records go besides the history: onto the disk."""
+
+    def put(self, records: Iterable[Record]) -> None: ...
+
+
 class Source(Protocol):
     """What the pump needs of a run."""
 
     id: str
     queue: Queue
     history: History
+
+    @property
+    def store(self) -> Sink | None:
+        """Where its records are kept, if they are."""
 
     def header(self) -> dict[str, Any]:
         """The frame's header fields that describe the run as it is now."""
@@ -329,7 +346,10 @@ class Pump:
         """Move what the runs have put into their queues into their histories."""
         for source in self._sources():
             if not source.queue.empty():
-                source.history.add(taken(source.queue))
+                records = taken(source.queue)
+                source.history.add(records)
+                if source.store is not None:
+                    source.store.put(records)
 
     def frames(self) -> Frames:
         """One frame a run: what is new since the last call, or None."""

@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from engine import gpt2
+from engine import archive, gpt2
+from engine.archive import StoredRun
 from engine.bpe import ByteTokenizer
 from engine.config import InputError, LiveSettings, RunConfig, changed, home
 from engine.corpus import Corpus, split_ends
 from engine.cost import Cost, check_memory, cost_of
 from engine.library import Entry, Library
 from engine.points import Points
+from engine.result import start_of
 from engine.runner import Run, State, limited
+from engine.store import Store
 from engine.stream import Pump
 from engine.tokenizer import Tokenizer
 
@@ -112,6 +115,21 @@ class Studio:
         settings = changed(run.first_settings, speed=run.settings.speed)
         return self._begin(lambda: Run(run.config, settings, run.dataset), replace, go=False)
 
+    def resume(self, name: str, replace: bool = False) -> Run:
+        """A stored run becomes the current one, opened where its newest snapshot is; `start` goes on with it."""
+        stored = archive.find(name)
+        assert stored.config is not None and stored.first_settings is not None
+        config, settings = stored.config, stored.first_settings
+        dataset = self.dataset_of(stored)
+        return self._begin(lambda: Run(config, settings, dataset, archive.past(stored)), replace, go=False)
+
+    def dataset_of(self, stored: StoredRun) -> Corpus | Points:
+        """What a stored run learnt from; InputError if that text is gone or is another one now."""
+        assert stored.config is not None and stored.about is not None
+        dataset = self.dataset(stored.config)
+        archive.check_text(stored, dataset)
+        return dataset
+
     def undo(self) -> Run:
         """Bring the previous run back as it was; the one that replaced it becomes the previous one."""
         with self._lock:
@@ -139,6 +157,8 @@ class Studio:
         ended = [run.close(max(0.0, deadline - time.monotonic())) for run in runs]
         self.pump.stop()
         self.library.stop()
+        for run in runs:
+            run.forget_if_unused()
         return all(ended)
 
     def _made(self, config: RunConfig, settings: LiveSettings) -> Run:
@@ -152,6 +172,7 @@ class Studio:
             if before is not None and before.alive and not replace:
                 raise RunActive(f"{before.title} is {before.state.value} at step {before.step:,}")
             run = make()
+            run.keep_in(Store(home() / "runs" / run.id, start_of(run, None)))
             if before is not None:
                 before.stop()
             unused = before if before is not None and before.state is State.READY else self.previous
@@ -162,6 +183,7 @@ class Studio:
                 run.start()
         if unused is not None:
             unused.close()
+            unused.forget_if_unused()
         return run
 
 

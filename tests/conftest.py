@@ -28,6 +28,12 @@ hypothesis.settings.register_profile("loopscope", deadline=None, max_examples=50
 hypothesis.settings.load_profile("loopscope")
 
 
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and downloads of a test go nowhere near the project's."""
+    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path_factory.mktemp("home")))
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> str:
     """Each device that this machine has."""

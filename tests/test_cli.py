@@ -78,9 +78,9 @@ def until(condition, seconds=60.0):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("", ["no verb", "train, fetch or check"]),
+        ("", ["no verb", "train, runs, resume, evaluate, sample, export, fetch or check"]),
         ("trian", ["'trian'", "train"]),
-        ("--frob", ["'--frob'", "train, fetch or check"]),
+        ("--frob", ["'--frob'", "train, runs, resume, evaluate, sample, export, fetch or check"]),
         ("train --frob 3", ["'--frob'", "train --help"]),
         ("train --max 3", ["'--max'", "train --help"]),
         ("train stray", ["'stray'", "train --help"]),

@@ -482,7 +482,7 @@ def test_ten_clicks_on_start_make_one_run(studio: Studio, wait_until: Wait, monk
         gate.set()
     assert len(runs) == 1 and studio.current is runs[0] and studio.previous is None
     wait_until(lambda: runs[0].step > 0)
-    assert threading.active_count() == before + 1
+    assert threading.active_count() == before + 2, "one trains, one stores"
 
 
 @pytest.mark.parametrize("paused", [False, True])
@@ -564,7 +564,7 @@ def test_threads_end_with_what_they_served(tiny: Corpus, studio: Studio, wait_un
     for _ in range(4):
         runs.append(studio.start(TINY, ENDLESS, replace=True))
         wait_until(lambda: runs[-1].step > 0)
-    assert threading.active_count() == before + 2, "the current run's thread, and the previous one's"
+    assert threading.active_count() == before + 4, "the current run and the one before: each trains and stores"
     assert all(not run._thread.is_alive() for run in runs[:2])
     assert studio.close(30)
     assert threading.active_count() == before - 1, "the pump has ended as well"

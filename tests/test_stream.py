@@ -372,6 +372,7 @@ class Quiet:
         self.id = name
         self.queue: Queue = SimpleQueue()
         self.history = History()
+        self.store = None
         self.state = "running"
 
     def header(self) -> dict[str, Any]:

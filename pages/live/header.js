@@ -78,6 +78,7 @@ export class Notices {
     this.connection = this.add("ls-lost", "status");
     this.hint = this.add("ls-hint", "status");
     this.warning = this.add("ls-warning", "status");
+    this.unsaved = this.add("ls-warning", "status");
     this.failure = this.add("ls-failure", "alert");
     this.said = this.failure.appendChild(element("b"));
     this.traceback = this.failure.appendChild(element("pre"));
@@ -100,6 +101,7 @@ export class Notices {
   show(head, hint) {
     this.say(this.hint, hint);
     this.say(this.warning, head.warning);
+    this.say(this.unsaved, head.unsaved);
     const bad = head.state === "failed" || head.state === "diverged";
     const text = bad ? head.message || `The run ${head.state}.` : "";
     this.failure.hidden = !bad;

@@ -1,0 +1,223 @@
+"""Runs as they lie on the disk: which there are, how far they came, and all that is needed to open or continue one.
+
+Reads run folders (`store` writes them), never trusts them: a damaged one, or one from a newer version, is listed with
+the reason and harms nothing. Knows no training and no screen.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from engine import snapshot_files
+from engine.config import InputError, LiveSettings, RunConfig, home
+from engine.corpus import Corpus
+from engine.points import Points
+from engine.snapshot import Snapshot
+from engine.store import FORMAT, blocks, is_held, opened, reading, unpacked
+from engine.stream import Event, History, Observation, Sample, Scalars
+
+STATES = {
+    "started": "running",
+    "resumed": "running",
+    "paused": "paused",
+    "done": "done",
+    "stopped": "stopped",
+    "diverged": "diverged",
+    "failed": "failed",
+}
+BLOCKS = "SELECT first, count, data FROM steps ORDER BY first"
+OVER = ("done", "stopped", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run folder: what it is, and where it stands. `reason` says why it cannot be opened, and is None else."""
+
+    folder: Path
+    config: RunConfig | None = None
+    first_settings: LiveSettings | None = None
+    about: dict[str, Any] | None = None
+    state: str = "damaged"
+    step: int = 0
+    live: bool = False
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name among the runs."""
+        return self.folder.name
+
+    @property
+    def standing(self) -> str:
+        """Where it stands, for people."""
+        if self.reason is not None:
+            return f"cannot be opened: {self.reason}"
+        return f"{self.state} at step {self.step:,}"
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """A stored run to be gone on with: its name, its snapshot, and all that it has shown up to there."""
+
+    id: str
+    snapshot: Snapshot
+    history: History
+    refused: tuple[str, ...] = ()
+    """Why newer snapshots were passed over."""
+
+
+def runs(root: Path | None = None) -> list[StoredRun]:
+    """All run folders, newest first."""
+    folder = (root or home()) / "runs"
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."]
+    return [look(path) for path in sorted(found, reverse=True)]
+
+
+def find(name: str) -> StoredRun:
+    """The run called `name`, an id among the runs or a folder; InputError if it is not there or cannot be opened."""
+    path = home() / "runs" / name if Path(name).name == name else Path(name)
+    if not path.is_dir() and not (path := Path(name)).is_dir():
+        raise InputError(f"there is no run {name!r}; `python -m engine runs` lists those there are")
+    run = look(path.absolute())
+    if run.reason is not None:
+        raise InputError(f"run {run.id} cannot be opened: {run.reason}")
+    return run
+
+
+def look(folder: Path) -> StoredRun:
+    """What lies in `folder`; whatever is wrong with it becomes the reason."""
+    try:
+        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if about.get("format", FORMAT) > FORMAT:
+            return StoredRun(folder, reason=f"it is from a newer version (format {about['format']})")
+        config, settings = RunConfig(**about["config"]), LiveSettings(**about["settings"])
+        with reading(folder) as database:
+            step, state = _last_step(database), _last_state(database)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ValidationError, sqlite3.Error) as error:
+        return StoredRun(folder, reason=f"{_file_of(error)} is missing or damaged")
+    live = is_held(folder)
+    if not live and state not in OVER:
+        state = "interrupted"
+    return StoredRun(folder, config, settings, about, state, step, live)
+
+
+def history(run: StoredRun) -> History:
+    """Everything a run has shown, as a history that viewers can be sent; damaged blocks are left out."""
+    kept = History()
+    with reading(run.folder) as database:
+        for first, count, data in database.execute(BLOCKS):
+            kept.add_steps(np.arange(first, first + count, dtype=np.uint32), unpacked(count, data))
+        kept.add(_others(database))
+    kept.delta({})  # none of it is news
+    return kept
+
+
+def scalars(run: StoredRun) -> Iterator[Scalars]:
+    """The record of every step, in order."""
+    with reading(run.folder) as database:
+        for first, count, data in database.execute(BLOCKS):
+            yield from _records(first, count, data)
+
+
+def looks(run: StoredRun) -> Iterator[tuple[int, dict[str, float]]]:
+    """What was measured on a cadence, by step and channel."""
+    with reading(run.folder) as database:
+        for step, told in database.execute("SELECT step, scalars FROM looks ORDER BY rowid"):
+            yield step, json.loads(told)
+
+
+def past(run: StoredRun) -> Past:
+    """What a run goes on with: its newest whole snapshot. What was recorded after it is forgotten, to be made again.
+
+    InputError while another process writes the run, or if no snapshot is whole.
+    """
+    if run.live:
+        raise InputError(f"run {run.id} is being written by another process; stop that one first")
+    found, refused = newest_snapshot(run)
+    rewind(run.folder, found.step)
+    return Past(run.id, found, history(run), tuple(refused))
+
+
+def check_text(run: StoredRun, dataset: Corpus | Points) -> None:
+    """InputError if `dataset` is not what the run learnt from."""
+    kept = (run.about or {}).get("environment", {}).get("corpus") or {}
+    if isinstance(dataset, Corpus) and kept.get("sha256", dataset.sha256) != dataset.sha256:
+        raise InputError(
+            f"run {run.id} learnt from another text than {dataset.name!r} is now; bring back the one whose sha256 "
+            f"begins with {kept['sha256'][:12]}"
+        )
+
+
+def newest_snapshot(run: StoredRun) -> tuple[Snapshot, list[str]]:
+    """The newest whole snapshot, and why newer ones were passed over; InputError if there is none."""
+    found, refused = snapshot_files.newest(run.folder / "snapshots")
+    if found is None:
+        why = f" ({refused[0]})" if refused else ""
+        raise InputError(f"run {run.id} has no snapshot to go on from{why}; start it anew")
+    return found, refused
+
+
+def rewind(folder: Path, step: int) -> None:
+    """Forget what was recorded after `step`: a run that goes on from there records it again."""
+    database = opened(folder / "metrics.db")
+    try:
+        with database:
+            across = database.execute(
+                "SELECT first, count, data FROM steps WHERE first <= ? AND first + count - 1 > ?", (step, step)
+            ).fetchall()
+            database.execute("DELETE FROM steps WHERE first + count - 1 > ?", (step,))
+            for block in across:
+                rows = [row for row in _records(*block) if row.step <= step]
+                database.executemany("INSERT INTO steps VALUES (?, ?, ?)", blocks(rows))
+            for table in ("looks", "frames", "events", "samples"):
+                database.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
+    finally:
+        database.close()
+
+
+def _last_step(database: sqlite3.Connection) -> int:
+    (last,) = database.execute("SELECT MAX(first + count - 1) FROM steps").fetchone()
+    return int(last or 0)
+
+
+def _last_state(database: sqlite3.Connection) -> str:
+    marks = ", ".join("?" * len(STATES))
+    asked = f"SELECT name FROM events WHERE name IN ({marks}) ORDER BY rowid DESC LIMIT 1"
+    found = database.execute(asked, tuple(STATES)).fetchone()
+    return STATES[found[0]] if found else "ready"
+
+
+def _records(first: int, count: int, data: bytes) -> list[Scalars]:
+    return [Scalars(first + i, *row) for i, row in enumerate(unpacked(count, data).tolist())]
+
+
+def _others(database: sqlite3.Connection) -> Iterator[Observation | Event | Sample]:
+    for step, told in database.execute("SELECT step, scalars FROM looks ORDER BY rowid"):
+        yield Observation(step, json.loads(told), {})
+    newest = "SELECT name, MAX(step), rows, cols, data FROM frames GROUP BY name"
+    for name, step, rows, cols, data in database.execute(newest):
+        yield Observation(step, {}, {name: frame_of(rows, cols, data)})
+    yield from (Event(*row) for row in database.execute("SELECT step, name, text FROM events ORDER BY rowid"))
+    asked = "SELECT step, text, prompt, confidence FROM samples ORDER BY rowid"
+    yield from (Sample(*row) for row in database.execute(asked))
+
+
+def frame_of(rows: int, cols: int, data: bytes) -> Any:
+    """A stored table (rows, cols) as float32."""
+    raw = zlib.decompress(data)
+    return np.frombuffer(raw, "<f2" if len(raw) == 2 * rows * cols else "<f4").astype(np.float32).reshape(rows, cols)
+
+
+def _file_of(error: Exception) -> str:
+    return "metrics.db" if isinstance(error, sqlite3.Error) else "config.json"

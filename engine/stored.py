@@ -1,0 +1,196 @@
+"""The command line's verbs for runs on the disk: runs, resume, evaluate, sample, export.
+
+Each takes a run's id or folder and returns an exit status; InputError for what cannot be done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine import archive
+from engine.archive import StoredRun
+from engine.config import InputError, RunConfig, changed, home
+from engine.console import complain, printable, say
+from engine.corpus import Corpus
+from engine.evaluation import split_loss
+from engine.headless import finish, follow, stopping
+from engine.library import Library
+from engine.models import LanguageModel, build_language_model
+from engine.points import Points
+from engine.result import SPLITS, Course, finite
+from engine.runner import Run
+from engine.sampling import generate
+from engine.snapshot import Snapshot
+from engine.store import Store
+from engine.stream import Event
+from engine.studio import corpus_of
+
+GOOD = ("done", "stopped")
+
+
+def runs() -> int:
+    """List the runs there are."""
+    found = archive.runs()
+    for stored in found:
+        model = f"{stored.config.model} on {stored.config.corpus}" if stored.config else ""
+        say(printable(f"{stored.id}  {stored.standing:<32} {model}".rstrip()))
+    if not found:
+        say(f"no runs yet in {home() / 'runs'}; `python -m engine train` makes one")
+    return 0
+
+
+def resume(run: str, max_steps: int | None, json: bool) -> int:
+    """Go on with a run from its newest snapshot; one that is over says its result again."""
+    stored = archive.find(run)
+    config = _config(stored)
+    if _is_over(stored, max_steps):
+        return _again(stored, json)
+    past = archive.past(stored)
+    for reason in past.refused:
+        complain(reason)
+    before = past.snapshot.settings
+    settings = changed(before, speed="unlimited", max_steps=before.max_steps if max_steps is None else max_steps)
+    if settings.max_steps < past.snapshot.step:
+        raise InputError(f"--max-steps {max_steps} is behind the run, which is at step {past.snapshot.step:,}")
+    past = dataclasses.replace(past, snapshot=dataclasses.replace(past.snapshot, settings=settings))
+    assert stored.first_settings is not None
+    going = Run(config, stored.first_settings, dataset_of(stored), past)
+    try:
+        going.keep_in(Store(stored.folder, {}))
+        if settings.max_steps != before.max_steps:
+            text = f"max_steps {before.max_steps:,} → {settings.max_steps:,}"
+            going.queue.put(Event(past.snapshot.step, "max_steps", text))
+        first = next(archive.scalars(stored), None)
+        course = Course(None if first is None else first.loss)
+        with stopping(going) as stopped:
+            follow(going, course, stopped)
+        return finish(going, course, stored.folder, bool(stopped), evaluate=False, as_json=json)
+    finally:
+        going.close()
+
+
+def evaluate(run: str, split: str, json: bool) -> int:
+    """Say the exact loss of the newest snapshot over a whole split."""
+    if split not in SPLITS:
+        raise InputError(f"--split {split!r} is not possible; choose {', '.join(SPLITS)}")
+    stored = archive.find(run)
+    model, corpus, snapshot = model_of(stored)
+    if split not in corpus.splits or len(corpus.splits[split]) < 2:
+        raise InputError(f"run {stored.id} has no {split} split; choose {', '.join(corpus.splits)}")
+    loss = split_loss(model, corpus.splits[split], _config(stored).block_size)
+    told = {"run": stored.id, "step": snapshot.step, "split": split, "loss": loss}
+    say(_json(told) if json else f"{split} {loss:.6f} nats per token at step {snapshot.step:,}")
+    return 0
+
+
+def sample(run: str, prompt: str, max_new_tokens: int, temperature: float, top_k: int | None, seed: int) -> int:
+    """Print text from the newest snapshot."""
+    if not 0 < temperature < math.inf:
+        raise InputError(f"--temperature {temperature:g} is not possible; choose a number above 0")
+    if max_new_tokens < 1 or (top_k is not None and top_k < 1):
+        raise InputError("--max-new-tokens and --top-k must be at least 1")
+    model, corpus, _ = model_of(archive.find(run))
+    start = corpus.tokenizer.encode(prompt).tolist() if prompt else [0]
+    draws = torch.Generator().manual_seed(seed)
+    made = generate(model, start, max_new_tokens, draws, temperature, top_k)
+    say(printable(corpus.tokenizer.decode(made.ids), kept="\n\t"))
+    return 0
+
+
+def export(run: str, csv: str) -> int:
+    """Write every step and every look as a CSV table."""
+    from engine.tables import metrics  # pandas, which nothing needs while training
+
+    stored = archive.find(run)
+    table = metrics(stored)
+    try:
+        table.to_csv(csv, index=False)
+    except OSError as error:
+        raise InputError(f"--csv {csv} cannot be written ({error.strerror}); choose another file") from None
+    say(f"{len(table):,} steps of {stored.id} in {Path(csv).absolute()}")
+    return 0
+
+
+def model_of(stored: StoredRun) -> tuple[LanguageModel, Corpus, Snapshot]:
+    """A stored run's model as its newest snapshot has it, on the CPU, and its text."""
+    dataset = dataset_of(stored)
+    if not isinstance(dataset, Corpus):
+        raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
+    snapshot, refused = archive.newest_snapshot(stored)
+    for reason in refused:
+        complain(reason)
+    model = build_language_model(_config(stored), dataset.vocab_size)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(snapshot.weights[name])
+    return model, dataset, snapshot
+
+
+def dataset_of(stored: StoredRun) -> Corpus | Points:
+    """What a stored run learnt from: its text by name, or by the path it was given; InputError if it is another now."""
+    config = _config(stored)
+    if not config.reads_text:
+        return Points.of(config)
+    library = Library(home())
+    kept: dict[str, Any] = ((stored.about or {}).get("environment") or {}).get("corpus") or {}
+    try:
+        text, entry = library.load_name(config.corpus)
+    except InputError:
+        if not kept.get("path"):
+            raise
+        text, entry = library.load(kept["path"])
+    dataset = corpus_of(text, entry, config)
+    archive.check_text(stored, dataset)
+    return dataset
+
+
+def _config(stored: StoredRun) -> RunConfig:
+    assert stored.config is not None  # `archive.find` refuses a run without one
+    return stored.config
+
+
+def _is_over(stored: StoredRun, max_steps: int | None) -> bool:
+    if stored.state in ("diverged", "failed"):
+        return True
+    return stored.state == "done" and (max_steps is None or max_steps <= stored.step)
+
+
+def _again(stored: StoredRun, as_json: bool) -> int:
+    """What a run that is over came to, as it was said at its end."""
+    try:
+        told = json.loads((stored.folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = _from_metrics(stored)
+    told.pop("error", None)
+    say(_json(told) if as_json else f"{stored.id}: {stored.standing}, last loss {told['train_loss']}")
+    return int(stored.state not in GOOD)
+
+
+def _from_metrics(stored: StoredRun) -> dict[str, Any]:
+    """The result of a run that ended on the stage, where nobody wrote one: read off its metrics."""
+    course = Course()
+    course.hear(archive.scalars(stored))
+    snapshot, _ = archive.newest_snapshot(stored)
+    for _, channels in archive.looks(stored):
+        course.val_loss = channels.get("val/loss", course.val_loss)
+    return {
+        "run": stored.id,
+        "state": stored.state,
+        "step": stored.step,
+        "initial_loss": course.initial_loss,
+        "train_loss": course.loss,
+        "val_loss": course.val_loss,
+        "tokens_seen": snapshot.tokens_seen,
+        "parameters": sum(weight.numel() for weight in snapshot.weights.values()),
+        "steps_per_second": course.steps_per_second,
+    }
+
+
+def _json(told: dict[str, Any]) -> str:
+    return json.dumps(finite(told))

@@ -1,0 +1,190 @@
+"""A run that was killed goes on as if nothing had happened: same losses, same weights, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import archive, snapshot_files
+from engine.commands import run as command
+from engine.config import RunConfig, changed, preset
+from engine.keeping import Keeping
+from engine.runner import Run, State
+from engine.store import Store
+from engine.studio import Studio
+
+ROOT = Path(__file__).resolve().parent.parent
+GPT = ("--model", "gpt", "--preset", "gpt-tiny")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, play):
+    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
+    text = tmp_path / "text.txt"
+    text.write_text(play[:20_000], encoding="utf-8")
+    return tmp_path
+
+
+def killed(place, *flags, at=400):
+    """A training process killed once its folder holds a snapshot beyond step `at`; the folder."""
+    folder = place / "killed"
+    words = ["train", "--corpus", str(place / "text.txt"), "--out", str(folder), "--max-steps", "1000000", *flags]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", *words],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while not any(step >= at for step in snapshot_files.steps(folder / "snapshots")):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return folder
+
+
+@pytest.mark.parametrize("flags", [(), GPT, ("--epochs", "50")], ids=["bigram", "gpt", "epochs"])
+def test_after_kill_9_the_losses_are_those_of_a_run_that_never_stopped(place, flags, capsys) -> None:
+    folder = killed(place, *flags)
+    stored = archive.find(str(folder))
+    assert stored.standing.startswith("interrupted at step")
+    snapshot, _ = archive.newest_snapshot(stored)
+    goal = snapshot.step + 300
+    assert command(["resume", str(folder), "--max-steps", str(goal), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["state"], told["step"]) == ("done", goal)
+
+    straight = place / "straight"
+    words = ["train", "--corpus", str(place / "text.txt"), "--out", str(straight), "--max-steps", str(goal), *flags]
+    assert command(words) == 0
+    one, other = (archive.find(str(path)) for path in (folder, straight))
+    assert [(r.step, r.loss) for r in archive.scalars(one)] == [(r.step, r.loss) for r in archive.scalars(other)]
+    mine, its = (archive.newest_snapshot(run)[0] for run in (one, other))
+    assert mine.step == its.step == goal
+    assert all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
+    # over now: it says its object again
+    capsys.readouterr()
+    assert command(["resume", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == told
+
+
+def test_knobs_turned_before_the_end_are_kept(place, corpus, wait_until) -> None:
+    config = RunConfig(model="gpt", block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.2, snapshot_every=50)
+    settings = changed(preset("bigram").settings, max_steps=200, speed="unlimited", batch_size=4)
+    whole = Run(config, settings, corpus)
+    half = Run(config, settings, corpus)
+    for run in (whole, half):
+        run.make_steps(50)
+        wait_until(lambda run=run: run.step == 50)
+        run.tune(changed(settings, lr=0.05))
+        run.make_steps(50)
+        wait_until(lambda run=run: run.step == 100)
+    half.sample("T", 20, 1.0, None, 1)
+    store = Store(
+        place / "runs" / half.id, {"run": half.id, "config": config.model_dump(), "settings": settings.model_dump()}
+    )
+    half.keep_in(store)
+    wait_until(lambda: snapshot_files.steps(store.folder / "snapshots"))
+    half.close()
+    past = archive.past(archive.find(half.id))
+    again = Run(config, settings, corpus, past)
+    assert (again.step, again.settings.lr, again.state) == (100, 0.05, State.PAUSED)
+    for run in (whole, again):
+        run.start()
+        wait_until(lambda run=run: run.state is State.DONE)
+    one, other = whole.moment().snapshot, again.moment().snapshot
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    for run in (whole, again):
+        run.close()
+
+
+def test_a_studio_opens_what_an_earlier_one_left(studio: Studio, place, wait_until) -> None:
+    config = changed(preset("bigram").config, corpus="tiny", snapshot_every=100)
+    first = studio.start(config, changed(preset("bigram").settings, speed="unlimited"))
+    wait_until(lambda: first.step > 500)
+    studio.close(30)
+    assert archive.find(first.id).state == "interrupted"
+    later = Studio(studio.library)
+    later.open()
+    run = later.resume(first.id)
+    assert (run.id, run.state) == (first.id, State.PAUSED)
+    assert run.history.series["train/loss"].count == run.step
+    run.start()
+    wait_until(lambda: run.step > 1000)
+    assert later.close(30)
+    losses = [row.step for row in archive.scalars(archive.find(first.id))]
+    assert losses == list(range(1, len(losses) + 1))
+
+
+def test_two_processes_never_write_one_run(studio: Studio, place, wait_until) -> None:
+    config = changed(preset("bigram").config, corpus="tiny")
+    run = studio.start(config, preset("bigram").settings)
+    wait_until(lambda: archive.runs())
+    asked = subprocess.run(
+        [sys.executable, "-m", "engine", "resume", run.id], cwd=ROOT, capture_output=True, text=True, env=os.environ
+    )
+    assert asked.returncode == 2
+    assert "another process" in asked.stderr
+    assert len(asked.stderr.splitlines()) == 1
+
+
+def test_a_run_never_begun_leaves_no_folder(studio: Studio, place) -> None:
+    config = changed(preset("bigram").config, corpus="tiny")
+    studio.prepare(config, preset("bigram").settings).wait()
+    studio.close(30)
+    assert archive.runs() == []
+
+
+def test_a_text_that_changed_is_named(place, capsys) -> None:
+    assert command(["train", "--corpus", str(place / "text.txt"), "--max-steps", "5", "--out", str(place / "a")]) == 0
+    (place / "text.txt").write_text("something else entirely " * 100)
+    assert command(["resume", str(place / "a"), "--max-steps", "10"]) == 2
+    assert "another text" in capsys.readouterr().err
+
+
+def test_the_other_verbs(place, capsys) -> None:
+    folder = place / "runs" / "20260101-000000-aaaaaa"
+    words = ["train", "--corpus", str(place / "text.txt"), "--max-steps", "500", "--evaluate", "--json"]
+    assert command([*words, "--out", str(folder)]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for split in ("train", "val", "test"):
+        assert command(["evaluate", folder.name, "--split", split, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["loss"] == told[f"{split}_split_loss"]
+    assert command(["sample", folder.name, "--max-new-tokens", "50"]) == 0
+    assert len(capsys.readouterr().out) >= 51
+    assert command(["runs"]) == 0
+    assert "done at step 500" in capsys.readouterr().out
+    assert command(["export", folder.name, "--csv", str(place / "a.csv")]) == 0
+    lines = (place / "a.csv").read_text().splitlines()
+    assert len(lines) == 502  # the head, step 0 with its look, and 500 steps
+    assert command(["evaluate", "nothing-there", "--split", "val"]) == 2
+    assert command(["evaluate", folder.name, "--split", "all"]) == 2
+
+
+def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
+    class Told:
+        def keep(self, snapshot, best=False):
+            taken.append(snapshot.step)
+
+    taken: list[int] = []
+    run = Keeping(Told(), 1000)
+
+    class At:
+        ledger = type("Ledger", (), {"diverged": False})
+        val_loss, stages_done, step = None, 0, 0
+        settle = snapshot = lambda self: self
+
+    trainer = At()
+    while trainer.step < 3500:
+        trainer.step = run.keep(trainer)
+    assert taken == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000]
