@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 
+import psutil  # type: ignore[import-untyped]
+
 from engine.store import Store
 from engine.trainer import EARLY, Trainer
 
+HEAVY = 200_000_000  # bytes: no early snapshots of a model so large, each would take seconds and its whole size again
+
 
 class Keeping:
-    """Takes snapshots of a trainer: at once, at early steps, then every `every` steps."""
+    """Takes snapshots of a trainer: at once, at early steps, then every `every` steps; of a heavy one only the last."""
 
     def __init__(self, store: Store, every: int) -> None:
         self._store, self._every = store, every
@@ -21,6 +25,10 @@ class Keeping:
 
     def keep(self, trainer: Trainer) -> int:
         """Take a snapshot now; returns the step at which the next one is due."""
+        if size_of(trainer) > HEAVY:
+            if trainer.step >= self._every:
+                self._take(trainer)
+            return (trainer.step // self._every + 1) * self._every
         self._take(trainer)
         if trainer.step < self._every:
             return min((early for early in EARLY if trainer.step < early < self._every), default=self._every)
@@ -35,9 +43,19 @@ class Keeping:
         trainer.settle()
         if trainer.ledger.diverged or trainer.stages_done:
             return
+        if (size := size_of(trainer)) > psutil.virtual_memory().available / 2:
+            self._store.lacks = (
+                f"no snapshot at step {trainer.step:,}: its copy of {size / 1e9:.1f} GB needs more memory"
+            )
+            return
         loss = trainer.val_loss
         best = loss is not None and loss < self._best
         if best and loss is not None:
             self._best = loss
         self._last = trainer.step
         self._store.keep(trainer.snapshot(), best=best)
+
+
+def size_of(trainer: Trainer) -> int:
+    """About the bytes of a snapshot: the weights, and two moments of each."""
+    return 3 * sum(parameter.nbytes for parameter in trainer.parameters)

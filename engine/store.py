@@ -53,11 +53,13 @@ class Locked(InputError):
 
 
 class Store:
-    """A run folder that is being written. `problem` says what is not being saved, or None."""
+    """A run folder that is being written."""
 
     def __init__(self, folder: Path, start: Mapping[str, Any], most_snapshots: int = 40, most_bytes: int = 2 << 30):
         self.folder = folder
-        self.problem: str | None = None
+        self.lacks: str | None = None
+        """What could not even be handed over, in words."""
+        self._trouble: str | None = None
         self._bounds = most_snapshots, most_bytes
         self._best: int | None = None
         self._asked: SimpleQueue[list[Record] | Snapshot] = SimpleQueue()
@@ -71,6 +73,11 @@ class Store:
             self._prepare()
         self._thread = threading.Thread(target=self._work, name=f"storing {folder.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """What is not being saved, and why, in one sentence; None while all is well."""
+        return self._trouble or self.lacks
 
     # ---------------------------------------------------------------- asked by anyone
 
@@ -128,10 +135,10 @@ class Store:
                         database = opened(self.folder / "metrics.db")
                         self._continue(database)
                     self._write(database)
-                    self.problem = None
+                    self._trouble = None
                 except Exception as error:  # the thread must live: what is refused now is tried again
                     what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-                    self.problem = f"run {self.folder.name} is not being saved ({what}); free some space on that disk"
+                    self._trouble = f"run {self.folder.name} is not being saved ({what}); free some space on that disk"
                     if not isinstance(error, OSError | sqlite3.Error):
                         traceback.print_exc()
                     if database is not None:

@@ -181,7 +181,7 @@ def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
 
     class At:
         ledger = type("Ledger", (), {"diverged": False})
-        val_loss, stages_done, step = None, 0, 0
+        val_loss, stages_done, step, parameters = None, 0, 0, ()
         settle = snapshot = lambda self: self
 
     trainer = At()
