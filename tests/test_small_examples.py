@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 from streamlit.testing.v1 import AppTest
 
 from engine import studio as studios
-from engine.config import LiveSettings, changed, preset
+from engine.config import InputError, LiveSettings, changed, preset
 from engine.exhibits import Grid, Table
 from engine.runner import State
 from engine.small_examples import EXAMPLES
 from engine.studio import Studio
 from engine.whatif import EXPERIMENTS
+from pages.live import whatif
 
 HELLO = np.array([[0.1, 0.5, 0.3, 0.1], [0.2, 0.1, 0.4, 0.3], [0.3, 0.2, 0.1, 0.4]])
 ANIMALS = np.array(
@@ -245,3 +248,34 @@ def test_a_gpt_hands_its_text_to_a_bigram_where_one_is_needed(studio) -> None:
 def test_every_experiment_has_its_place_in_the_list(studio) -> None:
     page = opened(whatif_page)
     assert page.selectbox[0].options == [experiment.title for experiment in EXPERIMENTS]
+
+
+def test_what_a_person_asks_for_meanwhile_is_noticed(monkeypatch) -> None:
+    """Streamlit tells nobody of it in public; this holds the place where it is read."""
+    requests = ScriptRequests()
+    context = SimpleNamespace(fragment_ids_this_run=["step"], script_requests=requests)
+    monkeypatch.setattr(whatif, "get_script_run_ctx", lambda: context)
+    assert not whatif.interrupted()
+    requests.request_rerun(RerunData(fragment_id="step"))
+    assert whatif.interrupted()
+    context.fragment_ids_this_run = None
+    assert not whatif.interrupted(), "outside a fragment Streamlit interrupts by itself"
+
+
+def test_an_experiment_that_was_left_says_so(studio, monkeypatch) -> None:
+    page = opened(whatif_page)
+    page.session_state.whatif_unfinished = EXPERIMENTS[0].name
+    page.run()
+    assert any("interrupted" in text.value for text in page.caption)
+    assert "no backward() to call" in tried(page, "item-backward")
+    assert "whatif_unfinished" not in page.session_state
+
+
+def test_an_input_that_cannot_be_tried_gives_its_sentence(studio, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("the text is too short for this; choose a longer one")
+
+    monkeypatch.setattr(whatif, "start_of", refuse)
+    page = opened(whatif_page)
+    tried(page, "item-backward")
+    assert page.text[-1].value == "the text is too short for this; choose a longer one"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from engine.config import InputError, preset
 from engine.corpus import Corpus
@@ -58,7 +59,9 @@ def what_if() -> None:
         place = below.container()
     else:
         place = st.container()
-    if (name, begin) in found:
+    if st.session_state.get("whatif_unfinished") == name:
+        place.caption("It was interrupted before its end. Run it again to see what comes of it.")
+    elif (name, begin) in found:
         with place:
             shown(found[name, begin][1], name, begin)
 
@@ -123,21 +126,34 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
 
 
 def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> Outcome | None:
-    """Run it, with progress; leaving the page or turning a control ends it. None where it could not be run."""
+    """Run it, with progress; doing anything else on the page ends it. None where it could not be run."""
     bar = st.progress(0.0, "running on a copy")
     current = studio().current
-    courtesy = Courtesy(
-        busy=lambda: current is not None and current.state is State.RUNNING,
-        tell=lambda share: bar.progress(share, "running on a copy"),
-    )
+
+    def tell(share: float) -> None:
+        bar.progress(share, "running on a copy")
+        if interrupted():
+            st.rerun(scope="fragment")
+
+    courtesy = Courtesy(lambda: current is not None and current.state is State.RUNNING, tell)
+    st.session_state.whatif_unfinished = chosen.name
+    outcome: Outcome | None
     try:
         outcome = chosen.run(start_of(chosen, run, begin), courtesy)
     except InputError as error:
         st.text(str(error))
-        return None
-    finally:
-        bar.empty()
+        outcome = None
+    st.session_state.pop("whatif_unfinished")
+    bar.empty()
     return outcome
+
+
+def interrupted() -> bool:
+    """Has this person asked for something else on the page? Streamlit would let that wait until the fragment ends."""
+    context = get_script_run_ctx()
+    if context is None or not context.fragment_ids_this_run:
+        return False
+    return getattr(getattr(context.script_requests, "_state", None), "name", None) == "RERUN"
 
 
 def shown(outcome: Outcome, name: str, begin: Begin) -> None:
