@@ -77,15 +77,15 @@ def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Po
 def bytes_needed(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> int:
     """About the memory of training at its highest.
 
-    Four numbers for each parameter (weight, gradient, two moments) and what a batch leaves on its way forward: three
-    times the logits (B, T, C), and in each block of a GPT some twenty times (B, T, D) and six times the attention
-    (B, H, T, T). A look at the weights copies them once more, when the batch has left already.
+    Five numbers for each parameter (weight, gradient, two moments, and a copy of the weight while an update is
+    measured) and what a batch leaves on its way forward: three times the logits (B, T, C), and in each block of a GPT
+    some twenty times (B, T, D) and six times the attention (B, H, T, T).
     """
     tokens = settings.batch_size * config.block_size
     batch = 3 * tokens * vocab_size
     if config.model == "gpt":
         batch += config.n_layer * tokens * (20 * config.n_embd + 6 * config.n_head * config.block_size)
-    return BASE_BYTES + FLOAT * max(4 * parameters + batch, 5 * parameters)
+    return BASE_BYTES + FLOAT * (5 * parameters + batch)
 
 
 def step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:

@@ -64,7 +64,7 @@ def bins(size: int, most: int = MOST_CELLS) -> NDArray[np.intp]:
 
 def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
     """A CPU copy of a table (rows, cols), float32, neighbours averaged so that neither side is above `most`."""
-    cells = table.detach().to("cpu", torch.float32, copy=True).numpy()
+    cells = table.detach().to("cpu", torch.float32).numpy()
     for axis in (0, 1):
         size = cells.shape[axis]
         if size > most:
@@ -72,7 +72,7 @@ def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
             counts = np.diff(np.append(starts, size)).astype(np.float32)
             sums = np.add.reduceat(cells, starts, axis=axis)
             cells = sums / (counts[:, None] if axis == 0 else counts)
-    return np.ascontiguousarray(cells, np.float32)
+    return np.array(cells, np.float32, order="C")
 
 
 def weight_tables(model: Model) -> dict[str, NDArray[np.float32]]:

@@ -186,6 +186,7 @@ class Trainer:
         if self._looking:
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
+            self._before = {}  # a copy of all weights: it must not stay until the next look
             scalars |= self._slopes | probes.numbers(self.model) | self._divergence()
             tables = self._gradients | probes.weight_tables(self.model)
             if self._due(self.step, self._project_every) or self.look_closely:
