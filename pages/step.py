@@ -37,19 +37,24 @@ from pages.live.opened import (
 )
 from pages.live.stages.about import about
 from pages.live.stages.views import exists, view
+from pages.live.trials import try_this
 from pages.live.whatif import what_if
 
 PACE_SECONDS = 2.0
 BUILD_SECONDS = 10.0
-RAIL = """<style>
+PAGE_STYLE = """<style>
 .st-key-rail { display: grid; grid-template-columns: repeat(9, minmax(0, 1fr)); gap: 6px; }
 .st-key-rail > div { width: 100%; }
 .st-key-rail button { padding: 0.2rem 0.3rem; min-height: 3.1rem; width: 100%; }
 .st-key-rail button p { line-height: 1.25; }
 .st-key-rail button small { display: block; }
+.st-key-step_views { border-bottom: 1px solid var(--st-border-color, #88888855); }
+.st-key-step_views button { border-radius: 0; padding: 0.3rem 0; }
 .st-key-step_sources button, .st-key-step_verbs button { white-space: nowrap; }
 @media (max-width: 860px) { .st-key-rail { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
 </style>"""
+TABS = ("This step", "What if", "Small examples")
+OPEN = ".st-key-tab_NAME button { color: var(--st-primary-color, #4C9BD0); border-bottom: 2px solid; }"
 CHOSEN = ".st-key-source_NAME button { box-shadow: inset 0 -3px var(--st-primary-color, #4C9BD0); }"
 
 
@@ -151,7 +156,6 @@ def beat(run: Run) -> None:
 
 def rail(run: Run, shown: Opened) -> None:
     """The nine stages: done, now, next, to come. A stage that is done can be looked back at."""
-    st.html(RAIL)
     with st.container(key="rail"):
         for place, name in enumerate(STAGES):
             done = place < shown.present
@@ -220,6 +224,22 @@ def this_step(run: Run, bar: DeltaGenerator) -> None:
         view(shown)
 
 
+def tabs() -> str:
+    """Which of the page's three views is open. Buttons: Streamlit's tabs would take the arrow keys for themselves."""
+    chosen = str(st.session_state.get("step_tab", TABS[0]))
+    with st.container(horizontal=True, gap="medium", key="step_views"):
+        for name in TABS:
+            st.button(
+                name,
+                key=f"tab_{name.replace(' ', '_')}",
+                type="tertiary",
+                on_click=lambda opened: st.session_state.update(step_tab=opened),
+                args=(name,),
+            )
+    st.html(f"<style>{OPEN.replace('NAME', chosen.replace(' ', '_'))}</style>")
+    return chosen
+
+
 @st.fragment
 def step() -> None:
     """The page."""
@@ -228,22 +248,20 @@ def step() -> None:
         begin("bigram")
         run = chosen()
     shown = shown_of(run, moment=True)
-    st.html(STYLE)
+    st.html(STYLE + PAGE_STYLE)
     board("step", run=source_of(run), shown=shown)
-    this, experiments, small = st.tabs(["This step", "What if", "Small examples"], on_change="rerun", key="step_tabs")
-    with this:
-        if this.open:
-            bar = st.container(horizontal=True, gap="medium", key="step_bar")
-            with bar:
-                picker(run)
-            if run is not None:
-                this_step(run, bar)
-    with experiments:
-        if experiments.open:
-            what_if()
-    with small:
-        if small.open:
-            small_examples()
+    tab = tabs()
+    if tab == "What if":
+        what_if()
+    elif tab == "Small examples":
+        small_examples()
+    else:
+        bar = st.container(horizontal=True, gap="medium", key="step_bar")
+        with bar:
+            picker(run)
+        if run is not None:
+            this_step(run, bar)
+    try_this("Step")
 
 
 step()

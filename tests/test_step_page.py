@@ -171,9 +171,7 @@ def test_another_parameter_and_weight_stay_chosen_through_the_stages(page, studi
 
 @pytest.mark.parametrize("tab", ["What if", "Small examples"])
 def test_the_other_tabs_open(page, tab) -> None:
-    page.session_state.step_tabs = tab
-    page.run()
-    assert not page.exception
+    click(page, tab)
     assert not [button for button in page.button if button.key == "step_next"]
     assert len(page.selectbox) + len(page.button) > 0
 

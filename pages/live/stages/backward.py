@@ -10,7 +10,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from engine.gradients import NUDGE, along, exact, in_float64, slope, telling_reach
+from engine.gradients import NUDGE, Slope, along, exact, in_float64, slope, telling_reach
 from engine.graph import accumulated, by_hand
 from engine.probes import bins, pooled
 from pages.live.charts import EVENT, heading, heatmap, plane, show
@@ -23,6 +23,7 @@ from pages.live.stages.parts import (
     number,
     numbers,
     place_name,
+    remembered,
     said,
     tokens_on,
     weight,
@@ -84,10 +85,9 @@ def touched(shown: Opened, name: str, gradient: Tensor) -> None:
 
 def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> None:
     """The gradient of one weight beside a finite difference, on a float64 copy, and as a tangent."""
-    config, trainer = shown.run.config, shown.trainer
-    model = in_float64(config, shown.run.dataset.vocab_size, shown.before)
-    inputs, targets = exact(trainer.inputs), exact(trainer.targets)
-    checked = slope(model, inputs, targets, name, spot)
+    checked, offsets, losses = remembered(
+        shown, f"slope of {place_name(shown, name, spot)}", lambda: measured(shown, name, spot)
+    )
     heading(
         "A gradient is a slope",
         "The weight is nudged up and down on a copy in float64, and the loss is computed anew each time. Autograd's "
@@ -102,15 +102,11 @@ def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> 
         ],
         (place_name(shown, name, spot), "value"),
     )
-    if config.dropout:
+    if shown.run.config.dropout:
         st.caption("The copy computes without dropout, so that nothing is drawn by chance; the run's own .grad has it.")
-    if shown.run.parameters <= LARGE:
-        value = float(shown.before[name][tuple(spot)])
-        reach = telling_reach(model, inputs, targets, name, spot, checked.analytic)
-        offsets = [reach * share for share in CURVE]
-        losses = along(model, inputs, targets, name, spot, offsets)
+    if offsets:
         show(
-            tangent(value, offsets, losses, checked.analytic),
+            tangent(float(shown.before[name][tuple(spot)]), offsets, losses, checked.analytic),
             "step_tangent",
             "The loss along this one weight",
             "Blue is the loss for other values of this weight, all others as they are; pink is the line with the "
@@ -123,6 +119,18 @@ def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> 
         f"The number {number(found)} is a slope: if this weight alone grows by a little, the loss changes by "
         f"{number(found)} times as much. It says nothing about how far to go; that is the optimizer's part.",
     )
+
+
+def measured(shown: Opened, name: str, spot: Sequence[int]) -> tuple[Slope, list[float], list[float]]:
+    """The slope by both ways; and, of a model that is quick enough, the loss for other values of the weight."""
+    model = in_float64(shown.run.config, shown.run.dataset.vocab_size, shown.before)
+    batch = exact(shown.trainer.inputs), exact(shown.trainer.targets)
+    found = slope(model, *batch, name, spot)
+    if shown.run.parameters > LARGE:
+        return found, [], []
+    reach = telling_reach(model, *batch, name, spot, found.analytic)
+    offsets = [reach * share for share in CURVE]
+    return found, offsets, along(model, *batch, name, spot, offsets)
 
 
 def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gradient: float) -> go.Figure:

@@ -17,7 +17,22 @@ MOST_ROWS = 64
 
 
 def before_view(shown: Opened) -> None:
-    """The parameters, as the optimizer got them."""
+    """What was chosen before the loop, and the parameters, as the optimizer got them."""
+    group, settings = shown.trainer.optimizer.param_groups[0], shown.trainer.settings
+    heading(
+        "What the loop was told",
+        "Chosen before the first step and held by the optimizer. Each can be turned on Train while a run is running; "
+        "the loop then uses the new value from its next step on.",
+    )
+    numbers(
+        [
+            ("optimizer", type(shown.trainer.optimizer).__name__),
+            ("lr, learning rate", f"{group['lr']:g}"),
+            ("weight_decay", f"{group['weight_decay']:g}"),
+            ("max_steps, iterations", f"{settings.max_steps:,}"),
+        ],
+        ("setting", "value"),
+    )
     heading(
         "m.parameters(): what the optimizer was given",
         "Each line is one tensor that training moves, with its shape and how many numbers it holds. The total is what "

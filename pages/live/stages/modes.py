@@ -6,51 +6,51 @@ import streamlit as st
 import torch
 
 from engine.config import changed
-from engine.graph import kept_by
+from engine.graph import Kept, kept_by
 from engine.models import Model, build
 from engine.models.base import Dropout
 from pages.live.charts import heading
 from pages.live.opened import Opened
-from pages.live.stages.parts import numbers
+from pages.live.stages.parts import numbers, remembered
 
 DROPOUT = 0.2
 
 
 def modes(shown: Opened) -> None:
     """How observing leaves the training alone."""
-    model, note = with_dropout(shown)
-    trainer = shown.trainer
-    inputs, targets = trainer.inputs, trainer.targets
-
-    def loss() -> torch.Tensor:
-        found: torch.Tensor = model.loss(model.outputs(inputs), targets)
-        return found
-
-    rows = []
-    for mode in ("train()", "eval()"):
-        model.train(mode == "train()")
-        first, second = loss(), loss()
-        kept = kept_by(loss)
-        with torch.no_grad():
-            without, again, free = loss(), loss(), kept_by(loss)
-        rows += [
-            (mode, *_twice(first, second), first.requires_grad, f"{kept.bytes:,} in {kept.tensors} tensors"),
-            (f"{mode} and no_grad()", *_twice(without, again), without.requires_grad, f"{free.bytes:,}"),
-        ]
+    rows, note = remembered(shown, "modes", lambda: both_modes(shown))
     heading(
         "The same batch twice: train(), eval(), no_grad()",
         "train() and eval() switch dropout; no_grad() switches the recording for backward(). Healthy is that eval() "
         "gives the same loss twice, and that no_grad() keeps nothing.",
     )
-    numbers(
-        [(mode, one, other, "yes" if graph else "no", memory) for mode, one, other, graph, memory in rows],
-        ("mode", "loss", "again", "graph recorded?", "bytes kept for backward()"),
-    )
+    numbers(rows, ("mode", "loss", "again", "graph recorded?", "bytes kept for backward()"))
     st.caption(note)
 
 
-def _twice(one: torch.Tensor, other: torch.Tensor) -> tuple[str, str]:
-    return f"{one.item():.6f}", f"{other.item():.6f}"
+def both_modes(shown: Opened) -> tuple[list[tuple[str, ...]], str]:
+    """The table's lines, computed on a copy, and a sentence on what that copy is."""
+    model, note = with_dropout(shown)
+    inputs, targets = shown.trainer.inputs, shown.trainer.targets
+
+    def loss() -> torch.Tensor:
+        return model.loss(model.outputs(inputs), targets)
+
+    rows: list[tuple[str, ...]] = []
+    for mode in ("train()", "eval()"):
+        model.train(mode == "train()")
+        rows.append((mode, *_twice(loss(), loss()), _kept(kept_by(loss))))
+        with torch.no_grad():
+            rows.append((f"{mode} and no_grad()", *_twice(loss(), loss()), _kept(kept_by(loss))))
+    return rows, note
+
+
+def _twice(one: torch.Tensor, other: torch.Tensor) -> tuple[str, str, str]:
+    return f"{one.item():.6f}", f"{other.item():.6f}", "yes" if one.requires_grad else "no"
+
+
+def _kept(kept: Kept) -> str:
+    return f"{kept.bytes:,} in {kept.tensors} tensors" if kept.tensors else "0"
 
 
 def with_dropout(shown: Opened) -> tuple[Model, str]:

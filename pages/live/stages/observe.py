@@ -15,7 +15,7 @@ from pages.live.charts import heading
 from pages.live.opened import Opened
 from pages.live.stages.backward import table
 from pages.live.stages.modes import modes
-from pages.live.stages.parts import exactly, number, numbers, place_name, said, weight
+from pages.live.stages.parts import exactly, number, numbers, place_name, remembered, said, weight
 
 
 def observe_view(shown: Opened) -> None:
@@ -75,11 +75,7 @@ def ratios(shown: Opened) -> None:
 def losses(shown: Opened) -> None:
     """The loss that a script prints, and what the same model now says of this batch and of the next."""
     trainer = shown.trainer
-    then = loss_with(shown, shown.before, trainer.inputs, trainer.targets)
-    now = loss_with(shown, None, trainer.inputs, trainer.targets)
-    coming = replay(shown.run.config, shown.run.dataset, Moment(shown.moment.snapshot, len(STAGES), shown.moment.turns))
-    coming.stage()
-    following = loss_with(shown, None, coming.inputs, coming.targets)
+    then, now, following = remembered(shown, "losses", lambda: three_losses(shown))
     heading(
         "The loss, before and after",
         "The same batch before and after the update, dropout off, and the batch that comes next. On its own batch an "
@@ -99,6 +95,19 @@ def losses(shown: Opened) -> None:
         "print(loss.item()) shows the current loss.",
         f"It prints {exactly(trainer.loss.item())}: the loss of this batch, by the weights before this update. By the "
         f"weights that there are now, this batch costs {exactly(now)} and the next one {exactly(following)}.",
+    )
+
+
+def three_losses(shown: Opened) -> tuple[float, float, float]:
+    """The loss of this batch before and after the update, and of the next batch after it."""
+    batch = shown.trainer.inputs, shown.trainer.targets
+    moment = Moment(shown.moment.snapshot, len(STAGES), shown.moment.turns)
+    coming = replay(shown.run.config, shown.run.dataset, moment)
+    coming.stage()
+    return (
+        loss_with(shown, shown.before, *batch),
+        loss_with(shown, None, *batch),
+        loss_with(shown, None, coming.inputs, coming.targets),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,6 +17,7 @@ from pages.live import controls
 from pages.live.opened import Opened
 
 MOST_OPTIONS = 2000
+Found = TypeVar("Found")
 MOST_LINES = 10
 
 
@@ -29,6 +30,17 @@ def kept(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any
 
 def _choose(name: str, value: Any) -> None:
     st.session_state.step_chosen[name] = value
+
+
+def remembered(shown: Opened, what: str, compute: Callable[[], Found]) -> Found:
+    """What `compute` gives for the moment on show; worked out once, since a page is drawn more often than a step."""
+    at, found = st.session_state.get("step_found", ("", {}))
+    if at != shown.key:
+        found = {}
+        st.session_state.step_found = shown.key, found
+    if what not in found:
+        found[what] = compute()
+    return cast(Found, found[what])
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ from engine.snapshot import Moment
 from engine.trainer import STAGES, replay
 from pages.live.charts import heading
 from pages.live.opened import Opened
-from pages.live.stages.parts import number, numbers, scrolled
+from pages.live.stages.parts import number, numbers, remembered, scrolled
 
 MOST_LINES = 60
 
@@ -16,16 +16,14 @@ MOST_LINES = 60
 def reset_view(shown: Opened) -> None:
     """.grad is None, the moments and the weights stay."""
     trainer = shown.trainer
-    moment = Moment(shown.moment.snapshot, len(STAGES) - 1, shown.moment.turns)
-    before = replay(shown.run.config, shown.run.dataset, moment)
-    had = {name: p.grad for name, p in before.model.named_parameters()}
+    had = remembered(shown, "gradients before", lambda: norms_before(shown))
     heading(
         "Gradients before and after the reset",
         "A line is one parameter: its .grad just before this stage, and what it is now. Healthy is None "
         "everywhere, so that the next backward() adds to nothing.",
     )
     rows = [
-        (name, "None" if (g := had[name]) is None else f"tensor, norm {number(float(g.norm()))}", str(p.grad))
+        (name, f"tensor, norm {number(had[name])}" if name in had else "None", str(p.grad))
         for name, p in list(shown.parameters.items())[:MOST_LINES]
     ]
     with scrolled(len(rows)):
@@ -47,3 +45,10 @@ def reset_view(shown: Opened) -> None:
     st.caption(
         "None or zeros, before backward() or after step(), or no clearing at all: the tab What if runs each of them."
     )
+
+
+def norms_before(shown: Opened) -> dict[str, float]:
+    """The norm of each gradient that there was before this stage, by parameter."""
+    moment = Moment(shown.moment.snapshot, len(STAGES) - 1, shown.moment.turns)
+    before = replay(shown.run.config, shown.run.dataset, moment)
+    return {name: float(p.grad.norm()) for name, p in before.model.named_parameters() if p.grad is not None}

@@ -93,6 +93,7 @@ def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken, p
             ("m̂, bias corrected", f"m / (1 − 0.9^{n:,}) = m / {taken.correction:.6g}", exactly(mean)),
             ("√v̂ + ε", f"√(v / (1 − 0.999^{n:,})) + 1e-8", exactly(size)),
             ("m̂ / (√v̂ + ε)", "about ±1 while all gradients point one way", exactly(mean / size)),
+            ("lr / (√v̂ + ε)", "this weight's own learning rate", exactly(settings.lr / size)),
             ("the step", f"−lr · that, lr = {settings.lr:g}", exactly(-settings.lr * mean / size)),
             (
                 "the decay",
