@@ -18,6 +18,7 @@ from engine.corpus import Corpus
 from engine.models import GPT
 from engine.tokenizer import Tokenizer
 from pages.inside_views.look import Look, once
+from pages.inside_views.names import name_axis
 from pages.live import charts
 from pages.live.figures import BASELINE
 
@@ -120,10 +121,11 @@ def picked(name: str, count: int) -> int:
 
 def attention_map(weights: Tensor, labels: list[str]) -> go.Figure:
     """(T, T) as a heatmap on its tokens, what is masked in grey."""
-    figure = charts.heatmap(
-        masked(weights), scale="probability", x=labels, y=labels, x_title="looked at", y_title="looks"
-    )
+    figure = charts.heatmap(masked(weights), scale="probability", x_title="looked at", y_title="looks")
     figure.add_trace(mask(len(labels)))
+    names = [charts.literal(label) for label in labels]
+    name_axis(figure, names)
+    name_axis(figure, names, "y")
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False)
     return figure
@@ -177,15 +179,12 @@ def lens(seen: Seen, tokenizer: Tokenizer) -> None:
     ids = seen.ids[-MOST_READ:]
     stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(seen.best) - 1))]
     names = [[charts.literal(tokenizer.labels[i]) for i in row] for row in seen.best.tolist()]
+    figure = charts.heatmap(
+        seen.chances.numpy(), scale="probability", y=stages, x_title="text so far ends with", text=names
+    )
+    name_axis(figure, [charts.literal(tokenizer.labels[i]) for i in ids])
     charts.show(
-        charts.heatmap(
-            seen.chances.numpy(),
-            scale="probability",
-            x=[tokenizer.labels[i] for i in ids],
-            y=stages,
-            x_title="text so far ends with",
-            text=names,
-        ),
+        figure,
         "inside_lens",
         "The next token, read out after each block",
         "Each cell is what the model would say comes next if its last norm and head followed right there; the colour "

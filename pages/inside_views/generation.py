@@ -15,10 +15,11 @@ from engine.models import LanguageModel
 from engine.sampling import Drawn, draw_one, evaluating, generate, next_token
 from engine.tokenizer import Tokenizer
 from pages.inside_views.look import Look, once, untrained
+from pages.inside_views.names import name_axis, places
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
 
-MOST_BARS = 40
+MOST_BARS = 36
 SAMPLE = 120
 SECONDS = 1.0
 """How long each of the two samples may take; a large model writes fewer tokens."""
@@ -186,14 +187,14 @@ def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: To
     for name, values, colour in (("model", plain, BASELINE), ("drawn from", reshaped, TRAIN)):
         figure.add_bar(
             name=name,
-            x=list(range(len(order))),
+            x=places(names),
             y=values[order].tolist(),
             marker={"color": colour},
             customdata=names,
             hovertemplate="%{customdata}: %{y:.4f}<extra>" + name + "</extra>",
         )
     figure.update_layout(barmode="group", bargap=0.15)
-    figure.update_xaxes(tickmode="array", tickvals=list(range(len(order))), ticktext=names, showgrid=False)
+    name_axis(figure, names)
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -56,7 +56,7 @@ def picture(stops: list[Stop]) -> None:
     main = [stop for stop in rest if stop.step not in JOINED]
     flat, loss = (next(stop for stop in rest if stop.step == step) for step in JOINED)
     before = first._replace(name="targets")
-    rows = [lane([first, *main]), lane([before, flat]), lane([loss], "cross_entropy(logits, targets)")]
+    rows = [lane([first, *main]), lane([before, flat]), lane([loss], "both into cross_entropy")]
     st.html(f'{style()}<div class="ls-path">{"".join(rows)}</div>')
 
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from engine.frequencies import MOST_TOKENS, Frequencies
 from engine.models import Bigram
 from pages.inside_views.look import Look, once
+from pages.inside_views.names import name_axis, places
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
 
 MOST_SHOWN = 73
-MOST_NAMED = 32
 VALUES = NDArray[np.float64]
 
 
@@ -63,10 +63,10 @@ def show(look: Look) -> None:
     if seen is None:
         st.text(f"The text has {len(labels):,} different tokens; pairs are counted for at most {MOST_TOKENS:,}.")
         return
-    places = st.columns([1.2, 1, 1, 1, 1])
-    with places[0]:
+    columns = st.columns([1.2, 1, 1, 1, 1])
+    with columns[0]:
         chosen = choice(seen, labels)
-    numbers(seen, chosen, places[1:])
+    numbers(seen, chosen, columns[1:])
     shown = often(seen.counts, MOST_SHOWN)
     if len(shown) < len(labels):
         st.caption(f"The charts show the {len(shown)} most frequent of {len(labels):,} tokens; the numbers count all.")
@@ -103,11 +103,10 @@ def show(look: Look) -> None:
 
 def square(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
     """Probabilities of the shown tokens (n, n), as many of them named as there is room for."""
-    names = [labels[i] for i in shown]
-    figure = charts.heatmap(cells, scale="probability", x=names, y=names, x_title="next token", y_title="token")
-    at = list(range(0, len(names), -(-len(names) // MOST_NAMED)))
-    for axis in (figure.layout.xaxis, figure.layout.yaxis):
-        axis.update(tickvals=at, ticktext=[charts.literal(names[i]) for i in at], tickangle=0)
+    names = [charts.literal(labels[i]) for i in shown]
+    figure = charts.heatmap(cells, scale="probability", x_title="next token", y_title="token")
+    name_axis(figure, names)
+    name_axis(figure, names, "y")
     return figure
 
 
@@ -125,7 +124,7 @@ def choice(seen: Tables, labels: tuple[str, ...]) -> int:
     return int(chosen if chosen is not None and chosen < len(labels) else 0)
 
 
-def numbers(seen: Tables, chosen: int, places: Sequence[Any]) -> None:
+def numbers(seen: Tables, chosen: int, columns: Sequence[Any]) -> None:
     """The distance from the counts, for the whole table and the chosen row."""
     told = [
         ("KL divergence, nats", f"{seen.divergence:.4f}", "Of all rows, each as often as its token comes."),
@@ -137,7 +136,7 @@ def numbers(seen: Tables, chosen: int, places: Sequence[Any]) -> None:
             "Floor plus divergence: exactly the mean loss over all targets of the training text.",
         ),
     ]
-    for place, (name, value, help) in zip(places, told, strict=True):
+    for place, (name, value, help) in zip(columns, told, strict=True):
         place.metric(name, value, help=help)
 
 
@@ -153,17 +152,18 @@ def opened(seen: Tables, chosen: int, shown: NDArray[np.intp], labels: tuple[str
         rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.035, row_heights=[0.06, 0.32, 0.31, 0.31]
     )
     names = [charts.literal(labels[i]) for i in shown]
-    places = list(range(len(shown)))
     logits, chances, shares = (values[chosen, shown] for values in (seen.logits, seen.chances, seen.shares))
-    strip = charts.heatmap(logits[None, :], scale="signed", x=[labels[i] for i in shown], y=[""]).data[0]
-    strip.update(showscale=False, customdata=[names], hovertemplate="%{customdata}: %{z:.3f}<extra></extra>")
+    strip = charts.heatmap(logits[None, :], scale="signed", y=[""]).data[0]
+    strip.update(
+        x=places(names), showscale=False, customdata=[names], hovertemplate="%{customdata}: %{z:.3f}<extra></extra>"
+    )
     figure.add_trace(strip, row=1, col=1)
     counted = [f"{n:,} times" for n in seen.counts[chosen, shown]]
     for row, (values, colour, extra) in enumerate(
         [(logits, BASELINE, [""] * len(shown)), (chances, TRAIN, [""] * len(shown)), (shares, charts.GOOD, counted)], 2
     ):
         figure.add_bar(
-            x=places,
+            x=places(names),
             y=values,
             marker={"color": colour},
             customdata=list(zip(names, extra, strict=True)),
@@ -177,7 +177,6 @@ def opened(seen: Tables, chosen: int, shown: NDArray[np.intp], labels: tuple[str
     figure.update_yaxes(title_text="logit", row=2, col=1)
     figure.update_yaxes(title_text="probability", range=[0, top], row=3, col=1)
     figure.update_yaxes(title_text="share in text", range=[0, top], row=4, col=1)
-    every = max(1, len(places) // 80)
-    figure.update_xaxes(tickmode="array", tickvals=places[::every], ticktext=names[::every], showgrid=False)
+    name_axis(figure, names)
     figure.update_xaxes(title_text="next token", row=4, col=1)
     return figure
