@@ -20,7 +20,8 @@ EPS = 1e-8
 class Taken:
     """What AdamW computes on the way to one update; tensors have the weight's shape, the rest are numbers.
 
-    `decay` and `step` add up to the change: what the pull towards 0 takes, and what the moments give.
+    `decayed` is the weight after its pull towards 0 alone, `denominator` the gradient's usual size, `number` counts
+    the updates from 1.
     """
 
     gradient: Tensor
@@ -38,16 +39,6 @@ class Taken:
     def mean(self) -> Tensor:
         """The first moment with its bias corrected: the running mean of the gradient."""
         return self.exp_avg / self.correction
-
-    @property
-    def size(self) -> Tensor:
-        """The root of the second moment with its bias corrected, plus eps: the gradient's usual size."""
-        return self.denominator
-
-    @property
-    def decay(self) -> Tensor:
-        """What the weight decay alone changes."""
-        return self.decayed - self.weight
 
     @property
     def change(self) -> Tensor:
