@@ -97,6 +97,8 @@ def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
     start = preset(PRESET_OF_MODEL.get(arguments.model, "bigram") if name is None else name)
     flags = {name: value for name, value in vars(arguments).items() if value is not None}
     structure = {name: flags[name] for name in STRUCTURE if name in flags}
+    if "vocab_size" in flags and flags.get("tokenizer", start.config.tokenizer) != "bpe":
+        raise InputError(f"--vocab-size {flags['vocab_size']} is for byte-pair encoding; add --tokenizer bpe")
     knobs = {name: flags[name] for name in KNOBS if name in flags}
     if "epochs" in flags:
         knobs = {"max_steps": MAX_STEPS} | knobs  # the epochs end the run, not the preset's number of steps

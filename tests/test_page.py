@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine import cost, gpt2
 from engine import studio as studios
-from engine.config import DEFAULT_CORPUS
+from engine.bpe import ByteTokenizer
+from engine.config import DEFAULT_CORPUS, preset
 from engine.runner import Run, State
 from engine.studio import Studio
 from engine.trainer import Trainer
@@ -403,3 +406,57 @@ def test_a_failed_run_lets_the_next_one_start(
 def test_the_estimate_is_there_before_the_start_and_follows_the_speed(opened: Callable[..., AppTest]) -> None:
     page = opened(speed="100", max_steps="60000")
     assert "60,000 steps take about 10 min here." in [caption.value for caption in page.caption]
+
+
+def test_epochs_say_how_many_iterations_there_will_be(
+    opened: Callable[..., AppTest], studio: Studio, wait_until: Callable[..., None]
+) -> None:
+    page = opened(preset="simple")
+    steps_per_epoch = studio.corpus(preset("simple").config).steps_per_epoch(32, 8)
+    assert widget(page.number_input, "max_steps_number").value == 50 * steps_per_epoch
+    widget(page.number_input, "epochs").set_value(2).run()
+    assert widget(page.number_input, "max_steps_number").value == 2 * steps_per_epoch
+    widget(page.number_input, "batch_size").set_value(16).run()
+    assert widget(page.number_input, "max_steps_number").value == 2 * (steps_per_epoch // 2)
+    widget(page.number_input, "epochs").set_value(4).run()
+    widget(page.number_input, "max_steps_number").set_value(3).run()
+    click(page, "play")
+    wait_until(lambda: current(studio).state is State.DONE)
+    assert (current(studio).step, current(studio).config.epochs) == (3, 4), "fewer iterations are kept"
+
+
+def test_a_tokenizer_is_chosen_for_the_next_run(opened: Callable[..., AppTest], studio: Studio) -> None:
+    page = opened(preset="gpt-tiny")
+    assert not [one for one in page.number_input if (one.key or "").startswith("vocab_size")]
+    widget(page.selectbox, "tokenizer").set_value("bpe").run()
+    widget(page.number_input, "vocab_size").set_value(300).run()
+    click(page, "play")
+    run = current(studio)
+    assert run.corpus.vocab_size == 300 and run.config.tokenizer == "bpe"
+    run.stop()
+    widget(page.selectbox, "tokenizer").set_value("gpt2").run()
+    assert "Fetch GPT-2's tokenizer (1.5 MB)" in labels(page)
+
+
+def test_document_001_says_what_it_lacks_and_starts_when_it_is_there(
+    opened: Callable[..., AppTest], studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(preset="document-001")
+    assert "The Verdict is not here: fetch it under New run." in words(page)
+    assert "GPT-2's tokenizer is not on this machine yet" in words(page)
+    click(page, "play")
+    assert studio.current is None
+    monkeypatch.setattr(gpt2, "tokenizer", lambda home: ByteTokenizer.trained("", 256))
+    page.run()
+    captions = " ".join(caption.value for caption in page.caption)
+    assert "parameters, about" in captions and "GB of memory." in captions
+
+
+def test_a_run_that_does_not_fit_is_refused_on_the_page(
+    opened: Callable[..., AppTest], studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(device="cpu")
+    monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: SimpleNamespace(available=10))
+    click(page, "play")
+    assert studio.current is None
+    assert "end other programs, or make batch_size (now 32)" in words(page)

@@ -26,6 +26,7 @@ from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from engine import probes
 from engine.config import RunConfig, changed, preset
 from engine.runner import Run, State
 from engine.stream import Frame
@@ -390,6 +391,15 @@ def test_every_trace_is_fed_by_a_channel_that_the_stream_has(
     wanted |= {view["channel"] for trace in traces for view in trace.get("meta", {}).get("views", [])}
     assert wanted
     assert wanted <= channels
+
+
+def test_the_names_of_a_large_vocabulary_are_bounded() -> None:
+    vocab = tuple(f"token {number}" for number in range(50_257))
+    told = live._names(vocab)
+    assert told["vocab_size"] == 50_257
+    assert told["firsts"] == [vocab[start] for start in probes.bins(50_257)] and len(told["firsts"]) == 96
+    assert len(json.dumps(told)) < 20_000
+    assert live._names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
 
 
 def test_panels_name_the_run_before_as_the_ghost(served: Served, stepped: Callable[..., Run]) -> None:

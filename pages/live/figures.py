@@ -166,7 +166,7 @@ def _loss(info: RunInfo) -> Panel:
         meta={"channel": "val/loss"},
     )
     figure.add_scatter(
-        name="lowest validation",
+        name="its lowest",
         mode="markers",
         marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": LABEL_GROUND, "width": 1}},
         meta={"channel": "val/loss", "only": "lowest"},
@@ -201,7 +201,7 @@ def _loss(info: RunInfo) -> Panel:
 def _by_epochs(figure: go.Figure) -> None:
     """What a run by epochs has besides: the training loss as it is evaluated, and a second axis of tokens seen."""
     figure.add_scatter(
-        name="training, evaluated",
+        name="train, evaluated",
         mode="lines+markers",
         line={"color": TRAIN, "width": 2, "dash": "dot"},
         marker={"color": TRAIN, "size": 7, "maxdisplayed": 60, "symbol": "diamond"},
@@ -312,9 +312,10 @@ def _table(info: RunInfo) -> Panel:
             "A row is the vector of one token, a column one of its dimensions; no single cell means anything by "
             "itself. Healthy: values stay in a range, and tokens that are used alike slowly get similar rows."
         )
-    return Panel(
-        key="table", title="Embedding", help=text, area="side", figure=_heatmap(views, columns, "token", tokens=axes)
-    )
+    figure = _heatmap(views, columns, "token", tokens=axes)
+    if any(len(token) > 1 for token in info.tokens):
+        figure.update_layout(margin={"l": 92})  # room for tokens of several characters
+    return Panel(key="table", title="Embedding", help=text, area="side", figure=figure)
 
 
 def _heatmap(views: list[dict[str, str]], columns: str, rows: str, tokens: str = "") -> go.Figure:

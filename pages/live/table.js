@@ -7,6 +7,7 @@ import { element, literal, visible } from "./words.js";
 const COVERED = 0.995;
 const OUTGROWN = 1.3;
 const SHRUNKEN = 0.35;
+const LONGEST = 7; // characters of a token on an axis
 
 export class TableChart {
   constructor(frame, stage) {
@@ -131,7 +132,7 @@ export class TableChart {
     const tokens = pooled ? this.stage.firsts : this.stage.tokens;
     return Array.from({ length: count }, (_, index) => {
       const token = tokens[index];
-      return token === undefined ? String(index) : literal(visible(token)) + (pooled ? "…" : "");
+      return token === undefined ? String(index) : literal(short(visible(token), pooled));
     });
   }
 
@@ -166,6 +167,12 @@ export class TableChart {
     );
     return { customdata: [words], hovertemplate: [`%{customdata}<br>${view.name} %{z:.4~g}<extra></extra>`] };
   }
+}
+
+/** A name cut to LONGEST characters, "…" after it where it is cut or stands for others too. */
+function short(name, more) {
+  const characters = Array.from(name);
+  return characters.slice(0, LONGEST).join("") + (more || characters.length > LONGEST ? "…" : "");
 }
 
 function softmax(scores) {
