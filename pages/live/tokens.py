@@ -16,11 +16,11 @@ from engine.tokenizer import Tokenizer
 MOST_TOKENS = 3000
 # Four grounds in turn, so that neighbours differ; with half the strength of a line they let the text stand out.
 STYLE = """<style>
-.ls-tokens { font-family: var(--st-code-font, monospace); font-size: 15px; line-height: 1.9; white-space: pre-wrap;
+.ls-pieces { font-family: var(--st-code-font, monospace); font-size: 15px; line-height: 1.9; white-space: pre-wrap;
   overflow-wrap: anywhere; max-height: 420px; overflow-y: auto; }
-.ls-tokens span { padding: 2px 0; border-radius: 3px; }
-.ls-tokens .t0 { background: rgba(86, 180, 233, .32); } .ls-tokens .t1 { background: rgba(230, 159, 0, .32); }
-.ls-tokens .t2 { background: rgba(0, 158, 115, .34); } .ls-tokens .t3 { background: rgba(204, 121, 167, .34); }
+.ls-pieces span { padding: 2px 0; border-radius: 3px; }
+.ls-pieces .t0 { background: rgba(86, 180, 233, .32); } .ls-pieces .t1 { background: rgba(230, 159, 0, .32); }
+.ls-pieces .t2 { background: rgba(0, 158, 115, .34); } .ls-pieces .t3 { background: rgba(204, 121, 167, .34); }
 </style>"""
 
 
@@ -51,7 +51,7 @@ def markup(ids: Sequence[int], tokenizer: Tokenizer) -> str:
         if piece:
             spans.append(_span(piece, together, len(spans), tokenizer))
             together = []
-    return f'<div class="ls-tokens">{"".join(spans)}</div>'
+    return f'<div class="ls-pieces">{"".join(spans)}</div>'
 
 
 def _span(piece: str, ids: list[int], place: int, tokenizer: Tokenizer) -> str:
