@@ -21,6 +21,7 @@ from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
 from pages.live.figures import BASELINE, TRAIN, VALIDATION
 from pages.live.look import STYLE
+from pages.live.trials import try_this
 
 SPLIT_COLOURS = {"training": TRAIN, "validation": VALIDATION, "test": BASELINE}
 MOST_BARS = 20
@@ -300,6 +301,7 @@ def page() -> None:
         token_lesson.pasted(told.tokenizer, entry, config_of(entry.name))
     with two:
         seen_in_validation_only(told, entry)
+    try_this("Data")
 
 
 page()

@@ -24,6 +24,7 @@ from pages.live import charts, verbs
 from pages.live.board import board, shown_of
 from pages.live.embedding_figures import KINDS, kind_of
 from pages.live.look import STYLE
+from pages.live.trials import try_this
 
 NEAREST, FARTHEST = 8, 3
 MOST_CELLS = 80  # tokens on each side of the table of similarities
@@ -262,6 +263,7 @@ def page() -> None:
     if looked is not None:
         st.divider()
         sums(looked)
+    try_this("Embeddings")
 
 
 page()

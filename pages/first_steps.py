@@ -23,6 +23,7 @@ from pages.live import charts, controls
 from pages.live.board import board, shown_of
 from pages.live.figures import HEALTHY, TRAIN
 from pages.live.look import STYLE
+from pages.live.trials import try_this
 
 Row = tuple[float | None, float | None]
 
@@ -276,6 +277,7 @@ def main() -> None:
     if layer.open:
         with layer:
             layer_lesson.show()
+    try_this("First steps")
 
 
 main()

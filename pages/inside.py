@@ -19,6 +19,7 @@ from pages.inside_views import attention, generation, parameters, questions, sha
 from pages.inside_views.look import Look, again, default, look
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE
+from pages.live.trials import try_this
 
 VIEWS: dict[str, Callable[[Look], None]] = {
     "Shapes": shapes.show,
@@ -105,6 +106,7 @@ def inside() -> None:
         to_train.button(other)
     else:
         VIEWS[view](seen)
+    try_this("Inside")
 
 
 inside()

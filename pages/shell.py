@@ -19,5 +19,6 @@ PAGES = [
     st.Page("embeddings.py", title="Embeddings", url_path="embeddings"),
     st.Page("first_steps.py", title="First steps", url_path="first_steps"),
     st.Page("data.py", title="Data", url_path="data"),
+    st.Page("glossary.py", title="Glossary", url_path="glossary"),
 ]
 st.navigation(PAGES, position="top").run()

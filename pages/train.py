@@ -18,6 +18,7 @@ from pages.live import controls, room, verbs
 from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE, STYLE_PRESENTER
+from pages.live.trials import offer
 
 
 def transport(run: Run | None) -> None:
@@ -195,6 +196,8 @@ def share() -> None:
             )
         with st.popover("QR", help="The audience's address."):
             audience()
+        with st.popover("Try", help="Three short experiments."):
+            offer("Train")
         present_button("Present")
 
 
