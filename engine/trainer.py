@@ -303,8 +303,9 @@ class Trainer:
                     kept = snapshot.optimizer[name].items()
                     self.optimizer.state[parameter] = {key: value.to(self.device, copy=True) for key, value in kept}
         self._draws.set_state(snapshot.generators["data"])
-        if self._dropout.device.type == "cpu":
-            self._dropout.set_state(snapshot.generators["dropout"])
+        dropout = snapshot.generators["dropout"]
+        if dropout.numel() == self._dropout.get_state().numel():  # a GPU's generator does not go on on a CPU
+            self._dropout.set_state(dropout)
         if self._epochs is not None:
             self._epochs.restore(snapshot.batches)
         self._headroom.measure()

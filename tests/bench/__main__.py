@@ -25,6 +25,7 @@ from tests.bench.figures import Figure
 Part = Callable[[str, bool], list[Figure]]
 PARTS: Mapping[str, Part] = {
     "bigram": loops.bigram,
+    "store": loops.store,
     "trackio": loops.trackio,
     "gpt": loops.gpt,
     "audience": room.audience,

@@ -15,13 +15,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from engine.config import LiveSettings, RunConfig, changed, preset
 from engine.corpus import Corpus
 from engine.models import LanguageModel, build
+from engine.result import start_of
 from engine.runner import Run, State
+from engine.store import Store
 from engine.stream import Pump
 from tests.bench.figures import Figure, interleave, ratio, told
 
@@ -105,10 +108,12 @@ class Bench:
 class Recorded:
     """The engine: a run on its thread, every step recorded, and the pump that drains it."""
 
-    def __init__(self, name: str, device: str, warm: int) -> None:
+    def __init__(self, name: str, device: str, warm: int, folder: Path | None = None) -> None:
         config, settings, corpus = setting(name, device)
         self.cycle = max(config.observe_every, config.eval_every, config.sample_every)
         self.run = Run(config, settings, corpus)
+        if folder is not None:
+            self.run.keep_in(Store(folder, start_of(self.run, None)))
         self.pump = Pump(lambda: [self.run])
         self.pump.start()
         self.pump.subscribe(lambda _: None)
@@ -202,6 +207,25 @@ def bigram(device: str, quick: bool) -> list[Figure]:
             ratio(rates, "tensorboard", "bare") if "tensorboard" in rates else None,
             note=told(rates, "tensorboard") if "tensorboard" in rates else "not installed",
         ),
+    ]
+
+
+def store(device: str, quick: bool) -> list[Figure]:
+    """The bigram at full speed, everything kept in a run folder, against the same engine that keeps nothing."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.ExitStack() as stack:
+        kept, free = (Recorded("bigram", device, 2000, place) for place in (Path(folder) / "run", None))
+        stack.callback(kept.close)
+        stack.callback(free.close)
+        steps = 2000 if quick else kept.cycle
+        variants = {"kept": lambda: kept.rate(steps), "free": lambda: free.rate(steps)}
+        rates = interleave(variants, 4 if quick else 11)
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
+    note = told(rates, "kept", "free") + f"; {size:.1f} MB after {kept.run.step:,} steps"
+    return [
+        Figure(
+            "store", "engine, everything stored / nothing stored", ratio(rates, "kept", "free"), target=0.97, note=note
+        ),
+        processor_time("store", free.costs, kept.costs),
     ]
 
 
