@@ -19,7 +19,7 @@ from pages.inside_views.names import name_axis, places
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
 
-MOST_BARS = 36
+MOST_BARS = 30
 SAMPLE = 120
 SECONDS = 1.0
 """How long each of the two samples may take; a large model writes fewer tokens."""
@@ -35,14 +35,13 @@ class Knobs(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A text that grows: its ids, how many were given, its source of chance, the last draw and from how many tokens."""
+    """A text that grows: what it began with, its ids, its source of chance; the last draw, and by which knobs."""
 
-    start: tuple[str, int]
+    start: tuple[str, str, int]
     ids: list[int]
-    given: int
     draws: torch.Generator
-    last: Drawn | None
-    chances: list[float]
+    last: Drawn | None = None
+    by: Knobs | None = None
 
 
 def show(look: Look) -> None:
@@ -68,7 +67,7 @@ def show(look: Look) -> None:
                 help="Draw from the distribution below, and put what was drawn behind the text.",
             )
         st.button("Begin again", key="inside_begin", on_click=forget, help="Back to the prompt and the seed.")
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns(2, gap="large")
     with left:
         charts.heading(
             "The text so far, and the last draw line by line",
@@ -84,7 +83,7 @@ def show(look: Look) -> None:
             "What the next token is drawn from",
             "Grey: the model's own probabilities, at temperature 1. Blue: what temperature and top-k make of them; a "
             "low temperature sharpens, a high one flattens, top-k cuts the tail off and shares it out.",
-            height=430,
+            height=350,
         )
     both(look, knobs, corpus)
 
@@ -120,11 +119,11 @@ def chosen(corpus: Corpus) -> Knobs:
 
 def begun(look: Look, knobs: Knobs, tokenizer: Tokenizer) -> Writing:
     """The text of this session; begun anew when prompt, seed or run are others. Newer weights go on with it."""
-    start = look.run, hash((knobs.prompt, knobs.seed))
+    start = look.run, knobs.prompt, knobs.seed
     kept: Writing | None = st.session_state.get("inside_writing")
     if kept is None or kept.start != start:
         ids = tokenizer.encode(knobs.prompt).tolist() or [0]
-        kept = Writing(start, ids, len(ids), torch.Generator().manual_seed(knobs.seed), None, [])
+        kept = Writing(start, ids, torch.Generator().manual_seed(knobs.seed))
         st.session_state["inside_writing"] = kept
     return kept
 
@@ -143,9 +142,7 @@ def draw(look: Look, knobs: Knobs, count: int) -> None:
     with evaluating(found[0]):
         for _ in range(count):
             last = draw_one(found[0], torch.tensor([writing.ids]), writing.draws, knobs.temperature, knobs.top_k)
-            ids = last.ids[0].tolist()
-            chance = float(last.probabilities[0, ids[-1]])
-            writing = writing._replace(ids=ids, last=last, chances=[*writing.chances, chance])
+            writing = writing._replace(ids=last.ids[0].tolist(), last=last, by=knobs)
             if time.monotonic() > until:
                 break
     st.session_state["inside_writing"] = writing
@@ -153,25 +150,28 @@ def draw(look: Look, knobs: Knobs, count: int) -> None:
 
 def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> str:
     """Document 003's loop with the shapes of the last draw; before the first, the shapes that it will have."""
+    knobs = writing.by or knobs
     drawn, steps = writing.last, len(writing.ids) - (writing.last is not None)
     seen, classes = min(steps, model.context), tokenizer.vocab_size
+    shapes: list[tuple[int, ...]] = [(1, seen, classes), (1, classes), (1, classes), (1, 1), (1, steps + 1)]
     result = "the draw is still open"
     if drawn is not None:
+        shapes = [tuple(tensor.shape) for tensor in drawn]
         token = int(drawn.token)
-        place = int((drawn.probabilities[0] > drawn.probabilities[0, token]).sum()) + 1
+        chances = drawn.probabilities[0]
+        place = int((chances > chances[token]).sum()) + 1
         result = (
-            f"drawn: {tokenizer.labels[token]}, id {token}, had {writing.chances[-1]:.4f}, "
-            f"number {place} of {classes:,}"
+            f"drawn: {tokenizer.labels[token]}, id {token}, had {chances[token]:.4f}, number {place} of {classes:,}"
         )
     keep = f"of all {classes:,}" if knobs.top_k is None else f"of the {knobs.top_k:,} highest"
     told = [
         ("idx", f"(1, {steps})"),
-        (f"logits, _ = self(idx[:, -{model.context}:])", f"(1, {seen}, {classes}), None"),
-        ("logits = logits[:, -1, :]", f"(1, {classes})"),
-        (f"logits = logits / {knobs.temperature:g}", f"(1, {classes}), {keep}"),
-        ("probs = F.softmax(logits, dim=1)", f"(1, {classes})"),
-        ("idx_next = torch.multinomial(probs, 1)", "(1, 1)"),
-        ("idx = torch.cat((idx, idx_next), dim=1)", f"(1, {steps + 1})"),
+        (f"logits, _ = self(idx[:, -{model.context}:])", f"{shapes[0]}, None"),
+        ("logits = logits[:, -1, :]", f"{shapes[1]}"),
+        (f"logits = logits / {knobs.temperature:g}", f"{shapes[1]}, {keep}"),
+        ("probs = F.softmax(logits, dim=1)", f"{shapes[2]}"),
+        ("idx_next = torch.multinomial(probs, 1)", f"{shapes[3]}"),
+        ("idx = torch.cat((idx, idx_next), dim=1)", f"{shapes[4]}"),
     ]
     return "\n".join([*(f"{line:40}# {shape}" for line, shape in told), f"# {result}"])
 
