@@ -78,21 +78,28 @@ def bytes_needed(config: RunConfig, settings: LiveSettings, parameters: int, voc
     """About the memory of training at its highest.
 
     Five numbers for each parameter (weight, gradient, two moments, and a copy of the weight while an update is
-    measured) and what a batch leaves on its way forward: three times the logits (B, T, C), and in each block of a GPT
-    some twenty times (B, T, D) and six times the attention (B, H, T, T).
+    measured), and what a batch leaves on its way forward.
+    """
+    return BASE_BYTES + FLOAT * (5 * parameters + numbers_left(config, settings, vocab_size))
+
+
+def numbers_left(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
+    """About how many numbers a batch leaves for the way back.
+
+    Three times the logits (B, T, C), and in each block of a GPT some twenty times (B, T, D) and six times the
+    attention (B, H, T, T).
     """
     tokens = settings.batch_size * config.block_size
-    batch = 3 * tokens * vocab_size
-    if config.model == "gpt":
-        batch += config.n_layer * tokens * (20 * config.n_embd + 6 * config.n_head * config.block_size)
-    return BASE_BYTES + FLOAT * (5 * parameters + batch)
+    blocks = config.n_layer if config.model == "gpt" else 0
+    return tokens * (3 * vocab_size + blocks * (20 * config.n_embd + 6 * config.n_head * config.block_size))
 
 
 def step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
     """About the time of one step, from how fast this machine multiplies matrices and moves numbers.
 
     Forward and backward multiply each token with each weight of a matrix three times, two operations each; attention
-    adds 12·T·D a block. The optimizer reads or writes seven numbers for each parameter.
+    adds 12·T·D a block. The optimizer reads or writes seven numbers for each parameter, and everything else moves each
+    number that a batch leaves about twelve times.
     """
     tokens = settings.batch_size * config.block_size
     in_tables = (vocab_size + config.block_size) * config.n_embd if config.model == "gpt" else parameters
@@ -103,7 +110,8 @@ def step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, voc
         work += 12 * config.n_layer * tokens * config.block_size * config.n_embd
     device = pick_device(config.device)
     multiplied, moved = _speeds(device, threads_for(parameters, device))
-    return work / multiplied + 7 * FLOAT * parameters / moved
+    moves = 7 * parameters + 12 * numbers_left(config, settings, vocab_size)
+    return work / multiplied + FLOAT * moves / moved
 
 
 @lru_cache(maxsize=4)
