@@ -1,0 +1,91 @@
+"""From page to page as a person goes: nothing is reloaded, nothing is lost, and each page shows what it is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.served import Server
+from tests.browser.stage import PATIENCE, Stage
+
+PAGES = ("Step", "Inside", "Embeddings", "First steps", "Data", "Glossary")
+PLOT = '.ls-panel[data-panel="loss"] .js-plotly-plot'
+LINE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' line'))?.[1]"
+
+
+def go(stage: Stage, page: str) -> None:
+    """Follow the navigation to a page, and wait until it has been drawn."""
+    stage.page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(f"^{page}$")).first.click()
+    path = "" if page == "Train" else page.lower().replace(" ", "_")
+    stage.page.wait_for_url(re.compile(rf"127.0.0.1:\d+/{path}($|\?)"), timeout=PATIENCE)
+    expect(stage.page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE)
+    expect(stage.page.get_by_test_id("stException")).to_have_count(0)
+
+
+@pytest.fixture
+def training(server: Server, new_tab: Callable[..., Stage]) -> Stage:
+    """The stage, with a bigram in training."""
+    stage = new_tab(server).fresh("/?preset=bigram&speed=100&max_steps=1000000").start()
+    stage.reaches(200)
+    return stage
+
+
+def test_all_pages_one_after_another_without_a_reload(training: Stage) -> None:
+    training.page.evaluate("window.stillHere = true")
+    for page in (*PAGES, "Train"):
+        go(training, page)
+    assert training.page.evaluate("window.stillHere")
+    assert training.setting("lr") == 1e-3
+    training.is_in("running")
+
+
+def test_the_chart_and_its_zoom_stay_through_a_page_switch(training: Stage) -> None:
+    zoomed = training.zoom()
+    training.page.evaluate(f"window.kept = document.querySelector('{PLOT}')")
+    go(training, "Inside")
+    expect(training.loss).to_have_count(0)
+    go(training, "Train")
+    expect(training.loss.locator(".js-plotly-plot")).to_be_visible(timeout=PATIENCE)
+    assert training.page.evaluate(f"window.kept === document.querySelector('{PLOT}')")
+    assert training.range() == pytest.approx(zoomed)
+
+
+def test_the_arrow_key_goes_through_the_nine_stages_of_one_step(training: Stage) -> None:
+    go(training, "Step")
+    training.page.get_by_role("button", name="Pause it here").first.click()
+    training.is_in("paused")
+    step = training.page.evaluate("[...window.loopscopeBoards.values()].at(-1).stream.step")
+    newest = "[...window.loopscopeBoards.values()].at(-1).stream"
+    for done in range(1, 10):
+        expect(training.page.get_by_role("button", name=re.compile("^.*Next")).first).to_be_enabled(timeout=PATIENCE)
+        training.press("ArrowRight")
+        training.page.wait_for_function(f"{newest}.stage === {done % 9}", timeout=PATIENCE)
+    training.page.wait_for_function(f"{newest}.step === {step + 1}", timeout=PATIENCE)
+
+
+def test_a_line_is_learnt_beside_the_room_s_run(training: Stage) -> None:
+    go(training, "First steps")
+    training.page.get_by_role("button", name="Start").locator("visible=true").first.click()
+    training.page.wait_for_function(f"{LINE}.series.get('parameter/a')?.steps.length > 10", timeout=PATIENCE)
+    drawn = training.page.evaluate(
+        "[...document.querySelectorAll('.ls-panel .js-plotly-plot')].flatMap((plot) => plot.data)"
+        ".filter((trace) => trace.meta?.path).map((trace) => trace.x.length)"
+    )
+    assert drawn and max(drawn) > 5
+    go(training, "Train")
+    training.is_in("running")
+
+
+def test_tokens_in_a_plane_follow_the_run(training: Stage) -> None:
+    go(training, "Embeddings")
+    newest = "[...window.loopscopeBoards.values()].at(-1)"
+    training.page.wait_for_function(f"{newest}.tables.get('projection/token_embedding')", timeout=PATIENCE)
+    first = training.page.evaluate(f"Array.from({newest}.tables.get('projection/token_embedding').data)")
+    training.page.wait_for_function(
+        f"(first) => {newest}.tables.get('projection/token_embedding').data[0] !== first[0]",
+        arg=first,
+        timeout=PATIENCE,
+    )
