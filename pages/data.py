@@ -195,14 +195,13 @@ def ladder(told: Census) -> None:
         y=list(range(len(rungs))),
         orientation="h",
         marker={"color": [BASELINE, VALIDATION, TRAIN]},
-        text=[
-            f"{nats:.4f} nats = {nats / np.log(2):.4f} bits; as if among {np.exp(nats):.1f}" for nats in rungs.values()
-        ],
-        textposition="inside",
+        text=[f"as if among {np.exp(nats):.1f}" for nats in rungs.values()],
+        textposition="auto",
         insidetextanchor="start",
         hoverinfo="skip",
     )
-    ticks = {"tickvals": list(range(len(rungs))), "ticktext": list(rungs)}
+    names = [f"{rung}<br>{nats:.4f} nats, {nats / np.log(2):.4f} bits" for rung, nats in rungs.items()]
+    ticks = {"tickvals": list(range(len(rungs))), "ticktext": names}
     figure.update_layout(yaxis={"autorange": "reversed", **ticks}, bargap=0.3)
     charts.show(
         figure,
@@ -210,7 +209,7 @@ def ladder(told: Census) -> None:
         "The entropy ladder",
         "Three losses by counting the training text, without any training; a model's loss can be held against them. "
         "A bigram that has learnt all it can stands on the lowest rung; a model that looks further back goes below.",
-        height=210,
+        height=240,
     )
 
 

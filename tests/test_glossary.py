@@ -99,7 +99,8 @@ def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) 
 
 def test_the_navigation_has_the_pages_in_reading_order() -> None:
     shell = (PAGES / "shell.py").read_text(encoding="utf-8")
-    assert re.findall(r'st\.Page\(.*?title="(.*?)"', shell) == [*TRIALS, "Glossary"]
+    titles = re.findall(r'st\.Page\(.*?title="(.*?)"', shell)
+    assert [title for title in titles if title in TRIALS or title == "Glossary"] == [*TRIALS, "Glossary"]
 
 
 # ---------------------------------------------------------------- try this

@@ -7,8 +7,9 @@ STYLE = """<style>
 .st-key-verbs > div, .st-key-sampling > div, .st-key-share > div, .st-key-lr_row > div { flex: 1 1 0; min-width: 0; }
 .st-key-verbs button, .st-key-sampling button, .st-key-share button { width: 100%; min-width: 0; }
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
-.st-key-share > div { flex: 1 1 auto; } .st-key-share button p { font-size: 0.8rem; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
+.st-key-share > div:last-child { flex-grow: 1.35; }
+.st-key-share button { padding-left: 0; padding-right: 0; } .st-key-share button p { font-size: 0.8rem; }
 .st-key-controls input { font-variant-numeric: tabular-nums; }
 </style>"""
 
