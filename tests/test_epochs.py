@@ -338,6 +338,8 @@ def test_simple_learns_its_text_by_heart_while_validation_turns(make_run, wait_u
     run.history.add(taken(run.queue))
     (steps, val), (_, train) = (run.history.stretch(name, 0, None) for name in ("val/loss", "eval/train_loss"))
     best = int(val.argmin())
+    batches = run.history.stretch("train/loss", int(steps[-1]) - 25, None)[1]
+    assert batches.mean() < 1.0, "with dropout too"
     assert train[-1] < 1.0 < val.min() < val[-1] - 0.2, "training below 1, validation above it and rising"
     assert 0 < steps[best] < steps[-1] and train[-1] < train[best]
     assert len(run.history.stretch("test/loss", 0, None)[0]) == 1

@@ -413,7 +413,7 @@ def test_epochs_say_how_many_iterations_there_will_be(
 ) -> None:
     page = opened(preset="simple")
     steps_per_epoch = studio.corpus(preset("simple").config).steps_per_epoch(32, 8)
-    assert widget(page.number_input, "max_steps_number").value == 50 * steps_per_epoch
+    assert widget(page.number_input, "max_steps_number").value == 70 * steps_per_epoch
     widget(page.number_input, "epochs").set_value(2).run()
     assert widget(page.number_input, "max_steps_number").value == 2 * steps_per_epoch
     widget(page.number_input, "batch_size").set_value(16).run()
