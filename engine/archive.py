@@ -6,6 +6,7 @@ the reason and harms nothing. Knows no training and no screen.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 import zlib
@@ -28,6 +29,7 @@ from engine.stream import Event, History, Observation, Sample, Scalars
 STATES = {
     "started": "running",
     "resumed": "running",
+    "forked": "paused",
     "paused": "paused",
     "done": "done",
     "stopped": "stopped",
@@ -64,15 +66,36 @@ class StoredRun:
         return f"{self.state} at step {self.step:,}"
 
 
+KnobTurn = tuple[int, int, LiveSettings]
+"""After how many updates, with how many stages of the next step done, and all live settings from there on."""
+
+
 @dataclass(frozen=True, eq=False)
 class Past:
-    """A stored run to be gone on with: its name, its snapshot, and all that it has shown up to there."""
+    """What a run goes on with: its name, a snapshot, and all that it has shown up to where it goes on.
+
+    That is at `step`, which may be later than the snapshot (None: the same): the steps between are made again,
+    silently, with the knobs turned where they were. A fork has the run and the step it comes from as `parent`.
+    """
 
     id: str
     snapshot: Snapshot
     history: History
     refused: tuple[str, ...] = ()
     """Why newer snapshots were passed over."""
+    step: int | None = None
+    turns: tuple[KnobTurn, ...] = ()
+    parent: tuple[str, int] | None = None
+
+    @property
+    def goal(self) -> int:
+        """The step at which it goes on."""
+        return self.snapshot.step if self.step is None else self.step
+
+    @property
+    def settings(self) -> LiveSettings:
+        """The knobs as they stood there."""
+        return self.turns[-1][2] if self.turns else self.snapshot.settings
 
 
 def runs(root: Path | None = None) -> list[StoredRun]:
@@ -102,6 +125,8 @@ def look(folder: Path) -> StoredRun:
         if about.get("format", FORMAT) > FORMAT:
             return StoredRun(folder, reason=f"it is from a newer version (format {about['format']})")
         config, settings = RunConfig(**about["config"]), LiveSettings(**about["settings"])
+        if not (folder / "metrics.db").exists() and is_held(folder):  # begun a moment ago
+            return StoredRun(folder, config, settings, about, "ready", 0, True)
         with reading(folder) as database:
             step, state = _last_step(database), _last_state(database)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ValidationError, sqlite3.Error) as error:
@@ -146,7 +171,17 @@ def past(run: StoredRun) -> Past:
         raise InputError(f"run {run.id} is being written by another process; stop that one first")
     found, refused = newest_snapshot(run)
     rewind(run.folder, found.step)
+    for _, _, settings in turns(run, found.step, found.step):  # turned after the snapshot was taken, at the same step
+        found = dataclasses.replace(found, settings=settings)
     return Past(run.id, found, history(run), tuple(refused))
+
+
+def turns(run: StoredRun, first: int, last: int) -> list[KnobTurn]:
+    """The knobs turned from step `first` on up to where `last` updates are made, in order."""
+    asked = "SELECT step, stages, settings FROM turns WHERE step >= ? AND (step < ? OR step = ? AND stages = 0)"
+    with reading(run.folder) as database:
+        found = database.execute(f"{asked} ORDER BY rowid", (first, last, last)).fetchall()
+    return [(step, stages, LiveSettings(**json.loads(settings))) for step, stages, settings in found]
 
 
 def check_text(run: StoredRun, dataset: Corpus | Points) -> None:
@@ -182,6 +217,7 @@ def rewind(folder: Path, step: int) -> None:
                 database.executemany("INSERT INTO steps VALUES (?, ?, ?)", blocks(rows))
             for table in ("looks", "frames", "events", "samples"):
                 database.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
+            database.execute("DELETE FROM turns WHERE step > ? OR step = ? AND stages > 0", (step, step))
     finally:
         database.close()
 

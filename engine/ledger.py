@@ -26,7 +26,7 @@ class HostLedger:
     """The CPU's: every number is read at once, every verdict is immediate."""
 
     def __init__(self, emit: Emit) -> None:
-        self._emit = emit
+        self.emit = emit
         self.loss = self.grad_norm = math.nan
         self.diverged = False
         self.step = 0
@@ -44,7 +44,7 @@ class HostLedger:
     def write(self, step: int, lr: float, seconds: float) -> None:
         """Close step `step`: its record goes into the queue."""
         self.step = step
-        self._emit(Scalars(step, self.loss, self.grad_norm, lr, seconds))
+        self.emit(Scalars(step, self.loss, self.grad_norm, lr, seconds))
 
     def cross(self, wait: bool = False) -> None:
         """Nothing waits on the CPU."""
@@ -57,7 +57,7 @@ class DeviceLedger:
     SECONDS = 0.05
 
     def __init__(self, emit: Emit, optimizer: Optimizer, device: torch.device) -> None:
-        self._emit = emit
+        self.emit = emit
         self.loss = self.grad_norm = math.nan
         self.diverged = False
         self.step = 0
@@ -114,7 +114,7 @@ class DeviceLedger:
             if self.diverged:
                 return
             self.step, self.loss, self.grad_norm, self.diverged = step, loss, grad_norm, bool(bad)
-            self._emit(Scalars(step, loss, grad_norm, lr, seconds))
+            self.emit(Scalars(step, loss, grad_norm, lr, seconds))
 
 
 Ledger = HostLedger | DeviceLedger

@@ -178,7 +178,8 @@ def start_of(run: Run, entry: Entry | None) -> dict[str, Any]:
         "run": run.id,
         "format": FORMAT,
         "config": run.config.model_dump(),
-        "settings": run.settings.model_dump(),
+        "settings": run.first_settings.model_dump(),
+        "parent": None if run.parent is None else {"run": run.parent[0], "step": run.parent[1]},
         "environment": {
             "python": platform.python_version(),
             "torch": torch.__version__,

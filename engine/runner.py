@@ -33,7 +33,7 @@ from engine.points import Points
 from engine.sampling import generate
 from engine.snapshot import Moment, Snapshot
 from engine.store import Store
-from engine.stream import Event, History, Queue, Record, Sample, Scalars, taken
+from engine.stream import Event, History, Queue, Record, Sample, Scalars, Turn, taken
 from engine.trainer import STAGES, Trainer, told
 
 Answer = TypeVar("Answer")
@@ -65,6 +65,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def new_id() -> str:
+    """A name that no other run has; names sort by time."""
+    return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+
+
 def limited(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> LiveSettings:
     """`settings` for a run's start: by epochs it ends after the last one, or at `max_steps` if that comes first.
 
@@ -85,7 +90,8 @@ class Run:
         dataset.check(config)
         if past is None:
             settings = limited(config, settings, dataset)
-        self.id = past.id if past else time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+        self.id = past.id if past else new_id()
+        self.parent = past.parent if past else None
         self.config, self.dataset = config, dataset
         self.first_settings = self.settings = settings
         self.version = 0
@@ -111,7 +117,7 @@ class Run:
         self._keeping: Keeping | None = None
         self._keep_at = math.inf
         if past is not None:
-            self._stand_at(past.snapshot)
+            self._stand_at(past)
         self._halt = self.settings.max_steps
         self._past = past
         self._steps_left: int | None = None
@@ -124,12 +130,14 @@ class Run:
         self._thread = threading.Thread(target=self._live, name=f"training {self.id}", daemon=True)
         self._thread.start()
 
-    def _stand_at(self, snapshot: Snapshot) -> None:
-        """A run from the disk begins where its snapshot is; what it does from there is what it did, bit for bit."""
-        self.settings, self.step = snapshot.settings, snapshot.step
+    def _stand_at(self, past: Past) -> None:
+        """A run from the disk, or a fork, begins where its past ends; what follows is what followed, bit for bit."""
+        self.settings, self.step = past.settings, past.goal
         over = self.step >= self.settings.max_steps
         self.state = State.DONE if over else State.PAUSED
-        self.message = f"{'done' if over else 'opened'} at step {self.step:,}"
+        self.message = f"{'done' if over else 'forked' if past.parent else 'opened'} at step {self.step:,}"
+        if past.parent is not None:
+            self.queue.put(Event(self.step, "forked", f"forked at step {self.step:,} from run {past.parent[0]}"))
 
     @property
     def title(self) -> str:
@@ -321,7 +329,7 @@ class Run:
             if self._past is None:
                 self._trainer.show_start()
             else:
-                self._trainer.restore(self._past.snapshot)
+                self._go_back(self._trainer, self._past)
             self._trainer.halt = self._closing.is_set
             self._prepared.set()
             self._train(self._trainer)
@@ -337,6 +345,16 @@ class Run:
                 traceback.print_exc()
         for command in taken(self._mailbox):  # whoever waits for an answer gets one
             command()
+
+    def _go_back(self, trainer: Trainer, past: Past) -> None:
+        """Stand where the past ends; commands wait until then."""
+        trainer.halt = self._closing.is_set
+        trainer.restore(past.snapshot)
+        if past.goal > past.snapshot.step:
+            message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
+            trainer.repeat(past.goal, past.turns, self._closing.is_set)
+            self.message = message
+        trainer.tune(past.settings)
 
     def _interrupted(self) -> bool:
         """While the start is being shown: take commands as they come; is the run to end?"""
@@ -495,6 +513,8 @@ class Run:
         before = self._trainer.settings.model_dump()
         self._trainer.tune(settings)
         self._turns.append((self._trainer.stages_done, settings))
+        within = self._trainer.stages_done if self._trainer.stages_done <= STAGES.index("update") else 0
+        self.queue.put(Turn(self.step, within, settings.model_dump()))
         for name, value in settings.model_dump().items():
             if value != before[name]:
                 self._event(name, f"{name} {_short(before[name])} → {_short(value)}")

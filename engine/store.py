@@ -13,7 +13,6 @@ import os
 import shutil
 import sqlite3
 import threading
-import time
 import traceback
 import zlib
 from collections import deque
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 from engine import snapshot_files
 from engine.config import InputError
 from engine.snapshot import Snapshot
-from engine.stream import Event, Observation, Record, Sample, Scalars, taken
+from engine.stream import Event, Observation, Record, Sample, Scalars, Turn, taken
 
 FORMAT = 1
 SECONDS = 0.5
@@ -44,6 +43,7 @@ CREATE TABLE IF NOT EXISTS looks (step INTEGER, scalars TEXT);
 CREATE TABLE IF NOT EXISTS frames (step INTEGER, name TEXT, rows INTEGER, cols INTEGER, data BLOB);
 CREATE TABLE IF NOT EXISTS events (step INTEGER, name TEXT, text TEXT);
 CREATE TABLE IF NOT EXISTS samples (step INTEGER, text TEXT, prompt INTEGER, confidence TEXT);
+CREATE TABLE IF NOT EXISTS turns (step INTEGER, stages INTEGER, settings TEXT);
 CREATE INDEX IF NOT EXISTS frames_step ON frames (name, step);
 """
 
@@ -62,8 +62,8 @@ class Store:
         self._trouble: str | None = None
         self._bounds = most_snapshots, most_bytes
         self._best: int | None = None
-        self._asked: SimpleQueue[list[Record] | Snapshot] = SimpleQueue()
-        self._waiting: deque[Record | Snapshot] = deque()
+        self._asked: SimpleQueue[list[Record] | Snapshot | threading.Event] = SimpleQueue()
+        self._waiting: deque[Record | Snapshot | threading.Event] = deque()
         self._frame_every = 1
         self._frames: dict[str, int] = {}
         self._closing = threading.Event()
@@ -93,10 +93,9 @@ class Store:
 
     def wait(self, timeout: float = 10.0) -> bool:
         """Wait until all that was put so far is on the disk; is it?"""
-        end = time.monotonic() + timeout
-        while (not self._asked.empty() or self._waiting) and time.monotonic() < end:
-            time.sleep(0.01)
-        return self._asked.empty() and not self._waiting
+        written = threading.Event()
+        self._asked.put(written)
+        return written.wait(timeout)
 
     def discard(self) -> None:
         """Leave nothing behind: the run was never begun."""
@@ -161,17 +160,21 @@ class Store:
     def _write(self, database: sqlite3.Connection) -> None:
         """Everything that waits: metrics in one transaction, then the snapshots one by one."""
         waiting = list(self._waiting)
-        records = [item for item in waiting if not isinstance(item, Snapshot)]
+        records = [item for item in waiting if not isinstance(item, Snapshot | threading.Event)]
+        asking = [item for item in waiting if isinstance(item, threading.Event)]
         snapshots = [item for item in waiting if isinstance(item, Snapshot)]
         if records:
             with database:
                 self._write_records(database, records)
-            self._waiting = deque(snapshots)
+            self._waiting = deque([*snapshots, *asking])
         while snapshots:
             folder = self.folder / "snapshots"
             snapshot_files.write(folder, snapshots.pop(0))
-            self._waiting = deque(snapshots)
+            self._waiting = deque([*snapshots, *asking])
             snapshot_files.thin_out(folder, set() if self._best is None else {self._best}, *self._bounds)
+        self._waiting.clear()
+        for written in asking:
+            written.set()
 
     def _write_records(self, database: sqlite3.Connection, records: list[Record]) -> None:
         rows = [record for record in records if type(record) is Scalars]
@@ -186,6 +189,9 @@ class Store:
                 database.execute("INSERT INTO events VALUES (?, ?, ?)", record)
             elif isinstance(record, Sample):
                 database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", record)
+            elif isinstance(record, Turn):
+                told = json.dumps(dict(record.settings), separators=(",", ":"))
+                database.execute("INSERT INTO turns VALUES (?, ?, ?)", (record.step, record.stages, told))
 
     def _write_frames(self, database: sqlite3.Connection, record: Observation) -> None:
         """Tables for scrubbing: every look at first; when there are too many, every second one goes, and so on."""

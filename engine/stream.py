@@ -74,7 +74,15 @@ class Sample(NamedTuple):
     confidence: str
 
 
-Record = Scalars | Observation | Event | Sample
+class Turn(NamedTuple):
+    """Knobs were turned after `step` updates, with `stages` stages of the next step done: all live settings since."""
+
+    step: int
+    stages: int
+    settings: Mapping[str, Any]
+
+
+Record = Scalars | Observation | Event | Sample | Turn
 Queue = SimpleQueue[Record]
 Item = TypeVar("Item")
 EACH_STEP = ("train/loss", "grad_norm", "lr", "step_time")
@@ -322,6 +330,7 @@ class Pump:
         self._subscribers: list[Subscriber] = []
         self._last: dict[str, tuple[float, dict[str, Any]]] = {}
         self._stop = threading.Event()
+        self._draining = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -343,13 +352,14 @@ class Pump:
             self._stop.clear()
 
     def drain(self) -> None:
-        """Move what the runs have put into their queues into their histories."""
-        for source in self._sources():
-            if not source.queue.empty():
-                records = taken(source.queue)
-                source.history.add(records)
-                if source.store is not None:
-                    source.store.put(records)
+        """Move what the runs have put into their queues into their histories, and hand it to their stores."""
+        with self._draining:
+            for source in self._sources():
+                if not source.queue.empty():
+                    records = taken(source.queue)
+                    source.history.add(records)
+                    if source.store is not None:
+                        source.store.put(records)
 
     def frames(self) -> Frames:
         """One frame a run: what is new since the last call, or None."""

@@ -9,17 +9,19 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
-from engine import archive, gpt2
+from engine import archive, branching, gpt2
 from engine.archive import StoredRun
 from engine.bpe import ByteTokenizer
 from engine.config import InputError, LiveSettings, RunConfig, changed, home
 from engine.corpus import Corpus, split_ends
 from engine.cost import Cost, check_memory, cost_of
+from engine.divergence import rewound_to
 from engine.library import Entry, Library
 from engine.points import Points
 from engine.result import start_of
-from engine.runner import Run, State, limited
+from engine.runner import Run, State, limited, new_id
 from engine.store import Store
 from engine.stream import Pump
 from engine.tokenizer import Tokenizer
@@ -123,6 +125,60 @@ class Studio:
         dataset = self.dataset_of(stored)
         return self._begin(lambda: Run(config, settings, dataset, archive.past(stored)), replace, go=False)
 
+    def fork(self, step: int | None = None, replace: bool = False, **changes: Any) -> Run:
+        """A new run that goes on from the current one at `step` (None: where it stands), with `changes` to its knobs.
+
+        It waits there, with the same weights, optimizer state, random numbers and place in the text; the current run
+        is paused and becomes the previous one. RunActive if that one is training and `replace` is not set.
+        """
+        parent = self._forked_from()
+        return self._fork(parent, step, changes, replace or parent.state is not State.RUNNING)
+
+    def rewind(self) -> Run:
+        """Leave a diverged run 50 steps before its trouble began, at half the learning rate of there, and train on."""
+        parent = self._forked_from()
+        if parent.state is not State.DIVERGED:
+            raise InputError(f"this run is {parent.state.value}, not diverged; fork it at a step of your choice")
+        self._flush(parent)
+        step = rewound_to(parent.history, parent.step)
+        lr = branching.settings_at(archive.find(parent.id), step).lr / 2
+        run = self._fork(parent, step, {"lr": lr}, True)
+        run.start()
+        return run
+
+    def _forked_from(self) -> Run:
+        if self.current is None:
+            raise InputError("there is no run to fork; press Start first")
+        return self.current
+
+    def _fork(self, parent: Run, step: int | None, changes: dict[str, Any], replace: bool) -> Run:
+        changed(parent.settings, **changes)  # what is not possible is said before anything is made
+
+        def make() -> Run:
+            parent.pause()
+            snapshot = parent.moment().snapshot  # answered once it stands still
+            at = snapshot.step if step is None else step
+            if not 0 <= at <= snapshot.step:
+                raise InputError(f"step {at:,} is not possible; choose one from 0 to {snapshot.step:,}")
+            if changes.get("max_steps", at + 1) <= at:
+                raise InputError(f"max_steps {changes['max_steps']:,} is not possible; the fork is at step {at:,}")
+            self._flush(parent)
+            stored = archive.find(parent.id)
+            past = branching.past_of(stored, new_id(), at, snapshot if at == snapshot.step else None)
+            return Run(parent.config, parent.first_settings, parent.dataset, past)
+
+        run = self._begin(make, replace, go=False, leave=Run.pause)
+        if changes:
+            run.tune(changed(run.settings, **changes))
+        return run
+
+    def _flush(self, run: Run) -> None:
+        """Have all that a run has recorded on the disk."""
+        self.pump.drain()
+        if run.store is None or not run.store.wait():
+            why = run.store.problem if run.store else None
+            raise InputError(why or f"run {run.id} is not stored yet; try again in a moment")
+
     def dataset_of(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
         assert stored.config is not None and stored.about is not None
@@ -166,7 +222,7 @@ class Studio:
         check_memory(config, settings, dataset)
         return Run(config, settings, dataset)
 
-    def _begin(self, make: Callable[[], Run], replace: bool, go: bool) -> Run:
+    def _begin(self, make: Callable[[], Run], replace: bool, go: bool, leave: Callable[[Run], None] = Run.stop) -> Run:
         with self._lock:  # ten clicks at once make one run: the others find it active
             before = self.current
             if before is not None and before.alive and not replace:
@@ -174,7 +230,7 @@ class Studio:
             run = make()
             run.keep_in(Store(home() / "runs" / run.id, start_of(run, None)))
             if before is not None:
-                before.stop()
+                leave(before)
             unused = before if before is not None and before.state is State.READY else self.previous
             if unused is not before:
                 self.previous = before

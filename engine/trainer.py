@@ -9,7 +9,7 @@ shown of them was copied in `measure`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from engine.points import Points
 from engine.projection import Projector
 from engine.sampling import Generated, confidence, generate
 from engine.snapshot import Moment, Snapshot, copied
-from engine.stream import Event, Observation, Sample
+from engine.stream import Event, Observation, Record, Sample
 from engine.tokenizer import Tokenizer
 
 STAGES = ("batch", "forward", "loss", "backward", "measure", "guard", "update", "observe", "reset")
@@ -311,6 +311,27 @@ class Trainer:
         self._headroom.measure()
         self.tune(snapshot.settings)
 
+    def repeat(self, goal: int, turns: Iterable[tuple[int, int, LiveSettings]], halt: Callable[[], bool]) -> None:
+        """Make the steps up to `goal` again, silently, each knob turned where it was, unless told to `halt`.
+
+        A turn is the number of updates made before it, of stages done of the next step, and the settings from then on.
+        """
+        said, self.emit = self.emit, _unheard
+        self.ledger.emit = _unheard
+        try:
+            for step, stages, settings in (*turns, (goal, 0, None)):
+                while self.step < step and not self.ledger.diverged and not halt():
+                    self.advance()
+                if settings is not None and self.step == step:
+                    for _ in range(stages - self.stages_done):
+                        self.stage()
+                    self.tune(settings)
+            self.settle()
+        finally:
+            self.emit = self.ledger.emit = said
+        if self.step != goal and not halt():
+            raise RuntimeError(f"step {goal:,} was not reached again: this attempt diverged at step {self.step + 1:,}")
+
     def settle(self) -> None:
         """Have every number of the steps so far emitted (a GPU's cross in blocks); withheld steps do not count."""
         self.ledger.cross(wait=True)
@@ -362,6 +383,10 @@ def replay(config: RunConfig, dataset: Corpus | Points, moment: Moment) -> Train
         if done < moment.stages:
             trainer.stage()
     return trainer
+
+
+def _unheard(_: Record) -> None:
+    """Nobody is told."""
 
 
 def told(tokenizer: Tokenizer, step: int, start: list[int], made: Generated) -> Sample:

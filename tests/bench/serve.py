@@ -98,16 +98,16 @@ class Ear:
         """When each step of the next `seconds` left the training thread: [[time, step], …]."""
         trainer = current()._trainer
         assert trainer is not None
-        emit, stamps = trainer.ledger._emit, list[tuple[float, int]]()
+        emit, stamps = trainer.ledger.emit, list[tuple[float, int]]()
 
         def stamped(record: Record) -> None:
             if type(record) is Scalars:
                 stamps.append((time.monotonic(), record.step))
             emit(record)
 
-        trainer.ledger._emit = stamped
+        trainer.ledger.emit = stamped
         time.sleep(seconds)
-        trainer.ledger._emit = emit
+        trainer.ledger.emit = emit
         return {"stamps": stamps}
 
 

@@ -1,0 +1,68 @@
+"""A fork: a run that begins where another one stood, with all that the other had shown up to there.
+
+A step that no snapshot was taken of is reached from the newest one before it, by making the steps between again: the
+training is deterministic, so they come out as they did. Snapshots from before a fork lie in its parent's folder.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from engine import archive, snapshot_files
+from engine.archive import KnobTurn, Past, StoredRun
+from engine.config import InputError, LiveSettings
+from engine.snapshot import Snapshot
+from engine.store import reading
+
+
+def past_of(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> Past:
+    """What a run called `name` goes on with that leaves `parent` at `step`; its folder is made beside the parent's.
+
+    `snapshot` is the state at that step where it is known. InputError if the step cannot be reached.
+    """
+    turns: list[KnobTurn] = []
+    if snapshot is None:
+        snapshot = nearest(parent, step)
+        turns = archive.turns(parent, snapshot.step, step)
+    folder = parent.folder.parent / name
+    folder.mkdir()
+    copy_metrics(parent.folder, folder, step)
+    history = archive.history(StoredRun(folder))
+    return Past(name, snapshot, history, step=step, turns=tuple(turns), parent=(parent.id, step))
+
+
+def settings_at(run: StoredRun, step: int) -> LiveSettings:
+    """The knobs as they stood after `step` updates. InputError if the step cannot be reached."""
+    snapshot = nearest(run, step)
+    turns = archive.turns(run, snapshot.step, step)
+    return turns[-1][2] if turns else snapshot.settings
+
+
+def nearest(run: StoredRun, step: int) -> Snapshot:
+    """The newest whole snapshot at or before `step`, of the run or of those that it was forked from; InputError."""
+    at: StoredRun | None = run
+    while at is not None:
+        found, _ = snapshot_files.newest(at.folder / "snapshots", upto=step)
+        if found is not None:
+            return found
+        at = _parent(at)
+    raise InputError(f"run {run.id} has no snapshot at or before step {step:,}; choose a later step")
+
+
+def copy_metrics(source: Path, target: Path, step: int) -> None:
+    """Copy what the run in `source` has recorded up to `step`, while it may be being written."""
+    with reading(source) as database, closing(sqlite3.connect(target / "metrics.db")) as copy:
+        database.backup(copy)
+    archive.rewind(target, step)
+
+
+def _parent(run: StoredRun) -> StoredRun | None:
+    """The run that this one was forked from, if its folder is still beside it."""
+    parent = (run.about or {}).get("parent") or {}
+    name = str(parent.get("run", ""))
+    if not name or Path(name).name != name or name == run.id:
+        return None
+    found = archive.look(run.folder.parent / name)
+    return found if found.reason is None else None

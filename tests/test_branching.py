@@ -1,0 +1,163 @@
+"""A fork goes on as its parent does, bit for bit, from any step; and the parent loses nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from engine import archive, branching, snapshot_files
+from engine.config import InputError, changed, home, preset
+from engine.runner import Run, State
+from engine.studio import RunActive, Studio
+
+BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
+GPT = changed(
+    preset("gpt-tiny").config, corpus="tiny", block_size=8, n_layer=1, n_embd=8, dropout=0.2, snapshot_every=300
+)
+EPOCHS = changed(GPT, epochs=500, eval_every=500, eval_batches=1, sample_tokens=1)
+SETTINGS = changed(preset("bigram").settings, speed="unlimited", batch_size=4)
+
+
+def losses(run: Run, first: int = 1) -> list[tuple[int, float]]:
+    """Step and loss of every step from `first` on, as they lie on the disk."""
+    return [(row.step, row.loss) for row in archive.scalars(archive.find(run.id)) if row.step >= first]
+
+
+def same(one: Run, other: Run) -> bool:
+    mine, its = one.moment().snapshot, other.moment().snapshot
+    return mine.step == its.step and all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
+
+
+@pytest.fixture
+def go(studio: Studio, wait_until):
+    """`go(run, step)`: train up to that step and have everything on the disk."""
+
+    def go(run: Run, step: int) -> None:
+        if step > run.step:
+            run.make_steps(step - run.step)
+        wait_until(lambda: run.step == step and run.state in (State.PAUSED, State.DONE), 60)
+        studio._flush(run)
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("config", "step"),
+    [(BIGRAM, None), (BIGRAM, 533), (GPT, 396), (EPOCHS, 396)],
+    ids=["bigram now", "bigram", "gpt", "epochs"],
+)
+def test_a_fork_with_nothing_changed_is_its_parent_for_1000_steps(studio: Studio, go, config, step) -> None:
+    parent = studio.prepare(config, SETTINGS)
+    go(parent, 300)
+    parent.tune(changed(parent.settings, lr=0.0123456789, batch_size=5))
+    go(parent, 350)
+    parent.tune(changed(parent.settings, weight_decay=0.123456789))
+    go(parent, 600)
+    fork = studio.fork(step)
+    at = 600 if step is None else step
+    assert (fork.step, fork.settings, studio.previous) == (at, parent.settings, parent)
+    go(fork, at + 1000)
+    assert studio.undo() is parent
+    go(parent, at + 1000)
+    assert losses(fork) == losses(parent)
+    assert same(fork, parent)
+
+
+def test_knobs_turned_inside_a_step_are_turned_there_again(studio: Studio, go, wait_until) -> None:
+    parent = studio.prepare(GPT, SETTINGS)
+    go(parent, 20)
+    for stages, change in ((1, {"batch_size": 7}), (4, {"lr": 0.5}), (7, {"batch_size": 3})):
+        while parent.stage != stages:
+            parent.make_stage()
+            parent.moment()
+        parent.tune(changed(parent.settings, **change))
+    while parent.stage:
+        parent.make_stage()
+        parent.moment()
+    go(parent, 40)
+    fork = studio.fork(35)
+    go(fork, 60)
+    go(parent, 60)
+    assert losses(fork) == losses(parent)
+    assert same(fork, parent)
+
+
+def test_a_fork_is_a_run_of_its_own_with_its_parents_history(studio: Studio, go) -> None:
+    parent = studio.prepare(BIGRAM, SETTINGS)
+    go(parent, 300)
+    fork = studio.fork(250, lr=0.25)
+    assert fork.id != parent.id
+    go(fork, 260)
+    about = json.loads((home() / "runs" / fork.id / "config.json").read_text())
+    assert about["parent"] == {"run": parent.id, "step": 250}
+    assert losses(fork)[:250] == losses(parent)[:250]
+    assert losses(fork)[251:] != losses(parent)[251:260]
+    told = [(event.step, event.text) for event in fork.history.events]
+    assert (250, f"forked at step 250 from run {parent.id}") in told and (250, "lr 0.001 → 0.25") in told
+    assert fork.history.series["train/loss"].count == 260
+    assert archive.find(fork.id).state == "paused"
+    assert (parent.state, parent.step, parent.settings.lr) == (State.PAUSED, 300, 0.001)
+    # and it is there after a restart
+    later = Studio(studio.library)
+    studio.close(30)
+    again = later.resume(fork.id)
+    again.wait()
+    assert (again.step, again.settings.lr) == (260, 0.25)
+    later.close(30)
+
+
+def test_a_running_parent_is_asked_about_and_paused(studio: Studio, wait_until) -> None:
+    parent = studio.start(BIGRAM, SETTINGS)
+    wait_until(lambda: parent.step > 100)
+    with pytest.raises(RunActive):
+        studio.fork()
+    assert studio.current is parent
+    fork = studio.fork(replace=True)
+    assert (parent.state, fork.state, fork.step) == (State.PAUSED, State.PAUSED, parent.step)
+    assert same(fork, parent)
+
+
+def test_a_fork_of_a_fork_finds_snapshots_of_before_it(studio: Studio, go) -> None:
+    first = studio.prepare(BIGRAM, SETTINGS)
+    go(first, 450)
+    second = studio.fork()
+    go(second, 470)
+    third = studio.fork(420)
+    go(third, 470)
+    assert losses(third) == losses(second)
+
+
+def test_what_cannot_be_forked_is_said(studio: Studio, go) -> None:
+    with pytest.raises(InputError, match="no run to fork"):
+        studio.fork()
+    run = studio.prepare(BIGRAM, SETTINGS)
+    go(run, 60)
+    before = set((home() / "runs").iterdir())
+    for step, changes, why in (
+        (61, {}, "step 61 is not possible; choose one from 0 to 60"),
+        (-1, {}, "step -1"),
+        (50, {"lr": -1}, "lr -1"),
+        (50, {"seed": 1}, "no setting 'seed'"),
+        (50, {"max_steps": 50}, "the fork is at step 50"),
+    ):
+        with pytest.raises(InputError, match=why):
+            studio.fork(step, **changes)
+    for step in snapshot_files.steps(home() / "runs" / run.id / "snapshots"):
+        snapshot_files.at(home() / "runs" / run.id / "snapshots", step).joinpath("manifest.json").unlink()
+    with pytest.raises(InputError, match="no snapshot at or before step 50"):
+        studio.fork(50)
+    with pytest.raises(InputError, match="not diverged"):
+        studio.rewind()
+    assert set((home() / "runs").iterdir()) == before
+    assert studio.current is run and studio.fork().step == 60
+
+
+def test_settings_at_a_step_are_exact(studio: Studio, go) -> None:
+    run = studio.prepare(BIGRAM, SETTINGS)
+    go(run, 30)
+    run.tune(changed(run.settings, lr=1 / 3))
+    go(run, 40)
+    stored = archive.find(run.id)
+    assert [branching.settings_at(stored, step).lr for step in (29, 30, 40)] == [0.001, 1 / 3, 1 / 3]
