@@ -357,7 +357,9 @@ def test_a_number_has_no_backward(start) -> None:
 
 
 def test_a_second_optimizer_gets_nothing_from_a_used_generator(start) -> None:
-    error, listed = raised(mistakes.one_generator(start, quiet()))
+    outcome = mistakes.one_generator(start, quiet())
+    error, listed = raised(outcome)
+    assert outcome.figures["held"] == outcome.figures["of"] == len(list(start.trainer().model.parameters()))
     with pytest.raises(ValueError, match="empty parameter list") as real:
         torch.optim.SGD(iter(()), lr=1.0)
     assert (error.kind, error.text) == ("ValueError", str(real.value))

@@ -138,8 +138,9 @@ def one_generator(start: Start, courtesy: Courtesy) -> Outcome:
     assert isinstance(taken, torch.optim.Optimizer)
     held = sum(len(group["params"]) for group in taken.param_groups)
     listed = tried_out("p = list(model.parameters())\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)", names)
+    there_are = len(list(model.parameters()))
     seen = (
-        f"The first optimizer took {held} of {held} parameter tensors out of the generator; the "
+        f"The first optimizer took {held} of {there_are} parameter tensors out of the generator; the "
         f"second found it empty, and raised {raised.kind}. list(model.parameters()) can be given "
         f"twice{'.' if listed.kind == 'no error' else ', it should be.'} So can calling parameters() anew."
     )
@@ -149,4 +150,4 @@ def one_generator(start: Start, courtesy: Courtesy) -> Outcome:
         ("optimizer", "parameter tensors"),
         (("first", f"{held}"), ("second", "none: " + raised.kind)),
     )
-    return Outcome(seen, (table, raised, listed), start.about(), {"held": held})
+    return Outcome(seen, (table, raised, listed), start.about(), {"held": held, "of": there_are})
