@@ -50,7 +50,7 @@ def line_panels(info: RunInfo) -> list[Panel]:
 
 def _moving_line(points: tuple[Pair, ...]) -> Panel:
     x, y = columns(points)
-    figure = _plane("x", "y", _around(x), _around(y))
+    figure = _plane("x", "y", _around(x), _around(np.append(y, 0.0)))  # y = 0 is where the line begins
     try:
         b, a = fit(points, 1).coefficients
     except InputError:
