@@ -90,8 +90,8 @@ STOPS = (
     Stop(
         "The model is ready",
         "When the validation loss has stopped falling, and samples serve the purpose. Then the test part is measured, "
-        "once. Fine-tuning is going on with this model on another text with the same vocabulary: it comes with the "
-        "version that keeps runs on disk, and cannot be done yet.",
+        "once. Fine-tuning is going on with this model on another text with the same vocabulary; in this app it "
+        "cannot be done yet.",
         (TRAIN, DATA),
     ),
 )
@@ -119,7 +119,12 @@ def words() -> None:
     """All terms, or those that a search finds."""
     st.subheader("Words", anchor="words")
     wanted = st.text_input(
-        "search", key="search", placeholder="a word, or a part of one", max_chars=60, help="In terms and sentences."
+        "search",
+        key="search",
+        bind="query-params",
+        placeholder="a word, or a part of one",
+        max_chars=60,
+        help="In terms and sentences.",
     )
     groups = found(wanted)
     if not groups:

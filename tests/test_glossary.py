@@ -15,7 +15,8 @@ from engine.config import LiveSettings, RunConfig, changed, preset
 from engine.runner import State
 from engine.studio import Studio
 from engine.whatif import EXPERIMENTS
-from pages.live.terms import GROUPS, TERMS, found, slug, term
+from pages.live.controls import TERM, help_of
+from pages.live.terms import GROUPS, TERMS, found, more, slug
 from pages.live.trials import TRIALS, Trial
 
 Visit = Callable[[str], AppTest]
@@ -59,10 +60,13 @@ def test_settings_that_are_terms_agree_on_their_name() -> None:
     assert {"block_size", "n_layer", "n_head", "n_embd", "dropout", "lr", "max_steps", "seed"} <= fields & set(TERMS)
 
 
-def test_a_term_is_help_for_a_label() -> None:
-    assert term("logits") == TERMS["logits"]
-    with pytest.raises(KeyError):
-        term("<b>")
+def test_a_label_s_help_links_to_its_term(visit: Visit) -> None:
+    assert more("weight decay") == "[Glossary](glossary?search=weight%20decay)"
+    explained = {name for name in (*RunConfig.model_fields, *LiveSettings.model_fields) if "Glossary" in help_of(name)}
+    assert {"lr", "max_steps", "batch_size", "grad_clip", "weight_decay", "block_size", "seed", "epochs"} <= explained
+    assert set(TERM) <= explained and set(TERM.values()) <= set(TERMS)
+    (label,) = [box for box in visit("train.py").number_input if box.label == "batch size, windows"]
+    assert label.help and label.help.endswith("[Glossary](glossary?search=batch)")
 
 
 def test_search_finds_names_first_and_sentences_too() -> None:

@@ -14,8 +14,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from engine.config import SPEEDS, LiveSettings, RunConfig
+from pages.live.terms import TERMS, more
 
 Turn = Callable[[str, Any], None]
+TERM = {"batch_size": "batch", "epochs": "epoch", "grad_clip": "gradient clipping", "weight_decay": "weight decay"}
+"""Settings that the Glossary has under another name."""
 NOTCHES = [float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5)] + [10.0]
 
 
@@ -36,8 +39,9 @@ def field_of(name: str) -> FieldInfo:
 
 
 def help_of(name: str) -> str:
-    """The field's own description."""
-    return field_of(name).description or ""
+    """The field's own description, and the way to the Glossary where that explains it."""
+    told, term = field_of(name).description or "", TERM.get(name, name)
+    return f"{told} {more(term)}" if term in TERMS else told
 
 
 def notch(lr: float, up: int) -> float:

@@ -1,9 +1,12 @@
 """The words of the field as they are used here: what each means, and why it matters, in two sentences.
 
-`term(name)` gives them as help for a label. Names are in lower case but for proper ones; `slug` makes an anchor of one.
+`more(name)` is a link to them for the help of a label. Names are in lower case but for proper ones; `slug` makes an
+anchor of one.
 """
 
 from __future__ import annotations
+
+from urllib.parse import quote
 
 TEXT: dict[str, str] = {
     "corpus": "A text that a model learns from. What is not in it the model cannot know, and its quirks are learnt "
@@ -172,9 +175,10 @@ GROUPS: dict[str, dict[str, str]] = {
 TERMS: dict[str, str] = {name: told for group in GROUPS.values() for name, told in group.items()}
 
 
-def term(name: str) -> str:
-    """The two sentences on `name`, as help for a label; KeyError for a word that is not explained."""
-    return TERMS[name]
+def more(name: str) -> str:
+    """A link that looks `name` up in the Glossary, in a tab of its own; KeyError for a word that is not explained."""
+    assert TERMS[name]
+    return f"[Glossary](glossary?search={quote(name)})"
 
 
 def slug(name: str) -> str:
