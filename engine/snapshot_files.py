@@ -8,6 +8,7 @@ is used as a path. Knows no run and no training.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -60,8 +61,10 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
             shutil.rmtree(target)
         partial.rename(target)
         _sync(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, SafetensorError):
+            raise OSError(errno.EIO, str(error).removeprefix("Error while serializing: ")) from None
         raise
     return target
 

@@ -140,6 +140,7 @@ class Store:
                     self._trouble = f"run {self.folder.name} is not being saved ({what}); free some space on that disk"
                     if not isinstance(error, OSError | sqlite3.Error):
                         traceback.print_exc()
+                    self._keep_newest_snapshot()
                     if database is not None:
                         with suppress(sqlite3.Error):
                             database.rollback()
@@ -156,6 +157,12 @@ class Store:
         for name, count, last in database.execute("SELECT name, COUNT(*), MAX(step) FROM frames GROUP BY name"):
             self._frames[name] = last
             self._frame_every = max(self._frame_every, last // count)
+
+    def _keep_newest_snapshot(self) -> None:
+        """While the disk refuses, of the snapshots that wait only the newest is worth its memory."""
+        snapshots = [item for item in self._waiting if isinstance(item, Snapshot)]
+        for snapshot in snapshots[:-1]:
+            self._waiting.remove(snapshot)
 
     def _write(self, database: sqlite3.Connection) -> None:
         """Everything that waits: metrics in one transaction, then the snapshots one by one."""

@@ -8,8 +8,9 @@ import sqlite3
 import numpy as np
 import pytest
 
-from engine import archive, store
+from engine import archive, snapshot_files, store
 from engine.config import InputError, LiveSettings, RunConfig
+from engine.snapshot import Snapshot
 from engine.store import Locked, Store
 from engine.stream import Event, Observation, Sample, Scalars
 
@@ -155,3 +156,25 @@ def test_a_newer_version_is_named(folder) -> None:
     stored(folder, *rows(1, 3))
     (folder / "config.json").write_text(json.dumps({"format": 99, **START}))
     assert "newer version" in archive.look(folder).standing
+
+
+def test_snapshots_that_wait_for_the_disk_do_not_pile_up(folder, monkeypatch, wait_until) -> None:
+    written, full = [], True
+
+    def write(place, snapshot):
+        if full:
+            raise OSError(28, "No space left on device")
+        written.append(snapshot.step)
+
+    monkeypatch.setattr(snapshot_files, "write", write)
+    kept = Store(folder, START)
+    for step in range(5):
+        kept.keep(Snapshot(step, 0, LiveSettings(), {}, {}, {}))
+    kept.put(rows(1, 5))
+    wait_until(lambda: kept.problem)
+    assert "No space left" in kept.problem
+    full = False
+    wait_until(lambda: kept.problem is None and kept.wait(1))
+    assert kept.close()
+    assert written == [4]
+    assert archive.look(folder).step == 5
