@@ -54,6 +54,7 @@ PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {
     "first-steps": line_panels,
     "embeddings": embedding_panels,
     "data": lambda info: [],
+    "compare": lambda info: [],
 }
 
 

@@ -1,0 +1,100 @@
+"""A stored run's losses as curves, by step, by token or by second. Knows no chart and no screen."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import archive
+from engine.archive import BLOCKS
+from engine.config import LiveSettings, RunConfig
+from engine.overview import Overview, Stamp
+from engine.points import Points
+from engine.store import reading, unpacked
+from engine.stream import Event
+
+By = Literal["steps", "tokens", "seconds"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """n steps with a finite loss, and m validation losses; losses in the run's own unit.
+
+    `damaged` is how many blocks of steps could not be read and are left out.
+    """
+
+    steps: Floats  # (n,)
+    loss: Floats  # (n,)
+    grad_norm: Floats  # (n,)
+    val_steps: Floats  # (m,)
+    val_loss: Floats  # (m,)
+    events: tuple[Event, ...]
+    damaged: int
+    _seconds: Floats  # (n,): the steps' own times, summed
+    _knots: tuple[Floats, Floats]  # (k,), (k,): tokens seen after some steps; between them they grow evenly
+
+    def along(self, by: By, steps: Floats) -> Floats:
+        """Where steps [k] lie on an axis that counts steps, tokens seen, or seconds of training."""
+        if by == "tokens":
+            along = np.interp(steps, *self._knots)
+        elif by == "seconds" and len(self.steps):
+            along = np.interp(steps, np.append(0.0, self.steps), np.append(0.0, self._seconds))
+        else:
+            along = steps
+        return np.asarray(along, np.float64)
+
+
+def curves(shown: Overview) -> Curves:
+    """The curves of a run that can be opened; sqlite3.Error where its metrics cannot be read after all."""
+    return _curves(shown.run.folder, shown.stamp)
+
+
+@lru_cache(maxsize=8)  # a million steps are 32 MB
+def _curves(folder: Path, stamp: Stamp) -> Curves:
+    run = archive.look(folder)
+    assert run.config is not None and run.first_settings is not None
+    with reading(folder) as database:
+        blocks, damaged = [np.empty((0, 5))], 0
+        for first, count, data in database.execute(BLOCKS):
+            try:
+                numbers = unpacked(count, data)
+            except (ValueError, zlib.error):
+                damaged += 1
+                continue
+            blocks.append(np.column_stack((np.arange(first, first + count), numbers)))
+        asked = """SELECT step, scalars FROM looks WHERE instr(scalars, '"val/loss"') ORDER BY step"""
+        looks = [(step, json.loads(told)["val/loss"]) for step, told in database.execute(asked)]
+        told = "SELECT step, name, text FROM events ORDER BY rowid"
+        events = tuple(Event(*row) for row in database.execute(told))
+    rows = np.concatenate(blocks)
+    last = float(rows[-1, 0]) if len(rows) else 0.0
+    seconds = np.cumsum(rows[:, 4])
+    finite = np.isfinite(rows[:, 1])
+    steps, loss, grad_norm = rows[finite, 0], rows[finite, 1], rows[finite, 2]
+    val = np.array([look for look in looks if np.isfinite(look[1])], np.float64).reshape(-1, 2)
+    knots = _tokens(run.config, run.first_settings, events, last)
+    return Curves(steps, loss, grad_norm, val[:, 0], val[:, 1], events, damaged, seconds[finite], knots)
+
+
+def _tokens(config: RunConfig, first: LiveSettings, events: tuple[Event, ...], last: float) -> tuple[Floats, Floats]:
+    """Tokens seen (of points: numbers) after step 0, after each change of the batch size, and after the last step."""
+    if config.reads_text:
+        each, batch = config.block_size, first.batch_size
+    else:
+        each, batch = Points.of(config).inputs.numel(), 1
+    steps, tokens = [0.0], [0.0]
+    turns = [(event.step, event.text) for event in events if event.name == "batch_size"] if config.reads_text else []
+    for step, text in [*turns, (last, "")]:
+        tokens.append(tokens[-1] + (step - steps[-1]) * batch * each)
+        steps.append(float(step))
+        if text:
+            batch = int(text.rsplit(" ", 1)[1].replace(",", ""))
+    return np.array(steps), np.array(tokens)

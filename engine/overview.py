@@ -1,0 +1,130 @@
+"""Runs at a glance, for a list of hundreds: what each is, how far it came, and its best validation loss.
+
+What was read of a folder is kept until its metrics change. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine import archive, notes
+from engine.archive import BLOCKS, StoredRun
+from engine.config import RunConfig, home
+from engine.notes import Notes
+from engine.store import is_held, reading, unpacked
+
+Stamp = tuple[tuple[int, int], ...]
+ONLY = {"gpt": "(GPT only)", "line": "(line only)"}  # what the description of a model's own setting says
+SECONDS = 3  # the column of a block that has each step's own time
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A run of the list. Losses are in the run's own unit (of text: nats per token)."""
+
+    run: StoredRun
+    stamp: Stamp
+    """Changes whenever what is stored of the run changes."""
+    notes: Notes
+    best_val_loss: float | None = None
+    best_val_step: int | None = None
+    seconds: float = 0.0
+    """The steps' own times, pauses not counted."""
+
+    @property
+    def name(self) -> str:
+        """What people call it, else its id."""
+        return self.notes.name or self.run.id
+
+    @property
+    def parent(self) -> str:
+        """The run and the step that it was forked from; "" for one that began by itself."""
+        origin = (self.run.about or {}).get("parent")
+        return f"{origin.get('run')} at step {origin.get('step'):,}" if isinstance(origin, dict) else ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting that it began with and that its model has, by name; empty where it cannot be opened."""
+        config, first = self.run.config, self.run.first_settings
+        if config is None or first is None:
+            return {}
+        foreign = {words for model, words in ONLY.items() if model != config.model}
+        told = {
+            name: value
+            for name, value in config.model_dump().items()
+            if not any(words in str(RunConfig.model_fields[name].description) for words in foreign)
+        }
+        return {**first.model_dump(), **told}
+
+
+def overviews(root: Path | None = None) -> list[Overview]:
+    """All runs there are, newest first, damaged ones included."""
+    folder = (root or home()) / "runs"
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."]
+    return [overview(path) for path in sorted(found, reverse=True)]
+
+
+def overview(folder: Path) -> Overview:
+    """The run in `folder`."""
+    stamp = stamp_of(folder)
+    run, best, seconds = _measured(folder, stamp, is_held(folder))
+    return Overview(run, stamp, notes.read(folder), *best, seconds)
+
+
+def stamp_of(folder: Path) -> Stamp:
+    """When the run's files were last written, and their sizes; an empty log of SQLite's is none."""
+    found = []
+    for name in ("config.json", "metrics.db", "metrics.db-wal"):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            continue
+        if status.st_size:
+            found.append((status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def differing(shown: list[Overview]) -> list[str]:
+    """The settings that are not the same in all of these runs, in the order in which the configuration has them."""
+    there = [one.settings for one in shown if one.settings]
+    names = list(dict.fromkeys(name for settings in there for name in settings))
+    return [name for name in names if any(one.get(name) != there[0].get(name) for one in there)]
+
+
+@lru_cache(maxsize=2048)
+def _measured(folder: Path, stamp: Stamp, held: bool) -> tuple[StoredRun, tuple[float | None, int | None], float]:
+    """A run with its best validation loss, that one's step, and its seconds; read again only where it changed."""
+    run = archive.look(folder)
+    if run.reason is not None:
+        return run, (None, None), 0.0
+    try:
+        with reading(folder) as database:
+            return run, _best(database), _seconds(database)
+    except sqlite3.Error:
+        return StoredRun(folder, reason="metrics.db is damaged"), (None, None), 0.0
+
+
+def _best(database: sqlite3.Connection) -> tuple[float | None, int | None]:
+    asked = """SELECT step, scalars FROM looks WHERE instr(scalars, '"val/loss"')"""
+    told = [(json.loads(scalars)["val/loss"], step) for step, scalars in database.execute(asked)]
+    best: tuple[float | None, int | None] = min((look for look in told if math.isfinite(look[0])), default=(None, None))
+    return best
+
+
+def _seconds(database: sqlite3.Connection) -> float:
+    total = 0.0
+    for _, count, data in database.execute(BLOCKS):
+        try:
+            total += float(unpacked(count, data)[:, SECONDS].sum())
+        except (ValueError, zlib.error):  # a damaged block: its time is not known
+            continue
+    return total

@@ -1,0 +1,252 @@
+"""Compare: the runs that were stored, as a table; two to six of them laid over each other; one of them opened.
+
+Everything is read from the run folders. A session keeps which runs it has chosen, and how it draws them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from engine.config import home
+from engine.curves import Curves, curves
+from engine.overview import Overview, differing, overviews
+from engine.studio import studio
+from pages import one_run, overlay
+from pages.live import charts, verbs
+from pages.live.board import board, shown_of
+from pages.live.look import STYLE
+from pages.overlay import CHOICES, MOST_RUNS, WINDOWS, View
+
+Drawn = list[tuple[Overview, Curves]]
+ROW, MOST_ROWS_SHOWN = 35, 9
+IN_COLUMNS = ("model", "corpus")  # these have columns of their own
+OWN_STYLE = "<style>.st-key-header .ls-board.ls-example { display: none; }</style>"  # no run, no header line
+COLUMNS = {
+    "validation loss": st.column_config.NumberColumn(format="%.4f", help="The best so far, and the step it was at."),
+    "at step": st.column_config.NumberColumn(format="localized"),
+    "steps": st.column_config.NumberColumn(format="localized"),
+    "time, s": st.column_config.NumberColumn(format="%.1f", help="The steps' own times, pauses not counted."),
+}
+
+
+# -------------------------------------------------------------------- the list
+
+
+def table(shown: list[Overview]) -> list[Overview]:
+    """All runs; returns those that are selected, at most MOST_RUNS."""
+    charts.heading(
+        "Runs",
+        "One row a run; click a column's title to sort, and the boxes at the left to choose. The lower the validation "
+        "loss the better, among runs on the same text and tokens; the settings are those that differ here.",
+    )
+    ids = [one.run.id for one in shown]
+    key = f"runs-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:12]}"  # other rows, another table
+    before = [ids.index(name) for name in st.session_state.get("compared", []) if name in ids]
+    selected = st.dataframe(
+        frame_of(shown),
+        key=key,
+        hide_index=True,
+        height=ROW * (min(len(shown), MOST_ROWS_SHOWN) + 1) + 3,
+        column_config=COLUMNS,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": before}},
+        placeholder="",
+    )
+    rows = [row for row in selected.selection.rows if row < len(ids)]
+    st.session_state.compared = [ids[row] for row in rows]
+    if len(rows) > MOST_RUNS:
+        st.text(f"{len(rows)} runs are selected; the first {MOST_RUNS} are drawn.")
+    return [shown[row] for row in rows[:MOST_RUNS]]
+
+
+def frame_of(shown: list[Overview]) -> pd.DataFrame:
+    """The table's cells; a setting whose values are of several kinds is written as text."""
+    settings = [name for name in differing(shown) if name not in IN_COLUMNS]
+    rows = [
+        {
+            "name": one.name,
+            "state": standing(one),
+            "model": one.settings.get("model", ""),
+            "corpus": one.run.config.corpus if one.run.config and one.run.config.reads_text else "",
+            "validation loss": one.best_val_loss,
+            "at step": one.best_val_step,
+            "steps": one.run.step,
+            "time, s": one.seconds,
+            "parent": one.parent,
+            **{name: one.settings.get(name) for name in settings},
+        }
+        for one in shown
+    ]
+    frame = pd.DataFrame(rows)
+    for name in settings:
+        if not all(value is None or type(value) in (int, float) for value in (row[name] for row in rows)):
+            frame[name] = ["" if row[name] is None else str(row[name]) for row in rows]
+    if not frame["parent"].any():
+        frame = frame.drop(columns="parent")
+    return frame
+
+
+def standing(one: Overview) -> str:
+    """Where a run stands, in words."""
+    here = studio().find(one.run.id)
+    if here is not None:
+        return here.state.value
+    if one.run.reason is not None or one.run.state == "interrupted":
+        return one.run.standing
+    return f"{one.run.state}, in another process" if one.run.live else one.run.state
+
+
+# -------------------------------------------------------------------- laid over each other
+
+
+def read(chosen: list[Overview]) -> Drawn:
+    """The curves of those that can be opened; of the others the reason is said."""
+    drawn: Drawn = []
+    for one in chosen:
+        if one.run.reason is not None:
+            st.text(f"{one.name} {one.run.standing}.")
+            continue
+        try:
+            found = curves(one)
+        except sqlite3.Error as error:
+            st.text(f"{one.name} cannot be read: metrics.db is damaged ({error}).")
+            continue
+        if found.damaged:
+            st.text(f"{one.name}: {found.damaged:,} blocks of steps are damaged and left out.")
+        drawn.append((one, found))
+    return drawn
+
+
+def controls(drawn: Drawn) -> View:
+    """How the curves are drawn."""
+    longest = max((float(found.steps[-1]) for _, found in drawn if len(found.steps)), default=0.0)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        by = st.segmented_control("along", CHOICES, default="steps", key="compare_by", required=True)
+        window = st.select_slider(
+            "smoothing, steps",
+            WINDOWS,
+            overlay.usual_window(longest),
+            format_func=lambda window: f"{window:,}" if window else "off",
+            key="compare_window",
+            width=260,
+        )
+        log_x = st.checkbox("log axis below", key="compare_log_x")
+        log_y = st.checkbox("log loss", key="compare_log_y")
+    return View(by or "steps", window, log_x, log_y)
+
+
+def overlays(drawn: Drawn) -> None:
+    """Training and validation losses of the chosen runs."""
+    view = controls(drawn)
+    if len({(one.settings["corpus"], one.settings["tokenizer"]) for one, _ in drawn}) > 1:
+        st.caption("These runs differ in their text or tokens: a loss per token is not the same measure in each.")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        charts.show(
+            overlay.losses(drawn, "train", view),
+            "compare_train",
+            "Training loss",
+            "The loss of each step's batch, one colour a run: bold is the moving average, faint the losses themselves, "
+            "a star is a note. Healthy curves fall; of two on the same text and tokens the lower one learns more.",
+            picture="training-loss",
+        )
+    with right:
+        charts.show(
+            overlay.losses(drawn, "val", view),
+            "compare_val",
+            "Validation loss",
+            "The loss on text that training never shows, measured now and then on the same batches. Healthy is a fall "
+            "along with the training loss; a rise while that one falls is overfitting.",
+            picture="validation-loss",
+        )
+
+
+# -------------------------------------------------------------------- side by side
+
+
+def side_by_side(drawn: Drawn) -> None:
+    """What differs in the settings, and what happened in each run."""
+    shown = [one for one, _ in drawn]
+    columns = titles(shown)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        charts.heading(
+            "Settings that differ",
+            "What each run began with; a setting that is the same in all of them is left out. One difference at a time "
+            "tells what it does; runs that differ in many things tell little.",
+        )
+        names = differing(shown)
+        if names:
+            cells = {title: [written(one.settings.get(name, "")) for name in names] for title, one in columns.items()}
+            st.dataframe(pd.DataFrame({"setting": names, **cells}), hide_index=True, key="compare_settings")
+        else:
+            st.text("None: these runs began with the same settings.")
+    with right:
+        charts.heading(
+            "Events",
+            "What happened after which step, one column a run: knobs that were turned, pauses, warnings, the end. "
+            "Look here first where two curves part that began alike.",
+        )
+        st.dataframe(events(list(columns), drawn), hide_index=True, key="compare_events", height=250, placeholder="")
+
+
+def titles(shown: list[Overview]) -> dict[str, Overview]:
+    """A column's title for each run: its name, with its id where two are called alike."""
+    names = [one.name for one in shown]
+    reserved = ("setting", "step")
+    return {
+        one.name if names.count(one.name) == 1 and one.name not in reserved else f"{one.name} ({one.run.id})": one
+        for one in shown
+    }
+
+
+def written(value: Any) -> str:
+    """A setting's value as people write it."""
+    return "off" if value is None else f"{value:,}" if type(value) is int else str(value)
+
+
+def events(columns: list[str], drawn: Drawn) -> pd.DataFrame:
+    """One row for each event, by step."""
+    told = [
+        {"step": event.step, title: event.text}
+        for title, (_, found) in zip(columns, drawn, strict=True)
+        for event in found.events
+    ]
+    return pd.DataFrame(told, columns=["step", *columns]).sort_values("step", kind="stable")
+
+
+@st.fragment
+def page() -> None:
+    """The page."""
+    if st.session_state.pop("to_train", False):
+        st.switch_page("train.py")
+    st.html(STYLE + OWN_STYLE)
+    verbs.plan()
+    with st.container(key="header"):
+        board("compare", shown=shown_of(studio().current))
+    for sentence in st.session_state.pop("notices", None) or []:
+        st.text(sentence)
+    one_run.deleted()
+    shown = overviews()
+    if not shown:
+        st.text(f"No runs yet in {home() / 'runs'}. Start one on Train: all of them are kept here.")
+        return
+    left, right = st.columns([7, 2], gap="medium")
+    with left:
+        chosen = table(shown)
+        drawn = read(chosen)
+        if drawn:
+            overlays(drawn)
+        if len(drawn) > 1:
+            side_by_side(drawn)
+    with right:
+        one_run.panel(chosen)
+
+
+page()

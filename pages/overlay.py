@@ -1,0 +1,130 @@
+"""Losses of several runs laid over each other, as charts that stand still. Knows no page and no session."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from engine.curves import By, Curves, Floats
+from engine.overview import Overview
+from engine.thinning import thin
+from pages.live import charts
+from pages.live.figures import BASELINE, LOSS_UNITS, TRAIN, VALIDATION
+
+COLOURS = (TRAIN, VALIDATION, charts.GOOD, charts.EVENT, charts.ERROR, BASELINE)
+MOST_RUNS = len(COLOURS)
+MOST_POINTS = 2000
+AXES: dict[By, str] = {"steps": "step", "tokens": "tokens seen", "seconds": "seconds of training"}
+CHOICES: tuple[By, ...] = get_args(By)
+WINDOWS = (0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How curves are laid over each other: what the axis below counts, the smoothing in steps, which axes are log."""
+
+    by: By = "steps"
+    window: int = 0
+    log_x: bool = False
+    log_y: bool = False
+
+
+def usual_window(longest: float) -> int:
+    """A smoothing that suits a run of that many steps: about a hundredth of it."""
+    return max((window for window in WINDOWS if window <= longest / 100), default=0)
+
+
+def losses(drawn: list[tuple[Overview, Curves]], split: Split, view: View) -> go.Figure:
+    """The training or the validation losses of these runs, each in its own colour."""
+    words = "training" if split == "train" else "validation"
+    figure = charts.plane(AXES[view.by], f"{words} loss, {unit(drawn)}", log_x=view.log_x, log_y=view.log_y)
+    for (shown, curves), colour in zip(drawn, COLOURS, strict=False):
+        if split == "val":
+            at, values = curves.val_steps, curves.val_loss
+            _line(figure, shown, curves.along(view.by, at), values, colour, 2.0, markers=True)
+            continue
+        bold = smoothed(curves.loss, view.window)
+        if view.window:
+            at, values = _thinned(curves.steps, curves.loss)
+            _line(figure, shown, curves.along(view.by, at), values, colour, 1.0, faint=True)
+        at, values = _thinned(curves.steps, bold)
+        _line(figure, shown, curves.along(view.by, at), values, colour, 2.5)
+        _notes(figure, shown, curves, bold, colour, view)
+    return figure
+
+
+def smoothed(values: Floats, window: int) -> Floats:
+    """The moving average over about `window` steps (exponential, without the pull of its start), as on Train."""
+    if not window or not len(values):
+        return values
+    return np.asarray(pd.Series(values).ewm(alpha=1 - math.exp(-1 / window)).mean(), np.float64)
+
+
+def unit(drawn: list[tuple[Overview, Curves]]) -> str:
+    """What the losses are measured in; where the runs differ in that, it says so."""
+    units = {LOSS_UNITS.get(str(shown.settings["model"]), "nats per token") for shown, _ in drawn}
+    return units.pop() if len(units) == 1 else "in each run's own unit"
+
+
+def plain(text: str) -> str:
+    """Text for a place inside a figure where < and & would be markup; its blanks stay blanks."""
+    return html.escape(text, quote=False)
+
+
+def _thinned(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    kept, thinner = thin(steps.astype(np.uint32), values.astype(np.float32), MOST_POINTS)
+    return kept.astype(np.float64), thinner.astype(np.float64)
+
+
+def _line(
+    figure: go.Figure,
+    shown: Overview,
+    x: Floats,
+    y: Floats,
+    colour: str,
+    width: float,
+    *,
+    faint: bool = False,
+    markers: bool = False,
+) -> None:
+    figure.add_scatter(
+        x=x.tolist(),
+        y=y.tolist(),
+        name=plain(shown.name),
+        legendgroup=shown.run.id,
+        mode="lines+markers" if markers else "lines",
+        line={"color": colour, "width": width},
+        marker={"size": 5},
+        opacity=0.25 if faint else 1.0,
+        showlegend=not faint,
+        hoverinfo="skip" if faint else None,
+        hovertemplate=None if faint else "%{x:,.4~f}: %{y:.4f}",
+        hoverlabel={"namelength": 40},
+    )
+
+
+def _notes(figure: go.Figure, shown: Overview, curves: Curves, bold: Floats, colour: str, view: View) -> None:
+    """Notes pinned at a step, as marks on the curve there."""
+    pinned = [note for note in shown.notes.notes if note.step is not None]
+    if not pinned or not len(curves.steps):
+        return
+    steps = np.array([note.step for note in pinned], np.float64)
+    figure.add_scatter(
+        x=curves.along(view.by, steps).tolist(),
+        y=np.interp(steps, curves.steps, bold).tolist(),
+        name="note",
+        legendgroup=shown.run.id,
+        showlegend=False,
+        mode="markers",
+        marker={"symbol": "star", "size": 14, "color": colour, "line": {"width": 1, "color": charts.TEXT}},
+        customdata=["<br>".join(map(plain, textwrap.wrap(note.text, 48)[:12])) for note in pinned],
+        hovertemplate="%{customdata}<extra></extra>",
+    )

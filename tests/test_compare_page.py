@@ -1,0 +1,214 @@
+"""The Compare page: the list of runs, curves laid over each other, and the way back onto the stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import archive
+from engine.config import changed, home, preset
+from engine.curves import curves
+from engine.overview import overview, overviews
+from engine.runner import State
+from engine.store import Store, hold
+from engine.stream import Event, Observation, Scalars
+from engine.studio import Studio
+
+Visit = Callable[[str], AppTest]
+HOSTILE = "<img src=x onerror=alert(1)> $x$ :red[a] **b** &amp;"
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(text.value for text in page.text)
+
+
+def chart(page: AppTest, title: str) -> dict[str, Any]:
+    (found,) = [one.proto for one in page.get("plotly_chart") if one.proto.alt == title]
+    return dict(json.loads(found.spec))
+
+
+def stored(name: str, last: int = 3000, live: Any = None, **config: Any) -> str:
+    """A run in the run folder of that name: `last` steps and three looks."""
+    start = preset("bigram")
+    about = {
+        "run": name,
+        "config": changed(start.config, **config).model_dump(),
+        "settings": changed(start.settings, **(live or {})).model_dump(),
+        "environment": {},
+    }
+    store = Store(home() / "runs" / name, about)
+    store.put([Event(0, "started", "started")])
+    store.put(Scalars(step, 4 - step / last, 1.0, 1e-3, 0.5) for step in range(1, last + 1))
+    store.put(Observation(step, {"val/loss": loss}, {}) for step, loss in ((0, 4.2), (1000, 2.5), (2000, 2.75)))
+    store.put([Event(1500, "batch_size", "batch_size 32 → 64"), Event(last, "done", f"done at step {last:,}")])
+    assert store.close()
+    return name
+
+
+def choose(page: AppTest, *names: str) -> None:
+    """Select these runs in the table."""
+    (table,) = [one for one in page.dataframe if "state" in one.value.columns]
+    rows = [table.value["name"].tolist().index(name) for name in names]
+    page.session_state[table.key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    page.run()
+    assert not page.exception
+
+
+def test_without_a_run_it_says_how_to_make_one(visit: Visit, house: Studio) -> None:
+    assert "No runs yet" in words(visit("compare.py"))
+
+
+def test_the_table_tells_what_each_run_is(visit: Visit, house: Studio) -> None:
+    stored("20260101-000000-aaaaaa", live={"lr": 0.01})
+    stored("20260102-000000-bbbbbb", live={"lr": 0.1, "speed": "unlimited"})
+    (home() / "runs" / "20260103-000000-cccccc").mkdir()
+    run = house.start(preset("bigram").config, preset("bigram").settings)
+    page = visit("compare.py")
+    table = page.dataframe[0].value.set_index("name")
+    assert list(table.index) == [run.id, "20260103-000000-cccccc", "20260102-000000-bbbbbb", "20260101-000000-aaaaaa"]
+    assert table.loc[run.id, "state"] == "running"
+    assert "config.json is missing" in table.loc["20260103-000000-cccccc", "state"]
+    first = table.loc["20260101-000000-aaaaaa"]
+    assert (first["state"], first["model"], first["corpus"], first["steps"]) == ("done", "bigram", "lamplighters", 3000)
+    assert (first["validation loss"], first["at step"], first["time, s"], first["lr"]) == (2.5, 1000, 1500, 0.01)
+    assert first["speed"] == "100"
+    assert "seed" not in table.columns, "it is the same in all"
+
+
+def test_losses_lie_over_each_other(visit: Visit, house: Studio) -> None:
+    one, other = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb", 30_000, live={"lr": 0.1})
+    page = visit("compare.py")
+    choose(page, one, other)
+    train = chart(page, "Training loss")["data"]
+    assert {line["name"] for line in train} == {one, other}
+    assert all(len(line["x"]) <= 2000 for line in train)
+    assert [line["x"][-1] for line in train if line["name"] == other] == [30_000, 30_000]
+    val = chart(page, "Validation loss")["data"]
+    assert [(line["x"], line["y"]) for line in val] == [([0, 1000, 2000], [4.2, 2.5, 2.75])] * 2
+    assert val[0]["line"]["color"] != val[1]["line"]["color"]
+    page.checkbox(key="compare_log_y").check().run()
+    assert chart(page, "Training loss")["layout"]["yaxis"]["type"] == "log"
+    (differ,) = [table.value for table in page.dataframe if "setting" in table.value.columns]
+    assert differ.values.tolist() == [["lr", "0.001", "0.1"]]
+    (events,) = [table.value for table in page.dataframe if "step" in table.value.columns]
+    assert events["step"].tolist() == [0, 0, 1500, 1500, 3000, 30_000]
+
+
+def test_axes_count_steps_tokens_or_seconds(house: Studio) -> None:
+    found = curves(overview(home() / "runs" / stored("20260101-000000-aaaaaa")))
+    at = np.array([0.0, 1000.0, 1500.0, 3000.0])
+    assert found.along("steps", at).tolist() == at.tolist()
+    assert found.along("tokens", at).tolist() == [0, 1000 * 256, 1500 * 256, 1500 * 256 + 1500 * 512]
+    assert found.along("seconds", at).tolist() == [0, 500, 750, 1500]
+
+
+def test_tokens_are_those_that_the_run_counted(studio: Studio, wait_until: Callable[..., None]) -> None:
+    start = preset("bigram")
+    run = studio.start(changed(start.config, corpus="tiny"), changed(start.settings, speed="unlimited", max_steps=5000))
+    wait_until(lambda: run.step > 300)
+    run.tune(changed(run.settings, batch_size=7))
+    wait_until(lambda: run.state is State.DONE)
+    seen = run.header()["tokens_seen"]
+    studio.close(30)
+    assert curves(overview(home() / "runs" / run.id)).along("tokens", np.array([5000.0])).tolist() == [seen]
+
+
+def test_a_list_is_read_again_only_where_something_changed(house: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
+    read: list[str] = []
+    look = archive.look
+    monkeypatch.setattr(archive, "look", lambda folder: read.append(folder.name) or look(folder))
+    overviews()
+    overviews()
+    assert sorted(read) == [one, other]
+    store = Store(home() / "runs" / one, {})
+    store.put([Scalars(3001, 1.0, 1.0, 1e-3, 0.5)])
+    assert store.close()
+    assert [shown.run.step for shown in overviews()] == [3000, 3001]
+    assert read[2:] == [one]
+
+
+def test_a_damaged_block_is_left_out_and_counted(visit: Visit, house: Studio) -> None:
+    import sqlite3
+
+    name = stored("20260101-000000-aaaaaa", 10_000)
+    database = sqlite3.connect(home() / "runs" / name / "metrics.db")
+    with database:
+        database.execute("UPDATE steps SET data = x'00ff' WHERE first = (SELECT MAX(first) FROM steps)")
+    database.close()
+    page = visit("compare.py")
+    choose(page, name)
+    assert "1 blocks of steps are damaged and left out" in words(page)
+
+
+def test_a_stored_run_goes_on_on_train(visit: Visit, house: Studio, wait_until: Callable[..., None]) -> None:
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, speed="unlimited", max_steps=500))
+    wait_until(lambda: run.state is State.DONE)
+    house.close(30)
+    house.current = house.previous = None
+    house.open()
+    page = visit("compare.py")
+    choose(page, run.id)
+    page.button(key="continue").click().run()
+    assert not page.exception
+    assert house.current is not None and (house.current.id, house.current.step) == (run.id, 500)
+    assert page.button(key="play")  # Train is open
+
+
+def test_a_run_under_way_is_asked_about_first(visit: Visit, house: Studio, wait_until: Callable[..., None]) -> None:
+    start = preset("bigram")
+    first = house.start(start.config, changed(start.settings, speed="unlimited", max_steps=500))
+    wait_until(lambda: first.state is State.DONE)
+    house.close(30)
+    house.current = house.previous = None
+    house.open()
+    second = house.start(start.config, start.settings)
+    page = visit("compare.py")
+    choose(page, first.id)
+    page.button(key="continue").click().run()
+    assert "Stop it and continue this one?" in words(page)
+    page.button(key="resume_no").click().run()
+    assert house.current is second and second.state is State.RUNNING
+    page.button(key="continue").click().run()
+    page.button(key="resume_yes").click().run()
+    assert not page.exception
+    assert house.current is not None and house.current.id == first.id
+    wait_until(lambda: second.state is State.STOPPED)
+
+
+def test_a_run_of_another_process_is_left_alone(visit: Visit, house: Studio) -> None:
+    name = stored("20260101-000000-aaaaaa")
+    with hold(home() / "runs" / name):
+        page = visit("compare.py")
+        assert page.dataframe[0].value["state"].tolist() == ["done, in another process"]
+        choose(page, name)
+        assert "Another process is writing this run" in words(page)
+        assert "continue" not in [button.key for button in page.button]
+
+
+def test_a_run_without_a_snapshot_says_so(visit: Visit, house: Studio) -> None:
+    name = stored("20260101-000000-aaaaaa")
+    page = visit("compare.py")
+    choose(page, name)
+    page.button(key="continue").click().run()
+    assert f"run {name} has no snapshot to go on from" in words(page)
+    assert house.current is None
+
+
+def test_its_place_is_after_first_steps() -> None:
+    shell = (Path(__file__).parent.parent / "pages" / "shell.py").read_text(encoding="utf-8")
+    assert shell.index("first_steps.py") < shell.index("compare.py") < shell.index("data.py")
+
+
+def test_a_model_has_no_settings_of_another(house: Studio) -> None:
+    bigram = overview(home() / "runs" / stored("20260101-000000-aaaaaa"))
+    gpt = overview(home() / "runs" / stored("20260102-000000-bbbbbb", model="gpt"))
+    assert "n_layer" not in bigram.settings and "points" not in bigram.settings
+    assert gpt.settings["n_layer"] == 4
