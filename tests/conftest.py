@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,19 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 def device(request: pytest.FixtureRequest) -> str:
     """Each device that this machine has."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shakespeare() -> str:
+    """Tiny shakespeare, where somebody has brought it; else the test is skipped."""
+    places = [
+        ROOT / "data" / "downloads" / "tiny-shakespeare.txt",
+        Path(os.environ.get("LOOPSCOPE_CORPORA") or ROOT.parent / "shared" / "corpora") / "tinyshakespeare.txt",
+    ]
+    for place in places:
+        if place.is_file():
+            return place.read_text(encoding="utf-8")
+    pytest.skip("tiny shakespeare is not here; python -m engine fetch tiny-shakespeare brings it")
 
 
 @pytest.fixture(scope="session")

@@ -12,21 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import corpus as module
-from engine.config import InputError, home
+from engine.config import InputError
 from engine.corpus import Batcher, Corpus, draw, split_ends, windows
-from engine.library import Library
 
 FRACTIONS = st.sampled_from([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4])
-
-
-@pytest.fixture(scope="module")
-def shakespeare() -> Corpus:
-    """Tiny shakespeare cut 90/10, where it has been fetched or dropped."""
-    try:
-        text, entry = Library(home()).load_name("tiny-shakespeare")
-    except InputError as error:
-        pytest.skip(str(error))
-    return Corpus.of(text, entry.name, val_fraction=0.1, test_fraction=0.0)
 
 
 def numbers(count: int) -> Tensor:
@@ -216,9 +205,10 @@ def test_a_gpu_gets_the_same_batches() -> None:
 
 
 @pytest.mark.parametrize(("spare", "row"), [(0, [24, 43, 58, 5, 57, 1, 46, 43]), (1, [53, 59, 6, 1, 58, 56, 47, 40])])
-def test_tiny_shakespeare_gives_the_printed_batch(shakespeare: Corpus, spare: int, row: list[int]) -> None:
-    assert len(shakespeare.train) == 1_003_854
-    inputs, _ = draw(shakespeare.train, 4, 8, torch.Generator().manual_seed(1337), spare)
+def test_tiny_shakespeare_gives_the_printed_batch(shakespeare: str, spare: int, row: list[int]) -> None:
+    train = Corpus.of(shakespeare, "tiny-shakespeare", val_fraction=0.1, test_fraction=0.0).train
+    assert len(train) == 1_003_854
+    inputs, _ = draw(train, 4, 8, torch.Generator().manual_seed(1337), spare)
     assert inputs[0].tolist() == row
 
 

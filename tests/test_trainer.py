@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.config import PRESETS, LiveSettings, RunConfig, changed, home
+from engine.config import PRESETS, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.draws import generator
 from engine.evaluation import mean_loss, split_loss
@@ -105,15 +105,6 @@ def test_losses_are_the_committed_ones(corpus: Corpus, device: str, name: str) -
     expected = {int(step): loss for step, loss in reference["losses"][name].items()}
     seen = {step: losses[step - 1] for step in expected}
     assert seen == pytest.approx(expected, rel=1e-5 if name == "bigram" and device == "cpu" else 2e-3)
-
-
-@pytest.fixture(scope="module")
-def shakespeare() -> str:
-    places = [home() / "downloads" / "tiny-shakespeare.txt", HERE.parent.parent / "shared/corpora/tinyshakespeare.txt"]
-    for place in places:
-        if place.is_file():
-            return place.read_text(encoding="utf-8")
-    pytest.skip("tiny shakespeare is not here; python -m engine fetch tiny-shakespeare brings it")
 
 
 def test_the_lecture_prints_its_losses(shakespeare: str) -> None:
