@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.config import InputError
 from engine.models.base import LanguageModel
 
 
@@ -42,11 +43,20 @@ def confidence(prompt: str, pieces: list[str], probabilities: list[float]) -> st
 
 
 def next_token(logits: Tensor, temperature: float = 1.0, top_k: int | None = None) -> Tensor:
-    """Scores (..., C) -> probabilities (..., C) after `temperature` (above 0) and `top_k` (None keeps all)."""
+    """Scores (..., C) -> probabilities (..., C) after `temperature` (above 0) and `top_k` (None keeps all).
+
+    InputError where the scores are too large to give any: the guard of a run sees that one step later.
+    """
     if top_k is not None and top_k < logits.size(-1):
         smallest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest, -torch.inf)
-    return F.softmax(logits / temperature, dim=-1)
+    probabilities = F.softmax(logits / temperature, dim=-1)
+    if not torch.isfinite(probabilities).all():
+        raise InputError(
+            "the model's scores are no longer finite numbers, so no token can be drawn; reset the run and choose a "
+            "lower learning rate"
+        )
+    return probabilities
 
 
 class Drawn(NamedTuple):
@@ -73,6 +83,7 @@ def draw_one(
     """Grow ids (B, T) by one token a row. The model reads no more than its context, so the T of `logits` may be less.
 
     Temperature 0 is greedy: the highest score is taken, not drawn; `probabilities` are then those of temperature 1.
+    InputError as in `next_token`.
 
     The draw happens on the generator's device (the CPU as a rule), so a seed gives the same text wherever the model is.
     """
@@ -95,7 +106,10 @@ def generate(
     top_k: int | None = None,
     halt: Callable[[], bool] = lambda: False,
 ) -> Generated:
-    """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time; fewer once `halt()` is true."""
+    """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time; fewer once `halt()` is true.
+
+    InputError as in `next_token`.
+    """
     probabilities: list[float] = []
     ids = torch.tensor([prompt], device=model.token_embedding.weight.device)  # (1, T)
     with evaluating(model):

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
 from engine import probes
-from engine.config import LiveSettings, OptimizerName, RunConfig
+from engine.config import InputError, LiveSettings, OptimizerName, RunConfig
 from engine.corpus import Batcher, Corpus, spare_windows
 from engine.draws import generator
 from engine.epochs import EpochBatcher
@@ -275,7 +275,11 @@ class Trainer:
         start = tokenizer.encode(prompt).tolist()
         temperature = 1.0 if self._epochs is None else 0.0  # the document's samples are greedy
         draws = generator(config.seed, "sample")
-        made = generate(self.model, start, config.sample_tokens, draws, temperature, halt=self.halt)
+        try:
+            made = generate(self.model, start, config.sample_tokens, draws, temperature, halt=self.halt)
+        except InputError:  # whether training goes on is for the guard to say
+            self.emit(Event(self.step, "sample", "no sample: the scores are not finite"))
+            return
         self.emit(told(tokenizer, self.step, start, made))
 
     def snapshot(self) -> Snapshot:

@@ -116,6 +116,15 @@ def test_nll(asked: Asked) -> None:
     assert "0.99 costs 0.010 and 0.01 costs 4.61" in answer(asked, 165).text
 
 
+def test_nll_of_a_token_that_has_no_probability_left(asked: Asked) -> None:
+    with torch.no_grad():
+        for parameter in asked.model.parameters():
+            parameter.mul_(1e6)
+    numbers = answer(asked, 165).numbers
+    assert numbers["smallest p"] == 0
+    assert numbers["mean of −ln p"] == pytest.approx(numbers["F.cross_entropy"])
+
+
 def test_input_or_logit(asked: Asked) -> None:
     numbers = answer(asked, 504).numbers
     logits, targets = by_hand(asked)

@@ -9,10 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import PRESETS
+from engine.config import PRESETS, InputError, changed, preset
+from engine.corpus import Corpus
 from engine.models import GPT, Bigram, build
 from engine.models.base import Dropout
 from engine.sampling import confidence, evaluating, generate, next_token
+from engine.stream import Event
+from engine.trainer import Trainer
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -133,3 +136,22 @@ def test_confidence_has_one_digit_a_character(prompt: str, drawn: list[tuple[str
     for piece, p in drawn:
         assert digits[at : at + len(piece)] == str(min(9, math.floor(10 * p))) * len(piece)
         at += len(piece)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_scores_that_are_not_finite_are_named(bad: float) -> None:
+    with pytest.raises(InputError, match="no longer finite"):
+        next_token(torch.tensor([0.0, bad]))
+
+
+@pytest.mark.parametrize("lr", [1e4, 1e6])
+def test_a_gpt_whose_scores_overflow_diverges_and_a_sample_in_between_is_no_error(lr: float, corpus: Corpus) -> None:
+    start = preset("gpt-tiny")
+    told: list[object] = []
+    config = changed(start.config, device="cpu", sample_every=1, block_size=8)
+    trainer = Trainer(config, changed(start.settings, lr=lr, weight_decay=0.1), corpus, told.append)
+    while not trainer.ledger.diverged:
+        trainer.advance()
+        assert trainer.step < 20
+    texts = [entry.text for entry in told if isinstance(entry, Event) and entry.name == "sample"]
+    assert texts and texts[-1].startswith("no sample")

@@ -154,6 +154,17 @@ def test_a_diverged_step_is_opened_too(page, studio, wait_until) -> None:  # noq
     click(page, "rail_observe")
 
 
+def test_a_right_token_that_has_no_probability_left_has_a_loss_all_the_same(page, studio) -> None:  # noqa: F811
+    start = preset("bigram")
+    studio.lane("step", start.config, changed(start.settings, lr=1e6, weight_decay=0.1))
+    page.run()
+    click(page, "step_finish")
+    for _ in range(len(STAGES)):
+        click(page, "step_next")
+        if "3 loss" in [title.value for title in page.subheader]:
+            assert "had probability 0: the loss there is" in words(page)
+
+
 def test_another_parameter_and_weight_stay_chosen_through_the_stages(page, studio) -> None:  # noqa: F811
     click(page, "source_gpt-tiny")
     for _ in range(4):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from engine.questions.asked import Answer, Asked, shape
-from engine.sampling import draw_one, evaluating
+from engine.sampling import draw_one, evaluating, next_token
 
 DRAWS = 10_000
 
@@ -36,7 +36,7 @@ def shape_b_c(asked: Asked) -> Answer:
 
 def shape_b_1(asked: Asked) -> Answer:
     """One drawn id for each text."""
-    chances = F.softmax(asked.logits()[:, -1, :], dim=1)
+    chances = next_token(asked.logits()[:, -1, :])
     draws = torch.Generator().manual_seed(0)
     once = torch.multinomial(chances, num_samples=1, generator=draws)
     many = torch.multinomial(chances[0], DRAWS, replacement=True, generator=draws)

@@ -65,13 +65,13 @@ def comma_in_a_shape(asked: Asked) -> Answer:
 def what_is_nll(asked: Asked) -> Answer:
     """The mean of -ln p over the positions is the cross-entropy."""
     logits, targets = flat(asked)
-    right = F.softmax(logits, dim=-1)[torch.arange(len(targets)), targets]  # (B·T,)
-    mean = float(-right.log().mean())
-    best, worst = float(right.max()), float(right.min())
+    costs = -F.log_softmax(logits, dim=-1)[torch.arange(len(targets)), targets]  # (B·T,)
+    mean, least, most = float(costs.mean()), float(costs.min()), float(costs.max())
+    best, worst = math.exp(-least), math.exp(-most)
     return Answer(
         "The negative log-likelihood of a position is −ln p, with p the probability that the model gave to the token "
-        f"that came. Here p runs from {worst:.2g}, which costs {-math.log(worst):.3f} nats, to {best:.2g}, which costs "
-        f"{-math.log(best):.3f}; the mean over all positions is {mean:.6f}, and that is the loss, "
+        f"that came. Here p runs from {worst:.2g}, which costs {most:.3f} nats, to {best:.2g}, which costs "
+        f"{least:.3f}; the mean over all positions is {mean:.6f}, and that is the loss, "
         f"{F.cross_entropy(logits, targets):.6f}. The logarithm does not magnify small differences in general: 0.99 "
         f"costs {-math.log(0.99):.3f} and 0.01 costs {-math.log(0.01):.2f}. It is being sure and wrong that is dear.",
         {

@@ -118,6 +118,8 @@ def _first_step(asked: Asked, rule: type[torch.optim.Optimizer], rate: float) ->
 
 
 def _marks(sizes: Tensor) -> tuple[float, float]:
-    """The 5 and the 95 % mark of (n,)."""
+    """The 5 and the 95 % mark of (n,); 0 where there are none."""
+    if not len(sizes):
+        return 0.0, 0.0
     ordered = sizes.sort().values
     return float(ordered[int(0.05 * (len(ordered) - 1))]), float(ordered[int(0.95 * (len(ordered) - 1))])

@@ -53,6 +53,7 @@ def show(look: Look) -> None:
     try:
         knobs = chosen(corpus)
         writing = begun(look, knobs, corpus.tokenizer)
+        ahead = upcoming(writing, knobs, model, corpus.tokenizer)
     except InputError as error:
         st.text(str(error))
         return
@@ -78,7 +79,7 @@ def show(look: Look) -> None:
         st.code(lines(writing, knobs, model, corpus.tokenizer), language="python")
     with right:
         charts.show(
-            upcoming(writing, knobs, model, corpus.tokenizer),
+            ahead,
             "inside_upcoming",
             "What the next token is drawn from",
             "Grey: the model's own probabilities, at temperature 1. Blue: what temperature and top-k make of them; a "
@@ -141,7 +142,11 @@ def draw(look: Look, knobs: Knobs, count: int) -> None:
     until = time.monotonic() + SECONDS
     with evaluating(found[0]):
         for _ in range(count):
-            last = draw_one(found[0], torch.tensor([writing.ids]), writing.draws, knobs.temperature, knobs.top_k)
+            try:
+                last = draw_one(found[0], torch.tensor([writing.ids]), writing.draws, knobs.temperature, knobs.top_k)
+            except InputError as error:
+                st.session_state["inside_said"] = str(error)
+                break
             writing = writing._replace(ids=last.ids[0].tolist(), last=last, by=knobs)
             if time.monotonic() > until:
                 break
@@ -177,7 +182,7 @@ def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Token
 
 
 def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> go.Figure:
-    """The likeliest next tokens: the model's own probabilities, and those that are drawn from."""
+    """The likeliest next tokens: the model's own probabilities, and those that are drawn from; InputError for none."""
     with evaluating(model):
         last = model.logits(torch.tensor([writing.ids[-model.context :]]))[0, -1]
     plain, reshaped = next_token(last), next_token(last, knobs.temperature, knobs.top_k)
@@ -202,8 +207,12 @@ def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: To
 def both(look: Look, knobs: Knobs, corpus: Corpus) -> None:
     """The untrained model's text beside today's: same seed, same prompt, same temperature and top-k."""
     models = {"Before the first step": untrained(look), f"After step {look.step:,}": look.model}
-    with st.spinner("writing two samples"):
-        texts = once("both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()])
+    try:
+        with st.spinner("writing two samples"):
+            texts = once("both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()])
+    except InputError as error:
+        st.text(str(error))
+        return
     for place, title, text in zip(st.columns(2, gap="large"), models, texts, strict=True):
         with place:
             charts.heading(

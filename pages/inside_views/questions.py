@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from engine.config import InputError
 from engine.questions import QUESTIONS, Asked
 from pages.inside_views.look import Look, once
 from pages.live import charts
@@ -32,8 +33,12 @@ def show(look: Look) -> None:
     question = QUESTIONS[chosen or 0]
     with right:
         key = look.key, look.settings.batch_size, question.line
-        with st.spinner("computing the answer"):
-            answer = once("answer", key, lambda: question.answer(Asked.of(*found, look.config, look.settings)))
+        try:
+            with st.spinner("computing the answer"):
+                answer = once("answer", key, lambda: question.answer(Asked.of(*found, look.config, look.settings)))
+        except InputError as error:
+            st.text(str(error))
+            return
         charts.heading(
             "The answer, on the current tensors",
             "The sentences and the table are computed from the weights of the step above and one batch of the training "

@@ -40,12 +40,12 @@ def loss_view(shown: Opened) -> None:
             )
         with other:
             mean_of(shown, losses)
-            chance = math.exp(-float(losses[row, position]))
+            paid = float(losses[row, position])
             said(
                 "document 003",
                 "The logarithm magnifies small differences.",
-                f"At window {row}, position {position} the right token had probability {number(chance)}: the loss "
-                f"there is {-math.log(chance):.4f}. Near certainty the logarithm does little: −ln 0.99 = "
+                f"At window {row}, position {position} the right token had probability {number(math.exp(-paid))}: the "
+                f"loss there is {paid:.4f}. Near certainty the logarithm does little: −ln 0.99 = "
                 f"{-math.log(0.99):.4f}, −ln 0.98 = {-math.log(0.98):.4f}. It punishes confident mistakes: −ln 0.01 = "
                 f"{-math.log(0.01):.4f}.",
             )
