@@ -1,15 +1,19 @@
-"""One stored run: going on with it. Knows no list and no charts."""
+"""One stored run: going on with it, its name and notes, deleting it, and what can be taken away. Knows no charts."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
-from engine.config import InputError
-from engine.overview import Overview
+from engine import carrying, deletion, notes, tables
+from engine.archive import StoredRun
+from engine.config import MAX_STEPS, InputError
+from engine.overview import Overview, overviews
 from engine.studio import RunActive, studio
-from pages.live import verbs
+from pages.live import replay, verbs
 
 
 def panel(chosen: list[Overview]) -> None:
@@ -24,6 +28,10 @@ def panel(chosen: list[Overview]) -> None:
         one = next(shown for shown in chosen if shown.run.id == picked)
     st.text(f"{one.name}\n{one.run.standing}")
     continuing(one)
+    naming(one)
+    if one.run.reason is None:
+        taking_away(one)
+    deleting(one)
 
 
 # -------------------------------------------------------------------- going on
@@ -93,5 +101,132 @@ def to_train() -> None:
     st.session_state.to_train = True
 
 
+# -------------------------------------------------------------------- names and notes
+
+
+def naming(one: Overview) -> None:
+    """What people call it, and what they wrote about it."""
+    folder, key = one.run.folder, f"name-{one.run.id}"
+    st.text_input(
+        "name",
+        one.notes.name,
+        key=key,
+        max_chars=notes.LONGEST_NAME,
+        placeholder=one.run.id,
+        on_change=lambda: attempt(notes.rename, folder, st.session_state[key]),
+    )
+    for place, note in enumerate(one.notes.notes):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(note.text if note.step is None else f"step {note.step:,}: {note.text}")
+            st.button(
+                "",
+                key=f"remove-{one.run.id}-{place}",
+                icon=":material/close:",
+                on_click=attempt,
+                args=(notes.remove, folder, note),
+                help="Remove this note.",
+            )
+    with st.popover("Add a note", icon=":material/edit_note:", width="stretch"):
+        st.text_area("note", key=f"note-{one.run.id}", max_chars=notes.LONGEST_NOTE)
+        st.number_input(
+            "at step (empty: of the whole run)", 0, MAX_STEPS, None, key=f"note_step-{one.run.id}", placeholder="none"
+        )
+        st.button("Add", key="add_note", type="primary", on_click=add_note, args=(one.run,))
+
+
+def add_note(run: StoredRun) -> None:
+    """Keep the note that was written, and empty its field."""
+    state = st.session_state
+    try:
+        notes.add(run.folder, state[f"note-{run.id}"], state[f"note_step-{run.id}"])
+    except InputError as error:
+        verbs.say(str(error))
+    else:
+        state[f"note-{run.id}"] = ""
+
+
+def attempt(verb: Callable[..., Any], *args: Any) -> None:
+    """Do it, or say why it cannot be done."""
+    try:
+        verb(*args)
+    except InputError as error:
+        verbs.say(str(error))
+
+
+# -------------------------------------------------------------------- taking away
+
+
+def taking_away(one: Overview) -> None:
+    """Files to keep or to hand out; each is made when it is asked for."""
+    run = one.run
+    with st.popover("Take away", icon=":material/download:", width="stretch"):
+        for label, ending, kind, made, help in (
+            ("Replay as HTML", ".html", "text/html", lambda: replay.page_of(one), REPLAY),
+            ("Metrics as CSV", ".csv", "text/csv", lambda: csv(run), CSV),
+            (
+                "Weights as safetensors",
+                ".safetensors",
+                "application/octet-stream",
+                lambda: carrying.weights(run),
+                WEIGHTS,
+            ),
+        ):
+            st.download_button(
+                label,
+                made,
+                f"{run.id}{ending}",
+                kind,
+                key=f"take{ending}",
+                on_click="ignore",
+                width="stretch",
+                help=help,
+            )
+
+
+def csv(run: StoredRun) -> bytes:
+    """Every step and every look as a table."""
+    return tables.metrics(run).to_csv(index=False).encode()
+
+
+REPLAY = "One file with the charts, the events, and the tables and samples to move through. It needs no network."
+CSV = "One row a step: loss, gradient norm, learning rate, seconds, and what was measured now and then."
+WEIGHTS = "The newest snapshot, with the configuration in the file's metadata."
+
+
+# -------------------------------------------------------------------- deleting
+
+
+def deleting(one: Overview) -> None:
+    """Out of the list; `deleted` brings it back."""
+    if one.run.live or studio().find(one.run.id) is not None:
+        return
+    forks = [other.name for other in overviews() if other.parent.startswith(f"{one.run.id} ")]
+    with st.popover("Delete", icon=":material/delete:", width="stretch"):
+        st.text("It leaves the list and stays on the disk until you bring it back.")
+        if forks:
+            st.text(f"Forked from it, and going back before the fork only with it: {', '.join(forks)}.")
+        st.button("Delete this run", key="delete", on_click=delete, args=(one.run.id,))
+
+
+def delete(name: str) -> None:
+    """Delete a run, and offer to undo it."""
+    attempt(deletion.delete, name)
+    if name in deletion.deleted():
+        st.session_state.just_deleted = name
+
+
 def deleted() -> None:
-    """Runs that were deleted and can be brought back."""
+    """What can be brought back: the run deleted just now, and all the others."""
+    gone = deletion.deleted()
+    if not gone:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if (last := st.session_state.get("just_deleted")) in gone:
+            st.text(f"Deleted {last}.", width="content")
+            st.button("Undo", key="undo_delete", icon=":material/undo:", on_click=attempt, args=(BACK, last))
+        with st.popover("Deleted runs", icon=":material/delete:"):
+            st.selectbox("run", gone, key="deleted_run")
+            st.button("Bring back", key="back", on_click=lambda: attempt(BACK, st.session_state.deleted_run))
+
+
+BACK = deletion.bring_back

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import archive
+from engine import archive, deletion, notes
 from engine.config import changed, home, preset
 from engine.curves import curves
 from engine.overview import overview, overviews
@@ -212,3 +212,62 @@ def test_a_model_has_no_settings_of_another(house: Studio) -> None:
     gpt = overview(home() / "runs" / stored("20260102-000000-bbbbbb", model="gpt"))
     assert "n_layer" not in bigram.settings and "points" not in bigram.settings
     assert gpt.settings["n_layer"] == 4
+
+
+# ---------------------------------------------------------------- one run
+
+
+def test_names_and_notes_are_kept_and_shown_literally(visit: Visit, house: Studio) -> None:
+    name = stored("20260101-000000-aaaaaa")
+    page = visit("compare.py")
+    choose(page, name)
+    page.text_input(key=f"name-{name}").input(HOSTILE).run()
+    assert not page.exception
+    assert page.dataframe[0].value["name"].tolist() == [HOSTILE]
+    page.text_area(key=f"note-{name}").input(HOSTILE)
+    page.number_input(key=f"note_step-{name}").set_value(1500)
+    page.button(key="add_note").click().run()
+    assert not page.exception
+    assert f"step 1,500: {HOSTILE}" in words(page)
+    assert page.text_area(key=f"note-{name}").value == ""
+    marks = [line for line in chart(page, "Training loss")["data"] if line["name"] == "note"]
+    assert [(mark["x"], mark["y"]) for mark in marks] == [([1500], [pytest.approx(3.5, abs=0.05)])]
+    drawn = json.dumps(chart(page, "Training loss"))
+    assert "<img" not in drawn and "&lt;img" in drawn
+    page.button(key=f"remove-{name}-0").click().run()
+    assert notes.read(home() / "runs" / name).notes == ()
+    page.button(key="add_note").click().run()
+    assert "an empty note is none" in words(page)
+
+
+def test_deleting_can_be_undone(visit: Visit, house: Studio) -> None:
+    one, other = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
+    page = visit("compare.py")
+    choose(page, one)
+    page.button(key="delete").click().run()
+    assert page.dataframe[0].value["name"].tolist() == [other]
+    assert deletion.deleted() == [one]
+    page.button(key="undo_delete").click().run()
+    assert not page.exception
+    assert page.dataframe[0].value["name"].tolist() == [other, one]
+    choose(page, other)
+    page.button(key="delete").click().run()
+    fresh = visit("compare.py")
+    fresh.button(key="back").click().run()
+    assert fresh.dataframe[0].value["name"].tolist() == [other, one]
+
+
+def test_the_current_run_cannot_be_deleted(visit: Visit, house: Studio) -> None:
+    run = house.start(preset("bigram").config, preset("bigram").settings)
+    page = visit("compare.py")
+    choose(page, run.id)
+    assert "delete" not in [button.key for button in page.button]
+    assert page.button(key="show")
+
+
+def test_there_is_something_to_take_away(visit: Visit, house: Studio) -> None:
+    name = stored("20260101-000000-aaaaaa")
+    page = visit("compare.py")
+    choose(page, name)
+    labels = [button.label for button in page.get("download_button")]
+    assert labels == ["Replay as HTML", "Metrics as CSV", "Weights as safetensors"]

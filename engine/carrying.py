@@ -1,0 +1,31 @@
+"""A stored run's weights as one file that any tool for safetensors reads, with what it takes to build the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from safetensors.torch import save
+
+from engine import archive
+from engine.archive import StoredRun
+from engine.config import InputError
+
+
+def weights(stored: StoredRun) -> bytes:
+    """The newest snapshot's weights by parameter name; run, step, settings and text are in the file's metadata.
+
+    InputError where the run has no whole snapshot.
+    """
+    if stored.config is None:
+        raise InputError(f"run {stored.id} cannot be opened: {stored.reason}")
+    snapshot, _ = archive.newest_snapshot(stored)
+    told: dict[str, Any] = {
+        "format": "pt",
+        "run": stored.id,
+        "step": str(snapshot.step),
+        "config": stored.config.model_dump_json(),
+        "settings": snapshot.settings.model_dump_json(),
+        "environment": json.dumps((stored.about or {}).get("environment") or {}),
+    }
+    return save({name: tensor.contiguous() for name, tensor in snapshot.weights.items()}, metadata=told)

@@ -1,0 +1,191 @@
+// The page of one stored run, in a file by itself: charts, and a moment that can be moved along the run.
+// Joined behind theme.js and words.js; Plotly and the data lie packed in the page.
+
+const FRAMES_A_SECOND = 8;
+const SMOOTHING = 100; // the bold curve averages about this share of the run
+const at = (id) => document.getElementById(id);
+
+/** The bytes in a packed piece of this page. */
+async function opened(id) {
+  const packed = Uint8Array.from(atob(at(id).textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+/** The run: its header, with each array under its name. */
+async function readRun() {
+  const bytes = await opened("data-packed");
+  const length = new DataView(bytes).getUint32(0, true);
+  const run = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+  let place = 4 + length;
+  run.data = {};
+  for (const { name, kind, shape } of run.arrays) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    run.data[name] = { shape, cells: new (kind === "i" ? Int8Array : Float32Array)(bytes, place, count) };
+    place += kind === "i" ? count : 4 * count;
+  }
+  return run;
+}
+
+/** The moving average over about `window` steps, weighed by steps. */
+function average(steps, values, window) {
+  let sum = 0;
+  let weight = 0;
+  return Array.from(values, (value, i) => {
+    const keep = Math.exp(-(i ? steps[i] - steps[i - 1] : 1) / window);
+    sum = keep * sum + (1 - keep) * value;
+    weight = keep * weight + (1 - keep);
+    return sum / weight;
+  });
+}
+
+function points({ shape, cells }) {
+  return { x: cells.slice(0, shape[1]), y: cells.slice(shape[1]) };
+}
+
+function layoutOf(look, xTitle, yTitle) {
+  const font = { size: 14, color: look.baseline };
+  const axis = (text) => ({
+    title: { text, font, standoff: 6 }, tickfont: font, gridcolor: look.grid, linecolor: look.grid,
+    zerolinecolor: look.grid, automargin: true,
+  });
+  return {
+    paper_bgcolor: look.panel, plot_bgcolor: look.panel, font: { size: 14, color: look.text }, separators: ".,",
+    margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: axis(xTitle), yaxis: axis(yTitle),
+    legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 }, modebar: { bgcolor: look.panel, color: look.baseline },
+  };
+}
+
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]], showTips: false };
+
+function curve(name, { x, y }, colour, width, extra = {}) {
+  return { name, x, y, mode: "lines", line: { color: colour, width }, hovertemplate: "%{x:,}: %{y:.4~g}", ...extra };
+}
+
+function drawCurves(run, look) {
+  const window = Math.max(1, run.last / SMOOTHING);
+  const faint = { opacity: 0.25, showlegend: false, hoverinfo: "skip", hovertemplate: null };
+  const bold = ({ x, y }) => ({ x, y: average(x, y, window) });
+  const train = points(run.data.train);
+  const grad = points(run.data.grad_norm);
+  const loss = [curve("train", train, look.train, 1, faint), curve("train", bold(train), look.train, 2.5)];
+  const val = points(run.data.val);
+  if (val.x.length) {
+    loss.push(curve("validation", val, look.validation, 2, { mode: "lines+markers", marker: { size: 6 } }));
+  }
+  Plotly.newPlot(at("loss"), loss, layoutOf(look, "step", `loss, ${run.unit}`), CONFIG);
+  const norms = [curve("norm", grad, look.train, 1, faint), curve("norm", bold(grad), look.train, 2.5)];
+  const layout = { ...layoutOf(look, "step", "gradient norm"), showlegend: false };
+  Plotly.newPlot(at("grad"), norms, layout, CONFIG);
+}
+
+/** The index of the last of the ascending `steps` that is not after `step`; the first where all are. */
+function lastUpTo(steps, step) {
+  let found = 0;
+  while (found + 1 < steps.length && steps[found + 1] <= step) found++;
+  return found;
+}
+
+function drawTable(run, look, step) {
+  const view = run.views[at("view").value];
+  const { shape: [, rows, cols], cells } = run.data[view.name];
+  const frame = lastUpTo(view.steps, step);
+  const limit = view.limits[frame];
+  const z = Array.from({ length: rows }, (_, row) => {
+    const start = (frame * rows + row) * cols;
+    return Array.from(cells.subarray(start, start + cols), (level) => (level * limit) / 127);
+  });
+  // Weights keep one scale for the whole run; gradients shrink so much that each moment has its own.
+  const end = view.name.startsWith("gradients/") ? limit : Math.max(...view.limits);
+  const names = view.tokens.map((token) => literal(visible(token)));
+  const every = Math.max(1, Math.ceil(names.length / 24));
+  const ticks = names.length && {
+    tickmode: "array", tickvals: names.map((_, i) => i).filter((i) => i % every === 0),
+    ticktext: names.filter((_, i) => i % every === 0),
+  };
+  const layout = layoutOf(look, cols === rows && names.length ? "next token" : "dimension", names.length ? "token" : "row");
+  Object.assign(layout.yaxis, { autorange: "reversed", showgrid: false }, ticks);
+  Object.assign(layout.xaxis, { showgrid: false }, cols === rows ? ticks : {});
+  const heat = {
+    type: "heatmap", z, zmin: -end, zmax: end, colorscale: colourScale("signed", look.name),
+    colorbar: { thickness: 10, outlinewidth: 0, nticks: 5 }, hovertemplate: "%{y}, %{x}: %{z:.3~g}<extra></extra>",
+  };
+  Plotly.react(at("table"), [heat], layout, CONFIG);
+}
+
+function drawSample(run, step) {
+  const shown = run.samples.filter(([made]) => made <= step).at(-1);
+  at("sample").replaceChildren();
+  if (!shown) return at("sample").append("none yet");
+  const [made, text, given] = shown;
+  const letters = Array.from(text);
+  at("sample").append(
+    element("div", "given", `step ${made.toLocaleString("en")}`),
+    element("span", "given", letters.slice(0, given).join("")),
+    element("span", "", letters.slice(given).join("")),
+  );
+}
+
+function listRows(table, rows) {
+  for (const [left, right] of rows) {
+    const row = element("tr");
+    row.append(element("td", "", left), element("td", "", right));
+    at(table).append(row);
+  }
+}
+
+async function start() {
+  const [run, code] = await Promise.all([readRun(), opened("plotly-packed")]);
+  const library = document.createElement("script");
+  library.textContent = new TextDecoder().decode(code);
+  document.head.append(library);
+  const look = theme(themeAround(document.body));
+  document.title = run.name;
+  at("name").textContent = run.name;
+  at("about").textContent = `${run.id}, ${run.standing}. Recorded with Loopscope; this file needs no network.`;
+  document.querySelector("main").hidden = false;
+  drawCurves(run, look);
+
+  const told = [...run.events, ...run.notes.map(([step, text]) => [step, `note: ${text}`])];
+  told.sort(([one], [other]) => (one ?? -1) - (other ?? -1));
+  listRows("events", told.map(([step, text]) => [step === null ? "" : step.toLocaleString("en"), text]));
+  listRows("settings", Object.entries(run.settings));
+  run.views.forEach(({ name }, index) => at("view").append(new Option(name, index)));
+  at("tables").hidden = !run.views.length;
+
+  const steps = run.views.length ? run.views.flatMap((view) => view.steps) : Array.from(points(run.data.train).x);
+  const moments = [...new Set([...steps, ...run.samples.map(([step]) => step)])].sort((one, other) => one - other);
+  const slider = at("moment");
+  slider.max = Math.max(0, moments.length - 1);
+  slider.value = slider.max;
+  const show = () => {
+    const step = moments[slider.value] ?? 0;
+    at("step").textContent = `step ${step.toLocaleString("en")}`;
+    if (run.views.length) drawTable(run, look, step);
+    drawSample(run, step);
+    const line = { type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: look.event, width: 2 } };
+    for (const chart of ["loss", "grad"]) Plotly.relayout(at(chart), { shapes: [line] });
+    [...at("events").rows].forEach((row, index) => row.classList.toggle("past", told[index][0] > step));
+  };
+  slider.oninput = at("view").onchange = show;
+  let playing = null;
+  const play = (go) => {
+    clearInterval(playing);
+    playing = go ? setInterval(next, 1000 / FRAMES_A_SECOND) : null;
+    at("play").textContent = go ? "Pause" : "Play";
+  };
+  const next = () => {
+    slider.value = Number(slider.value) + 1;
+    show();
+    if (Number(slider.value) >= Number(slider.max)) play(false);
+  };
+  at("play").onclick = () => {
+    if (playing === null && slider.value === slider.max) slider.value = 0;
+    play(playing === null);
+  };
+  show();
+}
+
+start().catch((error) => {
+  at("about").textContent = `This file could not be opened: ${error.message}. It needs a browser of 2023 or later.`;
+});
