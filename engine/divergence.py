@@ -2,11 +2,64 @@
 
 from __future__ import annotations
 
-from engine.stream import History
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from engine.stream import Event, History
 
 REWOUND = 50
 """Steps between the point where a run is taken up again and the trouble that it had."""
 KNOBS = ("lr", "batch_size", "weight_decay", "grad_clip")
+USUAL = 100  # steps before the last REWOUND ones, or looks: what is compared with
+LAST = 5
+GROWN = 3.0  # times its usual size, a layer's update or gradient is out of the ordinary
+
+Point = tuple[int, float]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """What led to a divergence. Steps count from 1; losses as everywhere, update ratios are ‖Δw‖ ÷ ‖w‖."""
+
+    losses: tuple[Point, ...]
+    """The last finite ones."""
+    usual_loss: float | None
+    grad_norm: Point | None
+    """The largest of the last steps; usual_norm is the median before them."""
+    usual_norm: float | None
+    update: tuple[int, str, float] | None
+    """The largest of the last steps that were looked at: step, layer, ratio."""
+    first: tuple[int, str, str, float] | None
+    """Which layer left the ordinary first: step, layer, what of it ("update" or "gradient"), times its usual size."""
+    fault: str | None
+    """What was not finite, and where."""
+    turned: tuple[Event, ...]
+    """The knobs turned on the way."""
+
+
+def divergence_of(history: History, layers: tuple[str, ...], last: int) -> Divergence:
+    """What led to the divergence of a run whose last update was step `last`."""
+    since = last - REWOUND
+    losses, norms = _points(history, "train/loss", since - USUAL), _points(history, "grad_norm", since - USUAL)
+    ratios = {layer: _points(history, f"update_ratio/{layer}", 0) for layer in layers}
+    gradients = {layer: _points(history, f"grad_norm/{layer}", 0) for layer in layers}
+    recent = [(ratio, step, layer) for layer, points in ratios.items() for step, ratio in points if step > since]
+    grown = [*_grown(ratios, "update", since), *_grown(gradients, "gradient", since)]
+    with history.lock:
+        events = list(history.events)
+    faults = [event.text for event in events if event.name == "not finite" and event.step > last]
+    top = max(recent, default=None)
+    return Divergence(
+        tuple(losses[-LAST:]),
+        _median([loss for step, loss in losses if step <= since]),
+        max((point for point in norms if point[0] > since), key=lambda point: point[1], default=None),
+        _median([norm for step, norm in norms if step <= since]),
+        None if top is None else (top[1], top[2], top[0]),
+        min(grown, key=lambda found: (found[0], -found[3]), default=None),
+        faults[-1] if faults else None,
+        tuple(event for event in events if event.name in KNOBS and event.step > since),
+    )
 
 
 def rewound_to(history: History, last: int) -> int:
@@ -15,3 +68,25 @@ def rewound_to(history: History, last: int) -> int:
         turned = [event.step for event in history.events if event.name in KNOBS]
     trouble = min((step for step in turned if last - REWOUND < step <= last), default=last)
     return max(0, trouble - REWOUND)
+
+
+def _points(history: History, channel: str, first: int) -> list[Point]:
+    found = history.stretch(channel, max(0, first), None)
+    if found is None:
+        return []
+    steps, values = found
+    return list(zip(steps.tolist(), values.tolist(), strict=True))
+
+
+def _grown(series: dict[str, list[Point]], what: str, since: int) -> Iterator[tuple[int, str, str, float]]:
+    """The first point of each layer after `since` that is GROWN times the median of those before."""
+    for layer, points in series.items():
+        usual = _median([value for step, value in points if step <= since][-USUAL:])
+        for step, value in points:
+            if step > since and usual and value > GROWN * usual:
+                yield step, layer, what, value / usual
+                break
+
+
+def _median(values: list[float]) -> float | None:
+    return median(values) if values else None

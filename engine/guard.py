@@ -1,13 +1,17 @@
 """The guard: nothing that is not finite reaches the weights. It judges numbers and never touches data or screen.
 
-Three dangers, three answers. A loss or gradient that is not finite: the update is withheld. An update that would
+Four dangers, four answers. A loss or gradient that is not finite: the update is withheld. An update that would
 make weights overflow although its gradient is finite (an extreme learning rate): seen after the update, and the
-last finite weights come back. A loss that is finite but absurd for a while: a warning that says what to do.
+last finite weights come back. A loss that is finite but absurd for a while, and one that leaps far above those
+before it: warnings that say what to do.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -17,6 +21,9 @@ from torch import Tensor
 ADAM_REACH = 7.3
 RISKY = 1e30
 HIGH_STEPS = 50
+RECENT = 100  # losses behind the median
+FEWEST = 20
+LEAP = 3.0
 
 
 class Headroom:
@@ -61,6 +68,36 @@ class Alarm:
         ended = self.high >= HIGH_STEPS
         self.high = 0
         return False if ended else None
+
+
+class Leaps:
+    """Notices a finite loss LEAP times above the median of the recent ones, which is taken anew at each look.
+
+    `recent` is filled by whoever makes the steps; a loss above `limit` is for `hear`.
+    """
+
+    def __init__(self) -> None:
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.median = self.limit = math.inf
+        self._last: int | None = None
+
+    def hear(self, step: int, loss: float) -> bool:
+        """Is this the first leap for a while? One that is not finite is the guard's."""
+        if not self.limit < loss < math.inf:
+            return False
+        first, self._last = self._last is None, step
+        return first
+
+    def look(self, step: int) -> bool:
+        """Take the median anew; True where leaps were heard and none came for RECENT steps."""
+        losses = [loss for loss in self.recent if math.isfinite(loss)]
+        if len(losses) >= FEWEST:
+            self.median = median(losses)
+            self.limit = LEAP * self.median if self.median > 0 else math.inf
+        if self._last is None or step - self._last <= RECENT:
+            return False
+        self._last = None
+        return True
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:

@@ -26,14 +26,14 @@ from engine.archive import Past
 from engine.baselines import Baselines
 from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
-from engine.guard import HIGH_STEPS, Alarm
+from engine.guard import HIGH_STEPS, LEAP, Alarm, Leaps
 from engine.keeping import Keeping
 from engine.models import build_language_model
 from engine.points import Points
 from engine.sampling import generate
 from engine.snapshot import Moment, Snapshot
 from engine.store import Store
-from engine.stream import Event, History, Queue, Record, Sample, Scalars, Turn, taken
+from engine.stream import Event, History, Observation, Queue, Record, Sample, Scalars, Turn, taken
 from engine.trainer import STAGES, Trainer, told
 
 Answer = TypeVar("Answer")
@@ -53,6 +53,8 @@ class State(enum.StrEnum):
 
 THREADS = torch.get_num_threads()
 SMALL = 100_000
+ALARMED_LOOKS = 20  # at the steps after a leap of the loss
+LOOKS_AFTER_TURN = 3  # when the learning rate is raised by far
 ALIVE = (State.RUNNING, State.PAUSED)
 CAN_GO = (State.READY, State.RUNNING, State.PAUSED, State.STOPPED)
 ENDED = (State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
@@ -108,7 +110,9 @@ class Run:
         self.parameters = 0
         self.layers: tuple[str, ...] = ()
         self._characters_per_token = dataset.characters_per_token if isinstance(dataset, Corpus) else 1.0
-        self._alarm = Alarm(dataset.highest_loss)
+        self._alarm, self._leaps = Alarm(dataset.highest_loss), Leaps()
+        self._note_loss, self._limit = self._leaps.recent.append, self._alarm.limit
+        self._leapt: str | None = None
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -399,10 +403,28 @@ class Run:
 
     def _emit(self, record: Record) -> None:
         self.queue.put(record)
-        if type(record) is Scalars and (self._alarm.high or record.loss > self._alarm.limit):
-            self._listen(record)
+        if type(record) is Scalars:
+            self._note_loss(record.loss)
+            if record.loss > self._limit or self._alarm.high:
+                self._listen(record)
+        elif isinstance(record, Observation):
+            self._look_at_losses(record.step)
+
+    def _look_at_losses(self, step: int) -> None:
+        ended = self._leaps.look(step)
+        self._limit = min(self._alarm.limit, self._leaps.limit)
+        if ended and self.warning == self._leapt:
+            self.warning = self._leapt = None
 
     def _listen(self, row: Scalars) -> None:
+        if self._leaps.hear(row.step, row.loss) and self._alarm.high < HIGH_STEPS and self._trainer is not None:
+            usual = self._leaps.median
+            self.warning = self._leapt = (
+                f"the loss leapt to {row.loss:.4g} at step {row.step:,}, {row.loss / usual:.3g} times its recent "
+                f"median of {usual:.4g}; lower the learning rate if it does not come back"
+            )
+            self.queue.put(Event(row.step, "leap", f"loss leaps to {row.loss:.4g}"))
+            self._trainer.alarmed = ALARMED_LOOKS
         heard = self._alarm.hear(row.loss)
         if heard:
             self.warning = (
@@ -436,6 +458,7 @@ class Run:
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step
+        self.warning = None
         bad = self.step + 1  # the step whose update was withheld or taken back
         self._rest(State.DIVERGED, f"diverged at step {bad:,}: lower the learning rate, then reset", bad)
 
@@ -518,6 +541,8 @@ class Run:
         for name, value in settings.model_dump().items():
             if value != before[name]:
                 self._event(name, f"{name} {_short(before[name])} → {_short(value)}")
+        if settings.lr > LEAP * before["lr"]:
+            self._trainer.alarmed = LOOKS_AFTER_TURN
         self._halt = settings.max_steps
         if self.state in ALIVE and self.step >= self._halt:
             self._end(self._trainer)

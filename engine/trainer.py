@@ -9,7 +9,7 @@ shown of them was copied in `measure`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -61,6 +61,8 @@ class Trainer:
         self.tokens_seen = 0
         self.look_closely = False
         """Look at tables and layers in the next step whatever the cadence says (single steps by hand)."""
+        self.alarmed = 0
+        """Look at tables and layers in this many steps more: something is going wrong."""
         self.opening: Opening | None = None
         self.halt: Callable[[], bool] = lambda: False
         """Asked between two sampled tokens: is there something more urgent?"""
@@ -151,7 +153,9 @@ class Trainer:
         """The length of the whole gradient; on the cadence, copies of what is shown."""
         self.grads = probes.gradients(self.parameters)
         self.grad_norm = probes.global_norm(self.grads)
-        self._looking = self._due(self.step + 1, self._look_every) or self.look_closely or self.step == 0
+        self._looking = (
+            self._due(self.step + 1, self._look_every) or self.look_closely or self.alarmed or self.step == 0
+        )
         if self._looking:
             self._layer_norms = probes.layer_norms(self.model.parts())
             self._gradients = probes.gradient_tables(self.model)
@@ -161,6 +165,8 @@ class Trainer:
     def guard(self) -> None:
         """May this update happen? Not with a loss or a gradient that is not finite."""
         self._allowed = self.ledger.judge(self.loss, self.grad_norm)
+        if not self._allowed:
+            self._tell_fault("gradient", {name: probes.gradients(part) for name, part in self.model.parts().items()})
 
     def update(self) -> None:
         """The optimizer moves the weights."""
@@ -184,6 +190,7 @@ class Trainer:
         if not self._allowed or self.ledger.diverged:
             return
         if self._looking:
+            self.alarmed = max(0, self.alarmed - 1)
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
             scalars |= probes.update_ratios(self._before, self.model.parts())
             self._before = {}  # a copy of all weights: it must not stay until the next look
@@ -368,12 +375,21 @@ class Trainer:
         kept = [p.detach().clone() for p in self.parameters]
         self.optimizer.step()
         finite = all_finite(self.parameters)
+        if self.device.type == "cpu" and not finite:
+            self._tell_fault("updated weights", self.model.parts())
         with torch.no_grad():
             for parameter, copy in zip(self.parameters, kept, strict=True):
                 parameter.copy_(torch.where(finite, parameter, copy))
         self.ledger.overflowed(finite)
         if self.device.type == "cpu":
             self._headroom.measure()
+
+    def _tell_fault(self, what: str, layers: Mapping[str, Sequence[Tensor]]) -> None:
+        """Say which layers, from input to output, hold something that is not finite (a GPU's host learns it late)."""
+        names = [name for name, tensors in layers.items() if tensors and not all_finite(tensors)]
+        where = "all layers" if len(names) == len(layers) > 1 else ", ".join(names)
+        text = f"{what} not finite in {where}" if names else "loss not finite, though all gradients are"
+        self.emit(Event(self.step + 1, "not finite", text))
 
 
 def replay(config: RunConfig, dataset: Corpus | Points, moment: Moment) -> Trainer:

@@ -17,6 +17,7 @@ from engine.studio import studio
 from pages.live import controls, room, verbs
 from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
+from pages.live.lesson import lesson
 from pages.live.look import STYLE, STYLE_PRESENTER
 from pages.live.trials import offer
 
@@ -63,6 +64,15 @@ def transport(run: Run | None) -> None:
             disabled=asking or run is None,
             help="Reset to the same start: same seed, same curve. Key: Backspace.",
         )
+        if not st.session_state.get("presenter", False):
+            st.button(
+                "",
+                key="fork_now",
+                icon=":material/fork_right:",
+                on_click=verbs.fork_now,
+                disabled=asking or run is None,
+                help="Fork here: go on from this step in a new run, to be turned another way. This one is only paused.",
+            )
         st.button(
             "",
             key="undo",
@@ -76,13 +86,17 @@ def transport(run: Run | None) -> None:
 
 
 def question() -> None:
-    """A new start or a reset would end a run: stop it and go on, or cancel."""
+    """A new start, a reset or a fork would hold up a run: stop or pause it and go on, or cancel."""
     action, about = st.session_state.asking
-    verb = "start the new run" if action == "start" else "reset"
+    end, verb = {
+        "start": ("Stop it", "start the new run"),
+        "reset": ("Stop it", "reset"),
+        "fork": ("Pause it", "fork"),
+    }[action]
     with st.container(border=True):
-        st.text(f"{about}. Stop it and {verb}?")
+        st.text(f"{about}. {end} and {verb}?")
         yes, no = st.columns(2)
-        yes.button("Stop it", type="primary", on_click=verbs.go_ahead, args=(action,), width="stretch")
+        yes.button(end, type="primary", on_click=verbs.go_ahead, args=(action,), width="stretch")
         no.button("Cancel", on_click=lambda: st.session_state.pop("asking"), width="stretch")
 
 
@@ -144,6 +158,26 @@ def new_run(run: Run | None) -> None:
             st.button(
                 "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
             )
+            fork(run)
+
+
+def fork(run: Run) -> None:
+    """Go on from a moment of this run in a new one."""
+    st.caption(
+        "Or fork this run at an earlier step: its weights, optimizer state and random numbers go on in a new one, to "
+        "be turned another way. This run is paused and loses nothing; undo brings it back."
+    )
+    step, button = st.columns([2, 3], vertical_alignment="bottom")
+    step.number_input(
+        "at step",
+        0,
+        None,
+        None,
+        key="fork_step",
+        placeholder=f"now, {run.step:,}",
+        help="Steps that no snapshot was taken of are made again from the one before, the same to the last bit.",
+    )
+    button.button("Fork there", key="fork", on_click=verbs.attempt, args=("fork",), width="stretch")
 
 
 def tokens(planned: RunConfig) -> None:
@@ -266,6 +300,7 @@ def stage() -> None:
         else:
             present_button("Leave presenter mode")
     with right:
+        lesson(run)
         board("train", shown=shown, presenter=presenter)
     if not presenter:
         with timing.container():

@@ -15,6 +15,7 @@ const NARROW = 480; // px: there, labels keep to one row
 const DRAWN = 1000;
 const DRAWN_TOGETHER = 3000;
 const DRAWN_ZOOMED = 2400;
+const FAR = 1.15; // times the highest point of this run, the run before it is cut off: it may have diverged
 const NOTHING = { steps: [], values: [] };
 export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
 
@@ -180,6 +181,7 @@ export class StepChart {
     const y = [];
     for (const trace of this.traces) {
       const curve = this.numbers(trace);
+      if (trace.run === "previous") Object.assign(curve, below(curve, FAR * this.highest()));
       if (trace.smooth) curve.values = average(curve.steps, curve.values, window);
       if (trace.only === "lowest") Object.assign(curve, lowest(curve));
       const part = thin(clip(curve, range[0] - margin, range[1] + margin), most);
@@ -192,6 +194,16 @@ export class StepChart {
     if (this.log) this.markDecades();
     this.dirty = false;
     return true;
+  }
+
+  /** The highest point of this run's own curves. */
+  highest() {
+    let most = -Infinity;
+    for (const trace of this.traces) {
+      if (trace.run === "previous") continue;
+      for (const value of this.stage.series.get(trace.channel)?.values ?? []) if (value > most) most = value;
+    }
+    return most > 0 ? most : Infinity;
   }
 
   /** Following: show all of the run, up to the stage's right edge. */
@@ -289,6 +301,12 @@ export class StepChart {
     }
     return labels;
   }
+}
+
+/** A curve without what lies above `most`; where it leaves, it goes up to there. */
+function below({ steps, values }, most) {
+  const kept = Array.from(values.keys()).filter((at) => !(values[at] > most && values[at - 1] > most));
+  return { steps: kept.map((at) => steps[at]), values: kept.map((at) => Math.min(values[at], most)) };
 }
 
 /** The lowest point of a curve, alone; of equal ones the first. */

@@ -115,7 +115,7 @@ def take_preset(name: str) -> None:
 
 
 def attempt(action: str) -> None:
-    """Start or reset; a run under way is asked about first. The panel of the new run closes."""
+    """Start, reset or fork; a run under way is asked about first. The panel of the new run closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
     try:
         ACTIONS[action](replace=False)
@@ -150,7 +150,30 @@ def reset(replace: bool) -> None:
     st.session_state.planned = False
 
 
-ACTIONS = {"start": start_new, "reset": reset}
+def fork(replace: bool) -> None:
+    """A new run from the step that was asked for, or from where this one stands."""
+    run = studio().fork(st.session_state.get("fork_step"), replace)
+    replan(config=run.config, settings=run.settings)
+    st.session_state.update(planned=False, fork_step=None)
+
+
+def fork_now() -> None:
+    """A new run from where this one stands."""
+    st.session_state.fork_step = None
+    attempt("fork")
+
+
+def rewind() -> None:
+    """Out of a divergence: a fork from before it, at half the learning rate."""
+    try:
+        run = studio().rewind()
+        replan(config=run.config, settings=run.settings)
+        st.session_state.planned = False
+    except InputError as error:
+        say(str(error))
+
+
+ACTIONS = {"start": start_new, "reset": reset, "fork": fork}
 
 
 def play(verb: str) -> None:

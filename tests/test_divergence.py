@@ -1,0 +1,156 @@
+"""When it goes wrong: a leap is noticed, the numbers of a divergence are those of its steps, and it can be undone."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import archive
+from engine.config import changed, preset
+from engine.divergence import divergence_of, rewound_to
+from engine.guard import FEWEST, LEAP, RECENT, Leaps
+from engine.runner import Run, State
+from engine.stream import Event, History, Observation, Scalars, taken
+from engine.studio import Studio
+
+BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
+GPT = changed(preset("gpt-tiny").config, corpus="tiny", block_size=8, n_layer=2, n_embd=8)
+SETTINGS = changed(preset("bigram").settings, speed="unlimited", batch_size=8)
+
+
+@given(st.lists(st.floats(0.1, 20), min_size=1, max_size=300), st.integers(1, 40))
+def test_leaps_against_a_naive_count(losses: list[float], every: int) -> None:
+    leaps, bar, last, limits = Leaps(), math.inf, None, []
+    for step, loss in enumerate(losses, 1):
+        leaps.recent.append(loss)
+        leapt = bar < loss
+        assert leaps.hear(step, loss) is (leapt and last is None)
+        last = step if leapt else last
+        if step % every == 0:
+            recent = losses[max(0, step - RECENT) : step]
+            bar = LEAP * median(recent) if len(recent) >= FEWEST else bar
+            quiet = last is not None and step - last > RECENT
+            assert leaps.look(step) is quiet
+            last = None if quiet else last
+            limits.append((leaps.limit, bar))
+    assert all(one == other for one, other in limits)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_is_no_leap(bad: float) -> None:
+    leaps = Leaps()
+    leaps.recent.extend([2.0] * FEWEST + [bad])
+    leaps.look(21)
+    assert leaps.limit == 6.0
+    assert not leaps.hear(22, bad) and leaps.hear(23, 6.1) and not leaps.hear(24, 7.0)
+
+
+def test_a_leap_is_told_and_the_warning_goes(tiny, make_run, wait_until, monkeypatch) -> None:
+    run = make_run(changed(BIGRAM, observe_every=10), changed(SETTINGS, max_steps=400), tiny)
+    run.wait()
+    loss_of, count, seen = run._trainer.model.loss, iter(range(1, 10_000)), {}
+
+    def loss(logits, targets):
+        value = loss_of(logits, targets)
+        if not torch.is_grad_enabled():
+            return value
+        step = next(count)
+        seen[step] = run.warning
+        return value - value.detach() + (7.0 if step in (200, 201, 230) else 2.0)
+
+    monkeypatch.setattr(run._trainer.model, "loss", loss)
+    run.start()
+    wait_until(lambda: run.state is State.DONE)
+    records = taken(run.queue)
+    assert [record for record in records if isinstance(record, Event) and record.name == "leap"] == [
+        Event(200, "leap", "loss leaps to 7")
+    ]
+    told = [step for step, warning in seen.items() if warning]
+    assert told == list(range(201, 341)), "until no leap has come for 100 steps and a look is taken"
+    assert "3.5 times its recent median of 2" in seen[201]
+    looks = {record.step for record in records if isinstance(record, Observation) and "update_ratio" in record.scalars}
+    assert set(range(201, 221)) <= looks, "the steps after it are looked at closely"
+
+
+@pytest.fixture
+def diverged(studio: Studio, wait_until):
+    """`diverged(config)`: a run whose learning rate was set to 1e6 at step 500, where it now stands diverged."""
+
+    def diverged(config) -> Run:
+        run = studio.prepare(config, SETTINGS)
+        run.make_steps(500)
+        wait_until(lambda: run.step == 500 and run.state is State.PAUSED, 60)
+        run.tune(changed(run.settings, lr=1e6))
+        run.start()
+        wait_until(lambda: run.state is State.DIVERGED)
+        return run
+
+    return diverged
+
+
+@pytest.mark.parametrize("config", [BIGRAM, GPT], ids=["bigram", "gpt"])
+def test_one_call_trains_on_from_before_the_trouble(studio: Studio, diverged, wait_until, config) -> None:
+    run = diverged(config)
+    assert all(torch.isfinite(weight).all() for weight in run.moment().snapshot.weights.values())
+    again = studio.rewind()
+    wait_until(lambda: again.step > 800)
+    again.pause()
+    again.moment()
+    studio._flush(again)
+    assert again.settings.lr == 0.0005 and studio.previous is run
+    told = [(event.step, event.name) for event in again.history.events]
+    assert (450, "forked") in told and (450, "lr") in told and "diverged" not in dict(told).values()
+    # the same as a run made by hand
+    alone = studio.prepare(config, SETTINGS, replace=True)
+    for step, lr in ((450, 0.001), (again.step, 0.0005)):
+        alone.tune(changed(alone.settings, lr=lr))
+        alone.make_steps(step - alone.step)
+        wait_until(lambda step=step: alone.step == step and alone.state is State.PAUSED, 60)
+    studio._flush(alone)
+    one, other = (list(archive.scalars(archive.find(each.id))) for each in (again, alone))
+    assert [(row.step, row.loss, row.lr) for row in one] == [(row.step, row.loss, row.lr) for row in other]
+    mine, its = again.moment().snapshot, alone.moment().snapshot
+    assert all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
+
+
+@pytest.mark.parametrize("config", [BIGRAM, GPT], ids=["bigram", "gpt"])
+def test_what_happened_in_numbers(studio: Studio, diverged, config) -> None:
+    run = diverged(config)
+    studio._flush(run)
+    rows = {row.step: row for row in archive.scalars(archive.find(run.id))}
+    told = divergence_of(run.history, run.layers, run.step)
+    finite = [(step, pytest.approx(row.loss)) for step, row in rows.items() if math.isfinite(row.loss)]
+    assert list(told.losses) == finite[-5:]
+    assert told.usual_loss == pytest.approx(
+        median(rows[step].loss for step in range(run.step - 150, run.step - 49)), 0.1
+    )
+    assert told.grad_norm is not None
+    largest = max(row.grad_norm for row in rows.values() if row.step > run.step - 50 and math.isfinite(row.grad_norm))
+    assert told.grad_norm[1] == pytest.approx(largest)
+    assert [event.text for event in told.turned] == ["lr 0.001 → 1e+06"]
+    assert told.update is not None and told.update[2] > 1 and told.update[1] in run.layers
+    assert told.first is not None and 500 < told.first[0] <= run.step + 1 and told.first[1] in run.layers
+    assert told.fault is not None and "not finite" in told.fault
+    assert rewound_to(run.history, run.step) == 450
+
+
+def test_the_layer_that_left_first() -> None:
+    history = History()
+    history.add([Scalars(step, 2.0, 0.1, 1e-3, 0.0) for step in range(1, 301)])
+    for step in (100, 200, 280, 281, 282):
+        a, b = (9.0, 1.0) if step == 282 else (1.0, 4.0 if step == 281 else 1.0)
+        history.add([Observation(step, {"update_ratio/a": a, "update_ratio/b": b, "grad_norm/a": 1.0}, {})])
+    history.add([Event(260, "speed", "speed"), Event(240, "lr", "lr"), Event(301, "not finite", "gradient of a")])
+    told = divergence_of(history, ("a", "b"), 300)
+    assert told.first == (281, "b", "update", 4.0)
+    assert told.update == (282, "a", 9.0)
+    assert (told.fault, told.turned) == ("gradient of a", ())
+    assert rewound_to(history, 300) == 250, "the speed is no trouble, and the rate was turned long before"
+    assert rewound_to(history, 280) == 190
+    assert rewound_to(history, 30) == 0
+    assert divergence_of(History(), (), 1).first is None
