@@ -99,6 +99,20 @@ def test_finishing_a_step_shows_it_to_its_end(page, studio) -> None:  # noqa: F8
     assert all(torch.equal(kept.weights[name], w) for name, w in run.moment().snapshot.weights.items())
 
 
+def test_document_004_the_printed_loss_is_this_batch_s_before_its_update(page, studio) -> None:  # noqa: F811
+    run = lane(studio)
+    for _ in range(STAGES.index("observe") + 1):
+        click(page, "step_next")
+    plain = Trainer(run.config, run.settings, run.dataset, lambda _: None)
+    while plain.stages_done <= STAGES.index("update"):
+        plain.stage()
+    printed, batch = plain.loss.item(), (plain.inputs, plain.targets)
+    with torch.no_grad():
+        after = torch.nn.functional.cross_entropy(plain.model(batch[0])[0].flatten(0, 1), batch[1].flatten()).item()
+    assert after < printed
+    assert f"It prints {printed:.9g}" in words(page) and f"this batch costs {after:.9g}" in words(page)
+
+
 def test_the_keys_are_bound_once(page) -> None:
     bound = {button.key: button.proto.shortcut.lower() for button in page.button if button.proto.shortcut}
     assert bound == {"step_previous": "left", "step_next": "right"}

@@ -153,7 +153,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "the text?",
         "for batch_size in (1, 8, 32, 256):\n    xb, yb = get_batch('train')",
         "000 lines 130–135",
-        "moment",
+        "first",
         "small",
         batches.batch_sizes,
     ),

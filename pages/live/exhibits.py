@@ -111,7 +111,7 @@ def grid(table: Grid) -> go.Figure:
 def number(cell: float, scale: charts.Scale) -> str:
     """A cell's number, short: a probability as .042, others with three digits, a fourth above 100."""
     if scale == "probability":
-        return f"{cell:.3f}".removeprefix("0") if cell < 1 else f"{cell:.3g}"
+        return f"{cell:.3f}".removeprefix("0") if round(cell, 3) < 1 else f"{cell:.3g}"
     return f"{cell:.{4 if abs(cell) >= 100 else 3}g}".replace("-", "−")
 
 
