@@ -25,11 +25,15 @@ from pages.overlay import CHOICES, MOST_RUNS, WINDOWS, View
 Drawn = list[tuple[Overview, Curves]]
 ROW, MOST_ROWS_SHOWN = 35, 9
 IN_COLUMNS = ("model", "corpus")  # these have columns of their own
-OWN_STYLE = "<style>.st-key-header .ls-board.ls-example { display: none; }</style>"  # no run, no header line
+# Without a run there is no header line. Streamlit's own CSV of a table would write names such as "=1+1" as formulas.
+OWN_STYLE = """<style>
+.st-key-header .ls-board.ls-example { display: none; }
+[data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] { display: none; }
+</style>"""
+WHOLE = st.column_config.NumberColumn(format="localized")
 COLUMNS = {
     "validation loss": st.column_config.NumberColumn(format="%.4f", help="The best so far, and the step it was at."),
-    "at step": st.column_config.NumberColumn(format="localized"),
-    "steps": st.column_config.NumberColumn(format="localized"),
+    **dict.fromkeys(("at step", "steps", "max_steps", "vocab_size", "batch_size"), WHOLE),
     "time, s": st.column_config.NumberColumn(format="%.1f", help="The steps' own times, pauses not counted."),
 }
 
@@ -193,7 +197,15 @@ def side_by_side(drawn: Drawn) -> None:
             "What happened after which step, one column a run: knobs that were turned, pauses, warnings, the end. "
             "Look here first where two curves part that began alike.",
         )
-        st.dataframe(events(list(columns), drawn), hide_index=True, key="compare_events", height=250, placeholder="")
+        told = events(list(columns), drawn)
+        st.dataframe(
+            told,
+            hide_index=True,
+            height=ROW * (min(len(told), MOST_ROWS_SHOWN) + 1) + 3,
+            column_config={"step": WHOLE},
+            key="compare_events",
+            placeholder="",
+        )
 
 
 def titles(shown: list[Overview]) -> dict[str, Overview]:

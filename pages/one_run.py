@@ -116,16 +116,17 @@ def naming(one: Overview) -> None:
         on_change=lambda: attempt(notes.rename, folder, st.session_state[key]),
     )
     for place, note in enumerate(one.notes.notes):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.text(note.text if note.step is None else f"step {note.step:,}: {note.text}")
-            st.button(
-                "",
-                key=f"remove-{one.run.id}-{place}",
-                icon=":material/close:",
-                on_click=attempt,
-                args=(notes.remove, folder, note),
-                help="Remove this note.",
-            )
+        words, cross = st.columns([6, 1], vertical_alignment="center", gap="small")
+        words.text(note.text if note.step is None else f"step {note.step:,}: {note.text}")
+        cross.button(
+            "",
+            key=f"remove-{one.run.id}-{place}",
+            icon=":material/close:",
+            type="tertiary",
+            on_click=attempt,
+            args=(notes.remove, folder, note),
+            help="Remove this note.",
+        )
     with st.popover("Add a note", icon=":material/edit_note:", width="stretch"):
         st.text_area("note", key=f"note-{one.run.id}", max_chars=notes.LONGEST_NOTE)
         st.number_input(
