@@ -516,3 +516,43 @@ def test_many_messages_to_the_app_change_nothing(app: Server) -> None:
     with connect(f"ws://127.0.0.1:{app.port}/live", origin=app.url) as viewer:
         second = read(viewer)
     assert first.header == second.header
+
+
+def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
+    served.studio.lane("step", CONFIG, SETTINGS)
+    assert served.http.get("/frame", params={"run": "step"}).status_code == 404, "a side lane is not stored"
+    run = served.studio.prepare(CONFIG, SETTINGS)
+    before: dict[int, bytes] = {}
+    for _ in range(3):
+        run.make_steps(5)
+        step, weights = run.copy_weights()
+        while run.state is not State.PAUSED:
+            step, weights = run.copy_weights()
+        before[step] = weights["token_embedding.weight"].numpy().astype("<f2").astype("<f4").tobytes()
+    served.studio._flush(run)
+    told = served.http.get("/frame", params={"run": "current"}).json()["steps"]
+    assert {0, 5, 10, 15} <= set(told)
+    for step, table in before.items():
+        for asked in (step, step + 0.5):
+            answer = served.http.get("/frame", params={"run": run.id, "step": asked})
+            message = answer.content
+            (length,) = struct.unpack_from("<I", message, 0)
+            header = json.loads(message[4 : 4 + length])
+            assert (header["kind"], header["run"], header["step"]) == ("past", run.id, step)
+            assert header["samples"][0]["step"] <= step and header["scalars"]["train/loss"] > 0
+            at = 4 + length
+            for entry in header["arrays"]:
+                size = 4 * int(np.prod(entry["shape"]))
+                if entry["name"] == "weights/token_embedding":
+                    assert message[at : at + size] == table
+                at += size
+            assert at == len(message)
+    assert run.step == 15, "looking back changes nothing"
+
+
+@pytest.mark.parametrize(("query", "status"), [({"run": "x"}, 404), ({"step": "soon"}, 400), ({"step": "-3"}, 404)])
+def test_an_earlier_moment_that_is_not_there(served: Served, query: dict[str, str], status: int) -> None:
+    run = served.studio.prepare(CONFIG, SETTINGS)
+    run.wait()
+    served.studio._flush(run)
+    assert served.http.get("/frame", params=query).status_code == status

@@ -8,12 +8,13 @@ import { PlaneChart } from "./plane.js";
 import { Reporter } from "./report.js";
 import { Samples } from "./samples.js";
 import { ScatterChart } from "./scatter.js";
+import { Scrubber } from "./scrubber.js";
 import { Series, average, roundish } from "./series.js";
 import { StepChart } from "./steps.js";
 import { TableChart } from "./table.js";
 import { theme, themeAround } from "./theme.js";
 import { Connection, decode } from "./wire.js";
-import { element } from "./words.js";
+import { element, whole } from "./words.js";
 
 const HERE = new URL(".", import.meta.url).href;
 const HINT = "Example: a recorded run. Press Start to train your own.";
@@ -22,6 +23,7 @@ const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
 const KINDS = { samples: Samples, plane: PlaneChart, scatter: ScatterChart };
+const TRAVELS = new Set(["train"]); // the pages with a scrubber under the stage
 const TABLE = /^(weights|gradients|projection)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
@@ -47,7 +49,8 @@ export function mount(root, options = {}) {
 
 class Board {
   series = new Map();
-  tables = new Map();
+  newest = new Map(); // tables
+  scrubber = null;
   events = [];
   tokens = []; // by name, as many as are sent
   firsts = []; // the first token of each group of a pooled table
@@ -71,6 +74,7 @@ class Board {
     this.notices = new Notices();
     this.stage = element("div", "ls-stage");
     this.node.append(this.header.node, this.notices.node, this.stage);
+    if (TRAVELS.has(page)) this.node.append((this.scrubber = new Scrubber(this)).node);
     this.header.node.dataset.state = "connecting";
     loadStyle(base);
     this.theme = theme("dark");
@@ -188,7 +192,7 @@ class Board {
 
   reset() {
     this.series.clear();
-    this.tables.clear();
+    this.newest.clear();
     this.events = [];
     for (const { chart } of this.panels.values()) chart.clear?.();
     this.pending = [];
@@ -200,7 +204,10 @@ class Board {
       if (shape.length === 2 && shape[0] === 2 && !TABLE.test(name)) {
         if (!this.series.has(name)) this.series.set(name, new Series());
         this.series.get(name).append(data, base);
-      } else this.tables.set(name, { shape, data });
+      } else {
+        this.newest.set(name, { shape, data });
+        if (this.scrubber?.past) continue; // an earlier one is on show
+      }
       this.touch(name);
     }
     if (header.events?.length) {
@@ -213,6 +220,7 @@ class Board {
   changeRun(run) {
     this.run = run;
     this.ghost = null;
+    this.scrubber?.live();
     if (run === null) this.showExample();
     else this.dress();
   }
@@ -344,6 +352,25 @@ class Board {
     }
   }
 
+  // ---- an earlier moment -----------------------------------------------------------------------------
+
+  /** The tables on show: the newest, or those of an earlier moment. */
+  get tables() {
+    return this.scrubber?.past?.tables ?? this.newest;
+  }
+
+  /** Show an earlier moment in the tables, the plane and the samples, and mark it on the curves; null is now. */
+  showPast(past) {
+    this.node.classList.toggle("ls-travels", past !== null);
+    this.node.style.setProperty("--ls-past", past ? `"step ${whole(past.step)}, past"` : '""');
+    for (const { chart } of this.panels.values()) {
+      chart.showPast?.(past);
+      chart.drawn = 0;
+    }
+    this.restUntil = 0;
+    this.touch();
+  }
+
   // ---- drawing ---------------------------------------------------------------------------------------
 
   /** The right edge of the charts moves on in leaps, so that axes and ticks stand still in between. */
@@ -374,6 +401,7 @@ class Board {
   draw() {
     if (!this.node.isConnected) return;
     this.header.show(this.head, this.losses());
+    this.scrubber?.show(this.head, this.run);
     this.notices.show(this.head, this.run === null ? (this.options?.hint ?? HINT) : null);
     this.node.classList.toggle("ls-example", this.run === null);
     if (this.dressed !== (this.run === null ? "example" : this.run)) return;

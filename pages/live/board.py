@@ -32,6 +32,7 @@ ASSETS: dict[str, Path] = {
         "report.js",
         "samples.js",
         "scatter.js",
+        "scrubber.js",
         "series.js",
         "steps.js",
         "table.js",

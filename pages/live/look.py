@@ -6,7 +6,8 @@ STYLE = """<style>
 .st-key-controls [data-testid="stVerticalBlock"], .st-key-controls { gap: 0.45rem; }
 .st-key-verbs > div, .st-key-sampling > div, .st-key-share > div, .st-key-lr_row > div { flex: 1 1 0; min-width: 0; }
 .st-key-verbs button, .st-key-sampling button, .st-key-share button { width: 100%; min-width: 0; }
-.st-key-controls .st-key-controls .st-key-verbs button { padding: 0; } .st-key-verbs button p { font-size: 0.85rem; overflow: visible; }
+.st-key-controls .st-key-verbs button { padding: 0; }
+.st-key-verbs button p { font-size: 0.85rem; overflow: visible; }
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
 .st-key-share > div:last-child { flex-grow: 1.35; }

@@ -27,6 +27,17 @@ export class Samples {
     this.empty = true;
   }
 
+  /** Show the sample of an earlier moment alone; null brings the newest ones back. */
+  showPast(past) {
+    this.then?.remove();
+    this.then = null;
+    this.list.hidden = past !== null;
+    if (past === null) return;
+    this.then = element("div", "ls-samples");
+    this.then.append(past.sample ? card(past.sample) : element("p", "ls-quiet", "No sample was taken before that step."));
+    this.frame.body.append(this.then);
+  }
+
   add(samples) {
     if (!samples.length) return;
     if (this.empty) this.list.replaceChildren();

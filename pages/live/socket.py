@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from engine import scrubbing
 from engine.baselines import Baselines
-from engine.config import preset
+from engine.config import MAX_STEPS, preset
 from engine.corpus import Corpus
 from engine.link import DEFAULT_PRESET
 from engine.points import read_points
@@ -244,6 +246,27 @@ class Hub:
             }
         )
 
+    def frame(self, request: Request) -> Response:
+        """`GET /frame?run&step`: the stored moment at or before a step, as a frame; without step, which there are."""
+        query = request.query_params
+        run = self._run(query.get("run", "current"))
+        if run is None or run.store is None:
+            return PlainTextResponse("there is no such run, or it is not stored", 404)
+        try:
+            asked = int(float(query["step"])) if "step" in query else None
+        except (ValueError, OverflowError):
+            return PlainTextResponse("step is a number of updates; give a whole number", 400)
+        folder = run.store.folder
+        try:
+            if asked is None:
+                return _json({"steps": scrubbing.frames(folder)})
+            step = scrubbing.frame_before(folder, max(-1, min(asked, MAX_STEPS)))
+            if step is None:
+                return PlainTextResponse("nothing is stored at or before that step", 404)
+            return Response(_past(run.id, folder, step), media_type="application/octet-stream")
+        except sqlite3.Error as error:
+            return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
+
     def _run(self, run_id: str) -> Run | None:
         return self.studio.followed(run_id) if run_id in BY_NAME else self.studio.find(run_id)
 
@@ -299,6 +322,15 @@ def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
     return {"tokens": tokens[:MOST_NAMES], "vocab_size": len(tokens), "firsts": firsts}
 
 
+@lru_cache(maxsize=128)
+def _past(run_id: str, folder: Path, step: int) -> bytes:
+    """A stored moment on the wire; once stored it does not change."""
+    moment = scrubbing.moment_at(folder, step)
+    samples = [] if moment.sample is None else [moment.sample._asdict()]
+    header = {"kind": "past", "run": run_id, "step": step, "scalars": moment.scalars, "samples": samples}
+    return Frame(header, list(moment.tables.items())).encode()
+
+
 @lru_cache(maxsize=8)
 def _charts(page: str, facts: Facts) -> list[dict[str, Any]]:
     return [panel.as_json() for panel in PAGES[page](facts)]
@@ -352,6 +384,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
         WebSocketRoute("/live", hub.live),
         Route("/series", hub.series),
         Route("/panels", hub.panels),
+        Route("/frame", hub.frame),
         Route("/example", example),
         Route("/watch", watch),
         *(Route(f"/{name}", asset) for name in ASSETS),
@@ -359,7 +392,15 @@ def routes(hub: Hub) -> list[BaseRoute]:
     ]
 
 
-PUBLIC_PAGES = ("/series", "/panels", "/example", "/watch", "/vendor/plotly.min.js", *(f"/{name}" for name in ASSETS))
+PUBLIC_PAGES = (
+    "/series",
+    "/panels",
+    "/frame",
+    "/example",
+    "/watch",
+    "/vendor/plotly.min.js",
+    *(f"/{name}" for name in ASSETS),
+)
 PUBLIC_SOCKETS = ("/live",)
 
 

@@ -181,8 +181,8 @@ export class StepChart {
     const y = [];
     for (const trace of this.traces) {
       const curve = this.numbers(trace);
-      if (trace.run === "previous") Object.assign(curve, below(curve, FAR * this.highest()));
       if (trace.smooth) curve.values = average(curve.steps, curve.values, window);
+      if (trace.run === "previous") Object.assign(curve, below(curve, FAR * this.highest()));
       if (trace.only === "lowest") Object.assign(curve, lowest(curve));
       const part = thin(clip(curve, range[0] - margin, range[1] + margin), most);
       x.push(part.steps);
@@ -245,7 +245,8 @@ export class StepChart {
     const told = this.stage.events.filter(({ name }) => name !== "epoch" || ends <= MOST_EPOCHS);
     const events = wanted ? told.slice(-MOST_EVENTS) : [];
     const width = this.plot._fullLayout._size.w;
-    const key = `${events.length} ${events.at(-1)?.step} ${range} ${width}`;
+    const past = this.stage.scrubber?.past?.step;
+    const key = `${events.length} ${events.at(-1)?.step} ${range} ${width} ${past}`;
     if (key === this.marks) return;
     this.marks = key;
     const colour = this.stage.theme.event;
@@ -255,6 +256,12 @@ export class StepChart {
       change.shapes.push({
         type: "line", xref: "x", yref: "paper", x0: step, x1: step, y0: 0, y1: 1, layer: "below",
         line: { color: colour, width: 1.5, dash: "dot" },
+      });
+    }
+    if (past !== undefined) {
+      change.shapes.push({
+        type: "line", xref: "x", yref: "paper", x0: past, x1: past, y0: 0, y1: 1,
+        line: { color: this.stage.theme.text, width: 2 },
       });
     }
     if (wanted === "text") change.annotations.push(...this.labels(events, range, width));
