@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from engine import archive
 from engine.archive import BLOCKS
 from engine.config import LiveSettings, RunConfig
-from engine.overview import Overview, Stamp
+from engine.overview import MANGLED, Overview, Stamp
 from engine.points import Points
 from engine.store import reading, unpacked
 from engine.stream import Event
 
 By = Literal["steps", "tokens", "seconds"]
 Floats = NDArray[np.float64]
+TURN = re.compile(r"batch_size .* → ([\d,]+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Curves:
 
 
 def curves(shown: Overview) -> Curves:
-    """The curves of a run that can be opened; sqlite3.Error where its metrics cannot be read after all."""
+    """The curves of a run that can be opened; sqlite3.Error or ValueError where its metrics are damaged after all."""
     return _curves(shown.run.folder, shown.stamp)
 
 
@@ -65,11 +67,9 @@ def _curves(folder: Path, stamp: Stamp) -> Curves:
         blocks, damaged = [np.empty((0, 5))], 0
         for first, count, data in database.execute(BLOCKS):
             try:
-                numbers = unpacked(count, data)
-            except (ValueError, zlib.error):
+                blocks.append(np.column_stack((np.arange(first, first + count), unpacked(count, data))))
+            except (zlib.error, *MANGLED):
                 damaged += 1
-                continue
-            blocks.append(np.column_stack((np.arange(first, first + count), numbers)))
         asked = """SELECT step, scalars FROM looks WHERE instr(scalars, '"val/loss"') ORDER BY step"""
         looks = [(step, json.loads(told)["val/loss"]) for step, told in database.execute(asked)]
         told = "SELECT step, name, text FROM events ORDER BY rowid"
@@ -91,10 +91,10 @@ def _tokens(config: RunConfig, first: LiveSettings, events: tuple[Event, ...], l
     else:
         each, batch = Points.of(config).inputs.numel(), 1
     steps, tokens = [0.0], [0.0]
-    turns = [(event.step, event.text) for event in events if event.name == "batch_size"] if config.reads_text else []
-    for step, text in [*turns, (last, "")]:
+    turns = [(event.step, TURN.fullmatch(event.text)) for event in events if event.name == "batch_size"]
+    for step, turn in [*turns, (last, None)]:
         tokens.append(tokens[-1] + (step - steps[-1]) * batch * each)
         steps.append(float(step))
-        if text:
-            batch = int(text.rsplit(" ", 1)[1].replace(",", ""))
+        if turn and config.reads_text:
+            batch = int(turn[1].replace(",", ""))
     return np.array(steps), np.array(tokens)

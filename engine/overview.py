@@ -22,6 +22,7 @@ from engine.store import is_held, reading, unpacked
 
 Stamp = tuple[tuple[int, int], ...]
 ONLY = {"gpt": "(GPT only)", "line": "(line only)"}  # what the description of a model's own setting says
+MANGLED = (ValueError, TypeError, KeyError)  # what a row gives that nobody here has written
 SECONDS = 3  # the column of a block that has each step's own time
 
 
@@ -47,7 +48,9 @@ class Overview:
     def parent(self) -> str:
         """The run and the step that it was forked from; "" for one that began by itself."""
         origin = (self.run.about or {}).get("parent")
-        return f"{origin.get('run')} at step {origin.get('step'):,}" if isinstance(origin, dict) else ""
+        if not isinstance(origin, dict) or not isinstance(origin.get("step"), int):
+            return ""
+        return f"{origin.get('run')} at step {origin['step']:,}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def _measured(folder: Path, stamp: Stamp, held: bool) -> tuple[StoredRun, tuple[
     try:
         with reading(folder) as database:
             return run, _best(database), _seconds(database)
-    except sqlite3.Error:
+    except (sqlite3.Error, *MANGLED):
         return StoredRun(folder, reason="metrics.db is damaged"), (None, None), 0.0
 
 
@@ -125,6 +128,6 @@ def _seconds(database: sqlite3.Connection) -> float:
     for _, count, data in database.execute(BLOCKS):
         try:
             total += float(unpacked(count, data)[:, SECONDS].sum())
-        except (ValueError, zlib.error):  # a damaged block: its time is not known
+        except (zlib.error, *MANGLED):  # a damaged block: its time is not known
             continue
     return total

@@ -118,7 +118,7 @@ def read(chosen: list[Overview]) -> Drawn:
             continue
         try:
             found = curves(one)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             st.text(f"{one.name} cannot be read: metrics.db is damaged ({error}).")
             continue
         if found.damaged:
@@ -258,7 +258,7 @@ def page() -> None:
         if len(drawn) > 1:
             side_by_side(drawn)
     with right:
-        one_run.panel(chosen)
+        one_run.panel(chosen, shown)
 
 
 page()

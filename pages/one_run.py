@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,12 @@ import streamlit as st
 from engine import carrying, deletion, notes, tables
 from engine.archive import StoredRun
 from engine.config import MAX_STEPS, InputError
-from engine.overview import Overview, overviews
+from engine.overview import Overview
 from engine.studio import RunActive, studio
 from pages.live import replay, verbs
 
 
-def panel(chosen: list[Overview]) -> None:
+def panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
     """One of the chosen runs, opened."""
     if not chosen:
         st.text("Select one run to open it, two to six to compare them.")
@@ -31,7 +32,7 @@ def panel(chosen: list[Overview]) -> None:
     naming(one)
     if one.run.reason is None:
         taking_away(one)
-    deleting(one)
+    deleting(one, [other.name for other in all_runs if other.parent.startswith(f"{one.run.id} ")])
 
 
 # -------------------------------------------------------------------- going on
@@ -82,8 +83,8 @@ def go_on(name: str, replace: bool) -> None:
         st.session_state.asking_resume = name, str(active)
     except InputError as error:
         verbs.say(str(error))
-    except (OSError, sqlite3.Error) as error:
-        verbs.say(f"run {name} cannot be continued: its folder cannot be read or written ({error})")
+    except (OSError, ValueError, sqlite3.Error, zlib.error) as error:
+        verbs.say(f"run {name} cannot be continued: its folder is damaged, or cannot be written ({error})")
     else:
         verbs.replan(config=run.config, settings=run.settings)
         st.session_state.planned = False
@@ -197,11 +198,10 @@ WEIGHTS = "The newest snapshot, with the configuration in the file's metadata."
 # -------------------------------------------------------------------- deleting
 
 
-def deleting(one: Overview) -> None:
-    """Out of the list; `deleted` brings it back."""
+def deleting(one: Overview, forks: list[str]) -> None:
+    """Out of the list; `deleted` brings it back. `forks` are called so that were forked from it."""
     if one.run.live or studio().find(one.run.id) is not None:
         return
-    forks = [other.name for other in overviews() if other.parent.startswith(f"{one.run.id} ")]
     with st.popover("Delete", icon=":material/delete:", width="stretch"):
         st.text("It leaves the list and stays on the disk until you bring it back.")
         if forks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,6 @@ def test_a_list_is_read_again_only_where_something_changed(house: Studio, monkey
 
 
 def test_a_damaged_block_is_left_out_and_counted(visit: Visit, house: Studio) -> None:
-    import sqlite3
-
     name = stored("20260101-000000-aaaaaa", 10_000)
     database = sqlite3.connect(home() / "runs" / name / "metrics.db")
     with database:
@@ -145,6 +144,39 @@ def test_a_damaged_block_is_left_out_and_counted(visit: Visit, house: Studio) ->
     page = visit("compare.py")
     choose(page, name)
     assert "1 blocks of steps are damaged and left out" in words(page)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO looks VALUES (5, 'nonsense \"val/loss\"')",
+        'INSERT INTO looks VALUES (5, \'{"val/loss": "x"}\')',
+        "INSERT INTO events VALUES (5, 'batch_size', 'batch_size')",
+        "INSERT INTO steps VALUES (9000, 'x', 'y')",
+    ],
+)
+def test_whatever_lies_in_one_folder_the_others_are_listed(visit: Visit, house: Studio, change: str) -> None:
+    bad, good = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
+    about = home() / "runs" / bad / "config.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "parent": {"run": 3, "step": "x"}}))
+    database = sqlite3.connect(home() / "runs" / bad / "metrics.db")
+    with database:
+        database.execute(change)
+    database.close()
+    page = visit("compare.py")
+    assert page.dataframe[0].value["name"].tolist() == [good, bad]
+    choose(page, bad, good)
+    assert good in {line["name"] for line in chart(page, "Training loss")["data"]}
+
+
+def test_a_fork_names_its_parent(visit: Visit, house: Studio) -> None:
+    parent, fork = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
+    about = home() / "runs" / fork / "config.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "parent": {"run": parent, "step": 1000}}))
+    page = visit("compare.py")
+    assert page.dataframe[0].value["parent"].tolist() == [f"{parent} at step 1,000", ""]
+    choose(page, parent)
+    assert f"Forked from it, and going back before the fork only with it: {fork}." in words(page)
 
 
 def test_a_stored_run_goes_on_on_train(visit: Visit, house: Studio, wait_until: Callable[..., None]) -> None:
