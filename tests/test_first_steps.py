@@ -111,9 +111,18 @@ def test_start_moves_the_line_and_pause_holds_it(
     wait_until(lambda: lane.step == step + 1 and lane.state is State.PAUSED)
     studio.pump.drain()
     assert lane.history.series["parameter/a"].view(9)[1][-1] > 0
+    assert lane.header()["passes"] == lane.step, "a step uses all the points: it is a pass"
     click(page, "line_reset")
     assert lane_of(studio) is not lane
     assert lane_of(studio).step == 0
+
+
+def test_document_002_an_iteration_of_a_text_is_no_epoch(studio: Studio, wait_until: Callable[..., None]) -> None:
+    start = preset("bigram")
+    run = studio.lane("step", start.config, start.settings)
+    run.make_steps(3)
+    wait_until(lambda: run.step == 3)
+    assert run.header()["passes"] == pytest.approx(3 * 32 * 8 / len(run.corpus.train))
 
 
 def test_document_002_the_fourth_point_and_back(opened: Callable[[], AppTest], studio: Studio) -> None:
