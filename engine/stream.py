@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from engine.thinning import thin
+from engine.thinning import thin, thin_evenly
 
 Floats = NDArray[np.float32]
 Steps = NDArray[np.uint32]
@@ -91,8 +91,8 @@ EACH_STEP = ("train/loss", "grad_norm", "lr", "step_time")
 class Series:
     """One scalar channel, step by step, in bounded memory.
 
-    Every point is kept up to `capacity`; then the older half is thinned to a quarter of its points, its peaks and
-    valleys kept, so a run of any length costs the same.
+    Every point is kept up to `capacity`; then the older half is thinned to a quarter of its points, evenly over its
+    steps, its peaks and valleys kept, so a run of any length costs the same.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
@@ -116,7 +116,7 @@ class Series:
 
     def _thin_older_half(self) -> None:
         half = self.count // 2
-        steps, values = thin(self._steps[:half], self._values[:half], half // 4)
+        steps, values = thin_evenly(self._steps[:half], self._values[:half], half // 4)
         kept = len(steps)
         rest = self.count - half
         self._steps[kept : kept + rest] = self._steps[half : self.count].copy()

@@ -1,4 +1,4 @@
-"""Fewer points, the same picture: MinMaxLTTB (tsdownsample) with what it leaves to its caller."""
+"""Fewer points, the same picture: MinMaxLTTB (tsdownsample), and what it leaves to its caller."""
 
 from __future__ import annotations
 
@@ -16,4 +16,25 @@ def thin(
     if len(steps) <= points:
         return steps.copy(), values.copy()
     kept = _downsampler.downsample(np.ascontiguousarray(values), n_out=points)
+    return steps[kept], values[kept]
+
+
+def thin_evenly(
+    steps: NDArray[np.uint32], values: NDArray[np.float32], points: int
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """At most `points` (3 or more) of finite points [n], [n]: the first, and the ends of equally long stretches.
+
+    A stretch's ends are its lowest and highest value. Stretches of steps, not of points: what was thinned before is
+    no sparser for it, however often the series that it belongs to is thinned again.
+    """
+    if len(steps) <= points:
+        return steps.copy(), values.copy()
+    past = steps.astype(np.int64) - int(steps[0])
+    stretch = past * ((points - 1) // 2) // (past[-1] + 1)
+    begins = np.flatnonzero(np.diff(stretch, prepend=-1))
+    ends = [end.reduceat(values, begins) for end in (np.minimum, np.maximum)]
+    long = np.diff(begins, append=len(steps))
+    places = [np.flatnonzero(values == np.repeat(end, long)) for end in ends]
+    firsts = [at[np.diff(stretch[at], prepend=-1) > 0] for at in places]  # one of each stretch where several are equal
+    kept = np.unique(np.concatenate(([0], *firsts)))
     return steps[kept], values[kept]

@@ -131,6 +131,16 @@ def test_a_long_series_stays_within_its_memory() -> None:
     assert len(recent) == 4000, "the newest part is whole"
 
 
+@pytest.mark.parametrize("steps", [20_000, 100_000, 1_000_000])
+def test_the_beginning_of_a_long_run_is_as_dense_as_the_rest(steps: int) -> None:
+    series = Series(capacity=10_000)
+    filled(series, steps, 500)
+    kept = series.view(20_000)[0].astype(np.int64)
+    assert np.diff(kept).max() < steps / 200
+    shown = series.view(2000)[0].astype(np.int64)
+    assert np.diff(shown).max() < steps / 50
+
+
 def test_an_old_spike_survives_every_thinning() -> None:
     series = Series(capacity=1000)
     for at in range(0, 100_000, 100):

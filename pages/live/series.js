@@ -23,7 +23,7 @@ export class Series {
     while (this.steps.length > LIMIT) this.halve();
   }
 
-  /** Thin the older half to two points in four, so that the memory of a long run stays bounded. */
+  /** Thin the older half to two points in four, evenly over its steps: a long run costs no more, and keeps its start. */
   halve() {
     const half = Math.floor(this.steps.length / 2);
     const old = thin({ steps: this.steps.slice(0, half), values: this.values.slice(0, half) }, half / 2);
@@ -32,18 +32,22 @@ export class Series {
   }
 }
 
-/** At most about `most` points of a curve: the lowest and the highest of each group, so that spikes stay. */
+/**
+ * At most about `most` points of a curve: the lowest and the highest of each stretch, so that spikes stay. Stretches
+ * are equally long in steps, not in points: what was thinned before is no sparser for it, however often this is done.
+ */
 export function thin({ steps, values }, most) {
   if (steps.length <= most) return { steps, values };
-  const group = Math.ceil((2 * steps.length) / most);
+  const width = (2 * (steps[steps.length - 1] - steps[0])) / most;
+  const stretch = (i) => Math.floor((steps[i] - steps[0]) / width);
   const out = { steps: [], values: [] };
-  for (let start = 0; start < steps.length; start += group) {
+  for (let start = 0, end; start < steps.length; start = end) {
     let low = start;
     let high = start;
-    for (let i = start + 1; i < Math.min(start + group, steps.length); i++) {
+    for (end = start + 1; end < steps.length && stretch(end) === stretch(start); end++) {
       // Written so that a number replaces a NaN.
-      if (!(values[i] >= values[low])) low = i;
-      if (!(values[i] <= values[high])) high = i;
+      if (!(values[end] >= values[low])) low = end;
+      if (!(values[end] <= values[high])) high = end;
     }
     for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
       out.steps.push(steps[i]);

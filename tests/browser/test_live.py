@@ -218,3 +218,16 @@ def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stag
 def test_the_board_follows_the_theme(server: Server, new_tab: Callable[..., Stage], scheme: str) -> None:
     stage = new_tab(server, color_scheme=scheme).open("/watch")
     assert stage.page.locator(".ls-board").get_attribute("data-theme") == scheme
+
+
+def test_a_browser_that_watches_a_long_run_keeps_its_beginning(server: Server, new_tab: Callable[..., Stage]) -> None:
+    page = new_tab(server).open().page
+    widest = page.evaluate(
+        """async () => {
+          const { Series } = await import("/series.js");
+          const kept = new Series();
+          for (let step = 1; step <= 100_000; step++) kept.append([0, Math.sin(step)], step);
+          return Math.max(...kept.steps.map((step, i) => step - (kept.steps[i - 1] ?? 0)));
+        }"""
+    )
+    assert widest < 1000
