@@ -142,9 +142,11 @@ def words() -> None:
 def page() -> None:
     """The page."""
     st.html(STYLE + OWN_STYLE)
-    the_map()
-    st.divider()
-    words()
+    asked = st.session_state.setdefault("glossary_asked", "search" in st.query_params)  # it was opened for a word
+    for place, part in enumerate((words, the_map) if asked else (the_map, words)):
+        if place:
+            st.divider()
+        part()
 
 
 page()

@@ -88,6 +88,16 @@ def test_the_page_searches_and_says_when_nothing_is_found(visit: Visit) -> None:
     assert not any("alert" in block.proto.body for block in page.get("html"))
 
 
+def test_a_link_to_a_word_opens_at_the_words(visit: Visit) -> None:
+    page = visit("glossary.py")
+    assert [title.value for title in page.subheader] == ["From a text to a model, in ten steps", "Words"]
+    page = AppTest.from_file(str(PAGES / "shell.py"), default_timeout=60)
+    page.query_params["search"] = "weight decay"
+    page.switch_page("glossary.py").run()
+    assert page.subheader[0].value == "Words"
+    assert shown_terms(page)[0] == slug("weight decay")
+
+
 # ---------------------------------------------------------------- the map
 
 

@@ -140,7 +140,7 @@ def test_a_run_that_is_done_says_so_and_can_begin_again(page, studio) -> None:  
         click(page, "step_finish")
     run = lane(studio)
     assert run.state is State.DONE
-    assert "5 of 5 iterations are made" in words(page)
+    assert "5 of 5 iterations are made. Begin again, or choose another run." in words(page)
     assert page.subheader[0].value == "9 reset"
     assert page.button(key="step_next").disabled
     click(page, "step_again")

@@ -146,13 +146,15 @@ def can_step(run: Run) -> bool:
 
 def why_not(run: Run) -> str:
     """Why `run` can make no step, and what to do; empty where it can."""
+    lane = source_of(run) == LANE
     if run.state is State.FAILED or run.state is State.DIVERGED:
-        return f"This run {run.state.value}: {run.message}. Choose a fresh run above, or reset this one on Train."
+        remedy = "Begin again, or choose another run" if lane else "Choose a fresh run, or reset this one on Train"
+        return f"This run {run.state.value}: {run.message}. {remedy}."
     if run.state is State.DONE or run.step >= run.settings.max_steps:
-        return (
-            f"This run is done: {run.step:,} of {run.settings.max_steps:,} iterations are made. Begin again below, "
-            "choose a fresh run above, or raise the iterations on Train."
+        remedy = (
+            "Begin again, or choose another run" if lane else "Choose a fresh run, or raise the iterations on Train"
         )
+        return f"This run is done: {run.step:,} of {run.settings.max_steps:,} iterations are made. {remedy}."
     return ""
 
 
