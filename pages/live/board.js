@@ -365,9 +365,9 @@ class Board {
     this.node.style.setProperty("--ls-past", past ? `"step ${whole(past.step)}, past"` : '""');
     for (const { chart } of this.panels.values()) {
       chart.showPast?.(past);
-      chart.drawn = 0;
+      if (past === null) chart.drawn = 0; // the newest comes back at once; a drag keeps to the usual pace of drawing
     }
-    this.restUntil = 0;
+    if (past === null) this.restUntil = 0;
     this.touch();
   }
 
