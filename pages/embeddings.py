@@ -194,7 +194,7 @@ def bars(ranked: list[Neighbour], looked: Looked) -> go.Figure:
         y=list(range(len(ranked))),
         orientation="h",
         marker={"color": [KINDS[kind_of(looked.tokens[one.row])] for one in ranked]},
-        text=[f"{one.cosine:+.3f}, distance {one.distance:.2f}".replace("-", "−") for one in ranked],
+        text=[f"{one.cosine:+.3f}, distance {one.distance:.4g}".replace("-", "−") for one in ranked],
         textposition="auto",
         hoverinfo="skip",
     )

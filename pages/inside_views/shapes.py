@@ -43,7 +43,7 @@ def show(look: Look) -> None:
     loss = once("loss", (look.key, asked.inputs.shape), lambda: mean_loss(model, [(asked.inputs, asked.targets)]))
     st.text(
         f"A batch drawn from the training text, {len(asked.inputs):,} windows of {steps:,} tokens: "
-        f"loss {loss:.4f} nats per token at step {look.step:,}. Its first window, inputs and targets:"
+        f"loss {loss:.5g} nats per token at step {look.step:,}. Its first window, inputs and targets:"
     )
     windows = [corpus.tokenizer.decode(ids[0].tolist()) for ids in (asked.inputs, asked.targets)]
     names = ("inputs  ", "targets ")

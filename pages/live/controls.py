@@ -38,9 +38,9 @@ def field_of(name: str) -> FieldInfo:
     return LiveSettings.model_fields.get(name) or RunConfig.model_fields[name]
 
 
-def help_of(name: str) -> str:
-    """The field's own description, and the way to the Glossary where that explains it."""
-    told, term = field_of(name).description or "", TERM.get(name, name)
+def help_of(name: str, also: str = "") -> str:
+    """The field's own description, what there is to say `also`, and the way to the Glossary where that explains it."""
+    told, term = f"{field_of(name).description or ''} {also}".strip(), TERM.get(name, name)
     return f"{told} {more(term)}" if term in TERMS else told
 
 
@@ -88,7 +88,7 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
         start,
         key=slider,
         format_func=_brief,
-        help=help_of("lr") + " Keys: ↑ and ↓.",
+        help=help_of("lr", "Keys: ↑ and ↓."),
         on_change=told("lr_slider", slider, "lr", turn),
     )
     low, high = bounds(field_of("lr"))
@@ -120,7 +120,7 @@ def iterations(max_steps: int, turn: Turn) -> None:
         start,
         key=key,
         format_func=lambda n: f"{n:,}",
-        help=help_of("max_steps") + " May be raised or cut while it runs, and raised when it is done.",
+        help=help_of("max_steps", "May be raised or cut while it runs, and raised when it is done."),
         on_change=told("max_steps_slider", key, "max_steps", turn),
     )
     whole_number("max_steps", max_steps, turn, number, "iterations, exactly", hidden=True, key="max_steps_number")

@@ -148,8 +148,9 @@ def why_not(run: Run) -> str:
     """Why `run` can make no step, and what to do; empty where it can."""
     lane = source_of(run) == LANE
     if run.state is State.FAILED or run.state is State.DIVERGED:
+        told = run.message if run.state is State.DIVERGED else f"failed: {run.message}"
         remedy = "Begin again, or choose another run" if lane else "Choose a fresh run, or reset this one on Train"
-        return f"This run {run.state.value}: {run.message}. {remedy}."
+        return f"This run {told}. {remedy}."
     if run.state is State.DONE or run.step >= run.settings.max_steps:
         remedy = (
             "Begin again, or choose another run" if lane else "Choose a fresh run, or raise the iterations on Train"
