@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from engine import snapshot_files
@@ -141,18 +144,18 @@ def history(run: StoredRun) -> History:
     """Everything a run has shown, as a history that viewers can be sent; damaged blocks are left out."""
     kept = History()
     with reading(run.folder) as database:
-        for first, count, data in database.execute(BLOCKS):
-            kept.add_steps(np.arange(first, first + count, dtype=np.uint32), unpacked(count, data))
+        for first, numbers in _whole_blocks(database):
+            kept.add_steps(np.arange(first, first + len(numbers), dtype=np.uint32), numbers)
         kept.add(_others(database))
     kept.delta({})  # none of it is news
     return kept
 
 
 def scalars(run: StoredRun) -> Iterator[Scalars]:
-    """The record of every step, in order."""
+    """The record of every step, in order; those of a damaged block are left out."""
     with reading(run.folder) as database:
-        for first, count, data in database.execute(BLOCKS):
-            yield from _records(first, count, data)
+        for first, numbers in _whole_blocks(database):
+            yield from _records(first, numbers)
 
 
 def looks(run: StoredRun) -> Iterator[tuple[int, dict[str, float]]]:
@@ -195,8 +198,11 @@ def check_text(run: StoredRun, dataset: Corpus | Points) -> None:
 
 
 def newest_snapshot(run: StoredRun) -> tuple[Snapshot, list[str]]:
-    """The newest whole snapshot, and why newer ones were passed over; InputError if there is none."""
-    found, refused = snapshot_files.newest(run.folder / "snapshots")
+    """The newest whole snapshot, and why newer ones were passed over; InputError if there is none.
+
+    A kill may leave one that is ahead of the recorded steps; going on from it would leave a hole in every curve.
+    """
+    found, refused = snapshot_files.newest(run.folder / "snapshots", upto=run.step)
     if found is None:
         why = f" ({refused[0]})" if refused else ""
         raise InputError(f"run {run.id} has no snapshot to go on from{why}; start it anew")
@@ -204,7 +210,10 @@ def newest_snapshot(run: StoredRun) -> tuple[Snapshot, list[str]]:
 
 
 def rewind(folder: Path, step: int) -> None:
-    """Forget what was recorded after `step`: a run that goes on from there records it again."""
+    """Forget what was kept after `step`: a run that goes on from there makes it again, perhaps with other settings."""
+    for later in snapshot_files.steps(folder / "snapshots"):
+        if later > step:
+            shutil.rmtree(snapshot_files.at(folder / "snapshots", later))
     database = opened(folder / "metrics.db")
     try:
         with database:
@@ -213,7 +222,7 @@ def rewind(folder: Path, step: int) -> None:
             ).fetchall()
             database.execute("DELETE FROM steps WHERE first + count - 1 > ?", (step,))
             for block in across:
-                rows = [row for row in _records(*block) if row.step <= step]
+                rows = [row for row in _records(block[0], unpacked(*block[1:])) if row.step <= step]
                 database.executemany("INSERT INTO steps VALUES (?, ?, ?)", blocks(rows))
             for table in ("looks", "frames", "events", "samples"):
                 database.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
@@ -234,8 +243,15 @@ def _last_state(database: sqlite3.Connection) -> str:
     return STATES[found[0]] if found else "ready"
 
 
-def _records(first: int, count: int, data: bytes) -> list[Scalars]:
-    return [Scalars(first + i, *row) for i, row in enumerate(unpacked(count, data).tolist())]
+def _whole_blocks(database: sqlite3.Connection) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The first step of each block and its numbers (count, 4); a block that is not as it was written is passed over."""
+    for first, count, data in database.execute(BLOCKS):
+        with suppress(zlib.error, ValueError, TypeError):
+            yield first, unpacked(count, data)
+
+
+def _records(first: int, numbers: NDArray[np.float64]) -> list[Scalars]:
+    return [Scalars(first + i, *row) for i, row in enumerate(numbers.tolist())]
 
 
 def _others(database: sqlite3.Connection) -> Iterator[Observation | Event | Sample]:

@@ -188,10 +188,10 @@ def start_of(run: Run, entry: Entry | None) -> dict[str, Any]:
             "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
             "threads": torch.get_num_threads(),
             "corpus": None
-            if entry is None
+            if not run.config.reads_text
             else {
                 "name": run.corpus.name,
-                "path": None if entry.path is None else str(entry.path),
+                "path": None if entry is None or entry.path is None else str(entry.path),
                 "characters": run.corpus.characters,
                 "sha256": run.corpus.sha256,
             },

@@ -15,11 +15,13 @@ import torch
 
 from engine import archive, snapshot_files
 from engine.commands import run as command
-from engine.config import RunConfig, changed, preset
+from engine.config import InputError, RunConfig, changed, preset
 from engine.keeping import Keeping
 from engine.runner import Run, State
 from engine.store import Store
+from engine.stream import Record, Scalars
 from engine.studio import Studio
+from engine.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 GPT = ("--model", "gpt", "--preset", "gpt-tiny")
@@ -188,3 +190,34 @@ def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
     while trainer.step < 3500:
         trainer.step = run.keep(trainer)
     assert taken == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000]
+
+
+def test_a_run_of_the_stage_notices_that_its_text_has_changed(studio: Studio, place, wait_until) -> None:
+    run = studio.start(changed(preset("bigram").config, corpus="tiny"), preset("bigram").settings)
+    wait_until(lambda: run.step > 0)
+    studio.close(30)
+    studio.library.text = "abcde edcba bad cab deed ace " * 13
+    studio.library.version += 1
+    with pytest.raises(InputError, match="another text"):
+        studio.resume(run.id)
+
+
+def test_a_snapshot_ahead_of_the_recorded_steps_is_not_gone_on_from(place, corpus, wait_until) -> None:
+    config = RunConfig(block_size=8)
+    settings = changed(preset("bigram").settings, speed="unlimited", max_steps=1000)
+    folder = place / "runs" / "20260101-000000-aaaaaa"
+    store = Store(folder, {"config": config.model_dump(), "settings": settings.model_dump()})
+    trainer = Trainer(config, settings, corpus, lambda record: told.append(record))
+    told: list[Record] = []
+    for step in range(1, 31):
+        trainer.advance()
+        if step in (10, 30):
+            store.keep(trainer.snapshot())
+    store.put(told[: 20 + sum(not isinstance(record, Scalars) for record in told[:20])])
+    assert store.close()
+    stored = archive.find(folder.name)
+    assert 10 <= stored.step < 30
+    past = archive.past(stored)
+    assert past.snapshot.step == 10
+    assert snapshot_files.steps(folder / "snapshots") == [10]
+    assert archive.find(folder.name).step == 10

@@ -178,3 +178,13 @@ def test_snapshots_that_wait_for_the_disk_do_not_pile_up(folder, monkeypatch, wa
     assert kept.close()
     assert written == [4]
     assert archive.look(folder).step == 5
+
+
+def test_a_damaged_block_is_left_out_and_the_rest_is_read(folder) -> None:
+    stored(folder, *rows(1, 10))
+    stored(folder, *rows(11, 20))
+    with sqlite3.connect(folder / "metrics.db") as database:
+        database.execute("UPDATE steps SET data = X'00FF' WHERE first = 1")
+    run = archive.find(folder.name)
+    assert list(archive.scalars(run)) == rows(11, 20)
+    assert archive.history(run).series["train/loss"].count == 10
