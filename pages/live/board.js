@@ -111,7 +111,7 @@ class Board {
     this.look();
     this.fit();
     this.touch();
-    Object.assign(this.reporter, { shown: options.shown ?? {}, onChange: options.onChange ?? null });
+    this.reporter.drawn(options.shown ?? {}, options.onChange ?? null);
     if (this.stream) this.reporter.compare(this.stream);
   }
 

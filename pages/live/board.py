@@ -7,6 +7,7 @@ itself. What goes through Streamlit is small: where those files are, and what th
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, NotRequired, TypedDict
 
 import streamlit as st
@@ -77,12 +78,13 @@ def board(
 ) -> Any:
     """Show the live board with the panels of `page` for `run`: "current", or the name of a side lane.
 
-    `base` is the address that the board's routes stand under. The script reruns by itself, once, when the
+    `base` is the address that the board's routes stand under. The script reruns by itself when the
     stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
     """
     return _element(
         key=f"board-{page}-{run}",
-        data={"page": page, "run": run, "base": base, "presenter": presenter, "shown": shown},
+        # `drawn` differs each time: a page drawn again with the same old state must hear again that it is old
+        data={"page": page, "run": run, "base": base, "presenter": presenter, "shown": shown, "drawn": monotonic_ns()},
         on_change_change=_nothing,
     )
 

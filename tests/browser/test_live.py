@@ -231,3 +231,30 @@ def test_a_browser_that_watches_a_long_run_keeps_its_beginning(server: Server, n
         }"""
     )
     assert widest < 1000
+
+
+REPORTS = """async () => {
+  const board = [...loopscopeBoards.values()][0];
+  const { Reporter } = await import(new URL("report.js", board.base).href);
+  const reporter = new Reporter(), heard = [];
+  const state = (name) => ({ run: "a", state: name, version: 0, library: 0 });
+  const draw = (name) => reporter.drawn(state(name), ({ state }) => heard.push(state));
+  const compare = (name) => reporter.compare({ ...state(name), settings: { version: 0 } });
+  const told = async (count) => { while (heard.length < count) await new Promise((done) => setTimeout(done, 20)); };
+  draw("running");
+  compare("paused");
+  await told(1);
+  draw("paused");
+  compare("paused");
+  draw("running"); // drawn while one step was made; the stream never said so
+  compare("paused");
+  await told(2);
+  compare("paused"); // not drawn again since: it has heard
+  return heard;
+}"""
+
+
+def test_a_page_drawn_in_the_middle_of_a_single_step_hears_that_it_is_over(
+    server: Server, new_tab: Callable[..., Stage]
+) -> None:
+    assert new_tab(server).fresh().page.evaluate(REPORTS) == ["paused", "paused"]

@@ -14,6 +14,7 @@ from tests.browser.stage import PATIENCE, Stage
 PAGES = ("Step", "Inside", "Embeddings", "First steps", "Compare", "Data", "Glossary")
 PLOT = '.ls-panel[data-panel="loss"] .js-plotly-plot'
 LINE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' line'))?.[1]"
+PLANE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' embeddings current'))?.[1].tables"
 
 
 def go(stage: Stage, page: str) -> None:
@@ -81,11 +82,6 @@ def test_a_line_is_learnt_beside_the_room_s_run(training: Stage) -> None:
 
 def test_tokens_in_a_plane_follow_the_run(training: Stage) -> None:
     go(training, "Embeddings")
-    newest = "[...window.loopscopeBoards.values()].at(-1)"
-    training.page.wait_for_function(f"{newest}.tables.get('projection/token_embedding')", timeout=PATIENCE)
-    first = training.page.evaluate(f"Array.from({newest}.tables.get('projection/token_embedding').data)")
-    training.page.wait_for_function(
-        f"(first) => {newest}.tables.get('projection/token_embedding').data[0] !== first[0]",
-        arg=first,
-        timeout=PATIENCE,
-    )
+    place = f"{PLANE}?.get('projection/token_embedding')?.data[0]"
+    first = training.page.wait_for_function(place, timeout=PATIENCE).json_value()
+    training.page.wait_for_function(f"(first) => {place} !== first", arg=first, timeout=PATIENCE)
