@@ -24,9 +24,10 @@ from pydantic import ValidationError
 from engine import snapshot_files
 from engine.config import InputError, LiveSettings, RunConfig, home
 from engine.corpus import Corpus
+from engine.metrics import blocks, opened, reading, unpacked
 from engine.points import Points
 from engine.snapshot import Snapshot
-from engine.store import FORMAT, blocks, is_held, opened, reading, unpacked
+from engine.store import FORMAT, hold, is_held
 from engine.stream import Event, History, Observation, Sample, Scalars
 
 STATES = {
@@ -170,10 +171,9 @@ def past(run: StoredRun) -> Past:
 
     InputError while another process writes the run, or if no snapshot is whole.
     """
-    if run.live:
-        raise InputError(f"run {run.id} is being written by another process; stop that one first")
-    found, refused = newest_snapshot(run)
-    rewind(run.folder, found.step)
+    with hold(run.folder):  # nobody begins to write in between
+        found, refused = newest_snapshot(run)
+        rewind(run.folder, found.step)
     for _, _, settings in turns(run, found.step, found.step):  # turned after the snapshot was taken, at the same step
         found = dataclasses.replace(found, settings=settings)
     return Past(run.id, found, history(run), tuple(refused))

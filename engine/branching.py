@@ -13,8 +13,8 @@ from pathlib import Path
 from engine import archive, snapshot_files
 from engine.archive import KnobTurn, Past, StoredRun
 from engine.config import InputError, LiveSettings
+from engine.metrics import reading
 from engine.snapshot import Snapshot
-from engine.store import reading
 
 
 def past_of(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> Past:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from engine import archive
 from engine.archive import BLOCKS
 from engine.config import LiveSettings, RunConfig
+from engine.metrics import reading, unpacked
 from engine.overview import MANGLED, Overview, Stamp
 from engine.points import Points
-from engine.store import reading, unpacked
 from engine.stream import Event
 
 By = Literal["steps", "tokens", "seconds"]

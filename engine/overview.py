@@ -17,8 +17,9 @@ from typing import Any
 from engine import archive, notes
 from engine.archive import BLOCKS, StoredRun
 from engine.config import RunConfig, home
+from engine.metrics import reading, unpacked
 from engine.notes import Notes
-from engine.store import is_held, reading, unpacked
+from engine.store import is_held
 
 Stamp = tuple[tuple[int, int], ...]
 ONLY = {"gpt": "(GPT only)", "line": "(line only)"}  # what the description of a model's own setting says

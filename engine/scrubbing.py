@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import archive
-from engine.store import reading, unpacked
+from engine.metrics import reading, unpacked
 from engine.stream import EACH_STEP, Floats, Sample
 
 LOOKS = 8  # the newest ones, of which some measured the layers and some the validation loss

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
+import time
 
 import numpy as np
 import pytest
 
-from engine import archive, snapshot_files, store
+from engine import archive, metrics, snapshot_files
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.snapshot import Snapshot
-from engine.store import Locked, Store
+from engine.store import Locked, Store, hold, is_held
 from engine.stream import Event, Observation, Sample, Scalars
 
 START = {"run": "r", "config": RunConfig().model_dump(), "settings": LiveSettings().model_dump(), "environment": {}}
@@ -85,9 +87,9 @@ def test_frames_stay_bounded_and_spread(folder) -> None:
         kept.put(Observation(step, {}, {"weights/x": table}) for step in range(start, start + 4000, 10))
         assert kept.wait()
     kept.close()
-    with store.reading(folder) as database:
+    with metrics.reading(folder) as database:
         steps = [step for (step,) in database.execute("SELECT step FROM frames ORDER BY step")]
-    assert 150 <= len(steps) <= store.MOST_FRAMES
+    assert 150 <= len(steps) <= metrics.MOST_FRAMES
     assert steps[0] == 0
     assert max(np.diff(steps)) <= 4 * 40_000 / len(steps)
 
@@ -116,14 +118,14 @@ def test_trouble_with_the_disk_is_told_and_mended_without_a_loss(folder, monkeyp
     kept.put(rows(1, 10))
     assert kept.wait()
     broken = True
-    write = Store._write_records
+    write = metrics.Writer.write
 
-    def refuse(self, database, records):
+    def refuse(self, records):
         if broken:
             raise sqlite3.OperationalError("database or disk is full")
-        write(self, database, records)
+        write(self, records)
 
-    monkeypatch.setattr(Store, "_write_records", refuse)
+    monkeypatch.setattr(metrics.Writer, "write", refuse)
     kept.put(rows(11, 20))
     wait_until(lambda: kept.problem)
     assert "disk is full" in kept.problem
@@ -132,6 +134,39 @@ def test_trouble_with_the_disk_is_told_and_mended_without_a_loss(folder, monkeyp
     wait_until(lambda: kept.problem is None)
     assert kept.close()
     assert list(archive.scalars(archive.look(folder))) == rows(1, 30)
+
+
+def test_asking_whether_a_run_is_written_stops_no_writer_and_no_other_asker(folder) -> None:
+    folder.mkdir(parents=True)
+    assert not is_held(folder) and not list(folder.iterdir()), "asking leaves nothing behind"
+    hold(folder).close()
+    over, wrong = threading.Event(), []
+
+    def ask() -> None:
+        while not over.is_set():
+            if is_held(folder):
+                wrong.append("held by another asker")
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    time.sleep(0.3)
+    over.set()
+    for asker in askers:
+        asker.join()
+    assert not wrong
+
+    over.clear()
+    asker = threading.Thread(target=ask)
+    asker.start()
+    for _ in range(100):
+        hold(folder).close()  # Locked if an asker were taken for a writer
+    over.set()
+    asker.join()
+    with hold(folder):
+        assert is_held(folder)
+        with pytest.raises(Locked, match="another process"):
+            hold(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.db"])

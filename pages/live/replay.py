@@ -20,8 +20,8 @@ from engine.archive import frame_of
 from engine.config import InputError
 from engine.corpus import Corpus
 from engine.curves import Curves, Floats, curves
+from engine.metrics import reading
 from engine.overview import Overview
-from engine.store import reading
 from engine.stored import dataset_of
 from engine.thinning import thin
 from pages.live.figures import LOSS_UNITS

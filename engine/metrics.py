@@ -1,0 +1,133 @@
+"""A run's numbers, events, samples and tables as a database: SQLite in WAL mode, read while it is written.
+
+Steps are kept in packed blocks, tables thinned for scrubbing. A folder whose run is told in lines (`lines`) reads as
+one, too. Knows no folder's life and no screen.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.stream import Event, Observation, Record, Sample, Scalars, Turn
+
+BLOCK = np.dtype([("loss", "<f4"), ("grad_norm", "<f4"), ("lr", "<f8"), ("seconds", "<f4")])
+LONGEST_BLOCK = 4096
+MOST_FRAMES = 500
+LARGEST_HALF = 6e4  # tables are kept in 16 bits a number, unless one is too large for them
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS steps (first INTEGER PRIMARY KEY, count INTEGER, data BLOB);
+CREATE TABLE IF NOT EXISTS looks (step INTEGER, scalars TEXT);
+CREATE TABLE IF NOT EXISTS frames (step INTEGER, name TEXT, rows INTEGER, cols INTEGER, data BLOB);
+CREATE TABLE IF NOT EXISTS events (step INTEGER, name TEXT, text TEXT);
+CREATE TABLE IF NOT EXISTS samples (step INTEGER, text TEXT, prompt INTEGER, confidence TEXT);
+CREATE TABLE IF NOT EXISTS turns (step INTEGER, stages INTEGER, settings TEXT);
+CREATE INDEX IF NOT EXISTS frames_step ON frames (name, step);
+"""
+
+
+class Writer:
+    """Writes records into a database, in the order in which they come."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._frame_every = 1
+        self._frames: dict[str, int] = {}
+        for name, count, last in database.execute("SELECT name, COUNT(*), MAX(step) FROM frames GROUP BY name"):
+            self._frames[name] = last  # the thinning goes on where an earlier process left it
+            self._frame_every = max(self._frame_every, last // count)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Within a transaction of the caller's. sqlite3.Error where the disk refuses."""
+        database = self._database
+        rows = [record for record in records if type(record) is Scalars]
+        database.executemany("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", blocks(rows))
+        for record in records:
+            if isinstance(record, Observation):
+                if record.scalars:
+                    told = json.dumps(dict(record.scalars), separators=(",", ":"))
+                    database.execute("INSERT INTO looks VALUES (?, ?)", (record.step, told))
+                self._write_frames(record)
+            elif isinstance(record, Event):
+                database.execute("INSERT INTO events VALUES (?, ?, ?)", record)
+            elif isinstance(record, Sample):
+                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", record)
+            elif isinstance(record, Turn):
+                told = json.dumps(dict(record.settings), separators=(",", ":"))
+                database.execute("INSERT INTO turns VALUES (?, ?, ?)", (record.step, record.stages, told))
+
+    def _write_frames(self, record: Observation) -> None:
+        """Tables for scrubbing: every look at first; when there are too many, every second one goes, and so on."""
+        database = self._database
+        for name, table in record.tables.items():
+            if record.step - self._frames.get(name, -self._frame_every) < self._frame_every:
+                continue
+            self._frames[name] = record.step
+            exact = "<f2" if float(np.abs(table).max(initial=0)) < LARGEST_HALF else "<f4"
+            data = zlib.compress(table.astype(exact).tobytes(), 1)
+            database.execute("INSERT INTO frames VALUES (?, ?, ?, ?, ?)", (record.step, name, *table.shape, data))
+            (count,) = database.execute("SELECT COUNT(*) FROM frames WHERE name = ?", (name,)).fetchone()
+            if count > MOST_FRAMES:
+                self._thin_frames(name)
+
+    def _thin_frames(self, name: str) -> None:
+        database = self._database
+        steps = [step for (step,) in database.execute("SELECT step FROM frames WHERE name = ? ORDER BY step", (name,))]
+        gone = [(name, step) for step in steps[1:-1:2]]
+        database.executemany("DELETE FROM frames WHERE name = ? AND step = ?", gone)
+        self._frame_every = max(self._frame_every, 2 * steps[-1] // MOST_FRAMES)
+
+
+def blocks(rows: list[Scalars]) -> Iterator[tuple[int, int, bytes]]:
+    """Runs of consecutive steps, packed: the first step, how many, and their numbers, column by column."""
+    start = 0
+    for end in range(1, len(rows) + 1):
+        broken = end == len(rows) or rows[end].step != rows[end - 1].step + 1
+        if broken or end - start == LONGEST_BLOCK:
+            part = rows[start:end]
+            columns = zip(*part, strict=True)
+            next(columns)
+            with np.errstate(over="ignore"):  # a diverging loss: infinite in 32 bits, as it is on the charts
+                packed = [
+                    np.array(column).astype(BLOCK[name])
+                    for name, column in zip(BLOCK.names or (), columns, strict=True)
+                ]
+            data = b"".join(column.tobytes() for column in packed)
+            yield part[0].step, len(part), zlib.compress(data, 1)
+            start = end
+
+
+def unpacked(count: int, data: bytes) -> NDArray[np.float64]:
+    """A block's numbers (count, 4): loss, grad_norm, lr and seconds of each step."""
+    raw, at, columns = zlib.decompress(data), 0, []
+    for name in BLOCK.names or ():
+        columns.append(np.frombuffer(raw, BLOCK[name], count, at))
+        at += count * BLOCK[name].itemsize
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """The database at `path`, made where there is none."""
+    database = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.executescript(SCHEMA)
+    return database
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A run's metrics, opened to be read, while it is written too."""
+    path = folder / "metrics.db"
+    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+    try:
+        yield database
+    finally:
+        database.close()
