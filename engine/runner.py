@@ -1,6 +1,6 @@
-"""A run: a training thread with a mailbox.
+"""A run: what trains, and what can be asked of it.
 
-Only a run's own thread touches its model and optimizer. Everyone else asks: a command goes into the mailbox, the
+Only its loop's thread touches its model and optimizer. Everyone else asks: a command goes into the mailbox, the
 thread takes all commands between two steps, and what changed becomes an event with its step. Knows no screen.
 """
 
@@ -15,8 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import torch
@@ -28,6 +27,7 @@ from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.guard import HIGH_STEPS, LEAP, Alarm, Leaps
 from engine.keeping import Keeping
+from engine.loop import Loop
 from engine.models import build_language_model
 from engine.points import Points
 from engine.sampling import generate
@@ -84,10 +84,18 @@ def limited(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points)
 
 
 class Run:
-    """One training run, from its first weights to its end, on a thread of its own."""
+    """One training run, from its first weights to its end, on a thread of its own.
+
+    With a `loop` it is one of several that take turns on that thread, which is then for the caller to begin.
+    """
 
     def __init__(
-        self, config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, past: Past | None = None
+        self,
+        config: RunConfig,
+        settings: LiveSettings,
+        dataset: Corpus | Points,
+        past: Past | None = None,
+        loop: Loop | None = None,
     ) -> None:
         dataset.check(config)
         if past is None:
@@ -113,9 +121,7 @@ class Run:
         self._alarm, self._leaps = Alarm(dataset.highest_loss), Leaps()
         self._note_loss, self._limit = self._leaps.recent.append, self._alarm.limit
         self._leapt: str | None = None
-        self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
-        self._closing = threading.Event()
         self.built = threading.Event()
         self._prepared = threading.Event()
         self._keeping: Keeping | None = None
@@ -129,10 +135,10 @@ class Run:
         self._began: Snapshot | None = None
         self._turns: list[tuple[int, LiveSettings]] = []
         self._asked = False
-        self._due = 0.0
         self._pace = deque[tuple[float, int]](maxlen=64)
-        self._thread = threading.Thread(target=self._live, name=f"training {self.id}", daemon=True)
-        self._thread.start()
+        self._thread = loop or Loop(self.id)
+        if loop is None:
+            self._thread.train(self)
 
     def _stand_at(self, past: Past) -> None:
         """A run from the disk, or a fork, begins where its past ends; what follows is what followed, bit for bit."""
@@ -227,10 +233,7 @@ class Run:
 
     def close(self, timeout: float | None = None) -> bool:
         """End the thread and wait for it; has it ended? Nothing of what it made is lost."""
-        self._closing.set()
-        self._tell(lambda: None)
-        self._thread.join(timeout)
-        ended = not self._thread.is_alive()
+        ended = self._thread.close(timeout)
         if ended and self.store is not None:
             self.store.put(taken(self.queue))
             ended = self.store.close(5.0 if timeout is None else max(timeout, 0.5)) or self.store.problem is not None
@@ -294,18 +297,24 @@ class Run:
         return (last - first) / (last_at - first_at) if last_at > first_at else 0.0
 
     def _tell(self, command: Callable[..., None], *arguments: Any) -> None:
-        self._mailbox.put(partial(command, *arguments))
+        self._thread.tell(self._do, command, *arguments)
+
+    def _do(self, command: Callable[..., None], *arguments: Any) -> None:
+        try:
+            command(*arguments)
+        except Exception as error:
+            self.fail(error)
 
     def _ask(self, question: Callable[[Trainer], Answer], timeout: float) -> Answer:
         answer: Future[Answer] = Future()
-        if self._closing.is_set():
+        if self._thread.closing.is_set():
             raise InputError("this run has ended and cannot answer; press Start for a new one")
 
         def reply() -> None:
             try:
                 if self._trainer is None:
                     raise InputError("this run has no model; its start failed")
-                if self._closing.is_set():
+                if self._thread.closing.is_set():
                     raise InputError("this run has ended and cannot answer; press Start for a new one")
                 answer.set_result(question(self._trainer))
             except Exception as error:
@@ -321,80 +330,78 @@ class Run:
 
     _trainer: Trainer | None = None
 
-    def _live(self) -> None:
-        """The thread: build, then train and obey until closed; an exception is kept and shown, never lost."""
-        try:
-            self._trainer = Trainer(self.config, self.first_settings, self.dataset, self._emit, self.device)
-            self.parameters = self._trainer.model.parameter_count()
-            self.layers = tuple(self._trainer.model.parts())
-            self.built.set()
-            torch.set_num_threads(threads_for(self.parameters, self.device))
-            self._trainer.halt = self._interrupted
-            if self._past is None:
-                self._trainer.show_start()
-            else:
-                self._go_back(self._trainer, self._past)
-            self._trainer.halt = self._closing.is_set
-            self._prepared.set()
-            self._train(self._trainer)
-        except Exception as error:
-            self._fail(error)
-        finally:
-            self.built.set()
-            self._prepared.set()
-        while not self._closing.is_set():  # a failed run still answers
-            try:
-                self._mailbox.get()()
-            except Exception:
-                traceback.print_exc()
-        for command in taken(self._mailbox):  # whoever waits for an answer gets one
-            command()
+    def build(self) -> None:
+        """Make the model, or go back to where the past ends, and tell what there is before the first step."""
+        self._trainer = Trainer(self.config, self.first_settings, self.dataset, self._emit, self.device)
+        self.parameters = self._trainer.model.parameter_count()
+        self.layers = tuple(self._trainer.model.parts())
+        self.built.set()
+        torch.set_num_threads(threads_for(self.parameters, self.device))
+        self._trainer.halt = self._thread.interrupted
+        if self._past is None:
+            self._trainer.show_start()
+        else:
+            self._go_back(self._trainer, self._past)
+        self._trainer.halt = self._thread.closing.is_set
+        self._prepared.set()
 
     def _go_back(self, trainer: Trainer, past: Past) -> None:
         """Stand where the past ends; commands wait until then."""
-        trainer.halt = self._closing.is_set
+        trainer.halt = self._thread.closing.is_set
         trainer.restore(past.snapshot)
         if past.goal > past.snapshot.step:
             message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
-            trainer.repeat(past.goal, past.turns, self._closing.is_set)
+            trainer.repeat(past.goal, past.turns, self._thread.closing.is_set)
             self.message = message
         trainer.tune(past.settings)
 
-    def _interrupted(self) -> bool:
-        """While the start is being shown: take commands as they come; is the run to end?"""
-        while not self._mailbox.empty() and not self._stages_left:
-            self._mailbox.get()()
-        return self._closing.is_set()
+    @property
+    def staged(self) -> bool:
+        """Does a single stage wait to be made?"""
+        return self._stages_left > 0
 
-    def _train(self, trainer: Trainer) -> None:
-        mailbox, closing = self._mailbox, self._closing
-        while not closing.is_set():
-            if self._stages_left:
-                self._stages_left -= 1
-                self._make_stage(trainer)
-            elif self.state is not State.RUNNING:
-                trainer.settle()
-                if trainer.ledger.diverged and self.state in (State.PAUSED, State.STOPPED):
-                    self._diverge(trainer)  # a GPU's verdict comes late
-                mailbox.get()()
-                continue
-            while not mailbox.empty() and not self._stages_left:
-                mailbox.get()()
-            if self.state is not State.RUNNING or self._stages_left:
-                continue
-            if self._steps_left == 1:
-                trainer.look_closely = True
-            trainer.advance()
-            self.step = trainer.step
-            if trainer.step >= self._keep_at and self._keeping is not None:
-                self._keep_at = self._keeping.keep(trainer)
-            if trainer.ledger.diverged or trainer.step >= self._halt or self._steps_left is not None:
-                self._arrive(trainer)
-            elif (speed := trainer.settings.speed) != "unlimited":
-                self._wait_for_due(trainer, 1 / speed)
+    @property
+    def period(self) -> float:
+        """Seconds that a step is to take at least; 0 at full speed, by hand, and where nothing runs."""
+        if self.state is not State.RUNNING or self._steps_left is not None or self._trainer is None:
+            return 0.0
+        speed = self._trainer.settings.speed
+        return 0.0 if speed == "unlimited" else 1 / speed
 
-        if self._keeping is not None:
-            self._keeping.end(trainer)
+    def turn(self) -> bool:
+        """Make the stage that was asked for alone, or a step if it runs; was there one to make?"""
+        trainer = self._trainer
+        if trainer is None:
+            return False
+        if self._stages_left:
+            self._stages_left -= 1
+            self._make_stage(trainer)
+            return True
+        if self.state is not State.RUNNING:
+            return False
+        if self._steps_left == 1:
+            trainer.look_closely = True
+        trainer.advance()
+        self.step = trainer.step
+        if trainer.step >= self._keep_at and self._keeping is not None:
+            self._keep_at = self._keeping.keep(trainer)
+        if trainer.ledger.diverged or trainer.step >= self._halt or self._steps_left is not None:
+            self._arrive(trainer)
+        elif trainer.settings.speed != "unlimited":
+            trainer.ledger.cross()
+        return True
+
+    def rest(self) -> None:
+        """Have every number told; a GPU's verdict comes late."""
+        if self._trainer is not None and self.state is not State.FAILED:
+            self._trainer.settle()
+            if self._trainer.ledger.diverged and self.state in (State.PAUSED, State.STOPPED):
+                self._diverge(self._trainer)
+
+    def finish(self) -> None:
+        """Keep the last snapshot."""
+        if self._keeping is not None and self._trainer is not None and self.state is not State.FAILED:
+            self._keeping.end(self._trainer)
 
     def _begin_keeping(self, store: Store) -> None:
         if self._trainer is not None:
@@ -472,22 +479,8 @@ class Run:
     def _event(self, name: str, text: str) -> None:
         self.queue.put(Event(self.step, name, text))
 
-    def _wait_for_due(self, trainer: Trainer, period: float) -> None:
-        """Keep to the speed limit, but take commands as they come."""
-        now, speed = time.perf_counter(), trainer.settings.speed
-        self._due = max(self._due + period, now - period)
-        if self._due > now:
-            trainer.ledger.cross()
-        while self.state is State.RUNNING and (left := self._due - time.perf_counter()) > 0:
-            try:
-                self._mailbox.get(timeout=left)()
-            except Empty:
-                return
-            if self._closing.is_set() or self._stages_left or trainer.settings.speed != speed:
-                return
-
     def _go(self, steps: int | None) -> None:
-        if self._trainer is None or self._closing.is_set() or self.state not in CAN_GO:
+        if self._trainer is None or self._thread.closing.is_set() or self.state not in CAN_GO:
             return
         if self.step >= self._halt:
             return
@@ -495,7 +488,6 @@ class Run:
         if self.state is not State.RUNNING:
             resumed = self.state is not State.READY
             self.state, self.message = State.RUNNING, ""
-            self._due = time.perf_counter()
             if steps is None:
                 self._event("resumed" if resumed else "started", "resumed" if resumed else "started")
 
@@ -550,12 +542,18 @@ class Run:
             self.state = State.STOPPED
             self._go(None)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """An exception is kept and shown, never lost; a failed run still answers."""
+        if self.state is State.FAILED:
+            traceback.print_exception(error)
+            return
         self.error = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
             message = f"out of memory on {self.device.type}; {smaller(self.config, self.settings, self.dataset)}"
         self._rest(State.FAILED, message)
+        self.built.set()
+        self._prepared.set()
 
 
 def smaller(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> str:

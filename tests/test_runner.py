@@ -236,13 +236,13 @@ def test_step_stamped_commands_give_the_same_losses(corpus: Corpus, make_run: Ma
 def test_a_knob_turned_before_the_model_is_built(
     corpus: Corpus, make_run: Make, steps: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, live = threading.Event(), Run._live
+    gate, build = threading.Event(), Run.build
 
     def late(run: Run) -> None:
         assert gate.wait(30)
-        live(run)
+        build(run)
 
-    monkeypatch.setattr(Run, "_live", late)
+    monkeypatch.setattr(Run, "build", late)
     run = make_run(QUIET, LIVE, corpus)
     run.tune(changed(LIVE, batch_size=4, lr=0.5))
     gate.set()
@@ -506,7 +506,7 @@ def test_reset_gives_the_same_curve_and_undo_takes_it_back(studio: Studio, wait_
     first = studio.start(TINY, changed(LIVE, lr=0.01, max_steps=60))
     wait_until(lambda: first.state is State.DONE)
     first.tune(changed(first.settings, lr=0.5, speed=1000, max_steps=80))
-    wait_until(lambda: first.step == 80)
+    wait_until(lambda: first.step == 80 and first.state is State.DONE)
     again = studio.reset()
     assert (again.state, again.step) == (State.READY, 0)
     assert again.settings == changed(LIVE, lr=0.01, max_steps=60, speed=1000)
