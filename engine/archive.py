@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from engine import snapshot_files
-from engine.config import InputError, LiveSettings, RunConfig, home
+from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, home
 from engine.corpus import Corpus
 from engine.metrics import blocks, opened, reading, unpacked
 from engine.points import Points
@@ -90,6 +89,8 @@ class Past:
     step: int | None = None
     turns: tuple[KnobTurn, ...] = ()
     parent: tuple[str, int] | None = None
+    pending: tuple[KnobTurn, ...] = ()
+    """Knobs that were turned later, before the run was interrupted: they turn again when it comes there."""
 
     @property
     def goal(self) -> int:
@@ -100,6 +101,16 @@ class Past:
     def settings(self) -> LiveSettings:
         """The knobs as they stood there."""
         return self.turns[-1][2] if self.turns else self.snapshot.settings
+
+    @property
+    def best(self) -> tuple[float, int] | None:
+        """The lowest validation loss that it has shown, and its step."""
+        shown = self.history.series.get("val/loss")
+        if shown is None or not shown.count:
+            return None
+        steps, losses = shown.view(shown.count)
+        lowest = int(losses.argmin())
+        return float(losses[lowest]), int(steps[lowest])
 
 
 def runs(root: Path | None = None) -> list[StoredRun]:
@@ -169,17 +180,32 @@ def looks(run: StoredRun) -> Iterator[tuple[int, dict[str, float]]]:
 def past(run: StoredRun) -> Past:
     """What a run goes on with: its newest whole snapshot. What was recorded after it is forgotten, to be made again.
 
-    InputError while another process writes the run, or if no snapshot is whole.
+    Of a run that was interrupted the knobs turned after it are not forgotten: the same losses are made again.
+    InputError while another process writes the run, if no snapshot is whole, or where its folder cannot be written.
     """
-    with hold(run.folder):  # nobody begins to write in between
-        found, refused = newest_snapshot(run)
-        rewind(run.folder, found.step)
-    for _, _, settings in turns(run, found.step, found.step):  # turned after the snapshot was taken, at the same step
-        found = dataclasses.replace(found, settings=settings)
-    return Past(run.id, found, history(run), tuple(refused))
+    try:
+        with hold(run.folder):  # nobody begins to write it meanwhile
+            return _past(dataclasses.replace(look(run.folder), state=run.state))
+    except (OSError, sqlite3.Error, zlib.error) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"run {run.id} cannot be continued: its folder is damaged or cannot be written ({why}); "
+            "copy it to a place where it can, or start it anew"
+        ) from None
 
 
-def turns(run: StoredRun, first: int, last: int) -> list[KnobTurn]:
+def _past(run: StoredRun) -> Past:
+    found, refused = newest_snapshot(run)
+    later = turns(run, found.step)
+    here = [settings for step, stages, settings in later if step == found.step and not stages]
+    if here:  # turned after the snapshot was taken, at the same step
+        found = dataclasses.replace(found, settings=here[-1])
+    pending = tuple(later[len(here) :]) if run.state == "interrupted" else ()
+    rewind(run.folder, found.step, forget_turns=not pending)
+    return Past(run.id, found, history(run), tuple(refused), pending=pending)
+
+
+def turns(run: StoredRun, first: int, last: int = MAX_STEPS) -> list[KnobTurn]:
     """The knobs turned from step `first` on up to where `last` updates are made, in order."""
     asked = "SELECT step, stages, settings FROM turns WHERE step >= ? AND (step < ? OR step = ? AND stages = 0)"
     with reading(run.folder) as database:
@@ -209,11 +235,11 @@ def newest_snapshot(run: StoredRun) -> tuple[Snapshot, list[str]]:
     return found, refused
 
 
-def rewind(folder: Path, step: int) -> None:
+def rewind(folder: Path, step: int, forget_turns: bool = True) -> None:
     """Forget what was kept after `step`: a run that goes on from there makes it again, perhaps with other settings."""
     for later in snapshot_files.steps(folder / "snapshots"):
         if later > step:
-            shutil.rmtree(snapshot_files.at(folder / "snapshots", later))
+            snapshot_files.remove(snapshot_files.at(folder / "snapshots", later))
     database = opened(folder / "metrics.db")
     try:
         with database:
@@ -226,7 +252,8 @@ def rewind(folder: Path, step: int) -> None:
                 database.executemany("INSERT INTO steps VALUES (?, ?, ?)", blocks(rows))
             for table in ("looks", "frames", "events", "samples"):
                 database.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
-            database.execute("DELETE FROM turns WHERE step > ? OR step = ? AND stages > 0", (step, step))
+            if forget_turns:
+                database.execute("DELETE FROM turns WHERE step > ? OR step = ? AND stages > 0", (step, step))
     finally:
         database.close()
 

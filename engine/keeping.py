@@ -10,23 +10,38 @@ import math
 import psutil  # type: ignore[import-untyped]
 
 from engine.store import Store
+from engine.stream import Observation
 from engine.trainer import EARLY, Trainer
 
 HEAVY = 200_000_000  # bytes: no early snapshots of a model so large, each would take seconds and its whole size again
 
 
 class Keeping:
-    """Takes snapshots of a trainer: at once, at early steps, then every `every` steps; of a heavy one only the last."""
+    """Takes snapshots of a trainer: at once, at early steps, then every `every` steps, and at each best validation.
 
-    def __init__(self, store: Store, every: int) -> None:
+    Of a heavy one only those every `every` steps and the last. `best` is the lowest loss so far and its step.
+    """
+
+    def __init__(self, store: Store, every: int, best: tuple[float, int] | None = None) -> None:
         self._store, self._every = store, every
         self._last: int | None = None
         self._best = math.inf
+        self._best_at: int | None = None
+        if best is not None:
+            self._best, store.best = best
+
+    def is_best(self, seen: Observation) -> bool:
+        """Was the lowest validation loss just seen, so that a snapshot is due?"""
+        loss = seen.scalars.get("val/loss", math.inf)
+        if loss >= self._best:
+            return False
+        self._best, self._best_at = loss, seen.step
+        return True
 
     def keep(self, trainer: Trainer) -> int:
         """Take a snapshot now; returns the step at which the next one is due."""
         if size_of(trainer) > HEAVY:
-            if trainer.step >= self._every:
+            if trainer.step // self._every > (self._last or 0) // self._every:
                 self._take(trainer)
             return (trainer.step // self._every + 1) * self._every
         self._take(trainer)
@@ -48,12 +63,8 @@ class Keeping:
                 f"no snapshot at step {trainer.step:,}: its copy of {size / 1e9:.1f} GB needs more memory"
             )
             return
-        loss = trainer.val_loss
-        best = loss is not None and loss < self._best
-        if best and loss is not None:
-            self._best = loss
         self._last = trainer.step
-        self._store.keep(trainer.snapshot(), best=best)
+        self._store.keep(trainer.snapshot(), best=self._best_at == trainer.step)
 
 
 def size_of(trainer: Trainer) -> int:

@@ -61,6 +61,9 @@ class Writer:
                 database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", record)
             elif isinstance(record, Turn):
                 told = json.dumps(dict(record.settings), separators=(",", ":"))
+                # those that a past had from here on, which is not gone on with
+                gone = "DELETE FROM turns WHERE step > ? OR step = ? AND stages > ?"
+                database.execute(gone, (record.step, record.step, record.stages))
                 database.execute("INSERT INTO turns VALUES (?, ?, ?)", (record.step, record.stages, told))
 
     def _write_frames(self, record: Observation) -> None:

@@ -122,6 +122,7 @@ class Run:
         self._note_loss, self._limit = self._leaps.recent.append, self._alarm.limit
         self._leapt: str | None = None
         self._lock = threading.Lock()
+        self.handing = threading.Lock()
         self.built = threading.Event()
         self._prepared = threading.Event()
         self._keeping: Keeping | None = None
@@ -134,6 +135,9 @@ class Run:
         self._stages_left = 0
         self._began: Snapshot | None = None
         self._turns: list[tuple[int, LiveSettings]] = []
+        self._pending = deque(past.pending if past else ())
+        self._pending_at: float = past.pending[0][0] if past and past.pending else math.inf
+        self._pending_since = self.version
         self._asked = False
         self._pace = deque[tuple[float, int]](maxlen=64)
         self._thread = loop or Loop(self.id)
@@ -146,6 +150,10 @@ class Run:
         over = self.step >= self.settings.max_steps
         self.state = State.DONE if over else State.PAUSED
         self.message = f"{'done' if over else 'forked' if past.parent else 'opened'} at step {self.step:,}"
+        if past.pending:
+            self.message += f"; the knobs turned up to step {past.pending[-1][0]:,} turn again there"
+        if over and Event(self.step, "done", f"done at step {self.step:,}") not in past.history.events:
+            self.queue.put(Event(self.step, "done", f"done at step {self.step:,}"))
         if past.parent is not None:
             self.queue.put(Event(self.step, "forked", f"forked at step {self.step:,} from run {past.parent[0]}"))
 
@@ -235,7 +243,8 @@ class Run:
         """End the thread and wait for it; has it ended? Nothing of what it made is lost."""
         ended = self._thread.close(timeout)
         if ended and self.store is not None:
-            self.store.put(taken(self.queue))
+            with self.handing:
+                self.store.put(taken(self.queue))
             ended = self.store.close(5.0 if timeout is None else max(timeout, 0.5)) or self.store.problem is not None
         return ended
 
@@ -381,10 +390,14 @@ class Run:
             return False
         if self._steps_left == 1:
             trainer.look_closely = True
+        if trainer.step >= self._pending_at:
+            self._turn_again(trainer)
+            if self.state is not State.RUNNING:
+                return True
         trainer.advance()
         self.step = trainer.step
-        if trainer.step >= self._keep_at and self._keeping is not None:
-            self._keep_at = self._keeping.keep(trainer)
+        if trainer.step >= self._keep_at:
+            self._keep(trainer)
         if trainer.ledger.diverged or trainer.step >= self._halt or self._steps_left is not None:
             self._arrive(trainer)
         elif trainer.settings.speed != "unlimited":
@@ -405,8 +418,13 @@ class Run:
 
     def _begin_keeping(self, store: Store) -> None:
         if self._trainer is not None:
-            self._keeping = Keeping(store, self.config.snapshot_every)
+            best = None if self._past is None else self._past.best
+            self._keeping = Keeping(store, self.config.snapshot_every, best)
             self._keep_at = self._keeping.keep(self._trainer)
+
+    def _keep(self, trainer: Trainer) -> None:
+        if self._keeping is not None:
+            self._keep_at = self._keeping.keep(trainer)
 
     def _emit(self, record: Record) -> None:
         self.queue.put(record)
@@ -416,6 +434,8 @@ class Run:
                 self._listen(record)
         elif isinstance(record, Observation):
             self._look_at_losses(record.step)
+            if self._keeping is not None and self._keeping.is_best(record):
+                self._keep_at = record.step
 
     def _look_at_losses(self, step: int) -> None:
         ended = self._leaps.look(step)
@@ -502,8 +522,11 @@ class Run:
             trainer.settle()
             self._began, self._turns = trainer.snapshot(), []
             trainer.look_closely = True
+        self._turn_again(trainer, within=False)
         name = trainer.stage()
         self.step, self._steps_left = trainer.step, None
+        if trainer.step >= self._keep_at and not trainer.stages_done:
+            self._keep(trainer)
         if trainer.stages_done:
             under_way = trainer.step + (trainer.stages_done <= STAGES.index("update"))
             self.message = f"paused in step {under_way:,} after {name}, {trainer.stages_done} of {len(STAGES)}"
@@ -522,14 +545,37 @@ class Run:
         if self.state is State.RUNNING or (self.state is State.PAUSED and state is State.STOPPED):
             self._rest(state, message or f"{state.value} at step {self.step:,}")
 
-    def _apply(self, settings: LiveSettings) -> None:
+    def _turn_again(self, trainer: Trainer, within: bool = True) -> None:
+        """Turn the knobs that were turned at this step before the run was interrupted, unless a hand turned one since.
+
+        One turned `within` the step waits for its stages, which are made here.
+        """
+        while self._pending and self._pending[0][0] == trainer.step:
+            _, stages, settings = self._pending[0]
+            if stages > trainer.stages_done and not within:
+                break
+            with self._lock:
+                if self.version != self._pending_since:
+                    self._pending.clear()
+                    break
+                self.version += 1
+                self._pending_since, self.settings = self.version, settings
+            while trainer.stages_done < stages:
+                trainer.stage()
+            self._pending.popleft()
+            self._apply(settings, again=True)
+        self._pending_at = self._pending[0][0] if self._pending else math.inf
+
+    def _apply(self, settings: LiveSettings, again: bool = False) -> None:
+        """Turn the knobs; `again` are turns that the run folder has already."""
         if self._trainer is None:
             return
         before = self._trainer.settings.model_dump()
         self._trainer.tune(settings)
         self._turns.append((self._trainer.stages_done, settings))
-        within = self._trainer.stages_done if self._trainer.stages_done <= STAGES.index("update") else 0
-        self.queue.put(Turn(self.step, within, settings.model_dump()))
+        if not again:
+            within = self._trainer.stages_done if self._trainer.stages_done <= STAGES.index("update") else 0
+            self.queue.put(Turn(self.step, within, settings.model_dump()))
         for name, value in settings.model_dump().items():
             if value != before[name]:
                 self._event(name, f"{name} {_short(before[name])} → {_short(value)}")

@@ -16,10 +16,10 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -32,6 +32,7 @@ FILES = ("weights.safetensors", "state.safetensors")
 MANIFEST = "manifest.json"
 NAME = re.compile(r"step-(\d{9,})")
 PARTIAL = ".partial-"
+MOST_MANIFEST = 1 << 20  # bytes
 _CHUNK = 1 << 20
 
 
@@ -40,11 +41,21 @@ class SnapshotError(ValueError):
 
 
 def write(folder: Path, snapshot: Snapshot) -> Path:
-    """Leave `snapshot` in `folder` under its step's name, which it returns; OSError where the disk refuses."""
-    target = folder / f"step-{snapshot.step:09d}"
+    """Leave `snapshot` in `folder` under its step's name, which it returns; OSError where the disk refuses.
+
+    A whole one of that step stays as it is: it holds the same state, and a kill must find one of the two.
+    """
+    target = at(folder, snapshot.step)
+    if target.exists():
+        with suppress(SnapshotError):
+            read(target)
+            return target
+        remove(target)
     partial = folder / f"{PARTIAL}{snapshot.step}-{secrets.token_hex(4)}"
     partial.mkdir(parents=True)
     try:
+        if (size := _bytes_of(snapshot)) > shutil.disk_usage(folder).free:  # not first filled, for others to run dry
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size / 1e6:,.1f} MB are needed")
         for name, tensors in zip(FILES, (snapshot.weights, _flat(snapshot)), strict=True):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / name)
         body = {
@@ -57,8 +68,6 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
         (partial / MANIFEST).write_bytes(_sealed(body))
         for path in (*partial.iterdir(), partial):
             _sync(path)
-        if target.exists():  # the same step again, after a resume: the same state
-            shutil.rmtree(target)
         partial.rename(target)
         _sync(folder)
     except BaseException as error:
@@ -72,13 +81,20 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
 def read(path: Path) -> Snapshot:
     """The snapshot in `path`; SnapshotError if a byte of it is missing, changed, or from a newer version."""
     try:
+        for name in (MANIFEST, *FILES):
+            if (path / name).is_symlink() or not (path / name).is_file():
+                raise SnapshotError(f"{name} is missing, or is no file")
+        if (path / MANIFEST).stat().st_size > MOST_MANIFEST:
+            raise SnapshotError("its manifest is not what was written")
         body = _opened((path / MANIFEST).read_bytes())
         if body["format"] != FORMAT:
             raise SnapshotError(f"it has format {body['format']}, this version reads {FORMAT}")
+        if path.name != at(path.parent, body["step"]).name:
+            raise SnapshotError(f"its manifest is of step {body['step']}")
         if set(body["files"]) != set(FILES):
             raise SnapshotError("its manifest names other files than it should")
         for name in FILES:
-            if (path / name).is_symlink() or _sha256(path / name) != body["files"][name]:
+            if _sha256(path / name) != body["files"][name]:
                 raise SnapshotError(f"{name} is not what was written")
         weights, state = (load_file(path / name) for name in FILES)
         return Snapshot(
@@ -92,7 +108,7 @@ def read(path: Path) -> Snapshot:
         )
     except SnapshotError as error:
         raise SnapshotError(f"snapshot {path.name} cannot be used: {error}") from None
-    except (OSError, KeyError, TypeError, ValidationError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise SnapshotError(f"snapshot {path.name} cannot be used: it is damaged ({reason})") from None
 
@@ -129,6 +145,13 @@ def clear_partial(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Take a snapshot away: first its name, so that a kill does not leave half of it to be read."""
+    gone = path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")
+    path.rename(gone)
+    shutil.rmtree(gone)
+
+
 def thin_out(folder: Path, keep: set[int], most: int, most_bytes: int) -> None:
     """Delete snapshots, the closest neighbours first, until at most `most` and `most_bytes` are left.
 
@@ -146,8 +169,13 @@ def thin_out(folder: Path, keep: set[int], most: int, most_bytes: int) -> None:
             return
         # relative to where it stands: early steps lie close together and are worth keeping apart
         _, gone = min(inner, key=lambda found: found[0] / (found[1] + 1))
-        shutil.rmtree(at(folder, gone))
+        remove(at(folder, gone))
         del sizes[gone]
+
+
+def _bytes_of(snapshot: Snapshot) -> int:
+    """About what a snapshot takes on the disk."""
+    return sum(tensor.nbytes for tensors in (snapshot.weights, _flat(snapshot)) for tensor in tensors.values())
 
 
 def _flat(snapshot: Snapshot) -> dict[str, Tensor]:

@@ -46,7 +46,8 @@ class Store:
         """What could not even be handed over, in words."""
         self._trouble: str | None = None
         self._bounds = most_snapshots, most_bytes
-        self._best: int | None = None
+        self.best: int | None = None
+        """The step of the snapshot with the lowest validation loss, which is never thinned out."""
         self._asked: SimpleQueue[list[Record] | Snapshot | threading.Event] = SimpleQueue()
         self._waiting: deque[Record | Snapshot | threading.Event] = deque()
         self._closing = threading.Event()
@@ -71,7 +72,7 @@ class Store:
     def keep(self, snapshot: Snapshot, best: bool = False) -> None:
         """Have this snapshot written; the best, the first and the newest are never thinned out."""
         if best:
-            self._best = snapshot.step
+            self.best = snapshot.step
         self._asked.put(snapshot)
 
     def wait(self, timeout: float = 10.0) -> bool:
@@ -155,7 +156,7 @@ class Store:
             folder = self.folder / "snapshots"
             snapshot_files.write(folder, snapshots.pop(0))
             self._waiting = deque([*snapshots, *asking])
-            snapshot_files.thin_out(folder, set() if self._best is None else {self._best}, *self._bounds)
+            snapshot_files.thin_out(folder, set() if self.best is None else {self.best}, *self._bounds)
         self._waiting.clear()
         for written in asking:
             written.set()

@@ -302,6 +302,8 @@ class Source(Protocol):
     id: str
     queue: Queue
     history: History
+    handing: threading.Lock
+    """Held while records go from the queue to the store, so that they keep their order and none comes too late."""
 
     @property
     def store(self) -> Sink | None:
@@ -356,10 +358,11 @@ class Pump:
         with self._draining:
             for source in self._sources():
                 if not source.queue.empty():
-                    records = taken(source.queue)
+                    with source.handing:
+                        records = taken(source.queue)
+                        if source.store is not None:
+                            source.store.put(records)
                     source.history.add(records)
-                    if source.store is not None:
-                        source.store.put(records)
 
     def frames(self) -> Frames:
         """One frame a run: what is new since the last call, or None."""

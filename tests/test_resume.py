@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from engine.config import InputError, RunConfig, changed, preset
 from engine.keeping import Keeping
 from engine.runner import Run, State
 from engine.store import Store
-from engine.stream import Record, Scalars
+from engine.stream import Record, Scalars, taken
 from engine.studio import Studio
 from engine.trainer import Trainer
 
@@ -221,3 +222,78 @@ def test_a_snapshot_ahead_of_the_recorded_steps_is_not_gone_on_from(place, corpu
     assert past.snapshot.step == 10
     assert snapshot_files.steps(folder / "snapshots") == [10]
     assert archive.find(folder.name).step == 10
+
+
+def left_by_a_kill(run: Run, place: Path) -> str:
+    """The id of a run whose folder is what a kill now would leave of `run`; its newest snapshot is of step 20."""
+    assert run.store is not None
+    run.store.put(taken(run.queue))
+    assert run.store.wait()
+    name = f"{run.id}-killed"
+    folder = shutil.copytree(run.store.folder, place / "runs" / name) / "snapshots"
+    for step in snapshot_files.steps(folder):
+        if step > 20:
+            shutil.rmtree(snapshot_files.at(folder, step))
+    return name
+
+
+def steps_until(run: Run, step: int, wait_until) -> None:
+    run.make_steps(step - run.step)
+    wait_until(lambda: run.step == step and run.state is not State.RUNNING)
+
+
+def kept_run(config, settings, corpus, place, past=None) -> Run:
+    run = Run(config, settings, corpus, past)
+    start = {"run": run.id, "config": config.model_dump(), "settings": settings.model_dump()}
+    run.keep_in(Store(place / "runs" / run.id, start))
+    return run
+
+
+@pytest.mark.parametrize("stages", [0, 3])
+def test_a_knob_turned_after_the_snapshot_is_turned_again(place, corpus, wait_until, stages) -> None:
+    config = RunConfig(model="gpt", block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.2, epochs=20)
+    settings = changed(preset("bigram").settings, max_steps=100, speed="unlimited", batch_size=4)
+    whole = kept_run(config, settings, corpus, place)
+    steps_until(whole, 24, wait_until)
+    for _ in range(stages):
+        whole.make_stage()
+    wait_until(lambda: whole.stage == stages)
+    whole.tune(changed(settings, lr=0.05, batch_size=5))
+    steps_until(whole, 31 if stages else 30, wait_until)
+    whole.tune(changed(settings, lr=0.02, batch_size=3))
+    steps_until(whole, 40, wait_until)
+    name = left_by_a_kill(whole, place)
+    past = archive.past(archive.find(name))
+    assert (past.snapshot.step, len(past.pending), past.settings.lr) == (20, 2, settings.lr)
+    again = kept_run(config, settings, corpus, place, past)
+    for run in (whole, again):
+        run.start()
+        wait_until(lambda run=run: run.state is State.DONE)
+        assert run.settings.lr == 0.02
+    one, other = whole.moment().snapshot, again.moment().snapshot
+    assert all(torch.equal(one.weights[part], other.weights[part]) for part in one.weights)
+    for run in (whole, again):
+        run.close()
+    told = [[(row.step, row.loss, row.lr) for row in archive.scalars(archive.find(run.id))] for run in (whole, again)]
+    assert told[0] == told[1]
+    assert len(told[0]) == 100
+    kept = [archive.turns(archive.find(run.id), 0) for run in (whole, again)]
+    assert kept[0] == kept[1]
+
+
+def test_a_hand_on_a_knob_takes_the_place_of_what_was_turned_later_before_the_kill(place, corpus, wait_until) -> None:
+    config, settings = RunConfig(block_size=8), changed(preset("bigram").settings, max_steps=60, speed="unlimited")
+    whole = kept_run(config, settings, corpus, place)
+    steps_until(whole, 30, wait_until)
+    whole.tune(changed(settings, lr=0.5))
+    steps_until(whole, 40, wait_until)
+    again = kept_run(config, settings, corpus, place, archive.past(archive.find(left_by_a_kill(whole, place))))
+    steps_until(again, 25, wait_until)
+    again.tune(changed(settings, lr=0.125))
+    again.start()
+    wait_until(lambda: again.state is State.DONE)
+    for run in (whole, again):
+        run.close()
+    rows = {row.step: row.lr for row in archive.scalars(archive.find(again.id))}
+    assert (rows[25], rows[26], rows[60]) == (settings.lr, 0.125, 0.125)
+    assert [step for step, _, _ in archive.turns(archive.find(again.id), 0)] == [25]

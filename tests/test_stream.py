@@ -382,6 +382,7 @@ class Quiet:
         self.id = name
         self.queue: Queue = SimpleQueue()
         self.history = History()
+        self.handing = threading.Lock()
         self.store = None
         self.state = "running"
 
