@@ -20,6 +20,7 @@ from engine.cost import Cost, check_memory, cost_of
 from engine.divergence import rewound_to
 from engine.library import Entry, Library
 from engine.points import Points
+from engine.reopening import Reopened
 from engine.result import start_of
 from engine.runner import Run, State, limited, new_id
 from engine.store import Store
@@ -42,6 +43,7 @@ class Studio:
         self.current: Run | None = None
         self.previous: Run | None = None
         self.lanes: dict[str, Run] = {}
+        self.reopened: Reopened | None = None
         self.pump = Pump(self.runs)
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
@@ -146,6 +148,20 @@ class Studio:
         run.start()
         return run
 
+    def reopen(self, step: int) -> Reopened:
+        """The current run as it was after `step` updates, being made beside the training; one at a time is.
+
+        InputError if there is no run, or it has not come that far.
+        """
+        if self.current is None:
+            raise InputError("there is no run to go back in; press Start first")
+        made = Reopened(self.current, step, self._flush)
+        with self._lock:
+            before, self.reopened = self.reopened, made
+        if before is not None:
+            before.close(0)
+        return made
+
     def _forked_from(self) -> Run:
         if self.current is None:
             raise InputError("there is no run to fork; press Start first")
@@ -207,10 +223,11 @@ class Studio:
     def close(self, timeout: float = 2.0) -> bool:
         """End every thread; False if a training thread is still inside a long step after `timeout` seconds."""
         runs = self.runs()
-        for run in runs:
-            run.close(0)
+        threads: list[Run | Reopened] = [*runs, *([self.reopened] if self.reopened else [])]
+        for thread in threads:
+            thread.close(0)
         deadline = time.monotonic() + timeout
-        ended = [run.close(max(0.0, deadline - time.monotonic())) for run in runs]
+        ended = [thread.close(max(0.0, deadline - time.monotonic())) for thread in threads]
         self.pump.stop()
         self.library.stop()
         for run in runs:
@@ -238,6 +255,9 @@ class Studio:
             if go:
                 run.start()
         if unused is not None:
+            if self.reopened is not None and self.reopened.run is unused:
+                self.reopened.close(0)
+                self.reopened = None
             unused.close()
             unused.forget_if_unused()
         return run

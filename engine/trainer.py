@@ -68,6 +68,7 @@ class Trainer:
         """Asked between two sampled tokens: is there something more urgent?"""
         self.stages_done = 0
         """How many stages of the step under way are done; 0 between two steps."""
+        self._unwatched = False
         self._stages: tuple[Callable[[], None], ...] = (
             self.batch,
             self.forward,
@@ -153,9 +154,8 @@ class Trainer:
         """The length of the whole gradient; on the cadence, copies of what is shown."""
         self.grads = probes.gradients(self.parameters)
         self.grad_norm = probes.global_norm(self.grads)
-        self._looking = (
-            self._due(self.step + 1, self._look_every) or self.look_closely or self.alarmed or self.step == 0
-        )
+        due = self._due(self.step + 1, self._look_every) or self.look_closely or self.alarmed or self.step == 0
+        self._looking = due and not self._unwatched
         if self._looking:
             self._layer_norms = probes.layer_norms(self.model.parts())
             self._gradients = probes.gradient_tables(self.model)
@@ -187,7 +187,7 @@ class Trainer:
 
     def observe(self) -> None:
         """What the update did, validation and a sample: each on its cadence."""
-        if not self._allowed or self.ledger.diverged:
+        if not self._allowed or self.ledger.diverged or self._unwatched:
             return
         if self._looking:
             self.alarmed = max(0, self.alarmed - 1)
@@ -323,12 +323,12 @@ class Trainer:
         self.tune(snapshot.settings)
 
     def repeat(self, goal: int, turns: Iterable[tuple[int, int, LiveSettings]], halt: Callable[[], bool]) -> None:
-        """Make the steps up to `goal` again, silently, each knob turned where it was, unless told to `halt`.
+        """Make the steps up to `goal` again, unwatched, each knob turned where it was, unless told to `halt`.
 
         A turn is the number of updates made before it, of stages done of the next step, and the settings from then on.
         """
         said, self.emit = self.emit, _unheard
-        self.ledger.emit = _unheard
+        self.ledger.emit, self._unwatched = _unheard, True
         try:
             for step, stages, settings in (*turns, (goal, 0, None)):
                 while self.step < step and not self.ledger.diverged and not halt():
@@ -340,6 +340,7 @@ class Trainer:
             self.settle()
         finally:
             self.emit = self.ledger.emit = said
+            self._unwatched = False
         if self.step != goal and not halt():
             raise RuntimeError(f"step {goal:,} was not reached again: this attempt diverged at step {self.step + 1:,}")
 

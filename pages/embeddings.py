@@ -20,13 +20,14 @@ from engine.projection import MOST_ROWS, Neighbour, analogy, centred, cosines, n
 from engine.runner import ENDED, Run, State
 from engine.studio import studio
 from pages import word_lesson
-from pages.live import charts, verbs
+from pages.live import charts, moments, verbs
 from pages.live.board import board, shown_of
 from pages.live.embedding_figures import KINDS, kind_of
 from pages.live.look import STYLE
 from pages.live.trials import try_this
 
 NEAREST, FARTHEST = 8, 3
+PAST = -1
 MOST_CELLS = 80  # tokens on each side of the table of similarities
 MOST_LABELS = 27  # of them named on its axes
 COMPARED = ("less the average row", "rows as they are")
@@ -40,6 +41,7 @@ class Looked(NamedTuple):
     """The token embedding (V, D) as it was at one moment, and the visible names of its rows."""
 
     key: tuple[str, int, int]
+    """Run, step, stages done of the next one; PAST of them for an earlier moment that was opened."""
     step: int
     title: str
     table: Tensor
@@ -48,12 +50,16 @@ class Looked(NamedTuple):
 
 
 def look(run: Run) -> Looked:
-    """The table of a run as it is now; InputError where the run cannot answer."""
-    tokenizer = run.corpus.tokenizer
-    step, weights = run.copy_weights()
+    """The table of a run at the moment that is opened, else as it is now; InputError where the run cannot answer."""
+    tokenizer, made = run.corpus.tokenizer, moments.ready()
+    if made is not None and made.moment is not None:
+        step, weights, stage = made.step, made.moment.snapshot.weights, PAST
+    else:
+        step, weights = run.copy_weights()
+        stage = run.stage
     table = weights["token_embedding.weight"][:MOST_ROWS].clone()
-    key = run.id, step, run.stage
-    return Looked(key, step, run.title, table, tokenizer.labels[:MOST_ROWS], tokenizer.vocab[:MOST_ROWS])
+    labels, tokens = tokenizer.labels[:MOST_ROWS], tokenizer.vocab[:MOST_ROWS]
+    return Looked((run.id, step, stage), step, run.title, table, labels, tokens)
 
 
 def untrained() -> Looked:
@@ -70,8 +76,10 @@ def looked_up(run: Run | None) -> Looked | None:
     """What this session looks at: of a run that rests always the newest, of one that runs what it saw last."""
     kept: Looked | None = st.session_state.get("looked")
     key = ("", 0, 0) if run is None else (run.id, run.step, run.stage)
-    running = run is not None and run.state is State.RUNNING
-    if kept is None or (kept.key[0] != key[0] if running else kept.key != key):
+    stays = run is not None and run.state is State.RUNNING
+    if run is not None and (past := moments.step_shown()) is not None:
+        key, stays = (run.id, past, PAST), False
+    if kept is None or (kept.key[0] != key[0] or kept.key[2] == PAST if stays else kept.key != key):
         try:
             kept = st.session_state.looked = untrained() if run is None else look(run)
         except InputError as error:
@@ -108,7 +116,7 @@ def transport(run: Run | None, own: Run | None) -> None:
             "Look again",
             key="again",
             icon=":material/visibility:",
-            disabled=own is None,
+            disabled=own is None or moments.past() is not None,
             on_click=lambda: st.session_state.pop("looked", None),
             help="Take the weights of this moment for everything below the two charts.",
         )
@@ -251,10 +259,17 @@ def page() -> None:
     own = reads_tokens(run)
     st.html(STYLE + OWN_STYLE)
     with st.container(key="live"):
-        board("embeddings", shown=shown_of(run, moment=True))
+        moments.line("Embeddings")
+        board(
+            "embeddings",
+            shown=shown_of(run, moment=True),
+            past=moments.step_shown(),
+            verbs=("open",),
+            on_moment=moments.take,
+        )
     verbs.plan()
     transport(run, own)
-    looked = looked_up(own)
+    looked = None if moments.opening() else looked_up(own)
     if looked is not None:
         moment(looked, run, own)
         near(looked)

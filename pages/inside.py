@@ -17,6 +17,7 @@ from engine.studio import RunActive, studio
 from pages import to_train
 from pages.inside_views import attention, generation, parameters, questions, shapes, table
 from pages.inside_views.look import Look, again, default, look
+from pages.live import moments
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE
 from pages.live.trials import try_this
@@ -57,6 +58,8 @@ def missing(view: str, seen: Look) -> tuple[str, str]:
 
 def standing(run: Run | None, seen: Look) -> None:
     """Which weights are on show, and how to see newer ones."""
+    if moments.ready() is not None:
+        return  # its line says it
     with st.container(horizontal=True, vertical_alignment="center", key="inside_standing"):
         if run is None:
             st.text("No run yet: these are the weights of an untrained bigram on the default text.")
@@ -92,7 +95,11 @@ def inside() -> None:
         label_visibility="collapsed",
     )
     with live:
-        board("inside-table" if view == "Table" and trains_bigram else "inside", shown=shown)
+        page = "inside-table" if view == "Table" and trains_bigram else "inside"
+        board(page, shown=shown, past=moments.step_shown())
+        moments.line("Inside")
+    if moments.opening():
+        return
     try:
         with st.spinner("reading the weights"):
             seen = look(run)

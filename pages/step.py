@@ -6,14 +6,18 @@ The page looks into a copy that stands where the run stands (`engine.trainer.rep
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.config import InputError
+from engine.reopening import Reopened
 from engine.runner import Run, State
 from engine.studio import studio
 from engine.trainer import STAGES
+from pages.live import moments
 from pages.live.board import board, shown_of
 from pages.live.examples import small_examples
 from pages.live.look import STYLE
@@ -30,8 +34,10 @@ from pages.live.opened import (
     finish,
     forward,
     look_back,
+    look_into,
     opened,
     pause,
+    reopened,
     source_of,
     why_not,
 )
@@ -154,7 +160,33 @@ def beat(run: Run) -> None:
         st.session_state.step_slow = time.monotonic()
 
 
-def rail(run: Run, shown: Opened) -> None:
+def transport_past(made: Reopened, shown: Opened) -> None:
+    """Previous and next, through the step that came after an earlier moment."""
+    with st.container(horizontal=True, gap="small", key="step_verbs", width="content"):
+        st.button(
+            "Previous",
+            key="step_previous",
+            icon=":material/arrow_back:",
+            shortcut="Left",
+            disabled=shown.done == 0,
+            on_click=look_into,
+            args=(made, shown.done - 1),
+            help="Look at the stage before. Key: ←",
+        )
+        st.button(
+            f"Next: {STAGES[shown.done]}" if shown.done < len(STAGES) else "The step is over",
+            key="step_next",
+            type="primary",
+            icon=":material/arrow_forward:",
+            shortcut="Right",
+            disabled=shown.done == len(STAGES),
+            on_click=look_into,
+            args=(made, shown.done + 1),
+            help="Make the next stage of this step again. The run itself goes its own way. Key: →",
+        )
+
+
+def rail(shown: Opened, look: Callable[[int], None]) -> None:
     """The nine stages: done, now, next, to come. A stage that is done can be looked back at."""
     with st.container(key="rail"):
         for place, name in enumerate(STAGES):
@@ -170,15 +202,16 @@ def rail(run: Run, shown: Opened) -> None:
                 key=f"rail_{name}",
                 type="primary" if place == shown.done - 1 else "secondary",
                 disabled=not done,
-                on_click=look_back,
-                args=(run, place + 1),
-                help=about(name, run.config).document,
+                on_click=look,
+                args=(place + 1,),
+                help=about(name, shown.run.config).document,
             )
 
 
 def this_step(run: Run, bar: DeltaGenerator) -> None:
-    """The step under way; the buttons go into `bar`."""
-    if run.state is State.RUNNING:
+    """The step under way, or that after an earlier moment; the buttons go into `bar`."""
+    made = moments.past()
+    if made is None and run.state is State.RUNNING:
         with bar:
             st.button(
                 "Pause it here",
@@ -197,7 +230,18 @@ def this_step(run: Run, bar: DeltaGenerator) -> None:
             f"This model has {run.parameters:,} parameters: a copy of its weights, gradients and moments at every "
             f"stage is too heavy above {MOST_PARAMETERS:,}. Choose a fresh small GPT above; it has the same parts."
         )
-        return
+    elif made is None:
+        present(run, bar)
+    elif made.moment is not None:
+        shown = reopened(made)
+        with bar:
+            transport_past(made, shown)
+        rail(shown, partial(look_into, made))
+        stage(shown)
+
+
+def present(run: Run, bar: DeltaGenerator) -> None:
+    """The step under way of a run that stands still."""
     if sentence := st.session_state.get("step_notice") or why_not(run):
         st.text(sentence)
     try:
@@ -207,15 +251,21 @@ def this_step(run: Run, bar: DeltaGenerator) -> None:
         return
     with bar:
         transport(run, shown)
-    rail(run, shown)
+    rail(shown, partial(look_back, run))
     if "step_slow" in st.session_state:
         beat(run)
+    stage(shown)
+
+
+def stage(shown: Opened) -> None:
+    """What the stage is for, and the real thing behind it."""
     left, right = st.columns([3, 8], gap="medium")
     with left:
-        words = about(shown.stage, run.config)
+        words = about(shown.stage, shown.run.config)
         st.subheader(f"{shown.done} {shown.stage}" if shown.stage else "Before the step")
+        back = shown.looking_back and not shown.past
         now = STAGES[shown.present - 1]
-        st.caption(f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document)
+        st.caption(f"Looking back: the run itself stands after {now}." if back else words.document)
         st.code(words.code, language="python", wrap_lines=True)
         st.text(words.purpose)
         st.caption(words.underneath)
@@ -250,6 +300,7 @@ def step() -> None:
     shown = shown_of(run, moment=True)
     st.html(STYLE + PAGE_STYLE)
     board("step", run=source_of(run), shown=shown)
+    moments.line("Step")
     tab = tabs()
     if tab == "What if":
         what_if()

@@ -14,7 +14,7 @@ from engine.config import PRESETS, InputError, LiveSettings, RunConfig, home
 from engine.cost import LARGE, duration
 from engine.runner import Run, State
 from engine.studio import studio
-from pages.live import controls, room, verbs
+from pages.live import controls, forking, moments, room, verbs
 from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
 from pages.live.lesson import lesson
@@ -69,9 +69,9 @@ def transport(run: Run | None) -> None:
                 "",
                 key="fork_now",
                 icon=":material/fork_right:",
-                on_click=verbs.fork_now,
+                on_click=forking.ask,
                 disabled=asking or run is None,
-                help="Fork here: go on from this step in a new run, to be turned another way. This one is only paused.",
+                help="Fork: go on from this step, or an earlier one, in a new run that is turned another way.",
             )
         st.button(
             "",
@@ -86,17 +86,13 @@ def transport(run: Run | None) -> None:
 
 
 def question() -> None:
-    """A new start, a reset or a fork would hold up a run: stop or pause it and go on, or cancel."""
+    """A new start or a reset would end a run: stop it and go on, or cancel."""
     action, about = st.session_state.asking
-    end, verb = {
-        "start": ("Stop it", "start the new run"),
-        "reset": ("Stop it", "reset"),
-        "fork": ("Pause it", "fork"),
-    }[action]
+    verb = {"start": "start the new run", "reset": "reset"}[action]
     with st.container(border=True):
-        st.text(f"{about}. {end} and {verb}?")
+        st.text(f"{about}. Stop it and {verb}?")
         yes, no = st.columns(2)
-        yes.button(end, type="primary", on_click=verbs.go_ahead, args=(action,), width="stretch")
+        yes.button("Stop it", type="primary", on_click=verbs.go_ahead, args=(action,), width="stretch")
         no.button("Cancel", on_click=lambda: st.session_state.pop("asking"), width="stretch")
 
 
@@ -158,26 +154,6 @@ def new_run(run: Run | None) -> None:
             st.button(
                 "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
             )
-            fork(run)
-
-
-def fork(run: Run) -> None:
-    """Go on from a moment of this run in a new one."""
-    st.caption(
-        "Or fork this run at an earlier step: its weights, optimizer state and random numbers go on in a new one, to "
-        "be turned another way. This run is paused and loses nothing; undo brings it back."
-    )
-    step, button = st.columns([2, 3], vertical_alignment="bottom")
-    step.number_input(
-        "at step",
-        0,
-        None,
-        None,
-        key="fork_step",
-        placeholder=f"now, {run.step:,}",
-        help="Steps that no snapshot was taken of are made again from the one before, the same to the last bit.",
-    )
-    button.button("Fork there", key="fork", on_click=verbs.attempt, args=("fork",), width="stretch")
 
 
 def tokens(planned: RunConfig) -> None:
@@ -288,6 +264,7 @@ def stage() -> None:
     with left.container(key="controls"):
         if "asking" in st.session_state:
             question()
+        forking.card(run)
         notices()
         transport(run)
         live_knobs(settings)
@@ -301,7 +278,15 @@ def stage() -> None:
             present_button("Leave presenter mode")
     with right:
         lesson(run)
-        board("train", shown=shown, presenter=presenter)
+        moments.line("Train")
+        board(
+            "train",
+            shown=shown,
+            presenter=presenter,
+            past=moments.step_shown(),
+            verbs=moments.VERBS,
+            on_moment=moments.take,
+        )
     if not presenter:
         with timing.container():
             estimate(run)  # last: it takes a moment, and nothing waits for it

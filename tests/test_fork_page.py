@@ -23,26 +23,47 @@ def words(page) -> str:
     return "\n".join(text.value for text in page.text)
 
 
-def test_fork_here_asks_while_it_trains_and_undo_brings_the_parent_back(page, house, wait_until) -> None:
+def test_a_fork_is_asked_about_and_undo_brings_the_parent_back(page, house, wait_until) -> None:
     click(page, "play")
     parent = house.current
     wait_until(lambda: parent.step > 20)
     page.run()
     click(page, "fork_now")
-    assert house.current is parent and "Pause it and fork?" in words(page)
-    (yes,) = [button for button in page.button if button.label == "Pause it"]
-    yes.click().run()
+    assert house.current is parent and "This run is paused and loses nothing" in words(page)
+    click(page, "fork_cancel")
+    assert house.current is parent and "This run is paused" not in words(page)
+    assert parent.state is State.RUNNING
+    click(page, "fork_now")
+    click(page, "fork")
     fork = house.current
     assert (fork.parent[0], parent.state, fork.state) == (parent.id, State.PAUSED, State.PAUSED)
-    assert fork.step == parent.step and not page.exception
-    page.number_input(key="fork_step").set_value(11).run()
-    click(page, "fork")  # it stands still: nothing to ask
-    assert (house.current.step, house.current.parent) == (11, (fork.id, 11))
-    page.number_input(key="fork_step").set_value(12).run()
-    click(page, "fork")
-    assert house.current.step == 11 and "step 12 is not possible; choose one from 0 to 11" in words(page)
+    assert fork.step == parent.step and fork.settings == parent.settings
+    assert "This run is paused" not in words(page)
     click(page, "undo")
-    assert house.current is fork
+    assert house.current is parent
+
+
+def test_a_fork_leaves_an_earlier_step_with_knobs_turned_in_the_same_breath(page, house, wait_until) -> None:
+    click(page, "play")
+    parent = house.current
+    wait_until(lambda: parent.step > 20)
+    page.run()
+    click(page, "fork_now")
+    page.number_input(key="fork_step").set_value(11)
+    page.number_input(key="fork_lr").set_value(0.25)
+    page.number_input(key="fork_batch_size").set_value(7)
+    page.number_input(key="fork_max_steps").set_value(500)
+    click(page, "fork")
+    fork = house.current
+    assert (fork.step, fork.parent) == (11, (parent.id, 11))
+    assert fork.settings == changed(parent.settings, lr=0.25, batch_size=7, max_steps=500)
+    wait_until(lambda: (11, "lr 0.001 → 0.25") in [(event.step, event.text) for event in fork.history.events])
+    click(page, "fork_now")
+    assert page.number_input(key="fork_lr").value is None, "the next fork begins with nothing changed"
+    page.number_input(key="fork_step").set_value(12)
+    click(page, "fork")
+    assert house.current is fork and "step 12 is not possible; choose one from 0 to 11" in words(page)
+    assert page.number_input(key="fork_step").value == 12, "what was asked for stays, to be mended"
 
 
 def test_a_divergence_is_told_in_numbers_and_undone_with_one_click(page, house, wait_until) -> None:

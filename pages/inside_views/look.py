@@ -1,7 +1,7 @@
 """What the page Inside looks at: a copy of the room's model at one step, or an untrained one before the first run.
 
 A session keeps one look and takes another when the run is another, when it stands at another step, or on request;
-while the run runs, the look stays where it was taken.
+while the run runs, the look stays where it was taken. An earlier moment that the session has opened goes before all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from engine.points import Points
 from engine.runner import Run, State
 from engine.studio import studio
 from engine.trainer import Trainer
+from pages.live import moments
 
 KEPT = "inside_look"
 Made = TypeVar("Made")
@@ -36,6 +37,8 @@ class Look:
     settings: LiveSettings
     dataset: Corpus | Points
     model: Model
+    past: bool = False
+    """Is it of an earlier moment that was opened?"""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -57,17 +60,23 @@ def default() -> Preset:
 def look(run: Run | None) -> Look:
     """The look of this session; InputError where the run cannot give its weights."""
     kept: Look | None = st.session_state.get(KEPT)
+    made = moments.ready()
     if run is None:
         if kept is None or kept.run:
             start = default()
             dataset = studio().dataset(start.config)
             kept = Look("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
-    elif kept is None or kept.run != run.id or (run.state is not State.RUNNING and kept.step != run.step):
-        step, weights = run.copy_weights()
-        model = build(run.config, run.dataset.vocab_size)
-        model.load_state_dict(weights)
-        kept = Look(run.id, step, run.config, run.settings, run.dataset, model.eval())
-    if run is not None:
+    elif made is not None and made.moment is not None:
+        if kept is None or not kept.past or kept.key != (run.id, made.step):
+            settings = made.moment.snapshot.settings
+            kept = Look(run.id, made.step, run.config, settings, run.dataset, made.model(), past=True)
+    else:
+        moved = run.state is not State.RUNNING and kept is not None and kept.step != run.step
+        if kept is None or kept.past or kept.run != run.id or moved:
+            step, weights = run.copy_weights()
+            model = build(run.config, run.dataset.vocab_size)
+            model.load_state_dict(weights)
+            kept = Look(run.id, step, run.config, run.settings, run.dataset, model.eval())
         kept = replace(kept, settings=run.settings)
     st.session_state[KEPT] = kept
     return kept

@@ -23,7 +23,7 @@ const DRAWING_SHARE = 0.5; // of one core, at most
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
 const KINDS = { samples: Samples, plane: PlaneChart, scatter: ScatterChart };
-const TRAVELS = new Set(["train"]); // the pages with a scrubber under the stage
+const TRAVELS = new Set(["train", "embeddings"]); // the pages with a scrubber under the stage
 const TABLE = /^(weights|gradients|projection)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
@@ -34,7 +34,8 @@ const boards = (window.loopscopeBoards ??= new Map());
  * Options: `page` (which panels), `base` (where the routes are, default: beside this file), `run` (an id,
  * default "current"), `shown` ({run, state, version, library} that the page was rendered with), `onChange`
  * (called with the same four when the stream differs from it), `presenter` (large type), `hint` (the line over
- * the recorded example). Returns a function that takes the board out of `root` and keeps it alive.
+ * the recorded example), `past` (the step of an earlier moment that the page has opened, else null), `verbs` and
+ * `onMoment` (what the page can do with a moment, and the way to ask for it: {verb, step, run}). Returns a function that takes the board out of `root` and keeps it alive.
  */
 export function mount(root, options = {}) {
   const base = new URL(options.base || HERE, location.href).href;
@@ -57,6 +58,7 @@ class Board {
   vocabSize = 0;
   head = { state: "ready" };
   run = undefined; // of the newest frame; null when there is none
+  opened = null; // the step of the earlier moment that the page has opened
   dressed = undefined; // the run whose panels are on show
   ghost = null;
   panels = new Map();
@@ -111,6 +113,7 @@ class Board {
     this.look();
     this.fit();
     this.touch();
+    this.travel();
     this.reporter.drawn(options.shown ?? {}, options.onChange ?? null);
     if (this.stream) this.reporter.compare(this.stream);
   }
@@ -221,6 +224,7 @@ class Board {
     this.run = run;
     this.ghost = null;
     this.scrubber?.live();
+    this.opened = null;
     if (run === null) this.showExample();
     else this.dress();
   }
@@ -279,6 +283,7 @@ class Board {
       this.edge = 10;
       this.build(told.panels);
       this.dressed = run;
+      this.travel();
     } catch (error) {
       console.warn("loopscope:", error);
       setTimeout(() => this.dressing === run && ((this.dressing = null), this.dress()), 1000);
@@ -354,6 +359,21 @@ class Board {
 
   // ---- an earlier moment -----------------------------------------------------------------------------
 
+  /** Go to the moment that the page has opened, once, and back when it is closed. */
+  travel() {
+    const past = this.options?.past ?? null;
+    if (past === this.opened || this.dressed !== this.run) return;
+    this.opened = past;
+    if (past === null) this.scrubber?.live();
+    else this.scrubber?.go(past);
+    this.touch();
+  }
+
+  /** The step of the earlier moment on show; undefined while that is the newest. */
+  get pastStep() {
+    return this.scrubber ? this.scrubber.past?.step : (this.opened ?? undefined);
+  }
+
   /** The tables on show: the newest, or those of an earlier moment. */
   get tables() {
     return this.scrubber?.past?.tables ?? this.newest;
@@ -399,7 +419,7 @@ class Board {
 
   /** Text first; then charts, within a share of the time so that the page stays quick. */
   draw() {
-    if (!this.node.isConnected) return;
+    if (!this.node.isConnected || this.run === undefined) return; // nothing has come yet
     this.header.show(this.head, this.losses());
     this.scrubber?.show(this.head, this.run);
     this.notices.show(this.head, this.run === null ? (this.options?.hint ?? HINT) : null);

@@ -6,6 +6,7 @@ itself. What goes through Streamlit is small: where those files are, and what th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, NotRequired, TypedDict
@@ -48,7 +49,9 @@ SCRIPT = """
 export default async function ({ parentElement, data, setTriggerValue }) {
   const base = new URL(data.base, location.origin).href;
   const { mount } = await import(new URL("board.js", base).href);
-  return mount(parentElement, { ...data, base, onChange: (change) => setTriggerValue("change", change) });
+  const onChange = (change) => setTriggerValue("change", change);
+  const onMoment = (asked) => setTriggerValue("moment", asked);
+  return mount(parentElement, { ...data, base, onChange, onMoment });
 }
 """
 
@@ -75,17 +78,37 @@ def board(
     run: str = "current",
     base: str = "/",
     presenter: bool = False,
+    past: int | None = None,
+    verbs: Sequence[str] = (),
+    on_moment: Callable[[Any], None] | None = None,
 ) -> Any:
     """Show the live board with the panels of `page` for `run`: "current", or the name of a side lane.
 
     `base` is the address that the board's routes stand under. The script reruns by itself when the
     stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
+    `past` is the step of an earlier moment to show. `verbs` are what a person can have done at the scrubber;
+    `on_moment` is then called with what the browser sent: {"verb", "step", "run"}, if it is our own script.
     """
+    key = f"board-{page}-{run}"
+
+    def asked() -> None:
+        if on_moment is not None:
+            on_moment(st.session_state[key].get("moment"))
+
     return _element(
-        key=f"board-{page}-{run}",
-        # `drawn` differs each time: a page drawn again with the same old state must hear again that it is old
-        data={"page": page, "run": run, "base": base, "presenter": presenter, "shown": shown, "drawn": monotonic_ns()},
+        key=key,
+        data={
+            "page": page,
+            "run": run,
+            "base": base,
+            "presenter": presenter,
+            "shown": shown,
+            "past": past,
+            "verbs": list(verbs),
+            "drawn": monotonic_ns(),  # a page drawn again with the same old state must hear again that it is old
+        },
         on_change_change=_nothing,
+        on_moment_change=asked,
     )
 
 

@@ -7,7 +7,7 @@ Knows no layout.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -18,10 +18,12 @@ from torch import Tensor
 from engine.config import PRESETS, InputError
 from engine.corpus import Corpus
 from engine.models import LanguageModel, Model
+from engine.reopening import Reopened
 from engine.runner import CAN_GO, Run, State
 from engine.snapshot import Moment
 from engine.studio import studio
 from engine.trainer import STAGES, Trainer, replay
+from pages.live import moments
 
 LANE = "step"
 CURRENT = "current"
@@ -42,6 +44,8 @@ class Opened:
     moment: Moment
     present: int
     trainer: Trainer
+    past: bool = False
+    """Is it an earlier moment that was opened? Then the run itself stands elsewhere."""
 
     @property
     def done(self) -> int:
@@ -66,7 +70,7 @@ class Opened:
     @property
     def key(self) -> str:
         """Tells this moment from every other one."""
-        return f"{self.run.id}/{self.moment.snapshot.step}/{self.done}/{self.run.version}"
+        return f"{'past/' if self.past else ''}{self.run.id}/{self.moment.snapshot.step}/{self.done}/{self.run.version}"
 
     @property
     def model(self) -> Model:
@@ -105,6 +109,8 @@ class Base(NamedTuple):
 
 def chosen() -> Run | None:
     """The run that this session steps through: the room's, or the lane's; None where there is none yet."""
+    if moments.past() is not None:
+        return studio().current
     source = st.session_state.get("step_source") or (CURRENT if studio().current else LANE)
     return studio().followed(source)
 
@@ -116,6 +122,7 @@ def source_of(run: Run | None) -> str:
 
 def choose(source: str) -> None:
     """Step through the room's run, or through a fresh one with that preset, unless the lane has it already."""
+    moments.live()
     if source == CURRENT:
         st.session_state.step_source = CURRENT
         return
@@ -241,6 +248,30 @@ def opened(run: Run) -> Opened:
         kept = key, Opened(run, shown, whole.stages, trainer)
         st.session_state.step_copy = kept
     return kept[1]
+
+
+def reopened(made: Reopened) -> Opened:
+    """The step that came after an earlier moment, made again to the stage that this session looks at."""
+    assert made.moment is not None
+    stages = _past_stages(made)
+    key = f"{made.run.id}/past/{made.step}/{stages}"
+    kept: tuple[str, Opened] | None = st.session_state.get("step_copy")
+    if kept is None or kept[0] != key:
+        shown = replace(made.moment, stages=stages)
+        trainer = replay(made.run.config, made.run.dataset, shown)
+        kept = key, Opened(made.run, shown, len(STAGES), trainer, past=True)
+        st.session_state.step_copy = kept
+    return kept[1]
+
+
+def look_into(made: Reopened, stages: int) -> None:
+    """Show the step after an earlier moment with `stages` of its stages done."""
+    st.session_state.step_past = made.run.id, made.step, stages
+
+
+def _past_stages(made: Reopened) -> int:
+    run, step, stages = st.session_state.get("step_past", ("", 0, 0))
+    return stages if (run, step) == (made.run.id, made.step) else 0
 
 
 def _base(run: Run) -> Base:

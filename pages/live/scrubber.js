@@ -1,9 +1,12 @@
 // The scrubber under the stage: an earlier moment of the run in place of the newest one, while training goes on.
-// It fetches stored frames, one at a time, and says which moment is on show; the board draws it.
+// It fetches stored frames, one at a time, and says which moment is on show; the board draws it. What only the page can
+// do with a moment (open its full state, fork there) it is asked for: `options.onMoment`, where there is a page.
 import { decode } from "./wire.js";
 import { element, figures, whole, write } from "./words.js";
 
 const SPEEDS = [1, 5, 20, 50]; // stored moments a second
+const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }; // stored moments
+const LISTED = 2000; // ms that a list of the stored moments is good for
 
 export class Scrubber {
   past = null; // {step, tables, sample, scalars} of the moment on show; null while that is the newest
@@ -24,10 +27,24 @@ export class Scrubber {
       this.stop();
       this.seek(Number(this.slider.value));
     };
+    this.slider.onkeydown = (event) => {
+      if (!(event.key in KEYS)) return;
+      event.preventDefault();
+      this.move(KEYS[event.key]);
+    };
     this.said = element("span", "ls-said", "live");
-    this.liveButton = this.button("live", "Back to the newest step", () => this.live());
+    this.verbs = {
+      open: this.button("open", "Open the full state of this step: Step, Inside and Embeddings then work on it", () =>
+        this.ask("open"),
+      ),
+      fork: this.button("fork", "Fork the run at this step", () => this.ask("fork")),
+    };
+    this.liveButton = this.button("live", "Back to the newest step", () => {
+      this.live();
+      if (this.stage.opened !== null) this.ask("live");
+    });
     this.liveButton.classList.add("ls-live");
-    this.node.append(this.playButton, this.speed, this.slider, this.said, this.liveButton);
+    this.node.append(this.playButton, this.speed, this.slider, this.said, ...Object.values(this.verbs), this.liveButton);
     this.speed.value = String(SPEEDS[1]);
   }
 
@@ -44,6 +61,30 @@ export class Scrubber {
     this.slider.max = Math.max(1, step);
     if (!this.active) this.slider.value = this.slider.max;
     this.liveButton.disabled = !this.active;
+    const can = this.stage.options?.verbs ?? [];
+    for (const [verb, button] of Object.entries(this.verbs)) button.hidden = !this.past || !can.includes(verb);
+    if (this.past?.step === this.stage.opened) this.verbs.open.hidden = true;
+  }
+
+  /** Have the page do something with the moment that the slider stands at. */
+  ask(verb) {
+    this.stop();
+    this.stage.options?.onMoment?.({ verb, step: Number(this.slider.value), run: this.stage.run });
+  }
+
+  /** To the stored moment so many further on, or back. */
+  async move(moments) {
+    this.stop();
+    const run = this.stage.run;
+    const steps = await this.list();
+    if (!steps.length || this.stage.run !== run) return;
+    const at = steps.findLastIndex((step) => step <= Number(this.slider.value));
+    this.go(steps[Math.min(Math.max(at + moments, 0), steps.length - 1)]);
+  }
+
+  go(step) {
+    this.slider.value = step;
+    this.seek(step);
   }
 
   /** Show the stored moment at or before `step`; of many asked for in a hurry, the newest. */
@@ -74,6 +115,20 @@ export class Scrubber {
     }
   }
 
+  /** The steps of all stored moments. */
+  async list() {
+    const run = this.stage.run;
+    if (this.listed?.run === run && performance.now() - this.listed.at < LISTED) return this.listed.steps;
+    try {
+      const answer = await fetch(new URL(`frame?${new URLSearchParams({ run })}`, this.stage.base));
+      const { steps } = answer.ok ? await answer.json() : { steps: [] };
+      this.listed = { run, steps, at: performance.now() };
+    } catch {
+      return [];
+    }
+    return this.listed.steps;
+  }
+
   enter({ header, arrays }) {
     const { step, scalars = {} } = header;
     this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null };
@@ -96,15 +151,13 @@ export class Scrubber {
   async play() {
     if (this.timer) return this.stop();
     const run = this.stage.run;
-    const answer = await fetch(new URL(`frame?${new URLSearchParams({ run })}`, this.stage.base));
-    const { steps = [] } = answer.ok ? await answer.json() : {};
+    const steps = await this.list();
     if (!steps.length || this.timer || this.stage.run !== run) return;
     const from = this.active ? Number(this.slider.value) : -1;
     let at = steps.findIndex((step) => step > from);
     const next = () => {
       if (at < 0 || at >= steps.length || this.stage.run !== run) return this.live();
-      this.slider.value = steps[at];
-      this.seek(steps[at]);
+      this.go(steps[at]);
       at += 1;
       this.timer = setTimeout(next, 1000 / Number(this.speed.value));
     };

@@ -247,7 +247,10 @@ class Hub:
         )
 
     def frame(self, request: Request) -> Response:
-        """`GET /frame?run&step`: the stored moment at or before a step, as a frame; without step, which there are."""
+        """`GET /frame?run&step`: the stored moment at or before a step, as a frame; without step, which there are.
+
+        Of the moment that is opened in full, the step itself has its tables.
+        """
         query = request.query_params
         run = self._run(query.get("run", "current"))
         if run is None or run.store is None:
@@ -260,10 +263,13 @@ class Hub:
         try:
             if asked is None:
                 return _json({"steps": scrubbing.frames(folder)})
+            made = self.studio.reopened
+            if made is not None and made.run is run and made.moment is not None and made.step == asked:
+                return _binary(_frame(run.id, made.shown(scrubbing.moment_at(folder, asked))))
             step = scrubbing.frame_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
-            return Response(_past(run.id, folder, step), media_type="application/octet-stream")
+            return _binary(_past(run.id, folder, step))
         except sqlite3.Error as error:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
@@ -325,10 +331,17 @@ def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
 @lru_cache(maxsize=128)
 def _past(run_id: str, folder: Path, step: int) -> bytes:
     """A stored moment on the wire; once stored it does not change."""
-    moment = scrubbing.moment_at(folder, step)
+    return _frame(run_id, scrubbing.moment_at(folder, step))
+
+
+def _frame(run_id: str, moment: scrubbing.PastMoment) -> bytes:
     samples = [] if moment.sample is None else [moment.sample._asdict()]
-    header = {"kind": "past", "run": run_id, "step": step, "scalars": moment.scalars, "samples": samples}
+    header = {"kind": "past", "run": run_id, "step": moment.step, "scalars": moment.scalars, "samples": samples}
     return Frame(header, list(moment.tables.items())).encode()
+
+
+def _binary(message: bytes) -> Response:
+    return Response(message, media_type="application/octet-stream")
 
 
 @lru_cache(maxsize=8)

@@ -245,7 +245,7 @@ export class StepChart {
     const told = this.stage.events.filter(({ name }) => name !== "epoch" || ends <= MOST_EPOCHS);
     const events = wanted ? told.slice(-MOST_EVENTS) : [];
     const width = this.plot._fullLayout._size.w;
-    const past = this.stage.scrubber?.past?.step;
+    const past = this.stage.pastStep;
     const key = `${events.length} ${events.at(-1)?.step} ${range} ${width} ${past}`;
     if (key === this.marks) return;
     this.marks = key;

@@ -115,7 +115,7 @@ def take_preset(name: str) -> None:
 
 
 def attempt(action: str) -> None:
-    """Start, reset or fork; a run under way is asked about first. The panel of the new run closes."""
+    """Start or reset; a run under way is asked about first. The panel of the new run closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
     try:
         ACTIONS[action](replace=False)
@@ -150,19 +150,6 @@ def reset(replace: bool) -> None:
     st.session_state.planned = False
 
 
-def fork(replace: bool) -> None:
-    """A new run from the step that was asked for, or from where this one stands."""
-    run = studio().fork(st.session_state.get("fork_step"), replace)
-    replan(config=run.config, settings=run.settings)
-    st.session_state.update(planned=False, fork_step=None)
-
-
-def fork_now() -> None:
-    """A new run from where this one stands."""
-    st.session_state.fork_step = None
-    attempt("fork")
-
-
 def rewind() -> None:
     """Out of a divergence: a fork from before it, at half the learning rate."""
     try:
@@ -173,7 +160,7 @@ def rewind() -> None:
         say(str(error))
 
 
-ACTIONS = {"start": start_new, "reset": reset, "fork": fork}
+ACTIONS = {"start": start_new, "reset": reset}
 
 
 def play(verb: str) -> None:

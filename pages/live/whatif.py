@@ -17,6 +17,7 @@ from engine.frequencies import MOST_TOKENS
 from engine.runner import Run, State
 from engine.studio import studio
 from engine.whatif import EXPERIMENTS, MOST_PARAMETERS, Courtesy, Experiment, Start
+from pages.live import moments
 from pages.live.exhibits import show_all
 
 Begin = Literal["first", "moment"]
@@ -94,10 +95,12 @@ def beginning(chosen: Experiment, run: Run | None) -> Begin:
             else "Tried on a fresh bigram, for which these settings were measured."
         )
         return "first"
+    past = moments.step_shown()
+    names = BEGINS if past is None else BEGINS | {"moment": f"step {past:,}, past"}
     picked: Begin | None = st.segmented_control(
         "begins with",
         get_args(Begin),
-        format_func=BEGINS.__getitem__,
+        format_func=names.__getitem__,
         default=chosen.begins,
         key=f"whatif_begin-{chosen.name}",
         help="Where the copy begins: with the first weights of the room's run, or with its weights as they are now. "
@@ -110,7 +113,9 @@ def identity(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object,
     """What an outcome depends on besides the experiment: the run, and where it stands."""
     if run is None:
         return (None,)
-    return (run.id, "first") if begin == "first" else (run.id, run.step, run.stage, run.version)
+    past = moments.step_shown()
+    stands = (run.step, run.stage, run.version) if past is None else (past, "past")
+    return (run.id, "first") if begin == "first" else (run.id, *stands)
 
 
 def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
@@ -118,7 +123,12 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
     if run is not None and isinstance(run.dataset, Corpus):
         first = Start(run.config, run.first_settings, run.dataset)
         if fits(chosen, run) or chosen.model == "none":
-            return first if begin == "first" else Start(run.config, run.settings, run.dataset, run.moment())
+            if begin == "first":
+                return first
+            made = moments.ready()
+            if made is not None and made.moment is not None:
+                return Start(run.config, made.moment.snapshot.settings, run.dataset, made.moment)
+            return Start(run.config, run.settings, run.dataset, run.moment())
         if run.dataset.vocab_size <= MOST_TOKENS:
             return first.bigram()
     fresh = preset("bigram")

@@ -1,0 +1,132 @@
+"""An earlier moment of the room's run, opened by this session: its making, its label, and the way back to live.
+
+Train and the pages that look into a model show that moment instead of the newest one, and say so. The run trains on
+meanwhile. A session keeps which moment it has opened; the engine makes it. Knows no layout but its own line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.config import InputError
+from engine.reopening import QUICK, Reopened
+from engine.studio import studio
+from pages.live import forking, verbs
+
+VERBS = ("open", "fork")
+SOON = 0.3  # seconds: a moment that is made within them shows no progress
+BEAT_SECONDS = 0.3
+KEPT = "past"
+LINKS = {"Train": "train.py", "Step": "step.py", "Inside": "inside.py", "Embeddings": "embeddings.py"}
+STYLE = """<style>
+.st-key-past { border-left: 4px solid var(--st-text-color, currentColor); padding: 2px 12px; gap: 0.4rem 0.9rem;
+  background: var(--st-secondary-background-color, transparent); border-radius: 6px; }
+.st-key-past [data-testid="stText"] { font-weight: 600; }
+</style>"""
+
+
+def past() -> Reopened | None:
+    """The moment that this session has opened, made or being made; None while it is live."""
+    made: Reopened | None = st.session_state.get(KEPT)
+    if made is not None and made.run is not studio().current:
+        live()
+        return None
+    return made
+
+
+def ready() -> Reopened | None:
+    """The moment to show; None while the newest is, or while it is still being made."""
+    made = past()
+    return made if made is not None and made.moment is not None else None
+
+
+def opening() -> bool:
+    """Is one being made now?"""
+    made = past()
+    return made is not None and made.under_way
+
+
+def step_shown() -> int | None:
+    """The step to show on the board; None for the newest."""
+    made = ready()
+    return None if made is None else made.step
+
+
+def open_at(step: int) -> None:
+    """Open the state that the room's run had at `step`."""
+    try:
+        made = st.session_state[KEPT] = studio().reopen(step)
+        made.wait(SOON)
+    except InputError as error:
+        verbs.say(str(error))
+
+
+def live() -> None:
+    """Back to the newest step, on every page."""
+    st.session_state.pop(KEPT, None)
+
+
+def take(asked: Any) -> None:
+    """Do what was asked for at the board's scrubber; what another script may have sent there is passed over."""
+    if not isinstance(asked, dict) or type(asked.get("step")) is not int:
+        return
+    run = studio().current
+    if run is None or asked.get("run") != run.id:
+        return
+    if asked.get("verb") == "open":
+        open_at(asked["step"])
+    elif asked.get("verb") == "fork":
+        forking.ask(asked["step"])
+    elif asked.get("verb") == "live":
+        live()
+
+
+def line(here: str) -> None:
+    """Which moment is on show on the page called `here`, where else it can be seen, and "live"; nothing while live."""
+    made = past()
+    if made is None:
+        return
+    st.html(STYLE)
+    with st.container(horizontal=True, vertical_alignment="center", key="past"):
+        if made.under_way:
+            making(made)
+        elif made.moment is None:
+            st.text(f"{made.error[:1].upper()}{made.error[1:]}.", width="content")
+        else:
+            st.text(sentence(made), width="content")
+            links(made, here)
+            if here == "Train":
+                st.button("Fork here", key="past_fork", on_click=forking.ask, args=(made.step,))
+        word = "Cancel" if made.under_way else "Live"
+        st.button(word, key="past_live", type="primary", on_click=live, help="Back to the newest step, on every page.")
+
+
+@st.fragment(run_every=BEAT_SECONDS)
+def making(made: Reopened) -> None:
+    """How far it is; the page is drawn anew when it is made."""
+    if not made.under_way:
+        st.rerun()
+    st.progress(made.share, f"Step {made.asked:,} is being made again: step {made.step:,}")
+
+
+def sentence(made: Reopened) -> str:
+    """Which moment it is, and how it came about."""
+    steps = made.step - (made.first or 0)
+    if made.step != made.asked:
+        return (
+            f"Step {made.step:,}, past. Step {made.asked:,} is too far from the newest snapshot before it, of step "
+            f"{made.first:,}, to be made again in {QUICK:.0f} s."
+        )
+    again = f", and {steps:,} step{'s' if steps > 1 else ''} made again" if steps else ""
+    return f"Step {made.step:,}, past: the snapshot of step {made.first:,}{again}. Training is not touched."
+
+
+def links(made: Reopened, here: str) -> None:
+    """The other pages that show this moment; what a GPT looks at is one click away."""
+    for name, page in LINKS.items():
+        if name != here and (name != "Embeddings" or made.run.config.reads_text):
+            st.page_link(page, label=name)
+    if here != "Inside" and made.run.config.model == "gpt":
+        st.page_link("inside.py", label="Attention", query_params={"look": "Attention"})
