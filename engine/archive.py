@@ -214,13 +214,32 @@ def turns(run: StoredRun, first: int, last: int = MAX_STEPS) -> list[KnobTurn]:
 
 
 def check_text(run: StoredRun, dataset: Corpus | Points) -> None:
-    """InputError if `dataset` is not what the run learnt from."""
-    kept = (run.about or {}).get("environment", {}).get("corpus") or {}
-    if isinstance(dataset, Corpus) and kept.get("sha256", dataset.sha256) != dataset.sha256:
-        raise InputError(
-            f"run {run.id} learnt from another text than {dataset.name!r} is now; bring back the one whose sha256 "
-            f"begins with {kept['sha256'][:12]}"
-        )
+    """InputError if `dataset` is not what the run learnt from, now and before it was fine-tuned."""
+    at = dataset if isinstance(dataset, Corpus) else None
+    for kept in reversed(kept_texts(run)):
+        if at is not None and kept.get("sha256", at.sha256) != at.sha256:
+            raise InputError(
+                f"run {run.id} learnt from another text than {at.name!r} is now; bring back the one whose sha256 "
+                f"begins with {kept['sha256'][:12]}"
+            )
+        at = None if at is None else at.former
+
+
+def texts(run: StoredRun) -> list[tuple[str, str | None]]:
+    """The name, and the path if one was kept, of each text that a run learnt from: the present one last."""
+    assert run.config is not None
+    before = [(str(kept.get("name")), kept.get("path")) for kept in kept_texts(run)]
+    return [*before[:-1], (run.config.corpus, before[-1][1] if before else None)]
+
+
+def kept_texts(run: StoredRun) -> list[dict[str, Any]]:
+    """What was kept about each text that a run learnt from: fine-tuning adds one. None for a run on points."""
+    found = []
+    at = ((run.about or {}).get("environment") or {}).get("corpus")
+    while isinstance(at, dict):
+        found.append({key: value for key, value in at.items() if key != "former"})
+        at = at.get("former")
+    return found[::-1]
 
 
 def newest_snapshot(run: StoredRun) -> tuple[Snapshot, list[str]]:

@@ -14,7 +14,7 @@ from engine import archive, snapshot_files
 from engine.archive import KnobTurn, Past, StoredRun
 from engine.config import InputError, LiveSettings
 from engine.metrics import reading
-from engine.snapshot import Snapshot
+from engine.snapshot import Origin, Snapshot
 
 
 def past_of(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> Past:
@@ -51,6 +51,17 @@ def nearest(run: StoredRun, step: int) -> Snapshot:
     raise InputError(f"run {run.id} has no snapshot at or before step {step:,}; choose a later step")
 
 
+def origin_of(run: StoredRun) -> Origin:
+    """Where the first weights of a fine-tuned run came from, or of one forked from it; InputError if they are gone."""
+    while (parent := _parent(run)) is not None:
+        run = parent
+    found, _ = snapshot_files.newest(run.folder / "snapshots", upto=0)
+    if found is None:
+        raise InputError(f"run {run.id} has no snapshot of step 0; fine-tune again from the run before it")
+    origin = (run.about or {}).get("parent") or {}
+    return Origin(str(origin.get("run")), int(origin.get("step", 0)), found.weights)
+
+
 def copy_metrics(source: Path, target: Path, step: int) -> None:
     """Copy what the run in `source` has recorded up to `step`, while it may be being written."""
     with reading(source) as database, closing(sqlite3.connect(target / "metrics.db")) as copy:
@@ -59,10 +70,14 @@ def copy_metrics(source: Path, target: Path, step: int) -> None:
 
 
 def _parent(run: StoredRun) -> StoredRun | None:
-    """The run that this one was forked from, if its folder is still beside it."""
+    """The run that this one was forked from, if its folder is still beside it; a fine-tuned one shares no step."""
     parent = (run.about or {}).get("parent") or {}
     name = str(parent.get("run", ""))
     if not name or Path(name).name != name or name == run.id:
         return None
     found = archive.look(run.folder.parent / name)
-    return found if found.reason is None else None
+    return found if found.reason is None and _hashes(found) == _hashes(run) else None
+
+
+def _hashes(run: StoredRun) -> list[str | None]:
+    return [kept.get("sha256") for kept in archive.kept_texts(run)]

@@ -35,6 +35,7 @@ PRESET_OF_MODEL = {"bigram": "bigram", "gpt": "gpt-small"}
 # Flags that set a field of RunConfig, and of LiveSettings.
 STRUCTURE = ("model", "tokenizer", "vocab_size", "epochs", "block_size", "optimizer", "seed", "device")
 KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
+SHAPE = ("preset", "model", "tokenizer", "vocab_size", "block_size")  # what a model that was trained has for good
 VERBS = "choose train, runs, resume, evaluate, sample, export, fetch or check"
 
 
@@ -77,10 +78,29 @@ def run(words: Sequence[str]) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.before is not None:
+        return _fine_tune(arguments)
     config, settings = experiment(arguments)
     from engine.headless import Order, train  # torch takes seconds to import, and nothing before needs it
 
     return train(Order(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json))
+
+
+def _fine_tune(arguments: argparse.Namespace) -> int:
+    """`train --from RUN`: the run's own settings, and over them the flags that leave its weights their shape."""
+    for name in SHAPE:
+        if getattr(arguments, name) is not None:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} does not go with --from {arguments.before}, whose model is made; leave it out")
+    from engine import stored  # torch, again
+    from engine.headless import Order
+
+    before, snapshot = stored.opened(arguments.before)
+    assert before.config is not None
+    start = snapshot.settings if before.config.epochs is None else changed(snapshot.settings, max_steps=MAX_STEPS)
+    config, settings = flagged(before.config, start, arguments)
+    order = Order(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json)
+    return stored.fine_tune(before, snapshot, order)
 
 
 def _stored(arguments: argparse.Namespace) -> int:
@@ -95,14 +115,19 @@ def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
     """The preset's settings with the flags over them, at unlimited speed; a model alone names its own preset."""
     name = arguments.preset
     start = preset(PRESET_OF_MODEL.get(arguments.model, "bigram") if name is None else name)
+    if arguments.vocab_size is not None and (arguments.tokenizer or start.config.tokenizer) != "bpe":
+        raise InputError(f"--vocab-size {arguments.vocab_size} is for byte-pair encoding; add --tokenizer bpe")
+    return flagged(start.config, start.settings, arguments)
+
+
+def flagged(config: RunConfig, settings: LiveSettings, arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
+    """These settings with the flags over them, at unlimited speed."""
     flags = {name: value for name, value in vars(arguments).items() if value is not None}
     structure = {name: flags[name] for name in STRUCTURE if name in flags}
-    if "vocab_size" in flags and flags.get("tokenizer", start.config.tokenizer) != "bpe":
-        raise InputError(f"--vocab-size {flags['vocab_size']} is for byte-pair encoding; add --tokenizer bpe")
     knobs = {name: flags[name] for name in KNOBS if name in flags}
     if "epochs" in flags:
         knobs = {"max_steps": MAX_STEPS} | knobs  # the epochs end the run, not the preset's number of steps
-    return changed(start.config, **structure), changed(start.settings, **knobs, speed="unlimited")
+    return changed(config, **structure), changed(settings, **knobs, speed="unlimited")
 
 
 def _parser() -> Parser:
@@ -113,6 +138,12 @@ def _parser() -> Parser:
         "--preset", metavar="P", help=f"where the settings start: {', '.join(PRESETS)}; every flag overrides it"
     )
     train.add_argument("--corpus", metavar="NAME|PATH", help=f"the text to learn from (default {DEFAULT_CORPUS})")
+    train.add_argument(
+        "--from",
+        dest="before",
+        metavar="RUN",
+        help="fine-tune: begin with the newest weights of this run, and learn from another --corpus of its characters",
+    )
     for name in (*STRUCTURE, *KNOBS):
         _add_field(train, RunConfig if name in STRUCTURE else LiveSettings, name)
     train.add_argument("--out", metavar="DIR", help="the run's own folder, new or empty (default <home>/runs/<id>)")

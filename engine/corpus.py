@@ -45,6 +45,10 @@ class Corpus:
     sha256: str  # of the text as UTF-8, after line ends were made one
     source: str
     licence: str
+    path: str | None = None
+    """Where its file lies, for finding it again."""
+    former: Corpus | None = None
+    """What a model fine-tuned on this text learnt before; the text is written in that one's tokens."""
 
     @classmethod
     def of(
@@ -58,8 +62,10 @@ class Corpus:
         title: str = "",
         source: str = "",
         licence: str = "",
+        path: str | None = None,
+        former: Corpus | None = None,
     ) -> Corpus:
-        """Split and tokenize `text`, by its characters unless there is a `tokenizer`.
+        """Split and tokenize `text`, by its characters unless there is a `tokenizer`, or a `former` text's.
 
         The training split is the first int((1 - val_fraction - test_fraction) * n) of the text's n characters, the
         validation split ends at int((1 - test_fraction) * n), the test split is the rest. InputError where there is
@@ -73,6 +79,13 @@ class Corpus:
                 f"the text holds one character only ({named(characters.vocab)}), so there is nothing to predict; "
                 "choose a text with at least 2 different ones"
             )
+        if former is not None:
+            tokenizer = former.tokenizer
+            if strange := tokenizer.unknown(text):
+                raise InputError(
+                    f"{title or name} has characters that the model does not know: {named(strange)}; "
+                    "choose a text without them, or learn this one in a new run"
+                )
         tokenizer = tokenizer or characters
         train_end, val_end = split_ends(len(text), val_fraction, test_fraction)
         parts = (text[:train_end], text[train_end:val_end], text[val_end:])
@@ -91,6 +104,8 @@ class Corpus:
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             source=source,
             licence=licence,
+            path=path,
+            former=former,
         )
 
     @property

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,10 +20,11 @@ from engine.config import DEFAULT_CORPUS, InputError, LiveSettings, RunConfig, c
 from engine.console import Progress, complain, printable, say
 from engine.corpus import Corpus
 from engine.cost import LARGE, check_memory, cost_of
-from engine.library import Entry, Library
+from engine.library import Library
 from engine.points import Points
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
 from engine.runner import ENDED, Run, State, limited
+from engine.snapshot import Origin
 from engine.store import Store
 from engine.stream import Observation, Record, Sample, taken
 from engine.studio import corpus_of
@@ -49,15 +50,20 @@ class Order:
 
 def train(order: Order) -> int:
     """Make the run to its end, or to Ctrl-C; returns the exit status. InputError for bad input."""
-    folder = None if order.out is None else free_folder(Path(order.out))
-    config, dataset, entry, notice = read_dataset(Library(home()), order)
+    config, dataset, notice = read_dataset(Library(home()), order)
+    return train_on(replace(order, config=config), dataset, notice)
+
+
+def train_on(order: Order, dataset: Corpus | Points, notice: str | None = None, origin: Origin | None = None) -> int:
+    """Make the run on `dataset` to its end, from the weights of `origin` where there is one."""
+    folder, config = None if order.out is None else free_folder(Path(order.out)), order.config
     dataset.check(config)
     announce(config, limited(config, order.settings, dataset), dataset)
-    run = Run(config, order.settings, dataset)
+    run = Run(config, order.settings, dataset, origin=origin)
     try:
         folder = folder or home() / "runs" / run.id
         with stopping(run) as stopped:
-            start = start_of(run, entry)
+            start = start_of(run)
             write(folder / "config.json", start)
             run.keep_in(Store(folder, start))
             if notice:
@@ -86,17 +92,17 @@ def announce(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points
         complain(cost_of(config, settings, dataset).sentence(settings.max_steps))
 
 
-def read_dataset(library: Library, order: Order) -> tuple[RunConfig, Corpus | Points, Entry | None, str | None]:
+def read_dataset(library: Library, order: Order) -> tuple[RunConfig, Corpus | Points, str | None]:
     """What the run learns from; InputError for what a run on points cannot do."""
     if order.config.reads_text:
         return read_corpus(library, order.config, order.corpus)
     if order.corpus is not None or order.evaluate:
         flag = "--corpus" if order.corpus is not None else "--evaluate"
         raise InputError(f"{flag} is for models of text, and {order.config.model} learns from points; leave it out")
-    return order.config, Points.of(order.config), None, None
+    return order.config, Points.of(order.config), None
 
 
-def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple[RunConfig, Corpus, Entry, str | None]:
+def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple[RunConfig, Corpus, str | None]:
     """The text that was asked for, a name or a path; else the preset's, or the default text with a notice."""
     name, notice = asked or config.corpus, None
     if asked is not None and not asked.strip():
@@ -112,7 +118,7 @@ def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple
     except OSError as error:  # a path that the system refuses to look at
         raise InputError(f"corpus {name[:80]!r} cannot be read ({error.strerror}); check the path") from None
     config = changed(config, corpus=entry.name)
-    return config, corpus_of(text, entry, config), entry, notice
+    return config, corpus_of(text, entry, config), notice
 
 
 def say_opening(run: Run) -> float | None:

@@ -19,9 +19,10 @@ import torch
 
 from engine.config import InputError
 from engine.console import complain, printable, say
+from engine.corpus import Corpus
 from engine.evaluation import split_loss
-from engine.library import Entry
 from engine.models import build_language_model
+from engine.points import Points
 from engine.runner import Run, State
 from engine.store import FORMAT
 from engine.stream import Observation, Record, Scalars
@@ -38,6 +39,7 @@ class Course:
     initial_loss: float | None = None
     loss: float | None = None
     val_loss: float | None = None
+    former_val_loss: float | None = None
     best_val_loss: float | None = None
     best_val_step: int | None = None
     test_loss: float | None = None
@@ -62,6 +64,7 @@ class Course:
 
     def _hear_losses(self, step: int, scalars: Mapping[str, float]) -> None:
         self.test_loss = scalars.get("test/loss", self.test_loss)
+        self.former_val_loss = scalars.get("val/former_loss", self.former_val_loss)
         if "val/loss" in scalars:
             self.val_loss = scalars["val/loss"]
             if self.best_val_loss is None or self.val_loss < self.best_val_loss:
@@ -97,6 +100,7 @@ def result_of(run: Run, course: Course) -> dict[str, Any]:
         "initial_loss": course.initial_loss,
         "train_loss": course.loss,
         "val_loss": course.val_loss,
+        "former_val_loss": course.former_val_loss,
         "best_val_loss": course.best_val_loss,
         "best_val_step": course.best_val_step,
         "test_loss": course.test_loss,
@@ -143,7 +147,12 @@ def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
         return ", ".join(f"{value:.4f} {words}" for words, value in measured.items())
 
     lines = [f"{run.title}: {run.message}"]
-    if losses := shown(initial_loss="at the start", train_loss="in the last batch", val_loss="on validation batches"):
+    if losses := shown(
+        initial_loss="at the start",
+        train_loss="in the last batch",
+        val_loss="on validation batches",
+        former_val_loss="on those of the text before",
+    ):
         lines.append(f"  loss   {losses}")
     if run.config.epochs is not None and result["best_val_step"] is not None:
         step = result["best_val_step"]
@@ -172,7 +181,7 @@ def free_folder(folder: Path) -> Path:
     return folder.absolute()
 
 
-def start_of(run: Run, entry: Entry | None) -> dict[str, Any]:
+def start_of(run: Run) -> dict[str, Any]:
     """What the run is made of and where: its settings, and the versions and the machine behind its numbers."""
     return {
         "run": run.id,
@@ -187,15 +196,21 @@ def start_of(run: Run, entry: Entry | None) -> dict[str, Any]:
             "platform": platform.platform(),
             "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
             "threads": torch.get_num_threads(),
-            "corpus": None
-            if not run.config.reads_text
-            else {
-                "name": run.corpus.name,
-                "path": None if entry is None or entry.path is None else str(entry.path),
-                "characters": run.corpus.characters,
-                "sha256": run.corpus.sha256,
-            },
+            "corpus": _text(run.dataset),
         },
+    }
+
+
+def _text(dataset: Corpus | Points | None) -> dict[str, Any] | None:
+    """What a text is recognized by, and the one learnt before it; None for points."""
+    if not isinstance(dataset, Corpus):
+        return None
+    return {
+        "name": dataset.name,
+        "path": dataset.path,
+        "characters": dataset.characters,
+        "sha256": dataset.sha256,
+        "former": _text(dataset.former),
     }
 
 

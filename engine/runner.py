@@ -31,7 +31,7 @@ from engine.loop import Loop
 from engine.models import build_language_model
 from engine.points import Points
 from engine.sampling import generate
-from engine.snapshot import Moment, Snapshot
+from engine.snapshot import Moment, Origin, Snapshot
 from engine.store import Store
 from engine.stream import Event, History, Observation, Queue, Record, Sample, Scalars, Turn, taken
 from engine.trainer import STAGES, Trainer, told
@@ -96,12 +96,13 @@ class Run:
         dataset: Corpus | Points,
         past: Past | None = None,
         loop: Loop | None = None,
+        origin: Origin | None = None,
     ) -> None:
         dataset.check(config)
         if past is None:
             settings = limited(config, settings, dataset)
         self.id = past.id if past else new_id()
-        self.parent = past.parent if past else None
+        self.parent = past.parent if past else (origin.run, origin.step) if origin else None
         self.config, self.dataset = config, dataset
         self.first_settings = self.settings = settings
         self.version = 0
@@ -130,7 +131,7 @@ class Run:
         if past is not None:
             self._stand_at(past)
         self._halt = self.settings.max_steps
-        self._past = past
+        self._past, self._origin = past, origin
         self._steps_left: int | None = None
         self._stages_left = 0
         self._began: Snapshot | None = None
@@ -161,7 +162,8 @@ class Run:
     def title(self) -> str:
         """What is being learnt from what, for people."""
         names = {"gpt": "GPT", "bigram": "bigram", "line": "line", "logistic": "5→3 logistic layer"}
-        return f"{names[self.config.model]} on {self.dataset.title}"
+        tuned = isinstance(self.dataset, Corpus) and self.dataset.former is not None
+        return f"{names[self.config.model]} {'fine-tuned ' if tuned else ''}on {self.dataset.title}"
 
     @property
     def corpus(self) -> Corpus:
@@ -347,6 +349,10 @@ class Run:
         self.built.set()
         torch.set_num_threads(threads_for(self.parameters, self.device))
         self._trainer.halt = self._thread.interrupted
+        if self._origin is not None:
+            self._trainer.begin_with(self._origin.weights)
+            self._event("fine-tuned", f"fine-tuned from run {self._origin.run} at step {self._origin.step:,}")
+            self._origin = None  # a copy of all weights
         if self._past is None:
             self._trainer.show_start()
         else:

@@ -40,6 +40,15 @@ class Moment:
     turns: tuple[tuple[int, LiveSettings], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the first weights of a fine-tuned run come from: another run, as it stood at `step`."""
+
+    run: str
+    step: int
+    weights: Mapping[str, Tensor]
+
+
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """CPU copies by name."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

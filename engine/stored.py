@@ -19,17 +19,17 @@ from engine.config import InputError, RunConfig, changed, home
 from engine.console import complain, printable, say
 from engine.corpus import Corpus
 from engine.evaluation import split_loss
-from engine.headless import finish, follow, stopping
-from engine.library import Library
+from engine.headless import Order, finish, follow, stopping, train_on
+from engine.library import Entry, Library
 from engine.models import LanguageModel, build_language_model
 from engine.points import Points
 from engine.result import SPLITS, Course, finite
 from engine.runner import Run
 from engine.sampling import generate
-from engine.snapshot import Snapshot
+from engine.snapshot import Origin, Snapshot
 from engine.store import Store
 from engine.stream import Event
-from engine.studio import corpus_of
+from engine.studio import corpus_again, fine_tuning, tuned
 
 GOOD = ("done", "stopped")
 
@@ -75,12 +75,34 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
         going.close()
 
 
+def opened(run: str) -> tuple[StoredRun, Snapshot]:
+    """The run called `run` and its newest snapshot."""
+    stored = archive.find(run)
+    snapshot, refused = archive.newest_snapshot(stored)
+    for reason in refused:
+        complain(reason)
+    return stored, snapshot
+
+
+def fine_tune(stored: StoredRun, snapshot: Snapshot, order: Order) -> int:
+    """Begin a new run with the weights of `snapshot`, which `stored` left, and learn from the text of `order`."""
+    former = dataset_of(stored)
+    if not isinstance(former, Corpus):
+        raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
+    if order.corpus is None:
+        raise InputError(f"--from {stored.id} needs another text to go on with; name one with --corpus")
+    dataset = fine_tuning(Library(home()).load(order.corpus), order.config, former)
+    if snapshot.step == 0:
+        raise InputError(f"run {stored.id} has learnt nothing yet; resume it first, then fine-tune it")
+    origin = Origin(stored.id, snapshot.step, snapshot.weights)
+    return train_on(dataclasses.replace(order, config=tuned(order.config, dataset)), dataset, origin=origin)
+
+
 def evaluate(run: str, split: str, json: bool) -> int:
     """Say the exact loss of the newest snapshot over a whole split."""
     if split not in SPLITS:
         raise InputError(f"--split {split!r} is not possible; choose {', '.join(SPLITS)}")
-    stored = archive.find(run)
-    model, corpus, snapshot = model_of(stored)
+    stored, model, corpus, snapshot = model_of(run)
     if split not in corpus.splits or len(corpus.splits[split]) < 2:
         raise InputError(f"run {stored.id} has no {split} split; choose {', '.join(corpus.splits)}")
     loss = split_loss(model, corpus.splits[split], _config(stored).block_size)
@@ -95,7 +117,7 @@ def sample(run: str, prompt: str, max_new_tokens: int, temperature: float, top_k
         raise InputError(f"--temperature {temperature:g} is not possible; choose a number above 0")
     if max_new_tokens < 1 or (top_k is not None and top_k < 1):
         raise InputError("--max-new-tokens and --top-k must be at least 1")
-    model, corpus, _ = model_of(archive.find(run))
+    _, model, corpus, _ = model_of(run)
     start = corpus.tokenizer.encode(prompt).tolist() if prompt else [0]
     draws = torch.Generator().manual_seed(seed)
     made = generate(model, start, max_new_tokens, draws, temperature, top_k)
@@ -117,19 +139,17 @@ def export(run: str, csv: str) -> int:
     return 0
 
 
-def model_of(stored: StoredRun) -> tuple[LanguageModel, Corpus, Snapshot]:
-    """A stored run's model as its newest snapshot has it, on the CPU, and its text."""
+def model_of(run: str) -> tuple[StoredRun, LanguageModel, Corpus, Snapshot]:
+    """The run called `run`, its model as its newest snapshot has it, on the CPU, and its text."""
+    stored, snapshot = opened(run)
     dataset = dataset_of(stored)
     if not isinstance(dataset, Corpus):
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
-    snapshot, refused = archive.newest_snapshot(stored)
-    for reason in refused:
-        complain(reason)
     model = build_language_model(_config(stored), dataset.vocab_size)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(snapshot.weights[name])
-    return model, dataset, snapshot
+    return stored, model, dataset, snapshot
 
 
 def dataset_of(stored: StoredRun) -> Corpus | Points:
@@ -138,16 +158,16 @@ def dataset_of(stored: StoredRun) -> Corpus | Points:
     if not config.reads_text:
         return Points.of(config)
     library = Library(home())
-    kept: dict[str, Any] = ((stored.about or {}).get("environment") or {}).get("corpus") or {}
-    try:
-        text, entry = library.load_name(config.corpus)
-    except InputError:
-        if not kept.get("path"):
-            raise
-        text, entry = library.load(kept["path"])
-    dataset = corpus_of(text, entry, config)
-    archive.check_text(stored, dataset)
-    return dataset
+
+    def load(name: str, path: str | None) -> tuple[str, Entry]:
+        try:
+            return library.load_name(name)
+        except InputError:
+            if not path:
+                raise
+            return library.load(path)
+
+    return corpus_again(stored, load)
 
 
 def _config(stored: StoredRun) -> RunConfig:

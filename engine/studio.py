@@ -14,7 +14,7 @@ from typing import Any
 from engine import archive, branching, gpt2
 from engine.archive import StoredRun
 from engine.bpe import ByteTokenizer
-from engine.config import InputError, LiveSettings, RunConfig, changed, home
+from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, changed, home
 from engine.corpus import Corpus, split_ends
 from engine.cost import Cost, check_memory, cost_of
 from engine.divergence import rewound_to
@@ -23,6 +23,7 @@ from engine.points import Points
 from engine.reopening import Reopened
 from engine.result import start_of
 from engine.runner import Run, State, limited, new_id
+from engine.snapshot import Origin
 from engine.store import Store
 from engine.stream import Pump
 from engine.tokenizer import Tokenizer
@@ -117,7 +118,16 @@ class Studio:
         if run is None:
             raise InputError("there is no run to reset; press Start first")
         settings = changed(run.first_settings, speed=run.settings.speed)
-        return self._begin(lambda: Run(run.config, settings, run.dataset), replace, go=False)
+
+        def make() -> Run:
+            origin = None
+            if isinstance(run.dataset, Corpus) and run.dataset.former is not None:
+                run.moment()  # its first snapshot is on its way
+                self._flush(run)
+                origin = branching.origin_of(archive.find(run.id))
+            return Run(run.config, settings, run.dataset, origin=origin)
+
+        return self._begin(make, replace, go=False)
 
     def resume(self, name: str, replace: bool = False) -> Run:
         """A stored run becomes the current one, opened where its newest snapshot is; `start` goes on with it."""
@@ -135,6 +145,30 @@ class Studio:
         """
         parent = self._forked_from()
         return self._fork(parent, step, changes, replace or parent.state is not State.RUNNING)
+
+    def fine_tune(self, corpus: str, replace: bool = False) -> Run:
+        """A new run that begins with the current one's weights and learns from another text of the library.
+
+        It waits at step 0 with a fresh optimizer, the same tokens and the same knobs; the current run is paused and
+        becomes the previous one. InputError names characters that the model does not know.
+        """
+        parent = self._forked_from()
+        dataset = fine_tuning(self.library.load_name(corpus), parent.config, parent.corpus)
+        config, settings = tuned(parent.config, dataset), parent.settings
+        if config.epochs is not None:
+            settings = changed(settings, max_steps=MAX_STEPS)  # the epochs end it
+        dataset.check(config)
+        check_memory(config, settings, dataset)
+        if parent.step == 0:
+            raise InputError("this run has learnt nothing yet; train it first, then fine-tune it")
+
+        def make() -> Run:
+            parent.pause()
+            snapshot = parent.moment().snapshot
+            origin = Origin(parent.id, snapshot.step, snapshot.weights)
+            return Run(config, settings, dataset, origin=origin)
+
+        return self._begin(make, replace or parent.state is not State.RUNNING, go=False, leave=Run.pause)
 
     def rewind(self) -> Run:
         """Leave a diverged run 50 steps before its trouble began, at half the learning rate of there, and train on."""
@@ -197,7 +231,9 @@ class Studio:
 
     def dataset_of(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
-        assert stored.config is not None and stored.about is not None
+        assert stored.config is not None
+        if len(archive.texts(stored)) > 1:
+            return corpus_again(stored, lambda name, _: self.library.load_name(name))
         dataset = self.dataset(stored.config)
         archive.check_text(stored, dataset)
         return dataset
@@ -245,7 +281,7 @@ class Studio:
             if before is not None and before.alive and not replace:
                 raise RunActive(f"{before.title} is {before.state.value} at step {before.step:,}")
             run = make()
-            run.keep_in(Store(home() / "runs" / run.id, start_of(run, None)))
+            run.keep_in(Store(home() / "runs" / run.id, start_of(run)))
             if before is not None:
                 leave(before)
             unused = before if before is not None and before.state is State.READY else self.previous
@@ -263,18 +299,50 @@ class Studio:
         return run
 
 
-def corpus_of(text: str, entry: Entry, config: RunConfig) -> Corpus:
-    """A text of the library, split and encoded as `config` says; InputError where its tokenizer is not here."""
+def corpus_of(text: str, entry: Entry, config: RunConfig, former: Corpus | None = None) -> Corpus:
+    """A text of the library, split and encoded as `config` says; InputError where its tokenizer is not here.
+
+    With a `former` text its tokens are taken, whatever `config` says.
+    """
     return Corpus.of(
         text,
         name=entry.name,
         title=entry.title,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        tokenizer=tokenizer_of(text, config),
+        tokenizer=None if former is not None else tokenizer_of(text, config),
         source=entry.source,
         licence=entry.licence,
+        path=None if entry.path is None else str(entry.path),
+        former=former,
     )
+
+
+def fine_tuning(found: tuple[str, Entry], config: RunConfig, former: Corpus) -> Corpus:
+    """The text `found`, for a model with `config` that learnt from `former`; InputError if it does not go on there."""
+    corpus = corpus_of(*found, config, former)
+    if corpus.sha256 == former.sha256:
+        raise InputError(f"this run learns from {corpus.title} already; choose another text")
+    return corpus
+
+
+def tuned(config: RunConfig, corpus: Corpus) -> RunConfig:
+    """`config` for going on with `corpus`; the lecture's draws belong to first weights of its own."""
+    return changed(config, corpus=corpus.name, draws="separate")
+
+
+def corpus_again(stored: StoredRun, load: Callable[[str, str | None], tuple[str, Entry]]) -> Corpus:
+    """What a stored run learnt from, with all that it was fine-tuned away from; `load` takes a name and a path.
+
+    InputError if a text is gone or is another one now.
+    """
+    assert stored.config is not None
+    corpus: Corpus | None = None
+    for name, path in archive.texts(stored):
+        corpus = corpus_of(*load(name, path), stored.config, corpus)
+    assert corpus is not None
+    archive.check_text(stored, corpus)
+    return corpus
 
 
 def tokenizer_of(text: str, config: RunConfig) -> Tokenizer | None:

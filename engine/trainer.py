@@ -105,6 +105,8 @@ class Trainer:
         self._headroom = Headroom(self.parameters, config.optimizer)
         self._val_batches = dataset.val_batches(config, settings.batch_size, self.device)
         self._train_batches = dataset.train_batches(config, settings.batch_size, self.device)
+        former = dataset.former if isinstance(dataset, Corpus) else None
+        self._former_batches = former.val_batches(config, settings.batch_size, self.device) if former else []
         self._frequencies = Frequencies.of(dataset) if isinstance(dataset, Corpus) else None
         self.tune(settings)
 
@@ -244,7 +246,10 @@ class Trainer:
             self.emit(self.opening.sample)
 
     def validate(self) -> None:
-        """Emit the mean losses on the fixed batches there are: of validation, and by epochs of training too."""
+        """Emit the mean losses on the fixed batches there are: of validation, by epochs of training too.
+
+        Of a fine-tuned model also the validation loss on the text that it learnt before: what it forgets.
+        """
         if not isinstance(self.model, LanguageModel):
             return
         scalars = {"tokens_seen": float(self.tokens_seen), "epoch": float(self.epoch)} if self._epochs else {}
@@ -252,6 +257,8 @@ class Trainer:
             scalars["eval/train_loss"] = mean_loss(self.model, self._train_batches)
         if self._val_batches:
             self.val_loss = scalars["val/loss"] = mean_loss(self.model, self._val_batches)
+        if self._former_batches:
+            scalars["val/former_loss"] = mean_loss(self.model, self._former_batches)
         if scalars:
             self.emit(Observation(self.step, scalars, {}))
 
@@ -288,6 +295,13 @@ class Trainer:
             self.emit(Event(self.step, "sample", "no sample: the scores are not finite"))
             return
         self.emit(told(tokenizer, self.step, start, made))
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take other first weights than the seed's, by parameter name: those of a model that was trained before."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(weights[name])
+        self._headroom.measure()
 
     def snapshot(self) -> Snapshot:
         """All that the next step depends on, as CPU copies; taken between two steps."""

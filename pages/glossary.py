@@ -90,8 +90,8 @@ STOPS = (
     Stop(
         "The model is ready",
         "When the validation loss has stopped falling, and samples serve the purpose. Then the test part is measured, "
-        "once. Fine-tuning is going on with this model on another text with the same vocabulary; in this app it "
-        "cannot be done yet.",
+        "once. Fine-tuning begins a new run with its weights, on another text in the same characters: on Train, under "
+        "New run.",
         (TRAIN, DATA),
     ),
 )

@@ -17,6 +17,7 @@ from engine.studio import studio
 from pages.live import controls, forking, moments, room, verbs
 from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
+from pages.live.fine_tuning import fine_tuning
 from pages.live.lesson import lesson
 from pages.live.look import STYLE, STYLE_PRESENTER
 from pages.live.trials import offer
@@ -154,6 +155,7 @@ def new_run(run: Run | None) -> None:
             st.button(
                 "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
             )
+            fine_tuning(run)
 
 
 def tokens(planned: RunConfig) -> None:

@@ -112,7 +112,7 @@ class OneText:
     def load_name(self, name: str) -> tuple[str, SimpleNamespace]:
         if name != "tiny":
             raise InputError(f"there is no text {name!r}; choose tiny")
-        return self.text, SimpleNamespace(name="tiny", title="tiny", source="", licence="")
+        return self.text, SimpleNamespace(name="tiny", title="tiny", source="", licence="", path=None)
 
     def start(self) -> None: ...
 

@@ -34,6 +34,7 @@ class Facts:
     baselines: Ladder = Ladder()
     layers: tuple[str, ...] = ("token_embedding",)
     epochs: int | None = None
+    former: str | None = None
 
 
 BIGRAM = Facts()

@@ -90,3 +90,26 @@ def test_a_divergence_is_told_in_numbers_and_undone_with_one_click(page, house, 
     assert (again.parent, again.settings.lr, house.previous) == ((run.id, 50), 0.0005, run)
     page.run()
     assert not [button for button in page.button if button.key == "rewind"]
+
+
+def test_a_run_is_fine_tuned_on_another_text_from_the_page(page, house, wait_until) -> None:
+    click(page, "play")
+    parent = house.current
+    wait_until(lambda: parent.step > 20)
+    page.run()
+    page.selectbox(key="tune_text").set_value("ferry-notebook").run()
+    click(page, "tune")
+    assert house.current is parent and "Pause it and fine-tune?" in words(page)
+    (yes,) = [button for button in page.button if button.label == "Pause it"]
+    yes.click().run()
+    run = house.current
+    assert not page.exception and run.parent == (parent.id, parent.step)
+    assert (run.dataset.name, run.state, parent.state) == ("ferry-notebook", State.READY, State.PAUSED)
+    click(page, "play")
+    assert house.current is run
+    wait_until(lambda: run.step > 5)
+    page.run()
+    page.selectbox(key="tune_text").set_value("python-docs").run()
+    click(page, "tune")
+    page.button(key="undo").click().run()
+    assert "characters that the model does not know" in words(page)

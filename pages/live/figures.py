@@ -78,6 +78,8 @@ class RunInfo(Protocol):
     def epochs(self) -> int | None: ...
     @property
     def points(self) -> tuple[tuple[float, float], ...]: ...
+    @property
+    def former(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,14 @@ def _loss(info: RunInfo) -> Panel:
         marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": LABEL_GROUND, "width": 1}},
         meta={"channel": "val/loss", "only": "lowest"},
     )
+    if info.former is not None:
+        figure.add_scatter(
+            name="validation, text before",
+            mode="lines+markers",
+            line={"color": VALIDATION, "width": 2, "dash": "dot"},
+            marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60, "symbol": "diamond-open"},
+            meta={"channel": "val/former_loss"},
+        )
     if info.epochs is not None:
         _by_epochs(figure)
     for value, text, position in _ladder(info):
@@ -185,6 +195,7 @@ def _loss(info: RunInfo) -> Panel:
             },
             annotation_position=position,
         )
+    before = "" if info.former is None else f" Open diamonds are {info.former}, learnt before: a rise is forgetting."
     return Panel(
         key="loss",
         title="Loss",
@@ -192,6 +203,7 @@ def _loss(info: RunInfo) -> Panel:
             "How much the true next token surprises the model, on average over one batch: lower is better, and each "
             "faint point is another batch, so it scatters. Healthy is a fast fall that flattens, with validation "
             "close to training; validation that rises while training falls, past the star at its lowest, is memorizing."
+            + before
         ),
         area="main",
         figure=figure,

@@ -290,10 +290,13 @@ class Facts:
     epochs: int | None = None
     points: tuple[tuple[float, float], ...] = ()
     """What a line learns from."""
+    former: str | None = None
+    """The text that a fine-tuned model learnt before."""
 
 
 def facts_of(run: Run) -> Facts:
     """The facts of a run whose model is built."""
+    former = run.dataset.former if isinstance(run.dataset, Corpus) else None
     return Facts(
         run.id,
         run.title,
@@ -303,6 +306,7 @@ def facts_of(run: Run) -> Facts:
         run.layers,
         run.config.epochs,
         tuple(read_points(run.config.points)) if run.config.model == "line" else (),
+        None if former is None else former.title,
     )
 
 

@@ -132,8 +132,8 @@ TRAINING: dict[str, str] = {
     "losses to the last digit.",
     "snapshot": "All that the next step depends on: weights, moments, and the state of the random numbers. From it a "
     "step can be repeated, or a copy can go another way.",
-    "fine-tuning": "Going on with a trained model on another text with the same vocabulary. Little data is enough for "
-    "it, because most of what the model needs is learnt already.",
+    "fine-tuning": "Going on with a trained model on another text with the same vocabulary. It starts from a lower "
+    "loss than random weights do, and forgets some of the text before.",
     "train() and eval()": "The two modes of a model: dropout works in the first and rests in the second. They record "
     "no gradient and switch none off, which is what no_grad is for.",
     "no_grad": "Tells PyTorch to record no operations. Evaluating and sampling take less memory and time with it.",
