@@ -108,7 +108,7 @@ def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) 
     links = {link.proto.label for link in page.get("page_link")}
     assert links == set(TRIALS)
     prose = " ".join(block.value for block in page.markdown)
-    assert "Fine-tuning" in prose and "cannot be done yet" in prose
+    assert "Fine-tuning begins a new run with its weights" in prose
 
 
 def test_the_navigation_has_the_pages_in_reading_order() -> None:
