@@ -163,7 +163,7 @@ def test_a_third_text_is_written_in_the_first_ones_characters(studio, go) -> Non
         studio.dataset_of(stored)
 
 
-def test_what_cannot_be_gone_on_with_is_said_and_harms_nothing(studio, go) -> None:
+def test_what_cannot_be_gone_on_with_is_said_and_harms_nothing(studio, go, wait_until) -> None:
     drop(foreign="abc xyz " * 30, short="abc")
     with pytest.raises(InputError, match="press Start first"):
         studio.fine_tune("second")
@@ -182,6 +182,7 @@ def test_what_cannot_be_gone_on_with_is_said_and_harms_nothing(studio, go) -> No
             studio.fine_tune(text)
     assert set((home() / "runs").iterdir()) == before and studio.current is run
     run.start()
+    wait_until(lambda: run.state is State.RUNNING)
     with pytest.raises(RunActive):
         studio.fine_tune("second")
     tuned = studio.fine_tune("second", replace=True)
