@@ -99,9 +99,6 @@ def test_a_run_is_fine_tuned_on_another_text_from_the_page(page, house, wait_unt
     page.run()
     page.selectbox(key="tune_text").set_value("ferry-notebook").run()
     click(page, "tune")
-    assert house.current is parent and "Pause it and fine-tune?" in words(page)
-    (yes,) = [button for button in page.button if button.label == "Pause it"]
-    yes.click().run()
     run = house.current
     assert not page.exception and run.parent == (parent.id, parent.step)
     assert (run.dataset.name, run.state, parent.state) == ("ferry-notebook", State.READY, State.PAUSED)

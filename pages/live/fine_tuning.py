@@ -20,9 +20,8 @@ def fine_tuning(run: Run) -> None:
     texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready and entry.name != now}
     st.caption(
         "Or fine-tune: a new run begins with the weights that this one has now and learns from another text, which "
-        "must be written in the same characters. This run is paused; undo "
-        "brings it back. The new one has the same knobs, a fresh optimizer and its own step 0, and its chart keeps an eye "
-        "on the text before."
+        "must be written in the same characters. This run is paused; undo brings it back. The new "
+        "one has the same knobs, a fresh optimizer and its own step 0, and its chart keeps an eye on the text before."
     )
     text, button = st.columns([2, 3], vertical_alignment="bottom")
     text.selectbox(
