@@ -59,16 +59,20 @@ def cost_of(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points)
         raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
 
 
-def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> tuple[int, int]:
-    """Parameters of a run and the bytes it needs; InputError where they are more than the machine has free now."""
+def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, runs: int = 1) -> tuple[int, int]:
+    """Parameters of a run and the bytes that it needs; InputError where that is more than the machine has free now.
+
+    With `runs`, the bytes of so many of them beside each other.
+    """
     with torch.device("meta"):
         parameters = build(config, dataset.vocab_size).parameter_count()
-    needed = bytes_needed(config, settings, parameters, dataset.vocab_size)
+    needed = BASE_BYTES + runs * (bytes_needed(config, settings, parameters, dataset.vocab_size) - BASE_BYTES)
     device = pick_device(config.device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if needed - BASE_BYTES > free:  # the base is taken already
+        who = "this run needs" if runs == 1 else f"these {runs} runs need"
         raise InputError(
-            f"this run needs about {needed / 1e9:,.1f} GB of memory, and {device.type} has {free / 1e9:,.1f} GB free; "
+            f"{who} about {needed / 1e9:,.1f} GB of memory, and {device.type} has {free / 1e9:,.1f} GB free; "
             f"end other programs, or {smaller(config, settings, dataset)}"
         )
     return parameters, needed

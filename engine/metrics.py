@@ -58,7 +58,7 @@ class Writer:
             elif isinstance(record, Event):
                 database.execute("INSERT INTO events VALUES (?, ?, ?)", record)
             elif isinstance(record, Sample):
-                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", record)
+                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", record[:4])
             elif isinstance(record, Turn):
                 told = json.dumps(dict(record.settings), separators=(",", ":"))
                 # those that a past had from here on, which is not gone on with

@@ -584,7 +584,7 @@ class Run:
             self.queue.put(Turn(self.step, within, settings.model_dump()))
         for name, value in settings.model_dump().items():
             if value != before[name]:
-                self._event(name, f"{name} {_short(before[name])} → {_short(value)}")
+                self._event(name, f"{name} {short(before[name])} → {short(value)}")
         if settings.lr > LEAP * before["lr"]:
             self._trainer.alarmed = LOOKS_AFTER_TURN
         self._halt = settings.max_steps
@@ -626,7 +626,7 @@ def threads_for(parameters: int, device: torch.device) -> int:
     return 1 if device.type == "cpu" and parameters < SMALL else THREADS
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """A setting's value as people write it."""
     if value is None:
         return "off"

@@ -66,12 +66,16 @@ class Event(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Generated text; `prompt` characters of it were given, `confidence` has one digit a character ("-": given)."""
+    """Generated text; `prompt` characters of it were given, `confidence` has one digit a character ("-": given).
+
+    `lane` counts the lanes of a race from 1; a run by itself has none.
+    """
 
     step: int
     text: str
     prompt: int
     confidence: str
+    lane: int = 0
 
 
 class Turn(NamedTuple):
@@ -196,6 +200,13 @@ class History:
         with self.lock:
             self._add_block(steps, numbers)
 
+    def add_points(self, channel: str, steps: Steps, values: NDArray[np.floating[Any]]) -> None:
+        """Take points [n], [n] of one channel, with steps that grow."""
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float32)
+        with self.lock:
+            self._extend(channel, steps, narrow)
+
     def _add_block(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
         with np.errstate(over="ignore"):
             values = numbers.astype(np.float32)
@@ -250,10 +261,11 @@ class History:
         """All that a viewer needs to begin, within SNAPSHOT_BYTES: points a series are what the budget leaves."""
         frame = Frame({**header, "kind": "snapshot", "base_step": 0})
         with self.lock:
-            frame.header["events"] = _newest(self.events, EVENT_BYTES)
-            frame.header["samples"] = _newest(self.samples, SAMPLE_BYTES)
             tables = list(self.tables.items())
-            spent = len(orjson.dumps(frame.header)) + sum(4 * table.size for _, table in tables)
+            spent = sum(4 * table.size for _, table in tables)
+            frame.header["events"] = _newest(self.events, EVENT_BYTES)
+            frame.header["samples"] = _newest(self.samples, min(SAMPLE_BYTES, (SNAPSHOT_BYTES - spent) // 2))
+            spent += len(orjson.dumps(frame.header))
             spent += 80 * (len(self.series) + len(tables))  # a name and a shape in the header
             points = min(MOST_POINTS, (SNAPSHOT_BYTES - spent) // (8 * max(1, len(self.series))))
             views = {name: series.view(max(points, 3)) for name, series in self.series.items()}
@@ -315,6 +327,7 @@ class Source(Protocol):
 
 Frames = list[tuple[Source, Frame | None]]
 Subscriber = Callable[[Frames], None]
+Listener = Callable[[str, Sequence[Record]], None]
 
 
 class Pump:
@@ -330,6 +343,7 @@ class Pump:
         self._sources = sources
         self._period = 1 / hertz
         self._subscribers: list[Subscriber] = []
+        self._listeners: list[Listener] = []
         self._last: dict[str, tuple[float, dict[str, Any]]] = {}
         self._stop = threading.Event()
         self._draining = threading.Lock()
@@ -338,6 +352,10 @@ class Pump:
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call `subscriber` with all frames, on the pump's thread, about `hertz` / 2 times a second."""
         self._subscribers.append(subscriber)
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with a source's id and its new records, in whatever thread drains."""
+        self._listeners.append(listener)
 
     def start(self) -> None:
         """Begin; a second call changes nothing."""
@@ -363,6 +381,8 @@ class Pump:
                         if source.store is not None:
                             source.store.put(records)
                     source.history.add(records)
+                    for listener in self._listeners:
+                        listener(source.id, records)
 
     def frames(self) -> Frames:
         """One frame a run: what is new since the last call, or None."""

@@ -1,4 +1,4 @@
-"""The studio: the one current run of the room, the one before it, and the texts there are. One a process.
+"""The studio: the one current run of the room, the one before it, the race, and the texts there are. One a process.
 
 Whoever shows or starts runs asks here. Knows no screen.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from engine import archive, branching, gpt2
+from engine import archive, branching, gpt2, notes
 from engine.archive import StoredRun
 from engine.bpe import ByteTokenizer
 from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, changed, home
@@ -19,13 +20,15 @@ from engine.corpus import Corpus, split_ends
 from engine.cost import Cost, check_memory, cost_of
 from engine.divergence import rewound_to
 from engine.library import Entry, Library
+from engine.loop import Loop
 from engine.points import Points
+from engine.race import Change, Race, config_of, knobs_of, names_of
 from engine.reopening import Reopened
 from engine.result import start_of
 from engine.runner import Run, State, limited, new_id
 from engine.snapshot import Origin
 from engine.store import Store
-from engine.stream import Pump
+from engine.stream import Pump, Record
 from engine.tokenizer import Tokenizer
 
 LANES = ("line", "logistic", "step")
@@ -45,15 +48,23 @@ class Studio:
         self.previous: Run | None = None
         self.lanes: dict[str, Run] = {}
         self.reopened: Reopened | None = None
-        self.pump = Pump(self.runs)
+        self.race: Race | None = None
+        self.pump = Pump(self.sources)
+        self.pump.listen(self._hear)
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
         self._costs: dict[tuple[object, ...], Cost] = {}
         self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
-        """The current run, the one before it, and the side lanes."""
-        return [run for run in (self.current, self.previous, *self.lanes.copy().values()) if run is not None]
+        """The current run, the one before it, the side lanes, and those of the race."""
+        race = self.race
+        alone = (self.current, self.previous, *self.lanes.copy().values())
+        return [*(run for run in alone if run is not None), *(race.lanes if race is not None else ())]
+
+    def sources(self) -> list[Run | Race]:
+        """All that viewers can follow: the runs, then the race, which hears what its lanes have made."""
+        return [*self.runs(), *([self.race] if self.race is not None else [])]
 
     def followed(self, name: str) -> Run | None:
         """The run that is called `name` now: "current", or a lane."""
@@ -62,6 +73,12 @@ class Studio:
     def find(self, run_id: str) -> Run | None:
         """The run called `run_id`, if it is still here."""
         return next((run for run in self.runs() if run.id == run_id), None)
+
+    def shown(self, name: str) -> Run | Race | None:
+        """What a viewer follows by this name ("current", "race", a side lane's) or id."""
+        if name == "race":
+            return self.race
+        return self.followed(name) or next((source for source in self.sources() if source.id == name), None)
 
     def open(self) -> None:
         """Begin to pump, and to watch the corpus folder."""
@@ -93,7 +110,7 @@ class Studio:
 
     def cost(self, config: RunConfig, settings: LiveSettings) -> Cost | None:
         """What a run would take here, small ones measured; None while a run is under way. InputError as `cost_of`."""
-        if self.current is not None and self.current.alive:
+        if any(source is not None and source.alive for source in (self.current, self.race)):
             return None
         dataset = self.dataset(config)
         dataset.check(config)
@@ -203,24 +220,31 @@ class Studio:
 
     def _fork(self, parent: Run, step: int | None, changes: dict[str, Any], replace: bool) -> Run:
         changed(parent.settings, **changes)  # what is not possible is said before anything is made
-
-        def make() -> Run:
-            parent.pause()
-            snapshot = parent.moment().snapshot  # answered once it stands still
-            at = snapshot.step if step is None else step
-            if not 0 <= at <= snapshot.step:
-                raise InputError(f"step {at:,} is not possible; choose one from 0 to {snapshot.step:,}")
-            if changes.get("max_steps", at + 1) <= at:
-                raise InputError(f"max_steps {changes['max_steps']:,} is not possible; the fork is at step {at:,}")
-            self._flush(parent)
-            stored = archive.find(parent.id)
-            past = branching.past_of(stored, new_id(), at, snapshot if at == snapshot.step else None)
-            return Run(parent.config, parent.first_settings, parent.dataset, past)
-
-        run = self._begin(make, replace, go=False, leave=Run.pause)
+        run = self._begin(lambda: self._leave(parent, step, changes)(), replace, go=False, leave=Run.pause)
         if changes:
             run.tune(changed(run.settings, **changes))
         return run
+
+    def _leave(self, parent: Run, step: int | None, changes: Mapping[str, Any]) -> Callable[..., Run]:
+        """The point of a fork: `parent` paused, all that it has made on the disk. Each call is a run that waits there.
+
+        InputError if the step, or max_steps among the `changes`, is not possible.
+        """
+        parent.pause()
+        snapshot = parent.moment().snapshot  # answered once it stands still
+        at = snapshot.step if step is None else step
+        if not 0 <= at <= snapshot.step:
+            raise InputError(f"step {at:,} is not possible; choose one from 0 to {snapshot.step:,}")
+        if changes.get("max_steps", at + 1) <= at:
+            raise InputError(f"max_steps {changes['max_steps']:,} is not possible; the fork is at step {at:,}")
+        self._flush(parent)
+        stored = archive.find(parent.id)
+
+        def fork(loop: Loop | None = None) -> Run:
+            past = branching.past_of(stored, new_id(), at, snapshot if at == snapshot.step else None)
+            return Run(parent.config, parent.first_settings, parent.dataset, past, loop)
+
+        return fork
 
     def _flush(self, run: Run) -> None:
         """Have all that a run has recorded on the disk."""
@@ -228,6 +252,87 @@ class Studio:
         if run.store is None or not run.store.wait():
             why = run.store.problem if run.store else None
             raise InputError(why or f"run {run.id} is not stored yet; try again in a moment")
+
+    # ---------------------------------------------------------------- races
+
+    def start_race(
+        self,
+        config: RunConfig,
+        settings: LiveSettings,
+        changes: Sequence[Change],
+        replace: bool = False,
+        steps: int | None = None,
+    ) -> Race:
+        """A race from first weights, a lane for each of the `changes`; begun, or held after so many `steps`.
+
+        RunActive if a run trains or a race is under way and `replace` is not set: the run is then paused.
+        """
+        names = names_of(changes)
+        made = [(config_of(config, change), knobs_of(settings, change)) for change in changes]
+        dataset = self.dataset(config)
+        check_memory(config, settings, dataset, runs=len(changes))
+        return self._race(lambda loop: [Run(*one, dataset, loop=loop) for one in made], names, replace, steps)
+
+    def fork_race(
+        self,
+        changes: Sequence[Change],
+        step: int | None = None,
+        replace: bool = False,
+        steps: int | None = None,
+        **shared: Any,
+    ) -> Race:
+        """A race from where the current run stood after `step` updates (None: where it stands), as `start_race`.
+
+        `shared` are max_steps and speed of the race, which the current run does not take over.
+        """
+        parent, names = self._forked_from(), names_of(changes)
+        for change in changes:
+            if "optimizer" in change:
+                raise InputError("a fork keeps its parent's optimizer; leave it as it is, or race from step 0")
+            knobs_of(changed(parent.settings, **shared), change)
+        check_memory(parent.config, parent.settings, parent.dataset, runs=len(changes))
+
+        def make(loop: Loop) -> list[Run]:
+            fork = self._leave(parent, step, shared)
+            lanes = [fork(loop) for _ in changes]
+            for lane, change in zip(lanes, changes, strict=True):
+                lane.tune(knobs_of(changed(lane.settings, **shared), change))
+            return lanes
+
+        return self._race(make, names, replace, steps)
+
+    def _race(self, make: Callable[[Loop], list[Run]], names: Sequence[str], replace: bool, steps: int | None) -> Race:
+        with self._lock:
+            run, before = self.current, self.race
+            if not replace:
+                self._ask(run if run is not None and run.state is not State.PAUSED else None, before)
+            loop = Loop("race")
+            lanes = make(loop)
+            if run is not None:
+                run.pause()
+            for lane, name in zip(lanes, names, strict=True):
+                folder = home() / "runs" / lane.id
+                lane.keep_in(Store(folder, start_of(lane)))
+                with suppress(InputError):  # a disk that refuses is told of by the store
+                    notes.rename(folder, name)
+            self.race = race = Race(loop, lanes, names)
+        if before is not None:
+            self._end(before)
+        race.begin(steps)
+        return race
+
+    @staticmethod
+    def _ask(*under_way: Run | Race | None) -> None:
+        """RunActive for the first of these that is under way."""
+        for one in under_way:
+            if one is not None and one.alive:
+                raise RunActive(f"{one.title} is {one.state.value} at step {one.step:,}")
+
+    @staticmethod
+    def _end(race: Race) -> None:
+        race.close()
+        for lane in race.lanes:
+            lane.forget_if_unused()
 
     def dataset_of(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
@@ -256,9 +361,13 @@ class Studio:
             before.close()
         return run
 
+    def _hear(self, run: str, records: Sequence[Record]) -> None:
+        if self.race is not None:
+            self.race.hear(run, records)
+
     def close(self, timeout: float = 2.0) -> bool:
         """End every thread; False if a training thread is still inside a long step after `timeout` seconds."""
-        runs = self.runs()
+        runs = self.runs()  # lanes of a race included: closing one ends their loop
         threads: list[Run | Reopened] = [*runs, *([self.reopened] if self.reopened else [])]
         for thread in threads:
             thread.close(0)
@@ -278,9 +387,11 @@ class Studio:
     def _begin(self, make: Callable[[], Run], replace: bool, go: bool, leave: Callable[[Run], None] = Run.stop) -> Run:
         with self._lock:  # ten clicks at once make one run: the others find it active
             before = self.current
-            if before is not None and before.alive and not replace:
-                raise RunActive(f"{before.title} is {before.state.value} at step {before.step:,}")
+            if not replace:
+                self._ask(before, self.race if self.race is not None and self.race.state is State.RUNNING else None)
             run = make()
+            if self.race is not None:
+                self.race.pause()
             run.keep_in(Store(home() / "runs" / run.id, start_of(run)))
             if before is not None:
                 leave(before)
