@@ -200,7 +200,7 @@ def test_the_first_delta_and_the_snapshot_hold_the_same() -> None:
             Observation(0, {"val/loss": 4.5}, {"weights/token_embedding": table}),
             *rows(1, 20),
             Event(3, "lr", "lr 0.1 → 0.2"),
-            Sample(20, "ab\n", 1, "-73"),
+            Sample(20, "ab\n", 1, "-73", 2),
         ]
     )
     for frame in (history.snapshot(HEADER), history.delta(HEADER)):
@@ -213,7 +213,7 @@ def test_the_first_delta_and_the_snapshot_hold_the_same() -> None:
         np.testing.assert_allclose(arrays["lr"][1], 1e-3)
         np.testing.assert_array_equal(arrays["weights/token_embedding"], table)
         assert head["events"] == [{"step": 3, "name": "lr", "text": "lr 0.1 → 0.2"}]
-        assert head["samples"] == [{"step": 20, "text": "ab\n", "prompt": 1, "confidence": "-73"}]
+        assert head["samples"] == [{"step": 20, "text": "ab\n", "prompt": 1, "confidence": "-73", "lane": 2}]
     empty, arrays = decoded(history.delta(HEADER).encode())
     assert empty["kind"] == "delta" and empty["events"] == empty["samples"] == [] and arrays == {}
 
