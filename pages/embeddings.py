@@ -202,12 +202,14 @@ def bars(ranked: list[Neighbour], looked: Looked) -> go.Figure:
         y=list(range(len(ranked))),
         orientation="h",
         marker={"color": [KINDS[kind_of(looked.tokens[one.row])] for one in ranked]},
-        text=[f"{one.cosine:+.3f}, distance {one.distance:.4g}".replace("-", "−") for one in ranked],
-        textposition="auto",
-        hoverinfo="skip",
+        text=[f"{one.cosine:+.3f}".replace("-", "−") for one in ranked],
+        textposition="outside",
+        cliponaxis=False,
+        hovertext=[f"distance {one.distance:.4g}" for one in ranked],
+        hoverinfo="text",
     )
     figure.update_layout(
-        xaxis={"range": [-1, 1]},
+        xaxis={"range": [-1.3, 1.3]},  # with room for the numbers beside the bars
         yaxis={
             "autorange": "reversed",
             "tickvals": list(range(len(ranked))),

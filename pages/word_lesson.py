@@ -86,7 +86,7 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
             y=[y],
             mode="markers+text",
             text=[f"{word} {pair(torch.tensor([x, y]))}"],
-            textposition="top right" if y > 0 else "bottom right",
+            textposition=f"{'top' if y > 0 else 'bottom'} {'left' if x > 0 else 'right'}",  # inward: a phone is narrow
             textfont={"color": colour, "size": 16},
             marker={"color": colour, "size": 11},
             hoverinfo="skip",
@@ -117,7 +117,7 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
     )
     figure.add_hline(y=0, line={"color": BASELINE, "width": 1})
     figure.update_layout(
-        showlegend=False, xaxis={"range": [-0.25, 1.6], "zeroline": True}, yaxis={"range": [-0.85, 0.95]}
+        showlegend=False, xaxis={"range": [-0.25, 1.25], "zeroline": True}, yaxis={"range": [-0.85, 0.95]}
     )
     return figure
 
