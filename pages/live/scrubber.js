@@ -32,7 +32,7 @@ export class Scrubber {
       event.preventDefault();
       this.move(KEYS[event.key]);
     };
-    this.said = element("span", "ls-said", "live");
+    this.said = element("span", "ls-said", "now");
     this.verbs = {
       open: this.button("open", "Open the full state of this step: Step, Inside and Embeddings then work on it", () =>
         this.ask("open"),
@@ -144,7 +144,7 @@ export class Scrubber {
     this.stop();
     if (!this.active) return;
     Object.assign(this, { active: false, past: null, wanted: null });
-    write(this.said, "live");
+    write(this.said, "now");
     this.stage.showPast(null);
   }
 
