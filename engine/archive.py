@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,7 +24,8 @@ from pydantic import ValidationError
 from engine import snapshot_files
 from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, home
 from engine.corpus import Corpus
-from engine.metrics import blocks, opened, reading, unpacked
+from engine.lines import FILE, LARGEST_SIDE, Recorded
+from engine.metrics import blocks, in_lines, inflated, opened, reading, renewed, transcript, unpacked
 from engine.points import Points
 from engine.snapshot import Snapshot
 from engine.store import FORMAT, hold, is_held
@@ -39,6 +41,7 @@ STATES = {
     "diverged": "diverged",
     "failed": "failed",
 }
+QUIET = 60  # seconds after its last line that a writer without a lock counts as gone
 BLOCKS = "SELECT first, count, data FROM steps ORDER BY first"
 OVER = ("done", "stopped", "diverged", "failed")
 
@@ -49,12 +52,17 @@ class StoredRun:
 
     folder: Path
     config: RunConfig | None = None
+    """None for a run that was recorded from somebody's own loop."""
     first_settings: LiveSettings | None = None
     about: dict[str, Any] | None = None
     state: str = "damaged"
     step: int = 0
     live: bool = False
     reason: str | None = None
+    recorded: Recorded | None = None
+    """What a run that was recorded says of itself."""
+    unread: int = 0
+    """How many of its lines cannot be read."""
 
     @property
     def id(self) -> str:
@@ -136,20 +144,59 @@ def find(name: str) -> StoredRun:
 def look(folder: Path) -> StoredRun:
     """What lies in `folder`; whatever is wrong with it becomes the reason."""
     try:
+        if in_lines(folder):
+            return _in_lines(folder)
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if about.get("format", FORMAT) > FORMAT:
             return StoredRun(folder, reason=f"it is from a newer version (format {about['format']})")
-        config, settings = RunConfig(**about["config"]), LiveSettings(**about["settings"])
+        if "recorded" in about:
+            config, settings, recorded = None, None, Recorded.of(about["recorded"])
+        else:
+            config, settings, recorded = RunConfig(**about["config"]), LiveSettings(**about["settings"]), None
         if not (folder / "metrics.db").exists() and is_held(folder):  # begun a moment ago
-            return StoredRun(folder, config, settings, about, "ready", 0, True)
-        with reading(folder) as database:
-            step, state = _last_step(database), _last_state(database)
+            return StoredRun(folder, config, settings, about, "ready", 0, True, recorded=recorded)
+        live, (state, step) = is_written(folder), _standing(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ValidationError, sqlite3.Error) as error:
-        return StoredRun(folder, reason=f"{_file_of(error)} is missing or damaged")
-    live = is_held(folder)
-    if not live and state not in OVER:
-        state = "interrupted"
-    return StoredRun(folder, config, settings, about, state, step, live)
+        return StoredRun(folder, reason=f"{_file_of(error, folder)} is missing or damaged")
+    return StoredRun(folder, config, settings, about, standing(state, live), step, live, recorded=recorded)
+
+
+def _in_lines(folder: Path) -> StoredRun:
+    live, (state, step), told = is_written(folder), _standing(folder), transcript(folder)
+    recorded = told.told
+    return StoredRun(folder, None, None, {}, standing(state, live), step, live, recorded=recorded, unread=told.unread)
+
+
+def is_written(folder: Path) -> bool:
+    """Is a process writing this run? One that tells lines and holds no lock counts as there while it writes."""
+    if (folder / "lock").exists() or not in_lines(folder):
+        return is_held(folder)
+    try:
+        return time.time() - (folder / FILE).stat().st_mtime < QUIET
+    except OSError:
+        return False
+
+
+def standing(state: str, live: bool) -> str:
+    """What a run is doing whose last word was `state`, and whose writer is there, or is not."""
+    return state if live or state in OVER else "interrupted"
+
+
+def _standing(folder: Path) -> tuple[str, int]:
+    with reading(folder) as database:
+        return _last_state(database), _last_step(database)
+
+
+def made_of(run: StoredRun) -> tuple[RunConfig, LiveSettings]:
+    """What a run is made of and began with; InputError for one that cannot be opened, or that is no model of ours."""
+    if run.reason is not None:
+        raise InputError(f"run {run.id} cannot be opened: {run.reason}")
+    if run.config is None or run.first_settings is None:
+        raise InputError(
+            f"run {run.id} was recorded from another program's loop, and its model is not here: it cannot be "
+            "continued, forked, evaluated, sampled from or taken away as weights; compare it, or export its numbers"
+        )
+    return run.config, run.first_settings
 
 
 def history(run: StoredRun) -> History:
@@ -273,12 +320,15 @@ def rewind(folder: Path, step: int, forget_turns: bool = True) -> None:
                 database.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
             if forget_turns:
                 database.execute("DELETE FROM turns WHERE step > ? OR step = ? AND stages > 0", (step, step))
+            renewed(database)
     finally:
         database.close()
 
 
 def _last_step(database: sqlite3.Connection) -> int:
     (last,) = database.execute("SELECT MAX(first + count - 1) FROM steps").fetchone()
+    if last is None:  # a run that was recorded may have no loss at all
+        (last,) = database.execute("SELECT MAX(step) FROM looks").fetchone()
     return int(last or 0)
 
 
@@ -313,9 +363,16 @@ def _others(database: sqlite3.Connection) -> Iterator[Observation | Event | Samp
 
 def frame_of(rows: int, cols: int, data: bytes) -> Any:
     """A stored table (rows, cols) as float32."""
-    raw = zlib.decompress(data)
-    return np.frombuffer(raw, "<f2" if len(raw) == 2 * rows * cols else "<f4").astype(np.float32).reshape(rows, cols)
+    if not 0 < rows * cols <= LARGEST_SIDE**2:
+        raise ValueError(f"a table of {rows} rows and {cols} columns")
+    try:
+        raw, kind = inflated(data, 2 * rows * cols), "<f2"
+    except ValueError:
+        raw, kind = inflated(data, 4 * rows * cols), "<f4"
+    return np.frombuffer(raw, kind).astype(np.float32).reshape(rows, cols)
 
 
-def _file_of(error: Exception) -> str:
+def _file_of(error: Exception, folder: Path) -> str:
+    if in_lines(folder):
+        return FILE
     return "metrics.db" if isinstance(error, sqlite3.Error) else "config.json"

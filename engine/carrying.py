@@ -9,22 +9,20 @@ from safetensors.torch import save
 
 from engine import archive
 from engine.archive import StoredRun
-from engine.config import InputError
 
 
 def weights(stored: StoredRun) -> bytes:
     """The newest snapshot's weights by parameter name; run, step, settings and text are in the file's metadata.
 
-    InputError where the run has no whole snapshot.
+    InputError where the run has no whole snapshot, or no model of ours.
     """
-    if stored.config is None:
-        raise InputError(f"run {stored.id} cannot be opened: {stored.reason}")
+    config, _ = archive.made_of(stored)
     snapshot, _ = archive.newest_snapshot(stored)
     told: dict[str, Any] = {
         "format": "pt",
         "run": stored.id,
         "step": str(snapshot.step),
-        "config": stored.config.model_dump_json(),
+        "config": config.model_dump_json(),
         "settings": snapshot.settings.model_dump_json(),
         "environment": json.dumps((stored.about or {}).get("environment") or {}),
     }

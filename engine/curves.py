@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,8 +45,10 @@ class Curves:
     _knots: tuple[Floats, Floats]  # (k,), (k,): tokens seen after some steps; between them they grow evenly
 
     def along(self, by: By, steps: Floats) -> Floats:
-        """Where steps [k] lie on an axis that counts steps, tokens seen, or seconds of training."""
+        """Where steps [k] lie on an axis that counts steps, tokens seen, or seconds of training; nan if unknown."""
         if by == "tokens":
+            if not len(self._knots[0]):
+                return np.full(len(steps), np.nan)
             along = np.interp(steps, *self._knots)
         elif by == "seconds" and len(self.steps):
             along = np.interp(steps, np.append(0.0, self.steps), np.append(0.0, self._seconds))
@@ -62,7 +65,6 @@ def curves(shown: Overview) -> Curves:
 @lru_cache(maxsize=8)  # a million steps are 32 MB
 def _curves(folder: Path, stamp: Stamp) -> Curves:
     run = archive.look(folder)
-    assert run.config is not None and run.first_settings is not None
     with reading(folder) as database:
         blocks, damaged = [np.empty((0, 5))], 0
         for first, count, data in database.execute(BLOCKS):
@@ -80,11 +82,13 @@ def _curves(folder: Path, stamp: Stamp) -> Curves:
     finite = np.isfinite(rows[:, 1])
     steps, loss, grad_norm = rows[finite, 0], rows[finite, 1], rows[finite, 2]
     val = np.array([look for look in looks if np.isfinite(look[1])], np.float64).reshape(-1, 2)
-    knots = _tokens(run.config, run.first_settings, events, last)
+    knots = (np.empty(0), np.empty(0))
+    if run.config is not None and run.first_settings is not None:
+        knots = tokens_after(run.config, run.first_settings, events, last)
     return Curves(steps, loss, grad_norm, val[:, 0], val[:, 1], events, damaged, seconds[finite], knots)
 
 
-def _tokens(config: RunConfig, first: LiveSettings, events: tuple[Event, ...], last: float) -> tuple[Floats, Floats]:
+def tokens_after(config: RunConfig, first: LiveSettings, events: Sequence[Event], last: float) -> tuple[Floats, Floats]:
     """Tokens seen (of points: numbers) after step 0, after each change of the batch size, and after the last step."""
     if config.reads_text:
         each, batch = config.block_size, first.batch_size

@@ -7,15 +7,22 @@ one, too. Knows no folder's life and no screen.
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import lines
+from engine.config import InputError
+from engine.lines import Recorded, Replaced, Tail, Teller
 from engine.stream import Event, Observation, Record, Sample, Scalars, Turn
 
 BLOCK = np.dtype([("loss", "<f4"), ("grad_norm", "<f4"), ("lr", "<f8"), ("seconds", "<f4")])
@@ -109,11 +116,27 @@ def blocks(rows: list[Scalars]) -> Iterator[tuple[int, int, bytes]]:
 
 def unpacked(count: int, data: bytes) -> NDArray[np.float64]:
     """A block's numbers (count, 4): loss, grad_norm, lr and seconds of each step."""
-    raw, at, columns = zlib.decompress(data), 0, []
+    if not 0 < count <= LONGEST_BLOCK:
+        raise ValueError(f"a block of {count} steps")
+    raw, at, columns = inflated(data, count * BLOCK.itemsize), 0, []
     for name in BLOCK.names or ():
         columns.append(np.frombuffer(raw, BLOCK[name], count, at))
         at += count * BLOCK[name].itemsize
     return np.stack(columns, axis=1).astype(np.float64)
+
+
+def inflated(data: bytes, size: int) -> bytes:
+    """What `data` holds compressed, if it is whole and `size` bytes long; zlib.error or ValueError if not."""
+    inflating = zlib.decompressobj()
+    raw = inflating.decompress(data, size + 1)
+    if len(raw) != size or not inflating.eof:
+        raise ValueError(f"not {size} bytes")
+    return raw
+
+
+def renewed(database: sqlite3.Connection) -> None:
+    """Mark that what was there before may be gone: whoever follows begins anew."""
+    database.execute(f"PRAGMA user_version = {secrets.randbits(31)}")
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -125,9 +148,86 @@ def opened(path: Path) -> sqlite3.Connection:
     return database
 
 
+class Transcript:
+    """What a run's lines have told so far, as a database in this process's memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / lines.FILE
+        self._lock = threading.RLock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.told = Recorded.of({})
+        self.unread = 0
+        """How many lines could not be read, or said what is not possible."""
+        self.fault = ""
+        """What was wrong with the first of them."""
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database.executescript(SCHEMA)
+        renewed(self._database)
+        self._writer, self._teller, self._tail, self._count = Writer(self._database), Teller(), Tail(self._path), 0
+        self._writer.write([Event(0, "started", "started")])
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """All that the whole lines say by now; others wait until this one has read. OSError."""
+        with self._lock:
+            self.catch_up()
+            yield self._database
+
+    def catch_up(self) -> None:
+        """Take in the lines that came; all of them anew where the file is another one."""
+        with self._lock:
+            try:
+                for piece in self._tail.more():
+                    self._take(piece)
+            except Replaced:
+                self._begin()
+                self.catch_up()
+
+    def _take(self, piece: list[bytes | None]) -> None:
+        records: list[Record] = []
+        for line in piece:
+            self._count += 1
+            try:
+                if line is None:
+                    raise InputError(f"it is longer than {lines.LONGEST_LINE:,} bytes")
+                told = lines.records_of(line, self._teller)
+            except InputError as error:
+                self.unread += 1
+                self.fault = self.fault or f"line {self._count:,}: {error}"
+                continue
+            if isinstance(told, Recorded):
+                self.told = told
+            else:
+                records.extend(told)
+        with self._database:
+            self._writer.write(records)
+
+
+@lru_cache(maxsize=32)
+def transcript(folder: Path) -> Transcript:
+    """The transcript of the run in `folder`, one a process."""
+    return Transcript(folder)
+
+
+def in_lines(folder: Path) -> bool:
+    """Is the run in `folder` told in lines?"""
+    return not (folder / "metrics.db").exists() and os.path.lexists(folder / lines.FILE)
+
+
+def has_metrics(folder: Path) -> bool:
+    """Has the run in `folder` told anything yet?"""
+    return (folder / "metrics.db").exists() or in_lines(folder)
+
+
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A run's metrics, opened to be read, while it is written too."""
+    if in_lines(folder):
+        with transcript(folder).reading() as database:
+            yield database
+        return
     path = folder / "metrics.db"
     database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
     try:

@@ -14,12 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine import archive, notes
 from engine.archive import BLOCKS, StoredRun
 from engine.config import RunConfig, home
+from engine.lines import FILE
 from engine.metrics import reading, unpacked
 from engine.notes import Notes
-from engine.store import is_held
 
 Stamp = tuple[tuple[int, int], ...]
 ONLY = {"gpt": "(GPT only)", "line": "(line only)"}  # what the description of a model's own setting says
@@ -43,7 +45,8 @@ class Overview:
     @property
     def name(self) -> str:
         """What people call it, else its id."""
-        return self.notes.name or self.run.id
+        recorded = self.run.recorded
+        return self.notes.name or (recorded.name if recorded else "") or self.run.id
 
     @property
     def parent(self) -> str:
@@ -56,6 +59,8 @@ class Overview:
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting that it began with and that its model has, by name; empty where it cannot be opened."""
+        if self.run.recorded is not None:
+            return dict(self.run.recorded.settings)
         config, first = self.run.config, self.run.first_settings
         if config is None or first is None:
             return {}
@@ -80,14 +85,14 @@ def overviews(root: Path | None = None) -> list[Overview]:
 def overview(folder: Path) -> Overview:
     """The run in `folder`."""
     stamp = stamp_of(folder)
-    run, best, seconds = _measured(folder, stamp, is_held(folder))
+    run, best, seconds = _measured(folder, stamp, archive.is_written(folder))
     return Overview(run, stamp, notes.read(folder), *best, seconds)
 
 
 def stamp_of(folder: Path) -> Stamp:
     """When the run's files were last written, and their sizes; an empty log of SQLite's is none."""
     found = []
-    for name in ("config.json", "metrics.db", "metrics.db-wal"):
+    for name in ("config.json", "metrics.db", "metrics.db-wal", FILE):
         try:
             status = (folder / name).stat()
         except OSError:
@@ -105,7 +110,7 @@ def differing(shown: list[Overview]) -> list[str]:
 
 
 @lru_cache(maxsize=2048)
-def _measured(folder: Path, stamp: Stamp, held: bool) -> tuple[StoredRun, tuple[float | None, int | None], float]:
+def _measured(folder: Path, stamp: Stamp, written: bool) -> tuple[StoredRun, tuple[float | None, int | None], float]:
     """A run with its best validation loss, that one's step, and its seconds; read again only where it changed."""
     run = archive.look(folder)
     if run.reason is not None:
@@ -128,7 +133,7 @@ def _seconds(database: sqlite3.Connection) -> float:
     total = 0.0
     for _, count, data in database.execute(BLOCKS):
         try:
-            total += float(unpacked(count, data)[:, SECONDS].sum())
+            total += float(np.nansum(unpacked(count, data)[:, SECONDS]))
         except (zlib.error, *MANGLED):  # a damaged block: its time is not known
             continue
     return total

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engine import thinning
 from engine.models.base import LanguageModel, Model
 from engine.projection import TOKEN_EMBEDDING, Projector, looks_apart
-
-MOST_CELLS = 96
+from engine.thinning import MOST_CELLS
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -57,22 +57,9 @@ def update_ratios(before: Mapping[str, list[Tensor]], parts: Mapping[str, Sequen
     return ratios
 
 
-def bins(size: int, most: int = MOST_CELLS) -> NDArray[np.intp]:
-    """Where each of at most `most` groups of neighbours begins, in `size` rows or columns."""
-    return np.arange(min(size, most)) * size // min(size, most)
-
-
 def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
     """A CPU copy of a table (rows, cols), float32, neighbours averaged so that neither side is above `most`."""
-    cells = table.detach().to("cpu", torch.float32).numpy()
-    for axis in (0, 1):
-        size = cells.shape[axis]
-        if size > most:
-            starts = bins(size, most)
-            counts = np.diff(np.append(starts, size)).astype(np.float32)
-            sums = np.add.reduceat(cells, starts, axis=axis)
-            cells = sums / (counts[:, None] if axis == 0 else counts)
-    return np.array(cells, np.float32, order="C")
+    return thinning.pooled(table.detach().to("cpu", torch.float32).numpy(), most)
 
 
 def weight_tables(model: Model) -> dict[str, NDArray[np.float32]]:

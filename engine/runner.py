@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -161,9 +162,12 @@ class Run:
     @property
     def title(self) -> str:
         """What is being learnt from what, for people."""
-        names = {"gpt": "GPT", "bigram": "bigram", "line": "line", "logistic": "5→3 logistic layer"}
-        tuned = isinstance(self.dataset, Corpus) and self.dataset.former is not None
-        return f"{names[self.config.model]} {'fine-tuned ' if tuned else ''}on {self.dataset.title}"
+        return title_of(self.config, self.dataset, self.dataset.title)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is stored, if it is."""
+        return self.store.folder if self.store else None
 
     @property
     def corpus(self) -> Corpus:
@@ -614,6 +618,13 @@ def smaller(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points)
     if isinstance(dataset, Corpus) and config.model == "bigram":
         tail = f"or choose a text of fewer different tokens (now {dataset.vocab_size:,}, squared)"
     return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
+
+
+def title_of(config: RunConfig, dataset: Corpus | Points | None, source: str) -> str:
+    """What is being learnt from `source`, for people."""
+    names = {"gpt": "GPT", "bigram": "bigram", "line": "line", "logistic": "5→3 logistic layer"}
+    tuned = isinstance(dataset, Corpus) and dataset.former is not None
+    return f"{names[config.model]} {'fine-tuned ' if tuned else ''}on {source}"
 
 
 def training_size(dataset: Corpus | Points) -> int:

@@ -63,6 +63,11 @@ class Store:
         """What is not being saved, and why, in one sentence; None while all is well."""
         return self._trouble or self.lacks
 
+    @property
+    def closed(self) -> bool:
+        """Has it let go of the folder?"""
+        return not self._thread.is_alive()
+
     # ---------------------------------------------------------------- asked by anyone
 
     def put(self, records: Iterable[Record]) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from engine import archive
 from engine.archive import StoredRun
-from engine.config import InputError, RunConfig, changed, home
+from engine.config import InputError, changed, home
 from engine.console import complain, printable, say
 from engine.corpus import Corpus
 from engine.evaluation import split_loss
@@ -39,6 +39,7 @@ def runs() -> int:
     found = archive.runs()
     for stored in found:
         model = f"{stored.config.model} on {stored.config.corpus}" if stored.config else ""
+        model = stored.recorded.name if stored.recorded else model
         say(printable(f"{stored.id}  {stored.standing:<32} {model}".rstrip()))
     if not found:
         say(f"no runs yet in {home() / 'runs'}; `python -m engine train` makes one")
@@ -48,7 +49,7 @@ def runs() -> int:
 def resume(run: str, max_steps: int | None, json: bool) -> int:
     """Go on with a run from its newest snapshot; one that is over says its result again."""
     stored = archive.find(run)
-    config = _config(stored)
+    config, first_settings = archive.made_of(stored)
     if _is_over(stored, max_steps):
         return _again(stored, json)
     past = archive.past(stored)
@@ -59,8 +60,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     if settings.max_steps < past.snapshot.step:
         raise InputError(f"--max-steps {max_steps} is behind the run, which is at step {past.snapshot.step:,}")
     past = dataclasses.replace(past, snapshot=dataclasses.replace(past.snapshot, settings=settings))
-    assert stored.first_settings is not None
-    going = Run(config, stored.first_settings, dataset_of(stored), past)
+    going = Run(config, first_settings, dataset_of(stored), past)
     try:
         going.keep_in(Store(stored.folder, {}))
         if settings.max_steps != before.max_steps:
@@ -103,9 +103,10 @@ def evaluate(run: str, split: str, json: bool) -> int:
     if split not in SPLITS:
         raise InputError(f"--split {split!r} is not possible; choose {', '.join(SPLITS)}")
     stored, model, corpus, snapshot = model_of(run)
+    config, _ = archive.made_of(stored)
     if split not in corpus.splits or len(corpus.splits[split]) < 2:
         raise InputError(f"run {stored.id} has no {split} split; choose {', '.join(corpus.splits)}")
-    loss = split_loss(model, corpus.splits[split], _config(stored).block_size)
+    loss = split_loss(model, corpus.splits[split], config.block_size)
     told = {"run": stored.id, "step": snapshot.step, "split": split, "loss": loss}
     say(_json(told) if json else f"{split} {loss:.6f} nats per token at step {snapshot.step:,}")
     return 0
@@ -145,7 +146,7 @@ def model_of(run: str) -> tuple[StoredRun, LanguageModel, Corpus, Snapshot]:
     dataset = dataset_of(stored)
     if not isinstance(dataset, Corpus):
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
-    model = build_language_model(_config(stored), dataset.vocab_size)
+    model = build_language_model(archive.made_of(stored)[0], dataset.vocab_size)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(snapshot.weights[name])
@@ -154,7 +155,7 @@ def model_of(run: str) -> tuple[StoredRun, LanguageModel, Corpus, Snapshot]:
 
 def dataset_of(stored: StoredRun) -> Corpus | Points:
     """What a stored run learnt from: its text by name, or by the path it was given; InputError if it is another now."""
-    config = _config(stored)
+    config, _ = archive.made_of(stored)
     if not config.reads_text:
         return Points.of(config)
     library = Library(home())
@@ -168,11 +169,6 @@ def dataset_of(stored: StoredRun) -> Corpus | Points:
             return library.load(path)
 
     return corpus_again(stored, load)
-
-
-def _config(stored: StoredRun) -> RunConfig:
-    assert stored.config is not None  # `archive.find` refuses a run without one
-    return stored.config
 
 
 def _is_over(stored: StoredRun, max_steps: int | None) -> bool:

@@ -118,6 +118,11 @@ class Series:
         self._values[self.count : self.count + new] = values
         self.count += new
 
+    @property
+    def last(self) -> float | None:
+        """The newest value."""
+        return float(self._values[self.count - 1]) if self.count else None
+
     def _thin_older_half(self) -> None:
         half = self.count // 2
         steps, values = thin_evenly(self._steps[:half], self._values[:half], half // 4)

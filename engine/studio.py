@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from engine import archive, branching, gpt2, notes
@@ -19,6 +20,8 @@ from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, change
 from engine.corpus import Corpus, split_ends
 from engine.cost import Cost, check_memory, cost_of
 from engine.divergence import rewound_to
+from engine.elsewhere import Elsewhere
+from engine.following import Followed
 from engine.library import Entry, Library
 from engine.loop import Loop
 from engine.points import Points
@@ -33,6 +36,7 @@ from engine.tokenizer import Tokenizer
 
 LANES = ("line", "logistic", "step")
 """Small demonstrations beside the room's run, by the name that a viewer follows."""
+BY_NAME = ("current", "here", "race", *LANES)
 
 
 class RunActive(Exception):
@@ -49,8 +53,11 @@ class Studio:
         self.lanes: dict[str, Run] = {}
         self.reopened: Reopened | None = None
         self.race: Race | None = None
+        self.elsewhere = Elsewhere(home() / "runs", self._writes, self.dataset_of)
         self.pump = Pump(self.sources)
         self.pump.listen(self._hear)
+        self._watched: str | None = None
+        self._stores: dict[str, Store | None] = {}
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
         self._costs: dict[tuple[object, ...], Cost] = {}
@@ -62,9 +69,9 @@ class Studio:
         alone = (self.current, self.previous, *self.lanes.copy().values())
         return [*(run for run in alone if run is not None), *(race.lanes if race is not None else ())]
 
-    def sources(self) -> list[Run | Race]:
-        """All that viewers can follow: the runs, then the race, which hears what its lanes have made."""
-        return [*self.runs(), *([self.race] if self.race is not None else [])]
+    def sources(self) -> list[Run | Race | Followed]:
+        """All that viewers can follow: the runs, the race, which hears what its lanes have made, and runs elsewhere."""
+        return [*self.runs(), *([self.race] if self.race is not None else []), *self.elsewhere.followed()]
 
     def followed(self, name: str) -> Run | None:
         """The run that is called `name` now: "current", or a lane."""
@@ -74,16 +81,42 @@ class Studio:
         """The run called `run_id`, if it is still here."""
         return next((run for run in self.runs() if run.id == run_id), None)
 
-    def shown(self, name: str) -> Run | Race | None:
-        """What a viewer follows by this name ("current", "race", a side lane's) or id."""
-        if name == "race":
-            return self.race
-        return self.followed(name) or next((source for source in self.sources() if source.id == name), None)
+    def shown(self, name: str) -> Run | Race | Followed | None:
+        """What a viewer sees by a name ("current" is the stage, "here" this process's run, "race", a lane) or an id."""
+        if name == "current":
+            return self.watched or self.current
+        if name in BY_NAME:
+            return {"here": self.current, "race": self.race}.get(name) or self.lanes.get(name)
+        return next((source for source in self.sources() if source.id == name), None) or self.elsewhere.find(name)
+
+    @property
+    def watched(self) -> Followed | None:
+        """The run elsewhere that is on the stage in place of the current one."""
+        return None if self._watched is None else self.elsewhere.find(self._watched)
+
+    def watch(self, run_id: str) -> Followed:
+        """Put a run that is trained elsewhere on the stage. InputError while one is training here, or there is none."""
+        with self._lock:
+            if self.current is not None and self.current.alive and self.current.state is not State.PAUSED:
+                raise InputError(f"{self.current.title} is training here; pause or stop it first")
+            followed = self.elsewhere.follow(run_id)
+            self._watched = run_id
+            return followed
+
+    def leave(self) -> None:
+        """Put the current run back on the stage."""
+        self._watched = None
+
+    @property
+    def listed(self) -> int:
+        """Grows whenever the lists of texts, or of runs elsewhere, may have changed."""
+        return self.library.version + self.elsewhere.version
 
     def open(self) -> None:
-        """Begin to pump, and to watch the corpus folder."""
+        """Begin to pump, and to watch the corpus folder and the runs of other processes."""
         self.pump.start()
         self.library.start()
+        self.elsewhere.start()
 
     def dataset(self, config: RunConfig) -> Corpus | Points:
         """What a run with `config` learns from; InputError says what is wrong with it."""
@@ -149,8 +182,7 @@ class Studio:
     def resume(self, name: str, replace: bool = False) -> Run:
         """A stored run becomes the current one, opened where its newest snapshot is; `start` goes on with it."""
         stored = archive.find(name)
-        assert stored.config is not None and stored.first_settings is not None
-        config, settings = stored.config, stored.first_settings
+        config, settings = archive.made_of(stored)
         dataset = self.dataset_of(stored)
         return self._begin(lambda: Run(config, settings, dataset, archive.past(stored)), replace, go=False)
 
@@ -311,8 +343,7 @@ class Studio:
             if run is not None:
                 run.pause()
             for lane, name in zip(lanes, names, strict=True):
-                folder = home() / "runs" / lane.id
-                lane.keep_in(Store(folder, start_of(lane)))
+                folder = self._keep(lane)
                 with suppress(InputError):  # a disk that refuses is told of by the store
                     notes.rename(folder, name)
             self.race = race = Race(loop, lanes, names)
@@ -336,10 +367,10 @@ class Studio:
 
     def dataset_of(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
-        assert stored.config is not None
+        config, _ = archive.made_of(stored)
         if len(archive.texts(stored)) > 1:
             return corpus_again(stored, lambda name, _: self.library.load_name(name))
-        dataset = self.dataset(stored.config)
+        dataset = self.dataset(config)
         archive.check_text(stored, dataset)
         return dataset
 
@@ -349,6 +380,7 @@ class Studio:
             if self.previous is None or self.current is None:
                 raise InputError("there is no earlier run to bring back")
             self.current.pause()
+            self._watched = None
             self.current, self.previous = self.previous, self.current
             return self.current
 
@@ -375,6 +407,7 @@ class Studio:
         ended = [thread.close(max(0.0, deadline - time.monotonic())) for thread in threads]
         self.pump.stop()
         self.library.stop()
+        self.elsewhere.stop()
         for run in runs:
             run.forget_if_unused()
         return all(ended)
@@ -392,13 +425,13 @@ class Studio:
             run = make()
             if self.race is not None:
                 self.race.pause()
-            run.keep_in(Store(home() / "runs" / run.id, start_of(run)))
+            self._keep(run)
             if before is not None:
                 leave(before)
             unused = before if before is not None and before.state is State.READY else self.previous
             if unused is not before:
                 self.previous = before
-            self.current = run
+            self.current, self._watched = run, None
             if go:
                 run.start()
         if unused is not None:
@@ -408,6 +441,26 @@ class Studio:
             unused.close()
             unused.forget_if_unused()
         return run
+
+    def _keep(self, run: Run) -> Path:
+        """Have a new run stored in a folder of its own. InputError where another process was quicker."""
+        folder = home() / "runs" / run.id
+        self._stores[run.id] = None  # before its folder is made: it is not elsewhere
+        try:
+            store = self._stores[run.id] = Store(folder, start_of(run))
+        except InputError:
+            del self._stores[run.id]
+            run.close()
+            raise
+        run.keep_in(store)
+        return folder
+
+    def _writes(self, run_id: str) -> bool:
+        """Does this process write that run?"""
+        store = self._stores.get(run_id)
+        if store is not None and store.closed:
+            self._stores.pop(run_id, None)
+        return run_id in self._stores
 
 
 def corpus_of(text: str, entry: Entry, config: RunConfig, former: Corpus | None = None) -> Corpus:

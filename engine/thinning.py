@@ -1,10 +1,14 @@
-"""Fewer points, the same picture: MinMaxLTTB (tsdownsample), and what it leaves to its caller."""
+"""Fewer numbers, the same picture: curves by MinMaxLTTB (tsdownsample) and what it leaves to its caller; tables."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tsdownsample import MinMaxLTTBDownsampler
+
+MOST_CELLS = 96  # a side of a table that is shown
 
 _downsampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
 
@@ -38,3 +42,21 @@ def thin_evenly(
     firsts = [at[np.diff(stretch[at], prepend=-1) > 0] for at in places]  # one of each stretch where several are equal
     kept = np.unique(np.concatenate(([0], *firsts)))
     return steps[kept], values[kept]
+
+
+def bins(size: int, most: int = MOST_CELLS) -> NDArray[np.intp]:
+    """Where each of at most `most` groups of neighbours begins, in `size` rows or columns."""
+    return np.arange(min(size, most)) * size // min(size, most)
+
+
+def pooled(cells: NDArray[np.float32], most: int = MOST_CELLS) -> NDArray[np.float32]:
+    """A copy of a table (rows, cols), neighbours averaged so that neither side is above `most`."""
+    kept: NDArray[Any] = cells
+    for axis in (0, 1):
+        size = kept.shape[axis]
+        if size > most:
+            starts = bins(size, most)
+            counts = np.diff(np.append(starts, size)).astype(np.float32)
+            sums = np.add.reduceat(kept, starts, axis=axis)
+            kept = sums / (counts[:, None] if axis == 0 else counts)
+    return np.array(kept, np.float32, order="C")

@@ -283,6 +283,7 @@ def stage() -> None:
         moments.line("Train")
         board(
             "train",
+            run="current",
             shown=shown,
             presenter=presenter,
             past=moments.step_shown(),

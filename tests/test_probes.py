@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from engine import probes
 from engine.config import PRESETS
 from engine.models import LanguageModel, build
+from engine.thinning import bins
 
 MODELS = ["bigram", "gpt-tiny"]
 
@@ -102,7 +103,7 @@ def test_a_layer_of_zeros_has_no_ratio() -> None:
 
 @given(st.integers(1, 500), st.integers(1, 100))
 def test_bins_cover_everything_evenly(size: int, most: int) -> None:
-    starts = probes.bins(size, most)
+    starts = bins(size, most)
     widths = np.diff([*starts, size])
     assert starts[0] == 0 and len(starts) == min(size, most)
     assert widths.min() >= 1 and widths.max() - widths.min() <= 1

@@ -26,11 +26,11 @@ from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from engine import probes
 from engine.config import RunConfig, changed, preset
 from engine.runner import Run, State
 from engine.stream import Frame
 from engine.studio import Studio
+from engine.thinning import bins
 from pages.live import socket as live
 from pages.live.board import ASSETS
 from pages.live.gate import Gate
@@ -397,7 +397,7 @@ def test_the_names_of_a_large_vocabulary_are_bounded() -> None:
     vocab = tuple(f"token {number}" for number in range(50_257))
     told = live._names(vocab)
     assert told["vocab_size"] == 50_257
-    assert told["firsts"] == [vocab[start] for start in probes.bins(50_257)] and len(told["firsts"]) == 96
+    assert told["firsts"] == [vocab[start] for start in bins(50_257)] and len(told["firsts"]) == 96
     assert len(json.dumps(told)) < 20_000
     assert live._names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
 

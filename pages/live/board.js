@@ -24,7 +24,7 @@ const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
 const KINDS = { samples: Samples, plane: PlaneChart, scatter: ScatterChart };
 const TRAVELS = new Set(["train", "embeddings"]); // the pages with a scrubber under the stage
-const TABLE = /^(weights|gradients|projection)\//; // a table of two rows has the shape of a scalar channel
+const TABLE = /^(weights|gradients|projection|table)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
 const boards = (window.loopscopeBoards ??= new Map());
@@ -185,8 +185,10 @@ class Board {
     // Without a run the recorded example is on show, and a frame that says so again changes nothing.
     if (run !== null || this.run !== null) {
       if (header.kind === "snapshot") this.reset();
+      const more = run === this.run && header.charts !== this.head.charts;
       this.head = header;
       if (run !== this.run) this.changeRun(run);
+      else if (more) this.dressAgain();
       if (run !== null) this.take(frame);
     }
     this.reporter.compare(header);
@@ -290,6 +292,12 @@ class Board {
       return;
     }
     this.touch();
+  }
+
+  /** A run that somebody records has begun to tell something more. */
+  dressAgain() {
+    this.dressing = null;
+    this.dress();
   }
 
   build(list) {

@@ -13,6 +13,7 @@ from typing import Any, NotRequired, TypedDict
 
 import streamlit as st
 
+from engine.following import Followed
 from engine.runner import Run, State
 from engine.studio import studio
 from pages.live.figures import Panel
@@ -75,14 +76,15 @@ def board(
     page: str = "train",
     *,
     shown: Shown,
-    run: str = "current",
+    run: str = "here",
     base: str = "/",
     presenter: bool = False,
     past: int | None = None,
     verbs: Sequence[str] = (),
     on_moment: Callable[[Any], None] | None = None,
 ) -> Any:
-    """Show the live board with the panels of `page` for `run`: "current", or the name of a side lane.
+    """Show the live board with the panels of `page` for `run`: "here" is this process's own current run, "current"
+    whatever is on the stage, which may be a run elsewhere; or the name of a side lane.
 
     `base` is the address that the board's routes stand under. The script reruns by itself when the
     stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
@@ -112,16 +114,17 @@ def board(
     )
 
 
-def shown_of(run: Run | None, *, moment: bool = False) -> Shown:
+def shown_of(run: Run | Followed | None, *, moment: bool = False) -> Shown:
     """What a page that is being drawn now shows of `run`; with `moment` it follows each step made by hand."""
     shown: Shown = {
         "run": run.id if run else None,
-        "state": run.state.value if run else "ready",
+        "state": str(run.state) if run else "ready",
         "version": run.version if run else 0,
-        "library": studio().library.version,
+        "library": studio().listed,
     }
     if moment:
-        shown["at"] = "" if run and run.state is State.RUNNING else f"{run.step}/{run.stage}" if run else "0/0"
+        stands = f"{run.step}/{run.stage}" if isinstance(run, Run) else "0/0"
+        shown["at"] = "" if run and run.state is State.RUNNING else stands
     return shown
 
 

@@ -24,6 +24,7 @@ Colours are those of the dark stage. The board replaces each by its twin when th
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from dataclasses import dataclass
@@ -44,7 +45,10 @@ LABEL_GROUND = "rgba(19,26,34,0.7)"
 LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
 BAND = (3e-4, 3e-3)
 FIGURE_FONT = 14
+RECORDED = "recorded"  # the model of a run that was recorded from somebody's own loop: not known
 LOSS_UNITS = {"line": "squared units of y", "logistic": "nats per output"}
+KNOWN = ("train/loss", "val/loss", "grad_norm", "lr", "step_time", "tokens_seen", "epoch")
+TABLES = "table/"
 MOST_CELLS = 96  # a larger table comes with its neighbours averaged
 
 
@@ -80,6 +84,8 @@ class RunInfo(Protocol):
     def points(self) -> tuple[tuple[float, float], ...]: ...
     @property
     def former(self) -> str | None: ...
+    @property
+    def channels(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -112,10 +118,61 @@ class Panel:
 
 def panels(info: RunInfo) -> list[Panel]:
     """The panels of the Train page for one run, in reading order."""
+    if info.model == RECORDED:
+        return _recorded(info)
     if info.model in LOSS_UNITS:
         table = [_small_table()] if info.model == "logistic" else []
         return [_small_loss(info), *table, _grad_norm(info), _update_ratio(info)]
     return [_loss(info), _table(info), _grad_norm(info), _update_ratio(info), _samples(info)]
+
+
+def _recorded(info: RunInfo) -> list[Panel]:
+    """What a recorded run has told: its losses, gradient norm, tables, samples, and each other number by its name."""
+    figure = _step_chart("loss, in the run's own unit", events="text")
+    _raw_and_smooth(figure, "train/loss", "train")
+    _validation(figure)
+    loss = Panel(
+        key="loss",
+        title="Loss",
+        help=(
+            "What the recorded loop says of its loss: faint is each value, bold their moving average. Healthy is a "
+            "fall that flattens, with validation, where it is told, close to training."
+        ),
+        area="main",
+        figure=figure,
+    )
+    norm = [_grad_norm(info)] if "grad_norm" in info.channels else []
+    own = [name for name in info.channels if name not in KNOWN and not name.startswith(("grad_norm/", TABLES))]
+    tables = [{"name": n.removeprefix(TABLES), "channel": n, "scale": "signed"} for n in info.channels if TABLES in n]
+    panels = [loss, *norm, *(_own_channel(name, ("right", "left")[place % 2]) for place, name in enumerate(own))]
+    if tables:
+        panels.insert(1, _own_tables(tables))
+    return [*panels, _samples(info)]
+
+
+def _own_channel(name: str, area: Area) -> Panel:
+    figure = _step_chart(html.escape(name, quote=False))
+    _raw_and_smooth(figure, name, name)
+    return Panel(
+        key=f"own/{name}",
+        title=name,
+        help="A number that the recorded loop tells under this name. What is healthy for it, its author knows.",
+        area=area,
+        figure=figure,
+    )
+
+
+def _own_tables(views: list[dict[str, str]]) -> Panel:
+    return Panel(
+        key="table",
+        title="Tables",
+        help=(
+            "Tables that the recorded loop tells, the newest of each; a side of more than 96 comes with its "
+            "neighbours averaged. Colours are centred on 0."
+        ),
+        area="side",
+        figure=_heatmap(views, "column", "row"),
+    )
 
 
 def _small_loss(info: RunInfo) -> Panel:
@@ -160,19 +217,7 @@ def _loss(info: RunInfo) -> Panel:
         meta={"channel": "train/loss", "smooth": True, "run": "previous"},
     )
     _raw_and_smooth(figure, "train/loss", "train")
-    figure.add_scatter(
-        name="validation",
-        mode="lines+markers",
-        line={"color": VALIDATION, "width": 2},
-        marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60},
-        meta={"channel": "val/loss"},
-    )
-    figure.add_scatter(
-        name="its lowest",
-        mode="markers",
-        marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": LABEL_GROUND, "width": 1}},
-        meta={"channel": "val/loss", "only": "lowest"},
-    )
+    _validation(figure)
     if info.former is not None:
         figure.add_scatter(
             name="validation, text before",
@@ -207,6 +252,23 @@ def _loss(info: RunInfo) -> Panel:
         ),
         area="main",
         figure=figure,
+    )
+
+
+def _validation(figure: go.Figure) -> None:
+    """The validation losses, and a star at the lowest."""
+    figure.add_scatter(
+        name="validation",
+        mode="lines+markers",
+        line={"color": VALIDATION, "width": 2},
+        marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60},
+        meta={"channel": "val/loss"},
+    )
+    figure.add_scatter(
+        name="its lowest",
+        mode="markers",
+        marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": LABEL_GROUND, "width": 1}},
+        meta={"channel": "val/loss", "only": "lowest"},
     )
 
 

@@ -3,7 +3,7 @@ import { amount, clock, element, figures, whole, write } from "./words.js";
 
 const WORDS = {
   ready: "ready", running: "training", paused: "paused", done: "done", stopped: "stopped",
-  diverged: "diverged", failed: "failed",
+  diverged: "diverged", failed: "failed", interrupted: "interrupted",
 };
 
 export class Header {
@@ -51,13 +51,14 @@ export class Header {
     write(this.title, head.title ?? "");
     this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
     const epoch = head.epochs ? `, epoch ${whole(head.epoch)} of ${whole(head.epochs)}` : "";
-    write(this.steps, `${whole(step)} / ${whole(most)} steps${epoch}`);
+    write(this.steps, `${whole(step)}${most ? ` / ${whole(most)}` : ""} steps${epoch}`);
+    this.bar.hidden = !most; // a run from elsewhere may not say where it ends
     const share = most > 0 ? Math.min(1, step / most) : 0;
     this.fill.style.transform = `scaleX(${share.toFixed(4)})`;
     this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
     write(this.speed, running && speed > 0 ? `${speed < 10 ? speed.toFixed(1) : whole(speed)} steps/s` : "");
     write(this.eta, running && Number.isFinite(head.eta_s) ? `ETA ${clock(head.eta_s)}` : "");
-    write(this.device, head.device ?? "");
+    write(this.device, [head.device, head.elsewhere && "trained elsewhere"].filter(Boolean).join(", "));
     const text = head.reads_text !== false; // a few points have no validation part and no characters
     for (const key of ["val", "bits"]) this.numbers[key].parentNode.hidden = !text;
     write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");

@@ -117,7 +117,7 @@ def chosen() -> Run | None:
 
 def source_of(run: Run | None) -> str:
     """What the board follows to show `run`."""
-    return CURRENT if run is not None and run is studio().current else LANE
+    return "here" if run is not None and run is studio().current else LANE
 
 
 def choose(source: str) -> None:

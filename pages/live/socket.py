@@ -25,17 +25,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine import scrubbing
 from engine.baselines import Baselines
-from engine.config import MAX_STEPS, preset
+from engine.config import MAX_STEPS, InputError, preset
 from engine.corpus import Corpus
+from engine.following import Followed
 from engine.link import DEFAULT_PRESET
 from engine.points import read_points
-from engine.probes import bins
+from engine.race import Race
 from engine.runner import Run
-from engine.stream import Frame, Frames
-from engine.studio import LANES, Studio
+from engine.stream import Frame, Frames, Source
+from engine.studio import BY_NAME, Studio
+from engine.thinning import bins
 from pages.live.board import ASSETS
 from pages.live.embedding_figures import embedding_panels
-from pages.live.figures import MOST_CELLS, Panel, RunInfo, panels
+from pages.live.figures import MOST_CELLS, RECORDED, Panel, RunInfo, panels
 from pages.live.inside_figures import inside_panels
 from pages.live.line_figures import line_panels
 
@@ -47,7 +49,6 @@ UNKNOWN_RUN = 4404
 EXAMPLE_RUN = "example"
 BUILD_SECONDS = 0.5
 MOST_NAMES = 1000  # tokens that are sent by name; a vocabulary may have 50,257
-BY_NAME = ("current", *LANES)
 PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {
     "train": panels,
     "step": lambda info: [],  # its header line alone
@@ -103,7 +104,7 @@ class Viewer:
         self.outbox: deque[bytes] = deque()
         self.wake = asyncio.Event()
         self.needs_snapshot = True
-        self.shown: str | None = ""
+        self.shown: Source | None = None
         self.gone = False
 
     @property
@@ -148,26 +149,24 @@ class Hub:
         viewers = list(self.viewers)
         if not viewers or self._loop is None or self._loop.is_closed():
             return
-        library = self.studio.library.version
+        library = self.studio.listed
         if library != self._library:  # the list of texts is in every header, and this one may be quiet
             self._library = library
             for viewer in viewers:
                 viewer.needs_snapshot = True
-        runs = {source.id: source for source, _ in frames}
         deltas = {source.id: frame for source, frame in frames}
         encoded: dict[tuple[str | None, str], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
         for viewer in viewers:
-            by_name = viewer.follows in BY_NAME
-            run = self.studio.followed(viewer.follows) if by_name else runs.get(viewer.follows)
-            if run is None and not by_name:
+            run = self.studio.shown(viewer.follows)
+            if run is None and viewer.follows not in BY_NAME:
                 post.append((viewer, None))
                 continue
             run_id = run.id if run else None
             if viewer.behind:
                 viewer.needs_snapshot = True
                 continue
-            kind = "snapshot" if viewer.needs_snapshot or viewer.shown != run_id else "delta"
+            kind = "snapshot" if viewer.needs_snapshot or viewer.shown is not run else "delta"
             if kind == "delta" and deltas.get(run_id or "") is None:
                 continue
             if (run_id, kind) not in encoded:
@@ -175,7 +174,7 @@ class Hub:
                 frame = frame or no_run()
                 frame.header["library"] = library
                 encoded[run_id, kind] = frame.encode()
-            viewer.needs_snapshot, viewer.shown = False, run_id
+            viewer.needs_snapshot, viewer.shown = False, run
             post.append((viewer, encoded[run_id, kind]))
         if post:
             self._loop.call_soon_threadsafe(_deliver, post)
@@ -184,9 +183,12 @@ class Hub:
         """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
         follows = socket.query_params.get("run", "current")
         await socket.accept()
-        if follows not in BY_NAME and self.studio.find(follows) is None:
-            await socket.close(UNKNOWN_RUN, "no such run")
-            return
+        if follows not in BY_NAME and self.studio.shown(follows) is None:
+            try:
+                await asyncio.to_thread(self.studio.elsewhere.follow, follows)
+            except InputError:
+                await socket.close(UNKNOWN_RUN, "no such run")
+                return
         viewer = Viewer(socket, follows)
         self.viewers.add(viewer)
         sending = asyncio.create_task(viewer.send())
@@ -235,7 +237,7 @@ class Hub:
             return PlainTextResponse("the model is still being built", 503)
         facts = facts_of(run) if run else example_facts()
         previous = self.studio.previous
-        ghost = previous.id if run and previous and previous is not run and previous.step else None
+        ghost = previous.id if run is self.studio.current and previous and previous.step else None
         return _json(
             {
                 "run": facts.run,
@@ -253,13 +255,13 @@ class Hub:
         """
         query = request.query_params
         run = self._run(query.get("run", "current"))
-        if run is None or run.store is None:
+        folder = run.folder if run else None
+        if run is None or folder is None:
             return PlainTextResponse("there is no such run, or it is not stored", 404)
         try:
             asked = int(float(query["step"])) if "step" in query else None
         except (ValueError, OverflowError):
             return PlainTextResponse("step is a number of updates; give a whole number", 400)
-        folder = run.store.folder
         try:
             if asked is None:
                 return _json({"steps": scrubbing.frames(folder)})
@@ -273,8 +275,9 @@ class Hub:
         except sqlite3.Error as error:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
-    def _run(self, run_id: str) -> Run | None:
-        return self.studio.followed(run_id) if run_id in BY_NAME else self.studio.find(run_id)
+    def _run(self, run_id: str) -> Run | Followed | None:
+        found = self.studio.shown(run_id)
+        return None if isinstance(found, Race) else found
 
 
 @dataclass(frozen=True)
@@ -292,10 +295,15 @@ class Facts:
     """What a line learns from."""
     former: str | None = None
     """The text that a fine-tuned model learnt before."""
+    channels: tuple[str, ...] = ()
+    """What a recorded run has to show, by name."""
 
 
-def facts_of(run: Run) -> Facts:
-    """The facts of a run whose model is built."""
+def facts_of(run: Run | Followed) -> Facts:
+    """The facts of a run whose model is built, or that was recorded."""
+    if run.config is None:
+        assert isinstance(run, Followed)
+        return Facts(run.id, run.title, RECORDED, (), None, run.layers, channels=run.channels)
     former = run.dataset.former if isinstance(run.dataset, Corpus) else None
     return Facts(
         run.id,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from engine.gradients import NUDGE, Slope, along, exact, in_float64, slope, telling_reach
 from engine.graph import accumulated, by_hand
-from engine.probes import bins, pooled
+from engine.probes import pooled
+from engine.thinning import bins
 from pages.live.charts import EVENT, heading, heatmap, plane, show
 from pages.live.figures import TRAIN
 from pages.live.opened import Opened

@@ -1,0 +1,325 @@
+"""Runs of other processes: noticed by themselves, followed live, shown and never written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import archive, deletion, elsewhere
+from engine.config import InputError, LiveSettings, RunConfig, home
+from engine.following import Followed, Reader, Rewound
+from engine.lines import FILE
+from engine.metrics import reading
+from engine.runner import Run
+from engine.store import Locked, Store
+from engine.stream import Event, Observation, Sample, Scalars, Turn
+from engine.studio import Studio
+from tests.conftest import ROOT, OneText
+
+Wait = Callable[..., None]
+NAME = "20260101-000000-abcdef"
+CONFIG = RunConfig(corpus="tiny", block_size=4, observe_every=50)
+START = {"config": CONFIG.model_dump(), "settings": LiveSettings().model_dump(), "environment": {"device": "cpu"}}
+LIVE = LiveSettings(max_steps=1_000_000, speed="unlimited")
+
+
+def rows(first: int, last: int) -> list[Scalars]:
+    """Steps first..last with numbers that float32 holds exactly."""
+    return [Scalars(i, i / 1024, 2 * i / 1024, 0.125, 0.25) for i in range(first, last + 1)]
+
+
+@pytest.fixture
+def writer() -> Iterator[Store]:
+    """A run that is being written, as another process would."""
+    store = Store(home() / "runs" / NAME, START)
+    yield store
+    store.close()
+
+
+def pumped(studio: Studio, followed: Followed) -> tuple[list[int], list[float]]:
+    studio.pump.drain()
+    series = followed.history.series["train/loss"]
+    steps, values = series.view(1_000_000)
+    return steps.tolist(), values.tolist()
+
+
+def test_a_run_elsewhere_is_noticed_followed_and_over(studio: Studio, writer: Store, wait_until: Wait) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 100)])
+    wait_until(lambda: studio.elsewhere.live())
+    assert [run.id for run in studio.elsewhere.live()] == [NAME]
+    followed = studio.elsewhere.follow(NAME)
+    assert studio.elsewhere.follow(NAME) is followed and studio.shown(NAME) is followed
+    assert followed.title == "bigram on tiny"
+    table = np.arange(25, dtype=np.float32).reshape(5, 5)
+    turned = LiveSettings(lr=0.5).model_dump()
+    writer.put([*rows(101, 150), Turn(150, 0, turned), Event(150, "lr", "lr 0.001 → 0.5")])
+    writer.put([Observation(150, {"val/loss": 2.5}, {"weights/token_embedding": table}), Sample(150, "abc", 1, "-99")])
+    writer.put(rows(151, 9000))
+    wait_until(lambda: followed.history.series["train/loss"].count == 9000)
+    steps, losses = pumped(studio, followed)
+    assert steps == list(range(1, 9001)) and losses == [i / 1024 for i in range(1, 9001)]
+    assert followed.history.series["val/loss"].view(9)[1].tolist() == [2.5]
+    assert followed.history.tables["weights/token_embedding"].tolist() == table.tolist()
+    assert list(followed.history.samples) == [Sample(150, "abc", 1, "-99")]
+    assert [event.text for event in followed.history.events] == ["started", "lr 0.001 → 0.5"]
+    header = followed.header()
+    assert (header["state"], header["step"], header["settings"]["lr"], header["settings"]["version"]) == (
+        "running",
+        9000,
+        0.5,
+        1,
+    )
+    assert header["tokens_seen"] == 9000 * 32 * 4 and header["elsewhere"] is True
+    writer.put([Event(9000, "done", "done at step 9,000")])
+    assert writer.close()
+    wait_until(lambda: followed.state == "done" and not studio.elsewhere.live())
+    assert followed.message == "done at step 9,000"
+
+
+def test_a_writer_that_is_gone_leaves_its_run_interrupted(studio: Studio, writer: Store, wait_until: Wait) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 10)])
+    assert writer.wait()
+    wait_until(lambda: studio.elsewhere.live())
+    followed = studio.elsewhere.follow(NAME)
+    assert followed.state == "running"
+    writer.close()
+    wait_until(lambda: followed.state == "interrupted")
+
+
+def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(
+    studio: Studio, writer: Store, wait_until: Wait
+) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 10)])
+    wait_until(lambda: studio.elsewhere.live())
+    run = studio.start(CONFIG, LIVE)
+    assert [stored.id for stored in studio.elsewhere.live()] == [NAME], "a run of this process is not elsewhere"
+    with pytest.raises(InputError, match="pause or stop it first"):
+        studio.watch(NAME)
+    run.pause()
+    run.moment()
+    followed = studio.watch(NAME)
+    assert studio.shown("current") is followed and studio.shown("here") is run and studio.current is run
+    studio.leave()
+    assert studio.shown("current") is run
+    studio.watch(NAME)
+    again = studio.start(CONFIG, LIVE, replace=True)
+    assert studio.shown("current") is again and studio.watched is None
+    with pytest.raises(InputError, match="not being trained elsewhere"):
+        studio.elsewhere.follow(again.id)
+    for hostile in ("../../etc", "/etc", "", ".", "nowhere"):
+        with pytest.raises(InputError, match="not being trained elsewhere"):
+            studio.elsewhere.follow(hostile)
+
+
+def test_what_a_resumed_process_makes_again_is_not_shown_twice(studio: Studio, writer: Store, wait_until: Wait) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 100)])
+    wait_until(lambda: studio.elsewhere.live())
+    before = studio.elsewhere.follow(NAME)
+    wait_until(lambda: before.step == 100)
+    writer.close()
+    archive.rewind(home() / "runs" / NAME, 60)
+    again = Store(home() / "runs" / NAME, {})
+    again.put([Event(60, "resumed", "resumed"), *rows(61, 200)])
+    wait_until(lambda: studio.shown(NAME) is not before and studio.shown(NAME).step == 200)
+    steps, losses = pumped(studio, studio.shown(NAME))
+    again.close()
+    assert steps == list(range(1, 201)) and losses == [i / 1024 for i in range(1, 201)]
+
+
+def test_a_run_told_in_lines_is_followed_byte_by_byte(studio: Studio, wait_until: Wait) -> None:
+    folder = home() / "runs" / "by-hand"
+    folder.mkdir(parents=True)
+    told = [{"run": {"name": "mine", "settings": {"lr": 0.1}}}]
+    told += [{"step": i, "loss": i / 1024, "accuracy": i / 2048} for i in range(1, 201)]
+    content = b"".join(json.dumps(one).encode() + b"\n" for one in told)
+    with (folder / FILE).open("ab", buffering=0) as file:
+        file.write(content[:100])
+        wait_until(lambda: studio.elsewhere.live())
+        followed = studio.elsewhere.follow("by-hand")
+        for at in range(100, len(content)):
+            file.write(content[at : at + 1])
+        file.write(b'{"step": 201, "loss": oops}\n{"step": 201, "lo')
+        wait_until(lambda: followed.step == 200)
+    steps, losses = pumped(studio, followed)
+    assert steps == list(range(1, 201)) and losses == [i / 1024 for i in range(1, 201)]
+    assert followed.title == "mine" and followed.max_steps is None
+    wait_until(lambda: followed.warning)
+    assert followed.warning == (
+        "lines of records.jsonl that cannot be read and are left out: 1 (line 202: it is not JSON)"
+    )
+    assert followed.channels == ("train/loss", "accuracy")
+
+
+def test_damaged_rows_are_counted_and_the_others_shown(studio: Studio, writer: Store, wait_until: Wait) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 10)])
+    assert writer.wait()
+    writer.put(rows(11, 20))
+    assert writer.wait()
+    from engine.metrics import opened
+
+    database = opened(home() / "runs" / NAME / "metrics.db")
+    with database:
+        database.execute("UPDATE steps SET data = x'00ff00' WHERE first = 1")
+        database.execute("INSERT INTO looks VALUES (5, '[1, 2]')")
+        database.execute("INSERT INTO looks VALUES ('five', '{}')")
+        database.execute("INSERT INTO events VALUES (-1, 'x', 'y')")
+        database.execute("INSERT INTO frames VALUES (1, 'weights/w', 1000000, 1000000, x'00')")
+        database.execute("INSERT INTO turns VALUES (1, 0, '5')")
+    database.close()
+    wait_until(lambda: studio.elsewhere.live())
+    followed = studio.elsewhere.follow(NAME)
+    assert pumped(studio, followed)[0] == list(range(11, 21))
+    assert followed.warning == "rows of metrics.db that are damaged and left out: 6"
+
+
+def test_a_reader_says_when_what_it_read_is_gone(writer: Store) -> None:
+    writer.put(rows(1, 10))
+    assert writer.wait()
+    reader = Reader()
+    with reading(writer.folder) as database:
+        blocks, _, _ = reader.news(database)
+        assert [first for first, _ in blocks] == [1]
+        assert reader.news(database) == ([], [], [])
+    writer.close()
+    archive.rewind(writer.folder, 10)  # even where nothing was lost
+    with reading(writer.folder) as database, pytest.raises(Rewound):
+        reader.news(database)
+
+
+def test_followed_runs_are_few_and_the_unwanted_are_let_go(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    stores = [Store(home() / "runs" / f"r{i}", START) for i in range(elsewhere.MOST_FOLLOWED + 2)]
+    for store in stores:
+        store.put([Event(0, "started", "started"), *rows(1, 3)])
+    wait_until(lambda: len(studio.elsewhere.live()) == len(stores))
+    for store in stores:
+        studio.elsewhere.follow(store.folder.name)
+    assert len(studio.elsewhere.followed()) == elsewhere.MOST_FOLLOWED
+    monkeypatch.setattr(elsewhere, "UNWANTED_SECONDS", 0.0)
+    wait_until(lambda: not studio.elsewhere.followed())
+    for store in stores:
+        store.close()
+
+
+def test_two_servers_on_one_home_do_not_write_to_one_run(studio: Studio, wait_until: Wait) -> None:
+    other = Studio(OneText("abcde edcba bad cab deed ace " * 12))  # type: ignore[arg-type]
+    other.open()
+    try:
+        run = studio.start(CONFIG, LIVE)
+        wait_until(lambda: other.elsewhere.live())
+        assert [stored.id for stored in other.elsewhere.live()] == [run.id] and not studio.elsewhere.live()
+        followed = other.watch(run.id)
+        wait_until(lambda: followed.step > 1000 and followed.state == "running")
+        with pytest.raises(InputError, match="another process"):
+            other.resume(run.id)
+        with pytest.raises(InputError, match="in use"):
+            deletion.delete(run.id)
+        assert other.current is None and not other._stores
+        run.stop()
+        wait_until(lambda: followed.state == "stopped")
+        assert run.close(30)
+        taken_up = other.resume(run.id)
+        taken_up.make_steps(5)
+        with pytest.raises(InputError, match="another process"):
+            studio.resume(run.id, replace=True)
+        wait_until(lambda: taken_up.step == run.step + 5)
+        other.pump.drain()
+        assert taken_up.store is not None and taken_up.store.wait() and taken_up.store.problem is None
+        kept = [row.step for row in archive.scalars(archive.look(home() / "runs" / run.id))]
+        assert kept == list(range(1, run.step + 6)), "each step once"
+    finally:
+        assert other.close(30)
+
+
+def test_of_two_servers_that_resume_at_once_one_is_refused(studio: Studio, wait_until: Wait) -> None:
+    run = studio.start(CONFIG, LIVE)
+    wait_until(lambda: run.step > 200)
+    run.stop()
+    assert run.close(30)
+    others = [Studio(OneText("abcde edcba bad cab deed ace " * 12)) for _ in range(3)]  # type: ignore[arg-type]
+    said: list[Any] = []
+
+    def resume(other: Studio) -> None:
+        try:
+            said.append(other.resume(run.id))
+        except InputError as error:
+            said.append(error)
+
+    threads = [threading.Thread(target=resume, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    opened = [one for one in said if isinstance(one, Run)]
+    assert len(opened) == 1 and all(isinstance(one, Locked) for one in said if one not in opened)
+    for other in others:
+        assert other.close(30)
+
+
+def test_the_command_lines_run_is_followed_to_its_kill(studio: Studio, wait_until: Wait) -> None:
+    words = ["train", "--preset", "bigram", "--max-steps", "1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", *words], cwd=ROOT, env={**os.environ}, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: studio.elsewhere.live(), 60)
+        (stored,) = studio.elsewhere.live()
+        followed = studio.elsewhere.follow(stored.id)
+        wait_until(lambda: followed.step > 2000, 60)
+        assert followed.state == "running" and followed.header()["steps_per_second"] > 0
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    wait_until(lambda: followed.state == "interrupted" and not studio.elsewhere.live())
+    steps, losses = pumped(studio, followed)
+    kept = list(archive.scalars(archive.look(home() / "runs" / stored.id)))
+    assert steps == [row.step for row in kept] == list(range(1, len(kept) + 1))
+    assert losses == [row.loss for row in kept]
+
+
+def test_nothing_is_written_where_one_only_watches(studio: Studio, writer: Store, wait_until: Wait) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 10)])
+    assert writer.wait()
+    before = {path.name: path.stat().st_size for path in writer.folder.iterdir()}
+    wait_until(lambda: studio.elsewhere.live())
+    studio.elsewhere.follow(NAME)
+    wait_until(lambda: studio.elsewhere.version)
+    assert {path.name: path.stat().st_size for path in writer.folder.iterdir()} == before
+
+
+def test_without_inotify_a_look_a_second_finds_it(writer: Store, wait_until: Wait) -> None:
+    def refuse() -> Any:
+        raise OSError(28, "inotify watch limit reached")
+
+    def no_text(_: Any) -> Any:
+        raise InputError("that text is not here")
+
+    watch = elsewhere.Elsewhere(home() / "runs", lambda _: False, no_text, observers=[refuse])
+    threads = threading.active_count()
+    watch.start()
+    try:
+        writer.put([Event(0, "started", "started"), *rows(1, 10)])
+        wait_until(lambda: watch.live())
+        followed = watch.follow(NAME)
+        assert followed.dataset is None and followed.title == "bigram on tiny"
+    finally:
+        watch.stop()
+    assert threading.active_count() == threads
+
+
+def test_a_missing_home_is_no_trouble(tmp_path: Path) -> None:
+    watch = elsewhere.Elsewhere(tmp_path / "none" / "runs", lambda _: False, lambda _: None, observers=[])  # type: ignore[arg-type, return-value]
+    watch.start()
+    assert watch.live() == [] and watch.followed() == []
+    watch.stop()
