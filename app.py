@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -30,6 +31,7 @@ gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts,
 async def lifespan(served: st.App) -> AsyncIterator[None]:
     """The pump and the folder watch live as long as the server; every training thread is joined at its end."""
     rooms.end_promptly()
+    prompt = asyncio.create_task(rooms.answer_promptly())
     studio().open()
     hub.open()
     warming = threading.Thread(target=warm_up, args=(studio(),), name="warming up", daemon=True)
@@ -39,6 +41,7 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
         async with rooms.listening(served, room, bound=address):
             yield
     finally:
+        prompt.cancel()
         await hub.close()
         joined = studio().close()
         warming.join(1)

@@ -290,6 +290,35 @@ def test_room_closes_as_soon_as_the_serving_server_is_told_to_stop() -> None:
 
 
 @pytest.mark.usefixtures("restored_signal")
+def test_small_answers_are_sent_at_once_on_a_socket_made_as_streamlit_makes_it() -> None:
+    listener = socket.socket(socket.AF_INET)  # its protocol is 0, which asyncio does not know for TCP
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = uvicorn.Server(uvicorn.Config(hello, lifespan="off", log_config=None))
+
+    async def scene() -> None:
+        signal.signal(signal.SIGINT, server.handle_exit)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await rooms.answer_promptly()
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        server.should_exit = True
+        await serving
+
+    asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+@second_address
+def test_so_they_are_in_the_room() -> None:
+    port = free_port()
+    listener = rooms._listen(NETWORK, port)
+    assert listener is not None
+    with listener, socket.create_connection((NETWORK, port)):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.usefixtures("restored_signal")
 def test_other_handlers_are_left_alone() -> None:
     for handler in (signal.default_int_handler, signal.SIG_IGN, io.StringIO().write):
         signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]

@@ -25,6 +25,8 @@ import segno
 import uvicorn
 
 if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
+
     from starlette.types import ASGIApp
 
 LOOPBACK = "127.0.0.1"
@@ -204,6 +206,7 @@ def _listen(address: str, port: int) -> socket.socket | None:
         )
         return None
     listener.setblocking(False)
+    _send_at_once(listener)
     return listener
 
 
@@ -218,6 +221,27 @@ def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
     server = _first_server()
     if server is not None:
         server.config.timeout_graceful_shutdown = seconds
+
+
+async def answer_promptly() -> None:
+    """Have what Streamlit's own listener accepts send at once, as soon as it listens; for the lifespan's start.
+
+    Streamlit makes that socket in a way in which asyncio does not know it for TCP, and so leaves Nagle's algorithm on:
+    a small answer then waits some 40 ms for the browser to acknowledge its header, for each of a page's many files.
+    """
+    server = _first_server()
+    while server is not None and not server.should_exit:
+        if server.started:
+            for listening in server.servers:
+                for listener in listening.sockets:
+                    _send_at_once(listener)
+            return
+        await asyncio.sleep(0.01)
+
+
+def _send_at_once(listener: socket.socket | TransportSocket) -> None:
+    """Connections inherit it from the socket that accepts them."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _first_server() -> uvicorn.Server | None:
