@@ -12,12 +12,10 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import numpy as np
-import plotly
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -34,6 +32,7 @@ from engine.thinning import bins
 from pages.live import socket as live
 from pages.live.board import ASSETS
 from pages.live.gate import Gate
+from pages.live.vendor import PLOTLY, quick
 from tests.browser.served import Server
 
 CONTRACT = {
@@ -428,7 +427,7 @@ def test_the_recorded_example_is_a_frame_that_feeds_its_panels(served: Served) -
 
 
 def test_plotly_comes_compressed_and_is_kept_for_a_week(served: Served) -> None:
-    script = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+    script = quick(PLOTLY.read_text(encoding="utf-8")).encode()
     with served.http.stream("GET", "/vendor/plotly.min.js", headers={"Accept-Encoding": "gzip, br"}) as answer:
         raw = b"".join(answer.iter_raw())
     assert answer.headers["content-encoding"] == "gzip"

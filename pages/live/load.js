@@ -27,3 +27,11 @@ export function loadStyle(base) {
   if (document.querySelector(`link[href="${href}"]`)) return;
   document.head.append(element("link", "", "", { rel: "stylesheet", href }));
 }
+
+// Registered from the start; the other kinds follow when a figure wants one.
+const AT_HAND = new Set(["scatter", "heatmap"]);
+
+/** See to it that Plotly can draw the figures. */
+export function prepareFor(figures, Plotly) {
+  if (figures.some(({ data }) => data.some(({ type = "scatter" }) => !AT_HAND.has(type)))) Plotly.registerRest?.();
+}

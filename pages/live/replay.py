@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly
 from numpy.typing import NDArray
 
 from engine.archive import frame_of
@@ -25,9 +24,9 @@ from engine.overview import Overview
 from engine.stored import dataset_of
 from engine.thinning import thin
 from pages.live.figures import LOSS_UNITS
+from pages.live.vendor import PLOTLY
 
 HERE = Path(__file__).resolve().parent
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 MOST_BYTES = 8_000_000
 FRAME_BYTES = 3_500_000  # tables, a byte a cell: at their worst gzip saves nothing, and base64 adds a third
 TEXT_BYTES = 300_000  # of samples, and of events

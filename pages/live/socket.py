@@ -7,7 +7,6 @@ is skipped, and gets a fresh snapshot when it can listen again, so no queue grow
 from __future__ import annotations
 
 import asyncio
-import gzip
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import plotly
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -35,16 +33,16 @@ from engine.runner import Run
 from engine.stream import Frame, Frames, Source
 from engine.studio import BY_NAME, Studio
 from engine.thinning import bins
+from pages.live import vendor
 from pages.live.board import ASSETS
 from pages.live.embedding_figures import embedding_panels
 from pages.live.figures import MOST_CELLS, RECORDED, Panel, RunInfo, panels
+from pages.live.front import front
 from pages.live.inside_figures import inside_panels
 from pages.live.line_figures import line_panels
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent.parent / "data" / "example.frame"
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-SCRIPT = "text/javascript"
 UNKNOWN_RUN = 4404
 EXAMPLE_RUN = "example"
 BUILD_SECONDS = 0.5
@@ -361,25 +359,6 @@ def _charts(page: str, facts: Facts) -> list[dict[str, Any]]:
     return [panel.as_json() for panel in PAGES[page](facts)]
 
 
-@lru_cache(maxsize=1)
-def _plotly() -> tuple[bytes, bytes]:
-    """Plotly's script, plain and gzipped (4.8 MB and 1.5 MB); compressed once a process."""
-    plain = PLOTLY.read_bytes()
-    return plain, gzip.compress(plain, 6)
-
-
-def plotly_script(request: Request) -> Response:
-    """`GET /vendor/plotly.min.js`: from the installed wheel, compressed, to be kept for a week by a browser."""
-    tag = f'"plotly-{plotly.__version__}"'
-    headers = {"Cache-Control": "public, max-age=604800", "ETag": tag, "Vary": "Accept-Encoding"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    plain, compressed = _plotly()
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(compressed, media_type=SCRIPT, headers={**headers, "Content-Encoding": "gzip"})
-    return Response(plain, media_type=SCRIPT, headers=headers)
-
-
 def asset(request: Request) -> Response:
     """`GET /board.js` and its like: the board's own scripts and styles, by their names in ASSETS alone."""
     return FileResponse(ASSETS[request.url.path.rsplit("/", 1)[-1]], headers={"Cache-Control": "no-cache"})
@@ -397,7 +376,7 @@ def example(_: Request) -> Response:
 
 def warm_up(studio: Studio) -> None:
     """Do once, before anybody waits, what the first visitor would wait for: imports, compression, a first step."""
-    _plotly()
+    vendor.scripts()
     _charts("train", example_facts())
     start = preset(DEFAULT_PRESET)
     studio.estimate(start.config, start.settings)
@@ -406,6 +385,7 @@ def warm_up(studio: Studio) -> None:
 def routes(hub: Hub) -> list[BaseRoute]:
     """Everything that is served beside Streamlit."""
     return [
+        Route("/", front),
         WebSocketRoute("/live", hub.live),
         Route("/series", hub.series),
         Route("/panels", hub.panels),
@@ -413,7 +393,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
         Route("/example", example),
         Route("/watch", watch),
         *(Route(f"/{name}", asset) for name in ASSETS),
-        Route("/vendor/plotly.min.js", plotly_script),
+        Route("/vendor/plotly.min.js", vendor.plotly_script),
     ]
 
 

@@ -11,7 +11,7 @@ const LONGEST = 7; // characters of a token on an axis
 
 export class TableChart {
   constructor(frame, stage) {
-    Object.assign(this, { frame, stage, dirty: true, drawn: 0, view: 0, listening: false });
+    Object.assign(this, { frame, stage, dirty: true, drawn: 0, views: [], view: 0, listening: false });
     this.plot = frame.body.appendChild(element("div", "ls-plot"));
   }
 
@@ -88,7 +88,7 @@ export class TableChart {
   }
 
   feeds(name) {
-    return this.views[this.view].channel === name;
+    return this.views[this.view]?.channel === name;
   }
 
   render() {
