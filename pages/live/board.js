@@ -2,7 +2,7 @@
 // `mount(root, options)` shows it; the same module serves the Streamlit page and the plain /watch page.
 // It knows no figure: those come from Python at /panels, and their traces name the channels that feed them.
 import { Header, Notices } from "./header.js";
-import { loadPlotly, loadStyle } from "./load.js";
+import { loadPlotly, loadStyle, prepareFor } from "./load.js";
 import { PanelFrame } from "./panel.js";
 import { PlaneChart } from "./plane.js";
 import { Reporter } from "./report.js";
@@ -20,6 +20,7 @@ const HERE = new URL(".", import.meta.url).href;
 const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
+const CALM = 1000; // ms between two drawings while the page around is still on its way
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
 const KINDS = { samples: Samples, plane: PlaneChart, scatter: ScatterChart };
@@ -35,7 +36,9 @@ const boards = (window.loopscopeBoards ??= new Map());
  * default "current"), `shown` ({run, state, version, library} that the page was rendered with), `onChange`
  * (called with the same four when the stream differs from it), `presenter` (large type), `hint` (the line over
  * the recorded example), `past` (the step of an earlier moment that the page has opened, else null), `verbs` and
- * `onMoment` (what the page can do with a moment, and the way to ask for it: {verb, step, run}). Returns a function that takes the board out of `root` and keeps it alive.
+ * `onMoment` (what the page can do with a moment, and the way to ask for it: {verb, step, run}), `onReady` (called
+ * when the main chart is drawn, or will not be), `calm` (draw rarely, and the main chart alone: the page needs the
+ * time). Returns a function that takes the board out of `root` and keeps it alive.
  */
 export function mount(root, options = {}) {
   const base = new URL(options.base || HERE, location.href).href;
@@ -62,6 +65,7 @@ class Board {
   dressed = undefined; // the run whose panels are on show
   ghost = null;
   panels = new Map();
+  undressed = []; // charts still to be built: the main one comes first
   reporter = new Reporter();
   Plotly = null;
   scale = 1;
@@ -92,6 +96,7 @@ class Board {
       this.Plotly = await loadPlotly(this.base);
     } catch (error) {
       this.notices.say(this.notices.connection, `The charts cannot be drawn: ${error.message}. Reload the page.`);
+      this.options?.onReady?.();
       return;
     }
     this.dress();
@@ -112,6 +117,7 @@ class Board {
     root.classList.toggle("presenter", options.presenter ?? root.classList.contains("presenter"));
     this.look();
     this.fit();
+    this.restUntil = 0;
     this.touch();
     this.travel();
     this.reporter.drawn(options.shown ?? {}, options.onChange ?? null);
@@ -283,6 +289,7 @@ class Board {
       this.vocabSize = told.vocab_size ?? this.tokens.length;
       this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [] } : null;
       this.edge = 10;
+      this.grow();
       this.build(told.panels);
       this.dressed = run;
       this.travel();
@@ -302,6 +309,8 @@ class Board {
 
   build(list) {
     const keys = new Set(list.map((panel) => panel.key));
+    this.undressed = [];
+    prepareFor(list.flatMap(({ figure }) => figure ?? []), this.Plotly);
     for (const [key, panel] of this.panels) if (!keys.has(key)) this.drop(key, panel);
     for (const panel of list) {
       const kind = KINDS[panel.kind] ?? (panel.figure.data[0]?.meta?.views ? TableChart : StepChart);
@@ -319,7 +328,10 @@ class Board {
         this.seen.observe(frame.node);
       }
       this.stage.append(known.frame.node);
-      known.chart.dress(panel);
+      if (known.chart.plot && !known.chart.figure && known.rest) {
+        known.frame.dress(panel);
+        this.undressed.push(() => known.chart.dress(panel));
+      } else known.chart.dress(panel);
     }
   }
 
@@ -441,18 +453,25 @@ class Board {
     else setTimeout(() => this.schedule(), this.restUntil - now);
   }
 
-  /** The main chart each time, and beside it the one other chart that has waited longest. */
+  /** The main chart each time; beside it the next that is not built yet, or the one other that has waited longest. */
   drawCharts(start) {
     const due = [...this.panels.values()]
-      .filter(({ chart, inView }) => chart.render && chart.dirty && inView)
+      .filter(({ chart, inView }) => chart.render && chart.figure && chart.dirty && inView)
       .sort((one, other) => one.chart.drawn - other.chart.drawn);
-    const first = due.find((panel) => !panel.rest);
-    const next = due.find((panel) => panel.rest && start - panel.chart.drawn >= panel.rest);
-    for (const panel of [first, next]) if (panel?.chart.render()) panel.chart.drawn = performance.now();
+    const { calm, onReady } = this.options ?? {};
+    const main = due.find((panel) => !panel.rest);
+    const opening = main && !main.chart.drawn; // its first curve comes before all else
+    const building = opening || calm ? null : this.undressed.shift();
+    const waited = ({ chart, rest }) => rest && start - chart.drawn >= rest;
+    const next = opening || calm || building ? null : due.find(waited);
+    for (const panel of [main, next]) if (panel?.chart.render()) panel.chart.drawn = performance.now();
+    building?.();
+    if (opening && main.chart.drawn) requestAnimationFrame(() => onReady?.());
     const spent = performance.now() - start;
-    this.restUntil = start + spent / DRAWING_SHARE;
+    this.restUntil = building ? 0 : start + Math.max(spent / DRAWING_SHARE, calm ? CALM : 0);
     clearTimeout(this.again);
-    if (due.some(({ chart }) => chart.dirty)) this.again = setTimeout(() => this.schedule(), Math.max(50, spent));
+    const more = this.undressed.length || due.some(({ chart }) => chart.dirty);
+    if (more) this.again = setTimeout(() => this.schedule(), building ? 0 : Math.max(50, spent));
   }
 
   losses() {

@@ -28,6 +28,7 @@ ASSETS: dict[str, Path] = {
     for name in (
         "board.js",
         "board.css",
+        "early.js",
         "header.js",
         "load.js",
         "panel.js",

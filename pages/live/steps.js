@@ -22,7 +22,7 @@ export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: f
 export class StepChart {
   /** `stage` is the board: its Plotly, series, ghost, events, theme, and where detail is fetched. */
   constructor(frame, stage) {
-    Object.assign(this, { frame, stage, dirty: true, drawn: 0, zoomed: false });
+    Object.assign(this, { frame, stage, dirty: true, drawn: 0, zoomed: false, traces: [] });
     this.plot = frame.body.appendChild(element("div", "ls-plot"));
     this.listening = false;
   }
@@ -98,9 +98,11 @@ export class StepChart {
     this.edge = this.stage.edge;
     this.base.xaxis.range = before ?? [0, this.edge];
     for (const trace of data) {
-      if (trace.meta?.channel) Object.assign(trace, { x: [], y: [], hovertemplate: HOVER(trace), connectgaps: false });
+      if (trace.meta?.channel) Object.assign(trace, { hovertemplate: HOVER(trace), connectgaps: false });
       if (trace.line?.width) trace.line.width *= scale;
     }
+    const { x, y } = this.curves(this.base.xaxis.range);
+    this.traces.forEach(({ index }, at) => Object.assign(data[index], { x: x[at], y: y[at] }));
     this.logButton.setAttribute("aria-pressed", String(this.log));
     this.followButton.hidden = !this.zoomed;
     this.marks = this.decades = this.above = null;
@@ -174,6 +176,16 @@ export class StepChart {
     const change = {};
     if (!this.zoomed) this.grow(change);
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
+    this.mark(change, range);
+    this.countAbove(change, range);
+    Plotly.update(this.plot, this.curves(range), change, this.traces.map((trace) => trace.index));
+    if (this.log) this.markDecades();
+    this.dirty = false;
+    return true;
+  }
+
+  /** What the curves show where the axis has this range: {x, y}, each an array for each of `traces`. */
+  curves(range) {
     const window = this.window(range[1] - Math.max(0, range[0]));
     const margin = this.zoomed ? range[1] - range[0] : 0;
     const most = this.zoomed ? DRAWN_ZOOMED : Math.min(DRAWN, DRAWN_TOGETHER / this.traces.length);
@@ -188,12 +200,7 @@ export class StepChart {
       x.push(part.steps);
       y.push(part.values);
     }
-    this.mark(change, range);
-    this.countAbove(change, range);
-    Plotly.update(this.plot, { x, y }, change, this.traces.map((trace) => trace.index));
-    if (this.log) this.markDecades();
-    this.dirty = false;
-    return true;
+    return { x, y };
   }
 
   /** The highest point of this run's own curves. */
