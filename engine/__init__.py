@@ -14,6 +14,7 @@ _PLACES = {
     "LiveSettings": "config",
     "preset": "config",
     "Corpus": "corpus",
+    "record": "recording",
     "Run": "runner",
     "State": "runner",
     "Studio": "studio",

@@ -294,6 +294,7 @@ def newest_snapshot(run: StoredRun) -> tuple[Snapshot, list[str]]:
 
     A kill may leave one that is ahead of the recorded steps; going on from it would leave a hole in every curve.
     """
+    made_of(run)
     found, refused = snapshot_files.newest(run.folder / "snapshots", upto=run.step)
     if found is None:
         why = f" ({refused[0]})" if refused else ""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import archive
+from engine import archive, mailbox
 from engine.archive import STATES, StoredRun
 from engine.baselines import Baselines
 from engine.config import RunConfig
@@ -145,6 +145,8 @@ class Followed:
         self.state, self.message, self.step, self.version = "ready", "", 0, 0
         self.settings = self._first_settings()
         self.trouble: str | None = None
+        self.takes: tuple[str, ...] = ()
+        """What its writer honours of what is asked through the mailbox."""
         self.built = threading.Event()
         self.built.set()
         self._reader = Reader()
@@ -167,6 +169,7 @@ class Followed:
             show(blocks, records)
             self._stamp = stamp
             self._stand(blocks, records, turns)
+        self.takes = mailbox.takes(self.folder) if live else ()
         self.state = archive.standing(self._last_word, live)  # last: who sees it finds everything else in place
 
     def _begin(self, blocks: Blocks, records: list[Record]) -> None:
@@ -272,6 +275,7 @@ class Followed:
             "title": self.title,
             "device": str(environment.get("device") or ""),
             "parameters": 0,
+            "takes": self.takes,
             "charts": len(self.channels) if self.config is None else 0,
         }
 

@@ -21,12 +21,13 @@ from engine.console import Progress, complain, printable, say
 from engine.corpus import Corpus
 from engine.cost import LARGE, check_memory, cost_of
 from engine.library import Library
+from engine.mailbox import Mailbox
 from engine.points import Points
 from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
 from engine.runner import ENDED, Run, State, limited
 from engine.snapshot import Origin
 from engine.store import Store
-from engine.stream import Observation, Record, Sample, taken
+from engine.stream import Event, Observation, Record, Sample, taken
 from engine.studio import corpus_of
 from engine.trainer import open_like_the_lecture
 
@@ -154,6 +155,8 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
     if run.config.epochs is not None:
         progress.line("Step 000000 is the untrained model; from then on a step is counted after its update.", say)
 
+    mailbox = None if run.store is None else Mailbox(run.store.folder)
+
     def hear() -> None:
         records = taken(run.queue)
         course.hear(records)
@@ -169,6 +172,8 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
         now = (time.perf_counter(), run.step)
         course.look(*now)
         hear()
+        if mailbox is not None:
+            obey(run, mailbox)
         progress.show(run.step, course.note)
         wait = pause(seen, now, WARM if course.warm is None else run.settings.max_steps)
         seen = now
@@ -176,11 +181,25 @@ def follow(run: Run, course: Course, stopped: Sequence[int] = ()) -> None:
             if told and told not in warned:
                 warned.add(told)
                 progress.line(f"warning: {told}")
+    if mailbox is not None:
+        mailbox.close()
     if run.state is not State.FAILED:
         run.copy_weights()  # answered only after a GPU's last numbers have crossed
     hear()
     progress.show(run.step, course.note)
     progress.close("" if run.state is State.FAILED else run.message)
+
+
+def obey(run: Run, mailbox: Mailbox) -> None:
+    """Do what another process asks for: knobs turn between two steps, and what is no command becomes an event."""
+    verbs = {"pause": run.pause, "resume": run.start, "stop": run.stop}
+    for command in mailbox.taken():
+        if isinstance(command, InputError):
+            run.queue.put(Event(run.step, "mailbox", str(command)))
+        elif command.verb is not None:
+            verbs[command.verb]()
+        else:
+            run.tune(changed(run.settings, **command.settings))
 
 
 def epoch_log(records: Iterable[Record]) -> Iterator[str]:

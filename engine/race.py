@@ -20,7 +20,8 @@ from engine.divergence import KNOBS
 from engine.loop import Loop
 from engine.parting import Parting
 from engine.points import Points
-from engine.runner import ENDED, Run, State, new_id, short
+from engine.runner import ENDED, Run, State, short
+from engine.store import new_id
 from engine.stream import Event, Floats, History, Observation, Queue, Record, Sample, Scalars
 
 FEWEST, MOST = 2, 4

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-import secrets
 import threading
 import time
 import traceback
@@ -33,7 +32,7 @@ from engine.models import build_language_model
 from engine.points import Points
 from engine.sampling import generate
 from engine.snapshot import Moment, Origin, Snapshot
-from engine.store import Store
+from engine.store import Store, new_id
 from engine.stream import Event, History, Observation, Queue, Record, Sample, Scalars, Turn, taken
 from engine.trainer import STAGES, Trainer, told
 
@@ -66,11 +65,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' is not available here; choose cpu or auto (Apple's GPU is not used)")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def new_id() -> str:
-    """A name that no other run has; names sort by time."""
-    return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
 
 
 def limited(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> LiveSettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import sqlite3
 import threading
@@ -21,7 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from engine import snapshot_files
+from engine import mailbox, snapshot_files
 from engine.config import InputError
 from engine.metrics import Writer, opened
 from engine.snapshot import Snapshot
@@ -100,6 +101,7 @@ class Store:
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = hold(self.folder)
+        mailbox.forget(self.folder)  # whoever listened there is gone
         snapshot_files.clear_partial(self.folder / "snapshots")
         config = self.folder / "config.json"
         if not config.exists() or not config.stat().st_size:
@@ -165,6 +167,11 @@ class Store:
         self._waiting.clear()
         for written in asking:
             written.set()
+
+
+def new_id() -> str:
+    """A name that no other run has; names sort by time."""
+    return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
 
 
 def hold(folder: Path) -> IO[bytes]:

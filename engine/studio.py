@@ -28,9 +28,9 @@ from engine.points import Points
 from engine.race import Change, Race, config_of, knobs_of, names_of
 from engine.reopening import Reopened
 from engine.result import start_of
-from engine.runner import Run, State, limited, new_id
+from engine.runner import Run, State, limited
 from engine.snapshot import Origin
-from engine.store import Store
+from engine.store import Store, new_id
 from engine.stream import Pump, Record
 from engine.tokenizer import Tokenizer
 

@@ -76,7 +76,7 @@ def frame_of(shown: list[Overview]) -> pd.DataFrame:
         {
             "name": one.name,
             "state": standing(one),
-            "model": one.settings.get("model", ""),
+            "model": "recorded" if one.run.recorded else one.settings.get("model", ""),
             "corpus": one.run.config.corpus if one.run.config and one.run.config.reads_text else "",
             "validation loss": one.best_val_loss,
             "at step": one.best_val_step,
@@ -121,6 +121,8 @@ def read(chosen: list[Overview]) -> Drawn:
         except (sqlite3.Error, ValueError) as error:
             st.text(f"{one.name} cannot be read: metrics.db is damaged ({error}).")
             continue
+        if one.run.unread:
+            st.text(f"{one.name}: {one.run.unread:,} lines of records.jsonl cannot be read and are left out.")
         if found.damaged:
             st.text(f"{one.name}: {found.damaged:,} blocks of steps are damaged and left out.")
         drawn.append((one, found))
@@ -148,8 +150,10 @@ def controls(drawn: Drawn) -> View:
 def overlays(drawn: Drawn) -> None:
     """Training and validation losses of the chosen runs."""
     view = controls(drawn)
-    if len({(one.settings["corpus"], one.settings["tokenizer"]) for one, _ in drawn}) > 1:
+    if len({(one.settings.get("corpus"), one.settings.get("tokenizer")) for one, _ in drawn}) > 1:
         st.caption("These runs differ in their text or tokens: a loss per token is not the same measure in each.")
+    if view.by == "tokens" and (unknown := [one.name for one, _ in drawn if one.run.recorded]):
+        st.text(f"How many tokens these have seen is not told, and they are left out here: {', '.join(unknown)}.")
     left, right = st.columns(2, gap="medium")
     with left:
         charts.show(

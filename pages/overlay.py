@@ -16,7 +16,7 @@ from engine.curves import By, Curves, Floats
 from engine.overview import Overview
 from engine.thinning import thin
 from pages.live import charts
-from pages.live.figures import BASELINE, LOSS_UNITS, TRAIN, VALIDATION
+from pages.live.figures import BASELINE, LOSS_UNITS, OWN_UNIT, TRAIN, VALIDATION
 
 COLOURS = (TRAIN, VALIDATION, charts.GOOD, charts.EVENT, charts.ERROR, BASELINE)
 MOST_RUNS = len(COLOURS)
@@ -70,7 +70,10 @@ def smoothed(values: Floats, window: int) -> Floats:
 
 def unit(drawn: list[tuple[Overview, Curves]]) -> str:
     """What the losses are measured in; where the runs differ in that, it says so."""
-    units = {LOSS_UNITS.get(str(shown.settings["model"]), "nats per token") for shown, _ in drawn}
+    units = {
+        OWN_UNIT if shown.run.recorded else LOSS_UNITS.get(str(shown.settings["model"]), "nats per token")
+        for shown, _ in drawn
+    }
     return units.pop() if len(units) == 1 else "in each run's own unit"
 
 

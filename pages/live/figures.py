@@ -46,6 +46,7 @@ LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DD
 BAND = (3e-4, 3e-3)
 FIGURE_FONT = 14
 RECORDED = "recorded"  # the model of a run that was recorded from somebody's own loop: not known
+OWN_UNIT = "in the run's own unit"
 LOSS_UNITS = {"line": "squared units of y", "logistic": "nats per output"}
 KNOWN = ("train/loss", "val/loss", "grad_norm", "lr", "step_time", "tokens_seen", "epoch")
 TABLES = "table/"
@@ -128,7 +129,7 @@ def panels(info: RunInfo) -> list[Panel]:
 
 def _recorded(info: RunInfo) -> list[Panel]:
     """What a recorded run has told: its losses, gradient norm, tables, samples, and each other number by its name."""
-    figure = _step_chart("loss, in the run's own unit", events="text")
+    figure = _step_chart(f"loss, {OWN_UNIT}", events="text")
     _raw_and_smooth(figure, "train/loss", "train")
     _validation(figure)
     loss = Panel(

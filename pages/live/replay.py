@@ -23,7 +23,7 @@ from engine.metrics import reading
 from engine.overview import Overview
 from engine.stored import dataset_of
 from engine.thinning import thin
-from pages.live.figures import LOSS_UNITS
+from pages.live.figures import LOSS_UNITS, OWN_UNIT
 from pages.live.vendor import PLOTLY
 
 HERE = Path(__file__).resolve().parent
@@ -82,7 +82,7 @@ def _facts(one: Overview, found: Curves) -> dict[str, Any]:
         "id": one.run.id,
         "name": one.name,
         "standing": one.run.standing,
-        "unit": LOSS_UNITS.get(str(one.settings["model"]), "nats per token"),
+        "unit": OWN_UNIT if one.run.recorded else LOSS_UNITS.get(str(one.settings["model"]), "nats per token"),
         "settings": {name: "off" if value is None else str(value) for name, value in one.settings.items()},
         "last": float(found.steps[-1]) if len(found.steps) else 0.0,
         "notes": [[note.step, note.text] for note in one.notes.notes],
