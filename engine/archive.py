@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engine import snapshot_files
+from engine import sealed, snapshot_files
 from engine.config import MAX_STEPS, InputError, LiveSettings, RunConfig, home
 from engine.corpus import Corpus
 from engine.lines import FILE, LARGEST_SIDE, Recorded
@@ -144,9 +145,11 @@ def find(name: str) -> StoredRun:
 def look(folder: Path) -> StoredRun:
     """What lies in `folder`; whatever is wrong with it becomes the reason."""
     try:
+        if (name := _stranger(folder)) is not None:
+            return StoredRun(folder, reason=f"{name} in it is a link, or no plain file")
         if in_lines(folder):
             return _in_lines(folder)
-        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        about = sealed.read(folder)
         if about.get("format", FORMAT) > FORMAT:
             return StoredRun(folder, reason=f"it is from a newer version (format {about['format']})")
         if "recorded" in about:
@@ -371,6 +374,15 @@ def frame_of(rows: int, cols: int, data: bytes) -> Any:
     except ValueError:
         raw, kind = inflated(data, 4 * rows * cols), "<f4"
     return np.frombuffer(raw, kind).astype(np.float32).reshape(rows, cols)
+
+
+def _stranger(folder: Path) -> str | None:
+    """What in a run folder is neither file nor folder: a link could lead anywhere, and a pipe has no end."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+                return entry.name
+    return None
 
 
 def _file_of(error: Exception, folder: Path) -> str:

@@ -6,6 +6,7 @@ training is deterministic, so they come out as they did. Snapshots from before a
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -27,9 +28,14 @@ def past_of(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None =
         snapshot = nearest(parent, step)
         turns = archive.turns(parent, snapshot.step, step)
     folder = parent.folder.parent / name
-    folder.mkdir()
-    copy_metrics(parent.folder, folder, step)
-    history = archive.history(StoredRun(folder))
+    try:
+        folder.mkdir()
+        copy_metrics(parent.folder, folder, step)
+        history = archive.history(StoredRun(folder))
+    except (OSError, sqlite3.Error) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"run {parent.id} cannot be forked ({why}); free some space in {folder.parent}") from None
     return Past(name, snapshot, history, step=step, turns=tuple(turns), parent=(parent.id, step))
 
 

@@ -23,7 +23,7 @@ from engine.cost import LARGE, check_memory, cost_of
 from engine.library import Library
 from engine.mailbox import Mailbox
 from engine.points import Points
-from engine.result import WARM, Course, conclude, exact_losses, free_folder, result_of, start_of, write
+from engine.result import WARM, Course, begin, conclude, exact_losses, free_folder, result_of, start_of
 from engine.runner import ENDED, Run, State, limited
 from engine.snapshot import Origin
 from engine.store import Store
@@ -65,7 +65,7 @@ def train_on(order: Order, dataset: Corpus | Points, notice: str | None = None, 
         folder = folder or home() / "runs" / run.id
         with stopping(run) as stopped:
             start = start_of(run)
-            write(folder / "config.json", start)
+            begin(folder, start)
             run.keep_in(Store(folder, start))
             if notice:
                 complain(notice)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ CREATE INDEX IF NOT EXISTS frames_step ON frames (name, step);
 """
 
 
+class Block(NamedTuple):
+    """Consecutive steps, packed: the first one, how many, and their numbers, column by column, compressed."""
+
+    first: int
+    steps: int
+    data: bytes
+
+
 class Writer:
     """Writes records into a database, in the order in which they come."""
 
@@ -47,15 +56,19 @@ class Writer:
         self._database = database
         self._frame_every = 1
         self._frames: dict[str, int] = {}
+        (last,) = database.execute("SELECT MAX(first + count - 1) FROM steps").fetchone()
+        self.reached = int(last or 0)
+        """The last step that was there at the beginning."""
         for name, count, last in database.execute("SELECT name, COUNT(*), MAX(step) FROM frames GROUP BY name"):
             self._frames[name] = last  # the thinning goes on where an earlier process left it
             self._frame_every = max(self._frame_every, last // count)
 
-    def write(self, records: Sequence[Record]) -> None:
-        """Within a transaction of the caller's. sqlite3.Error where the disk refuses."""
+    def write(self, records: Sequence[Record | Block]) -> None:
+        """Within a transaction of the caller's. sqlite3.Error where the disk refuses; another writer begins anew."""
         database = self._database
+        packed = [record for record in records if type(record) is Block]
         rows = [record for record in records if type(record) is Scalars]
-        database.executemany("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", blocks(rows))
+        database.executemany("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", [*packed, *blocks(rows)])
         for record in records:
             if isinstance(record, Observation):
                 if record.scalars:
@@ -95,8 +108,8 @@ class Writer:
         self._frame_every = max(self._frame_every, 2 * steps[-1] // MOST_FRAMES)
 
 
-def blocks(rows: list[Scalars]) -> Iterator[tuple[int, int, bytes]]:
-    """Runs of consecutive steps, packed: the first step, how many, and their numbers, column by column."""
+def blocks(rows: list[Scalars]) -> Iterator[Block]:
+    """Runs of consecutive steps, packed."""
     start = 0
     for end in range(1, len(rows) + 1):
         broken = end == len(rows) or rows[end].step != rows[end - 1].step + 1
@@ -110,7 +123,7 @@ def blocks(rows: list[Scalars]) -> Iterator[tuple[int, int, bytes]]:
                     for name, column in zip(BLOCK.names or (), columns, strict=True)
                 ]
             data = b"".join(column.tobytes() for column in packed)
-            yield part[0].step, len(part), zlib.compress(data, 1)
+            yield Block(part[0].step, len(part), zlib.compress(data, 1))
             start = end
 
 

@@ -17,6 +17,7 @@ FILE = "notes.json"
 LONGEST_NAME = 80
 LONGEST_NOTE = 2000
 MOST_NOTES = 200
+LONGEST_FILE = 4_000_000  # bytes
 
 
 class Note(Frozen):
@@ -38,8 +39,11 @@ NONE = Notes(name="", notes=())
 
 def read(folder: Path) -> Notes:
     """The notes in `folder`; none where there are none, or where their file is damaged."""
+    path = folder / FILE
     try:
-        return Notes.model_validate_json((folder / FILE).read_bytes())
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LONGEST_FILE:
+            return NONE
+        return Notes.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return NONE
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from engine import sealed
 from engine.config import InputError
 from engine.console import complain, printable, say
 from engine.corpus import Corpus
@@ -214,11 +215,23 @@ def _text(dataset: Corpus | Points | None) -> dict[str, Any] | None:
     }
 
 
+def begin(folder: Path, start: dict[str, Any]) -> None:
+    """`start` as the config.json of `folder`, which is made; InputError where that cannot be done."""
+    with _possible(folder / sealed.FILE):
+        sealed.write(folder, start)
+
+
 def write(path: Path, record: dict[str, Any]) -> None:
     """`record` as JSON at `path`, its folders made; InputError where that cannot be done."""
+    with _possible(path):
+        path.write_text(json.dumps(finite(record), indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _possible(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(finite(record), indent=2) + "\n", encoding="utf-8")
+        yield
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({(error.strerror or str(error)).lower()}); choose a folder with --out, "

@@ -7,7 +7,7 @@ memory and tried again; the training never waits. Knows no screen.
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import secrets
 import shutil
@@ -15,14 +15,14 @@ import sqlite3
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from engine import mailbox, snapshot_files
+from engine import mailbox, sealed, snapshot_files
+from engine.backlog import Backlog, Item
 from engine.config import InputError
 from engine.metrics import Writer, opened
 from engine.snapshot import Snapshot
@@ -31,11 +31,14 @@ from engine.stream import Record, taken
 FORMAT = 1
 SECONDS = 0.5
 LOOKS, LOOK_SECONDS = 10, 0.02  # somebody who asks whether a folder is held has its lock for an instant
-MOST_WAITING = 2_000_000  # records kept while the disk refuses them
+LOCK = "lock"
 
 
 class Locked(InputError):
-    """Another process is writing this run."""
+    """Another process is writing the run in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"run {folder.name} is being written by another process; stop that one first")
 
 
 class Store:
@@ -44,16 +47,17 @@ class Store:
     def __init__(self, folder: Path, start: Mapping[str, Any], most_snapshots: int = 40, most_bytes: int = 2 << 30):
         self.folder = folder
         self.lacks: str | None = None
-        """What could not even be handed over, in words."""
-        self._trouble: str | None = None
-        self._bounds = most_snapshots, most_bytes
+        """What could not even be handed over, or was taken away, in words."""
         self.best: int | None = None
         """The step of the snapshot with the lowest validation loss, which is never thinned out."""
-        self._asked: SimpleQueue[list[Record] | Snapshot | threading.Event] = SimpleQueue()
-        self._waiting: deque[Record | Snapshot | threading.Event] = deque()
+        self._trouble: str | None = None
+        self._bounds = most_snapshots, most_bytes
+        self._asked: SimpleQueue[Item] = SimpleQueue()
+        self._backlog = Backlog()
         self._closing = threading.Event()
-        self._start = {"format": FORMAT, **start}
+        self._start: Mapping[str, Any] = {"format": FORMAT, **start}
         self._lock: IO[bytes] | None = None
+        self._database: sqlite3.Connection | None = None
         with suppress(OSError):  # a disk that refuses now is asked again
             self._prepare()
         self._thread = threading.Thread(target=self._work, name=f"storing {folder.name}", daemon=True)
@@ -76,7 +80,7 @@ class Store:
         self._asked.put(list(records))
 
     def keep(self, snapshot: Snapshot, best: bool = False) -> None:
-        """Have this snapshot written; the best, the first and the newest are never thinned out."""
+        """Have this snapshot written, once the records of all its steps are; best, first and newest stay for good."""
         if best:
             self.best = snapshot.step
         self._asked.put(snapshot)
@@ -99,74 +103,95 @@ class Store:
         return not self._thread.is_alive() and self.problem is None
 
     def _prepare(self) -> None:
+        """Make the folder, hold it, and have its config.json in it; OSError where the disk refuses."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = hold(self.folder)
-        mailbox.forget(self.folder)  # whoever listened there is gone
-        snapshot_files.clear_partial(self.folder / "snapshots")
-        config = self.folder / "config.json"
-        if not config.exists() or not config.stat().st_size:
-            config.write_text(json.dumps(self._start, indent=2) + "\n", encoding="utf-8")
+        lock = hold(self.folder)
+        try:
+            mailbox.forget(self.folder)  # whoever listened there is gone
+            snapshot_files.clear_partial(self.folder / "snapshots")
+            if (self.folder / sealed.FILE).exists():
+                with suppress(ValueError):
+                    self._start = sealed.read(self.folder)  # a folder that is taken away is made again with it
+            else:
+                sealed.write(self.folder, self._start)
+        except BaseException:
+            lock.close()
+            raise
+        self._lock = lock
 
     # ---------------------------------------------------------------- on the store's thread
 
     def _work(self) -> None:
-        database = None
         try:
-            while True:
+            last = False
+            while not last:
                 last = self._closing.wait(SECONDS)
                 for item in taken(self._asked):
-                    self._waiting.extend(item if isinstance(item, list) else [item])
-                while len(self._waiting) > MOST_WAITING:
-                    self._waiting.popleft()
+                    self._backlog.take(item)
                 try:
-                    if self._lock is None:
-                        self._prepare()
-                    if database is None:
-                        database = opened(self.folder / "metrics.db")
-                        writer = Writer(database)
-                    self._write(database, writer)
+                    self._write(last)
                     self._trouble = None
                 except Exception as error:  # the thread must live: what is refused now is tried again
-                    what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-                    self._trouble = f"run {self.folder.name} is not being saved ({what}); free some space on that disk"
-                    if not isinstance(error, OSError | sqlite3.Error):
+                    if not isinstance(error, OSError | sqlite3.Error | Locked):
                         traceback.print_exc()
-                    self._keep_newest_snapshot()
-                    if database is not None:
-                        with suppress(sqlite3.Error):
-                            database.rollback()
-                if last:
-                    return
+                    self._refused(error)
         finally:
-            if database is not None:
-                database.close()
-            if self._lock is not None:
-                self._lock.close()
+            self._let_go()
 
-    def _keep_newest_snapshot(self) -> None:
-        """While the disk refuses, of the snapshots that wait only the newest is worth its memory."""
-        snapshots = [item for item in self._waiting if isinstance(item, Snapshot)]
-        for snapshot in snapshots[:-1]:
-            self._waiting.remove(snapshot)
-
-    def _write(self, database: sqlite3.Connection, writer: Writer) -> None:
-        """Everything that waits: metrics in one transaction, then the snapshots one by one."""
-        waiting = list(self._waiting)
-        records = [item for item in waiting if not isinstance(item, Snapshot | threading.Event)]
-        asking = [item for item in waiting if isinstance(item, threading.Event)]
-        snapshots = [item for item in waiting if isinstance(item, Snapshot)]
-        if records:
-            with database:
-                writer.write(records)
-            self._waiting = deque([*snapshots, *asking])
-        while snapshots:
-            folder = self.folder / "snapshots"
-            snapshot_files.write(folder, snapshots.pop(0))
-            self._waiting = deque([*snapshots, *asking])
+    def _write(self, last: bool) -> None:
+        """All that waits: records in one transaction, then the snapshots, one by one, whose records are there."""
+        if self._lock is not None and not _is_at(self._lock, self.folder / LOCK):
+            self._let_go()
+            self.lacks = (
+                f"what run {self.folder.name} had saved before step {self._backlog.reached:,} is gone: its folder was "
+                "taken away; what it makes from there on is saved in a new one"
+            )
+        if self._lock is None:
+            self._prepare()
+        if self._database is None:
+            self._database = opened(self.folder / "metrics.db")
+            self._writer = Writer(self._database)
+        backlog = self._backlog
+        if records := backlog.records:
+            with self._database:
+                self._writer.write(records)
+            backlog.forget_records()
+        reached = max(backlog.reached, self._writer.reached)
+        folder = self.folder / "snapshots"
+        while backlog.snapshots and (last or backlog.snapshots[0].step <= reached):
+            self._database.execute("PRAGMA wal_checkpoint")  # on the disk itself, as the snapshot will be
+            snapshot_files.write(folder, backlog.snapshots[0])
+            backlog.snapshots.pop(0)
             snapshot_files.thin_out(folder, set() if self.best is None else {self.best}, *self._bounds)
-        self._waiting.clear()
-        for written in asking:
-            written.set()
+        if not backlog.snapshots:
+            for written in backlog.asking:
+                written.set()
+            backlog.asking.clear()
+
+    def _refused(self, error: Exception) -> None:
+        """Say what is not being saved and why, and wait in little memory."""
+        why = str(error) if isinstance(error, Locked) else getattr(error, "strerror", None) or f"{error}"
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in why
+        remedy = "free some space on that disk" if full else "see that its folder is there and can be written"
+        self._trouble = f"run {self.folder.name} is not being saved ({why}); {remedy}"
+        self._backlog.squeeze(self.best)
+        if self._backlog.lost_before is not None:
+            self.lacks = (
+                f"some numbers of run {self.folder.name} before step {self._backlog.lost_before:,} are lost: "
+                "its disk refused them for too long"
+            )
+        if self._database is not None:  # what its writer knows may not be there
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+    def _let_go(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._database = self._lock = None
 
 
 def new_id() -> str:
@@ -176,25 +201,42 @@ def new_id() -> str:
 
 def hold(folder: Path) -> IO[bytes]:
     """The folder's lock, held until it is closed or the process ends however it may; Locked if another has it."""
-    file = (folder / "lock").open("a+b")
+    if _is_strange(folder / LOCK):
+        raise InputError(f"{LOCK} in run {folder.name} is a link, or no plain file; take it away")
+    file = (folder / LOCK).open("a+b")
     for look in range(LOOKS):
         if _locked(file, shared=False):
             return file
         if look < LOOKS - 1:
             time.sleep(LOOK_SECONDS)
     file.close()
-    raise Locked(f"run {folder.name} is being written by another process; stop that one first")
+    raise Locked(folder)
 
 
 def is_held(folder: Path) -> bool:
     """Is a process writing this run now? Asking leaves nothing behind."""
+    if _is_strange(folder / LOCK):
+        return False
     try:
-        with (folder / "lock").open("rb" if os.name != "nt" else "r+b") as file:
+        with (folder / LOCK).open("rb" if os.name != "nt" else "r+b") as file:
             return not _locked(file, shared=True)
     except FileNotFoundError:
         return False
     except OSError:
         return True
+
+
+def _is_strange(path: Path) -> bool:
+    """Is there something that is no plain file? A link could lead anywhere, and to open a pipe could take for ever."""
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Is this open file still the one at `path`?"""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _locked(file: IO[bytes], shared: bool) -> bool:

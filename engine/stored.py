@@ -27,8 +27,8 @@ from engine.result import SPLITS, Course, finite
 from engine.runner import Run
 from engine.sampling import generate
 from engine.snapshot import Origin, Snapshot
-from engine.store import Store
-from engine.stream import Event
+from engine.store import Locked, Store
+from engine.stream import Event, Turn
 from engine.studio import corpus_again, fine_tuning, tuned
 
 GOOD = ("done", "stopped")
@@ -52,17 +52,25 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     config, first_settings = archive.made_of(stored)
     if _is_over(stored, max_steps):
         return _again(stored, json)
+    if stored.live:
+        raise Locked(stored.folder)
+    dataset = dataset_of(stored)  # first: a run that cannot go on forgets nothing
     past = archive.past(stored)
     for reason in past.refused:
         complain(reason)
     before = past.snapshot.settings
-    settings = changed(before, speed="unlimited", max_steps=before.max_steps if max_steps is None else max_steps)
+    wanted = {"speed": "unlimited"} if max_steps is None else {"speed": "unlimited", "max_steps": max_steps}
+    settings = changed(before, **wanted)
     if settings.max_steps < past.snapshot.step:
         raise InputError(f"--max-steps {max_steps} is behind the run, which is at step {past.snapshot.step:,}")
-    past = dataclasses.replace(past, snapshot=dataclasses.replace(past.snapshot, settings=settings))
-    going = Run(config, first_settings, dataset_of(stored), past)
+    snapshot = dataclasses.replace(past.snapshot, settings=settings)
+    pending = tuple((step, stages, changed(knobs, **wanted)) for step, stages, knobs in past.pending)
+    past = dataclasses.replace(past, snapshot=snapshot, pending=pending)
+    going = Run(config, first_settings, dataset, past)
     try:
         going.keep_in(Store(stored.folder, {}))
+        for step, stages, knobs in ((snapshot.step, 0, settings), *pending):
+            going.queue.put(Turn(step, stages, knobs.model_dump()))
         if settings.max_steps != before.max_steps:
             text = f"max_steps {before.max_steps:,} → {settings.max_steps:,}"
             going.queue.put(Event(past.snapshot.step, "max_steps", text))

@@ -184,6 +184,7 @@ class Studio:
         stored = archive.find(name)
         config, settings = archive.made_of(stored)
         dataset = self.dataset_of(stored)
+        check_memory(config, settings, dataset)
         return self._begin(lambda: Run(config, settings, dataset, archive.past(stored)), replace, go=False)
 
     def fork(self, step: int | None = None, replace: bool = False, **changes: Any) -> Run:

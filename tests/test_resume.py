@@ -97,7 +97,6 @@ def test_knobs_turned_before_the_end_are_kept(place, corpus, wait_until) -> None
         place / "runs" / half.id, {"run": half.id, "config": config.model_dump(), "settings": settings.model_dump()}
     )
     half.keep_in(store)
-    wait_until(lambda: snapshot_files.steps(store.folder / "snapshots"))
     half.close()
     past = archive.past(archive.find(half.id))
     again = Run(config, settings, corpus, past)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -10,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from engine import archive, metrics, snapshot_files
+from engine import archive, backlog, metrics, overview, sealed, snapshot_files
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.snapshot import Snapshot
 from engine.store import Locked, Store, hold, is_held
@@ -223,3 +226,128 @@ def test_a_damaged_block_is_left_out_and_the_rest_is_read(folder) -> None:
     run = archive.find(folder.name)
     assert list(archive.scalars(run)) == rows(11, 20)
     assert archive.history(run).series["train/loss"].count == 10
+
+
+def test_a_snapshot_is_written_after_the_records_of_its_steps(folder, wait_until) -> None:
+    kept = Store(folder, START)
+    kept.put(rows(1, 10))
+    kept.keep(Snapshot(20, 0, LiveSettings(), {}, {}, {}))
+    wait_until(lambda: archive.look(folder).step == 10)
+    assert not kept.wait(1.2)
+    assert snapshot_files.steps(folder / "snapshots") == []
+    kept.put(rows(11, 25))
+    assert kept.wait()
+    assert snapshot_files.steps(folder / "snapshots") == [20]
+    assert kept.close()
+
+
+def test_a_folder_taken_away_is_told_and_begun_anew(folder, wait_until) -> None:
+    kept = Store(folder, START)
+    kept.put(rows(1, 10))
+    assert kept.wait()
+    shutil.rmtree(folder)
+    kept.put(rows(11, 20))
+    wait_until(lambda: kept.problem)
+    assert "before step 20 is gone" in kept.problem
+    assert kept.wait()
+    assert not kept.close()
+    assert list(archive.scalars(archive.find(folder.name))) == rows(11, 20)
+
+
+def test_a_disk_that_is_full_at_the_start_leaves_no_broken_config(folder, monkeypatch, wait_until) -> None:
+    full, write = True, sealed.write
+
+    def refuse(place, told):
+        if full:
+            raise OSError(28, "No space left on device")
+        write(place, told)
+
+    monkeypatch.setattr(sealed, "write", refuse)
+    kept = Store(folder, START)
+    kept.put(rows(1, 10))
+    wait_until(lambda: kept.problem)
+    assert "free some space" in kept.problem
+    full = False
+    assert kept.wait()
+    assert kept.close()
+    assert archive.find(folder.name).step == 10
+
+
+def test_while_the_disk_refuses_memory_stays_small_and_what_is_lost_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(backlog, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(backlog, "MOST_LOOKS", 100)
+    waiting = backlog.Backlog()
+    table = np.ones((96, 96), np.float32)
+    for first in range(1, 40_001, 1000):
+        waiting.take(rows(first, first + 999))
+        waiting.take([Observation(step, {"val/loss": 1.0}, {"weights/x": table}) for step in range(first, first + 10)])
+        waiting.take(Snapshot(first, 0, LiveSettings(), {}, {}, {}))
+        waiting.squeeze(best=1001)
+    blocks = [record for record in waiting.records if isinstance(record, metrics.Block)]
+    looks = [record for record in waiting.records if isinstance(record, Observation)]
+    assert sum(len(block.data) for block in blocks) <= 20_000
+    assert blocks[-1].first == 39_001
+    assert waiting.lost_before is not None and waiting.lost_before >= blocks[0].first
+    assert len(looks) == 100
+    assert sum(bool(look.tables) for look in looks) <= backlog.MOST_TABLED + 10
+    assert [kept.step for kept in waiting.snapshots] == [1001, 39_001]
+
+
+def test_frames_of_a_transaction_that_failed_are_written_later(folder, monkeypatch) -> None:
+    table, refusals = np.ones((2, 2), np.float32), [1]
+    write = metrics.Writer.write
+
+    def refuse_at_the_end(self, records):
+        write(self, records)
+        if refusals:
+            refusals.clear()
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(metrics.Writer, "write", refuse_at_the_end)
+    kept = Store(folder, START)
+    kept.put(Observation(step, {}, {"weights/x": table}) for step in range(5))
+    assert kept.wait()
+    assert not refusals
+    assert kept.close()
+    with metrics.reading(folder) as database:
+        assert [step for (step,) in database.execute("SELECT step FROM frames")] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.db", "snapshots", "notes.json", "lock", "anything"])
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_or_a_pipe_in_a_run_folder_is_not_followed(folder, tmp_path, name, kind) -> None:
+    stored(folder, *rows(1, 10))
+    outside = tmp_path / "outside"
+    if (folder / name).is_dir():
+        shutil.rmtree(folder / name)
+    elif (folder / name).exists():
+        (folder / name).rename(outside)
+    if kind == "link":
+        (folder / name).symlink_to(outside)
+    else:
+        os.mkfifo(folder / name)
+    before = outside.read_bytes() if outside.exists() else None
+    assert name in archive.look(folder).standing
+    assert overview.overview(folder).run.reason
+    with pytest.raises(InputError, match=name):
+        archive.find(folder.name)
+    assert (outside.read_bytes() if outside.exists() else None) == before
+
+
+def test_a_changed_config_is_refused_whatever_changed(folder) -> None:
+    stored(folder, *rows(1, 3))
+    path = folder / "config.json"
+    whole = path.read_bytes()
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    for _ in range(100):
+        content, at = bytearray(whole), draw.randrange(len(whole))
+        if draw.random() < 0.5:
+            content[at] ^= 1 << draw.randrange(8)
+        else:
+            del content[at:]
+        path.write_bytes(bytes(content))
+        run = archive.look(folder)
+        damaged = "config.json is missing or damaged" in run.standing
+        assert damaged or (run.config, run.first_settings) == (RunConfig(), LiveSettings()), at
