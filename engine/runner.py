@@ -349,7 +349,7 @@ class Run:
         self._trainer.halt = self._thread.interrupted
         if self._origin is not None:
             self._trainer.begin_with(self._origin.weights)
-            self._event("fine-tuned", f"fine-tuned from run {self._origin.run} at step {self._origin.step:,}")
+            self._event("fine-tuned", f"fine-tuned from step {self._origin.step:,} of run {self._origin.run}")
             self._origin = None  # a copy of all weights
         if self._past is None:
             self._trainer.show_start()

@@ -1,4 +1,4 @@
-"""Glossary: the way from a text to a model, step by step through the app, and every word in two sentences."""
+"""Glossary: the way from a text to a model through the app, what the documents got wrong, and every word."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from pages.live.corrections import corrections
 from pages.live.look import STYLE
 from pages.live.terms import TERMS, found, slug
 
@@ -143,7 +144,7 @@ def page() -> None:
     """The page."""
     st.html(STYLE + OWN_STYLE)
     asked = st.session_state.setdefault("glossary_asked", "search" in st.query_params)  # it was opened for a word
-    for place, part in enumerate((words, the_map) if asked else (the_map, words)):
+    for place, part in enumerate((words, the_map, corrections) if asked else (the_map, corrections, words)):
         if place:
             st.divider()
         part()

@@ -86,7 +86,7 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
             y=[y],
             mode="markers+text",
             text=[f"{word} {pair(torch.tensor([x, y]))}"],
-            textposition=f"{'top' if y > 0 else 'bottom'} {'left' if x > 0 else 'right'}",  # inward: a phone is narrow
+            textposition=f"{'bottom' if x > 0 > y else 'top'} {'left' if x > 0 else 'right'}",  # inward, for a phone
             textfont={"color": colour, "size": 16},
             marker={"color": colour, "size": 11},
             hoverinfo="skip",

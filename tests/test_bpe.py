@@ -24,7 +24,7 @@ from engine.sampling import Generated
 from engine.trainer import Trainer, told
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared" / "corpora"
+SHARED = Path(os.environ.get("LOOPSCOPE_CORPORA") or ROOT.parent / "shared" / "corpora")
 PLAY = (ROOT / "data" / "lamplighters.txt").read_text(encoding="utf-8")
 ASCII_WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")
 ANY = st.text(max_size=200)  # surrogates are left out by default

@@ -13,9 +13,11 @@ from streamlit.testing.v1 import AppTest
 from engine import link
 from engine.config import LiveSettings, RunConfig, changed, preset
 from engine.runner import State
+from engine.small_examples import EXAMPLES
 from engine.studio import Studio
 from engine.whatif import EXPERIMENTS
 from pages.live.controls import TERM, help_of
+from pages.live.corrections import CORRECTIONS
 from pages.live.terms import GROUPS, TERMS, found, more, slug
 from pages.live.trials import TRIALS, Trial
 
@@ -90,7 +92,8 @@ def test_the_page_searches_and_says_when_nothing_is_found(visit: Visit) -> None:
 
 def test_a_link_to_a_word_opens_at_the_words(visit: Visit) -> None:
     page = visit("glossary.py")
-    assert [title.value for title in page.subheader] == ["From a text to a model, in ten steps", "Words"]
+    heads = ["From a text to a model, in ten steps", "What the documents say, and what is so", "Words"]
+    assert [title.value for title in page.subheader] == heads
     page = AppTest.from_file(str(PAGES / "shell.py"), default_timeout=60)
     page.query_params["search"] = "weight decay"
     page.switch_page("glossary.py").run()
@@ -189,3 +192,44 @@ def test_over_a_run_that_is_under_way_train_asks(visit: Visit, house: Studio, wa
     yes.click().run()
     assert house.current is not run and house.current is not None
     assert house.current.config.preset == "gpt-tiny"
+
+
+# ---------------------------------------------------------------- corrections
+
+
+@pytest.mark.parametrize("number", range(len(CORRECTIONS)), ids=[one.shown for one in CORRECTIONS])
+def test_every_correction_is_two_clicks_away(number: int, visit: Visit, house: Studio) -> None:
+    one = CORRECTIONS[number]
+    page = visit("glossary.py")  # the first click
+    page.button(key=f"correction-{number}").click().run()  # and the second
+    assert not page.exception
+    assert house.current is None, "nothing is started by itself"
+    state = page.session_state
+    if one.page == "Train":
+        (name,) = one.open.args  # type: ignore[attr-defined]
+        assert page.button(key="play").label == "Start" and state["plan"].config == preset(name).config
+    elif one.page == "Inside":
+        assert "token_embedding" in " ".join(str(table.value) for table in page.dataframe)
+    elif one.page == "Embeddings":
+        assert "nearest to Queen, not equal" in words(page)
+    elif one.page == "First steps":
+        assert state["part"] == one.open.keywords["part"]  # type: ignore[attr-defined]
+    else:
+        wanted = one.open.keywords or {"stage": one.open.args[0]}  # type: ignore[attr-defined]
+        shown = {box.key: box.value for box in page.selectbox}
+        if "stage" in wanted:
+            assert any(title.value.endswith(wanted["stage"]) for title in page.subheader)
+        elif "whatif_chosen" in wanted:
+            assert shown["whatif_chosen"] == wanted["whatif_chosen"] in {known.name for known in EXPERIMENTS}
+        else:
+            assert shown["example_chosen"] == wanted["example_chosen"] in EXAMPLES
+
+
+def test_the_documents_and_their_corrections_agree_with_the_map_of_coverage() -> None:
+    told = (PAGES.parent / "docs" / "coverage.md").read_text(encoding="utf-8")
+    rows = [line for line in told.split("## What the documents say")[1].splitlines() if line.startswith("| 00")]
+    by_document = {
+        name: sum(row.startswith(f"| {name}") for row in rows) for name in ("000", "001", "002", "003", "004")
+    }
+    for name, count in by_document.items():
+        assert sum(one.document == name for one in CORRECTIONS) >= count > 0

@@ -21,7 +21,8 @@ def add_texts(chosen: Chosen) -> None:
         st.session_state.uploaded = uploaded.file_id
         _add_upload(uploaded.name, uploaded.getvalue(), chosen)
     for entry in studio().library.entries():
-        label = f"Fetch {entry.title} ({entry.bytes / 1e6:.1f} MB)"
+        size = f"{entry.bytes / 1e6:.1f} MB" if entry.bytes >= 1e6 else f"{entry.bytes / 1e3:.0f} kB"
+        label = f"Fetch {entry.title} ({size})"
         if entry.kind == "fetchable" and st.button(label, key=f"fetch_{entry.name}", width="stretch"):
             _fetch(entry.name, chosen)
     if notice := studio().library.notice:

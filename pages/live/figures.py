@@ -221,7 +221,7 @@ def _loss(info: RunInfo) -> Panel:
     _validation(figure)
     if info.former is not None:
         figure.add_scatter(
-            name="validation, text before",
+            name="text before",
             mode="lines+markers",
             line={"color": VALIDATION, "width": 2, "dash": "dot"},
             marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60, "symbol": "diamond-open"},

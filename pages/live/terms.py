@@ -47,16 +47,16 @@ MODEL: dict[str, str] = {
     "language model, and has a floor that no training can break.",
     "GPT": "A model that looks back at many tokens through attention, in several blocks. It goes below a bigram's "
     "floor because what came earlier tells more about what comes next.",
-    "attention": "Each position takes a weighted average of earlier positions, with weights that depend on what "
-    "stands there. This is how a GPT moves information from one token to another.",
+    "attention": "Each position takes a weighted average of itself and earlier ones, with weights that depend on "
+    "what stands there. This is how a GPT moves information from one token to another.",
     "head": "One of several attentions that work side by side in a block. Each can look for something else, such as "
     "the token before or the start of a line.",
     "causal mask": "What keeps attention from looking at later tokens: their weights are 0. Without it the model "
     "would see the answer that it is asked for.",
     "block": "An attention and a small network, each added to what came in. A GPT is a stack of blocks, and each one "
     "refines what the one below has made.",
-    "position embedding": "A table with one row for each place in the window, added to the token's row. Without it a "
-    "GPT could not tell the order of the tokens before.",
+    "position embedding": "A table with one row for each place in the window, added to the token's row. Attention "
+    "by itself takes the tokens before as a heap without an order.",
     "layer norm": "Brings the numbers of each token to mean 0 and variance 1, then scales them. It keeps deep models "
     "trainable, since no layer has to follow the size of what comes in.",
     "dropout": "Sets a random share of the activations to 0 while training, and none while evaluating. The model "
