@@ -228,7 +228,9 @@ class Studio:
         self._flush(parent)
         step = rewound_to(parent.history, parent.step)
         lr = branching.settings_at(archive.find(parent.id), step).lr / 2
-        run = self._fork(parent, step, {"lr": lr}, True)
+        # how long and how fast are no part of the trouble: there they stay as they were last
+        kept = {"max_steps": parent.settings.max_steps, "speed": parent.settings.speed}
+        run = self._fork(parent, step, {"lr": lr, **kept}, True)
         run.start()
         return run
 

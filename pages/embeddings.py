@@ -266,7 +266,7 @@ def page() -> None:
             "embeddings",
             shown=shown_of(run, moment=True),
             past=moments.step_shown(),
-            verbs=("open",),
+            verbs=moments.can("open"),
             on_moment=moments.take,
         )
     verbs.plan()

@@ -14,7 +14,7 @@ from engine.config import PRESETS, InputError, LiveSettings, RunConfig, home
 from engine.cost import LARGE, duration
 from engine.runner import Run, State
 from engine.studio import studio
-from pages.live import controls, forking, moments, room, verbs
+from pages.live import controls, forking, moments, pinning, room, verbs
 from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
 from pages.live.fine_tuning import fine_tuning
@@ -267,6 +267,7 @@ def stage() -> None:
         if "asking" in st.session_state:
             question()
         forking.card(run)
+        pinning.card(run)
         notices()
         transport(run)
         live_knobs(settings)
@@ -287,7 +288,7 @@ def stage() -> None:
             shown=shown,
             presenter=presenter,
             past=moments.step_shown(),
-            verbs=moments.VERBS,
+            verbs=moments.can("open", "fork", "note"),
             on_moment=moments.take,
         )
     if not presenter:

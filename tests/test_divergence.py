@@ -118,6 +118,17 @@ def test_one_call_trains_on_from_before_the_trouble(studio: Studio, diverged, wa
     assert all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
 
 
+def test_iterations_that_were_raised_stay_raised(studio: Studio, wait_until) -> None:
+    run = studio.start(BIGRAM, changed(SETTINGS, max_steps=200))
+    wait_until(lambda: run.state is State.DONE)
+    run.tune(changed(run.settings, lr=1e6, speed=1000))
+    run.tune(changed(run.settings, max_steps=10_000))
+    wait_until(lambda: run.state is State.DIVERGED)
+    again = studio.rewind()
+    wait_until(lambda: again.step > 250)
+    assert (again.settings.max_steps, again.settings.speed, again.settings.lr) == (10_000, 1000, 0.0005)
+
+
 @pytest.mark.parametrize("config", [BIGRAM, GPT], ids=["bigram", "gpt"])
 def test_what_happened_in_numbers(studio: Studio, diverged, config) -> None:
     run = diverged(config)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from engine import branching
+from engine import branching, notes
 from engine.config import InputError, changed, preset
 from engine.models import LanguageModel
 from engine.runner import Run, State
 from engine.studio import Studio
 from engine.trainer import STAGES, Trainer
 from pages.inside_views.look import KEPT as LOOK
-from pages.live import moments
+from pages.live import moments, pinning
 
 VIEWS = ("Shapes", "Table", "Attention", "Generation", "Parameters", "Questions")
 
@@ -185,6 +185,7 @@ import streamlit as st
 from pages.live import forking, moments
 st.button("open", key="o", on_click=moments.take, args=({{"verb": "open", "step": 41, "run": "{run.id}"}},))
 st.button("far", key="far", on_click=moments.take, args=({{"verb": "open", "step": 10**8, "run": "{run.id}"}},))
+st.button("note", key="n", on_click=moments.take, args=({{"verb": "note", "step": 38, "run": "{run.id}"}},))
 st.button("fork", key="f", on_click=moments.take, args=({{"verb": "fork", "step": 37, "run": "{run.id}"}},))
 for sentence in st.session_state.get("notices") or []:
     st.text(sentence)
@@ -195,5 +196,26 @@ for sentence in st.session_state.get("notices") or []:
     assert house.reopened.wait(60) and moments.sentence(house.reopened).startswith("Step 41, past")
     click(page, "f")
     assert page.session_state["forking"] == 37
+    click(page, "n")
+    assert page.session_state["pinning"] == (run.id, 38)
     click(page, "far")
     assert "step 100,000,000 is not possible; choose one from 0 to" in words(page)
+
+
+def test_a_note_is_pinned_at_a_step_from_the_stage(trains, visit, house) -> None:
+    run = trains("bigram")
+    page = visit("train.py")
+    page.session_state[pinning.KEPT] = run.id, 37
+    page.run()
+    page.text_area(key="note_words").set_value("   ")
+    click(page, "pin")
+    assert "an empty note is none; write a few words" in words(page)
+    page.text_area(key="note_words").set_value("<b>here</b> it turns")
+    click(page, "pin")
+    assert run.store is not None
+    assert [(note.step, note.text) for note in notes.read(run.store.folder).notes] == [(37, "<b>here</b> it turns")]
+    assert not page.text_area
+    page.session_state[pinning.KEPT] = run.id, 38
+    house.reset(replace=True)
+    page.run()
+    assert not page.text_area, "a note of another run is asked for no longer"

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from engine import notes
 from engine.config import RunConfig, changed, preset
 from engine.runner import Run, State
 from engine.stream import Frame
@@ -548,6 +549,32 @@ def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
                 at += size
             assert at == len(message)
     assert run.step == 15, "looking back changes nothing"
+
+
+def test_the_moment_that_is_opened_comes_with_its_own_tables(served: Served, stepped: Callable[..., Run]) -> None:
+    run = stepped(23)
+    _, weights = run.copy_weights()
+    stepped(9, run)
+    made = served.studio.reopen(23)
+    assert made.wait(30) and made.error == ""
+    for asked, exact in ((23, True), (22, False), (24, False)):
+        message = served.http.get("/frame", params={"run": run.id, "step": asked}).content
+        (length,) = struct.unpack_from("<I", message, 0)
+        header = json.loads(message[4 : 4 + length])
+        table = weights["token_embedding.weight"].numpy().astype("<f4").tobytes()
+        assert (table in message) is exact, "what is stored of a step has 16 bits a number"
+        assert header["step"] == 23 or not exact
+        assert "projection/token_embedding" in [entry["name"] for entry in header["arrays"]]
+
+
+def test_notes_that_are_pinned_come_for_the_charts(served: Served) -> None:
+    run = served.studio.prepare(CONFIG, SETTINGS)
+    assert run.store is not None
+    assert served.http.get("/notes").json() == {"notes": []}
+    notes.add(run.store.folder, "of the whole run")
+    notes.add(run.store.folder, "<b>here</b>", 7)
+    assert served.http.get("/notes", params={"run": run.id}).json() == {"notes": [{"step": 7, "text": "<b>here</b>"}]}
+    assert served.http.get("/notes", params={"run": "../x"}).status_code == 404
 
 
 @pytest.mark.parametrize(("query", "status"), [({"run": "x"}, 404), ({"step": "soon"}, 400), ({"step": "-3"}, 404)])

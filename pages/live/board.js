@@ -56,6 +56,7 @@ class Board {
   newest = new Map(); // tables
   scrubber = null;
   events = [];
+  notes = []; // that people pinned at a step
   tokens = []; // by name, as many as are sent
   firsts = []; // the first token of each group of a pooled table
   vocabSize = 0;
@@ -120,6 +121,7 @@ class Board {
     this.restUntil = 0;
     this.touch();
     this.travel();
+    this.fetchNotes();
     this.reporter.drawn(options.shown ?? {}, options.onChange ?? null);
     if (this.stream) this.reporter.compare(this.stream);
   }
@@ -233,6 +235,7 @@ class Board {
     this.ghost = null;
     this.scrubber?.live();
     this.opened = null;
+    this.notes = [];
     if (run === null) this.showExample();
     else this.dress();
   }
@@ -293,6 +296,7 @@ class Board {
       this.build(told.panels);
       this.dressed = run;
       this.travel();
+      this.fetchNotes();
     } catch (error) {
       console.warn("loopscope:", error);
       setTimeout(() => this.dressing === run && ((this.dressing = null), this.dress()), 1000);
@@ -365,6 +369,25 @@ class Board {
   dismissGhost() {
     this.ghost = null;
     for (const { chart } of this.panels.values()) if (chart.figure) chart.build(true);
+  }
+
+  /** What people have pinned at steps of the run: asked for when the page is drawn, which it is after a new one. */
+  async fetchNotes() {
+    const run = this.dressed;
+    if (run !== this.run || !this.marksEvents) return;
+    try {
+      const answer = await fetch(new URL(`notes?${new URLSearchParams({ run })}`, this.base));
+      const { notes } = answer.ok ? await answer.json() : { notes: [] };
+      if (this.run !== run || JSON.stringify(notes) === JSON.stringify(this.notes)) return;
+      this.notes = notes;
+      this.touch();
+    } catch {
+      // The charts are whole without them.
+    }
+  }
+
+  get marksEvents() {
+    return [...this.panels.values()].some(({ chart }) => chart.figure?.layout.meta?.events);
   }
 
   async fetchSeries(run, channel, from, to) {

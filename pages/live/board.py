@@ -32,6 +32,7 @@ ASSETS: dict[str, Path] = {
         "header.js",
         "load.js",
         "panel.js",
+        "picture.js",
         "plane.js",
         "report.js",
         "samples.js",

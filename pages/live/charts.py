@@ -49,7 +49,7 @@ SCALES: dict[Scale, dict[str, list[list[Any]]]] = {
         "light": [[0, "#F5F7F9"], [0.05, "#CFE3F1"], [0.2, "#79B4DA"], [0.5, "#0072B2"], [1, "#062B48"]],
     },
 }
-PICTURE: dict[str, Any] = {"displayModeBar": True, "displaylogo": False, "modeBarButtons": [["toImage"]]}
+PICTURE: dict[str, Any] = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -160,14 +160,17 @@ def dressed(figure: go.Figure, name: str) -> go.Figure:
 def show(figure: go.Figure, key: str, title: str, help: str, height: int = 320, picture: str | None = None) -> None:
     """Put a figure on the page: its title with a "?" that says how to read it, and the chart. Titles are constants.
 
-    With `picture`, a file name without its ending, the chart has a button that saves it as PNG.
+    A button over the chart saves it as PNG, under the name `picture` (or after its key); it comes with the pointer,
+    and where there is a `picture` it stays.
     """
     heading(title, help)
-    drawn, config = dressed(figure, theme()), {"displayModeBar": False}
-    if picture is not None:
-        ground, quiet = ("#FFFFFF", TWINS[BASELINE]) if theme() == "light" else ("#0B0F14", BASELINE)
-        drawn.update_layout(paper_bgcolor=ground, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
-        config = PICTURE | {"toImageButtonOptions": {"format": "png", "filename": picture, "scale": 2}}
+    drawn = dressed(figure, theme())
+    ground, quiet = ("#FFFFFF", TWINS[BASELINE]) if theme() == "light" else ("#0B0F14", BASELINE)
+    drawn.update_layout(paper_bgcolor=ground, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
+    config = PICTURE | {
+        "displayModeBar": True if picture else "hover",
+        "toImageButtonOptions": {"format": "png", "filename": picture or key.replace("_", "-"), "scale": 2},
+    }
     st.plotly_chart(drawn, key=key, theme=None, height=height, config=config, alt=title)
 
 

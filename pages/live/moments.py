@@ -13,9 +13,8 @@ import streamlit as st
 from engine.config import InputError
 from engine.reopening import QUICK, Reopened
 from engine.studio import studio
-from pages.live import forking, verbs
+from pages.live import forking, pinning, verbs
 
-VERBS = ("open", "fork")
 SOON = 0.3  # seconds: a moment that is made within them shows no progress
 BEAT_SECONDS = 0.3
 KEPT = "past"
@@ -30,7 +29,7 @@ STYLE = """<style>
 def past() -> Reopened | None:
     """The moment that this session has opened, made or being made; None while it is live."""
     made: Reopened | None = st.session_state.get(KEPT)
-    if made is not None and made.run is not studio().current:
+    if made is not None and studio().shown("current") is not made.run:  # another run is on the stage
         live()
         return None
     return made
@@ -52,6 +51,11 @@ def step_shown() -> int | None:
     """The step to show on the board; None for the newest."""
     made = ready()
     return None if made is None else made.step
+
+
+def can(*wanted: str) -> tuple[str, ...]:
+    """Which of these verbs the scrubber may offer: none for a run that another process writes."""
+    return wanted if studio().watched is None else ()
 
 
 def open_at(step: int) -> None:
@@ -79,6 +83,8 @@ def take(asked: Any) -> None:
         open_at(asked["step"])
     elif asked.get("verb") == "fork":
         forking.ask(asked["step"])
+    elif asked.get("verb") == "note":
+        pinning.ask(run.id, max(0, asked["step"]))
     elif asked.get("verb") == "live":
         live()
 

@@ -54,6 +54,11 @@ export class PanelFrame {
     return this.back;
   }
 
+  addPicture(save) {
+    const button = this.addButton("↓", `Save as PNG: ${this.title.textContent}`, save);
+    button.classList.add("ls-round", "ls-save");
+  }
+
   addHelp() {
     const button = this.addButton("?", `How to read: ${this.title.textContent}`, () => {
       const closed = this.note.hidden;

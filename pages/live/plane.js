@@ -1,5 +1,6 @@
 // A chart over two quantities, neither of them the step: points, a moving line, a path over a surface. The figure
 // comes from Python, and a trace's meta names the channels that feed it; this only fills it. Knows no socket.
+import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { repaint } from "./theme.js";
 import { element, figures } from "./words.js";
@@ -49,6 +50,7 @@ export class PlaneChart {
     this.zoomed = false;
     this.frame.dress(panel);
     this.followButton = this.frame.addReturn("whole chart", "Show the whole chart again", () => this.follow());
+    this.frame.addPicture(() => savePicture(this));
     this.frame.addHelp();
     return this.build();
   }

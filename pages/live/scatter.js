@@ -1,5 +1,6 @@
 // Tokens as points of a plane: each row of a table (V, 2) is where one token's name stands. The axes hold still until
 // the points leave them, or huddle in their middle; a zoom stays. The figure comes from Python. Knows no socket.
+import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { repaint } from "./theme.js";
 import { element, literal, visible } from "./words.js";
@@ -22,6 +23,7 @@ export class ScatterChart {
     this.zoomed = false;
     this.frame.dress(panel);
     this.followButton = this.frame.addReturn("all tokens", "Show all tokens again", () => this.follow());
+    this.frame.addPicture(() => savePicture(this));
     this.frame.addHelp();
     return this.build();
   }

@@ -1,6 +1,6 @@
 // The scrubber under the stage: an earlier moment of the run in place of the newest one, while training goes on.
 // It fetches stored frames, one at a time, and says which moment is on show; the board draws it. What only the page can
-// do with a moment (open its full state, fork there) it is asked for: `options.onMoment`, where there is a page.
+// do with a moment (open its full state, fork there, pin a note) it is asked for by `options.onMoment`.
 import { decode } from "./wire.js";
 import { element, figures, whole, write } from "./words.js";
 
@@ -38,6 +38,7 @@ export class Scrubber {
         this.ask("open"),
       ),
       fork: this.button("fork", "Fork the run at this step", () => this.ask("fork")),
+      note: this.button("note", "Pin a note at this step of the charts", () => this.ask("note")),
     };
     this.liveButton = this.button("live", "Back to the newest step", () => {
       this.live();
@@ -62,8 +63,11 @@ export class Scrubber {
     if (!this.active) this.slider.value = this.slider.max;
     this.liveButton.disabled = !this.active;
     const can = this.stage.options?.verbs ?? [];
-    for (const [verb, button] of Object.entries(this.verbs)) button.hidden = !this.past || !can.includes(verb);
-    if (this.past?.step === this.stage.opened) this.verbs.open.hidden = true;
+    for (const [verb, button] of Object.entries(this.verbs)) {
+      button.hidden = !can.includes(verb);
+      button.disabled = !this.past; // there all the same: the slider must not change its length under a drag
+    }
+    if (this.past && this.past.step === this.stage.opened) this.verbs.open.disabled = true;
   }
 
   /** Have the page do something with the moment that the slider stands at. */

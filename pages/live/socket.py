@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from engine import scrubbing
+from engine import notes, scrubbing
 from engine.baselines import Baselines
 from engine.config import MAX_STEPS, InputError, preset
 from engine.corpus import Corpus
@@ -273,6 +273,14 @@ class Hub:
         except sqlite3.Error as error:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
+    def notes(self, request: Request) -> Response:
+        """`GET /notes?run`: what people pinned at a step of a run, as JSON."""
+        run = self._run(request.query_params.get("run", "current"))
+        if run is None or run.folder is None:
+            return PlainTextResponse("there is no such run, or it is not stored", 404)
+        pinned = [note for note in notes.read(run.folder).notes if note.step is not None]
+        return _json({"notes": [{"step": note.step, "text": note.text} for note in pinned]})
+
     def _run(self, run_id: str) -> Run | Followed | None:
         found = self.studio.shown(run_id)
         return None if isinstance(found, Race) else found
@@ -390,6 +398,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
         Route("/series", hub.series),
         Route("/panels", hub.panels),
         Route("/frame", hub.frame),
+        Route("/notes", hub.notes),
         Route("/example", example),
         Route("/watch", watch),
         *(Route(f"/{name}", asset) for name in ASSETS),
@@ -401,6 +410,7 @@ PUBLIC_PAGES = (
     "/series",
     "/panels",
     "/frame",
+    "/notes",
     "/example",
     "/watch",
     "/vendor/plotly.min.js",

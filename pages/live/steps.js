@@ -1,5 +1,6 @@
 // A chart over steps: curves fed by channels, event lines, zoom that stays, smoothing, log axis. The figure
 // comes from Python; this only fills it. Knows no socket.
+import { savePicture } from "./picture.js";
 import { average, clip, overlay, roundTicks, roundish, thin } from "./series.js";
 import { repaint } from "./theme.js";
 import { amount, element, literal, whole } from "./words.js";
@@ -49,6 +50,7 @@ export class StepChart {
     this.followButton = this.frame.addReturn("follow", "Show the whole run again and stay with the newest step", () =>
       this.follow(),
     );
+    this.frame.addPicture(() => savePicture(this));
     this.frame.addHelp();
   }
 
@@ -251,27 +253,32 @@ export class StepChart {
     const ends = this.stage.events.filter(({ name }) => name === "epoch").length;
     const told = this.stage.events.filter(({ name }) => name !== "epoch" || ends <= MOST_EPOCHS);
     const events = wanted ? told.slice(-MOST_EVENTS) : [];
+    const notes = wanted ? this.stage.notes.slice(-MOST_EVENTS) : [];
     const width = this.plot._fullLayout._size.w;
     const past = this.stage.pastStep;
-    const key = `${events.length} ${events.at(-1)?.step} ${range} ${width} ${past}`;
+    const { theme } = this.stage;
+    const key = `${events.length} ${events.at(-1)?.step} ${JSON.stringify(notes)} ${range} ${width} ${past}`;
     if (key === this.marks) return;
     this.marks = key;
-    const colour = this.stage.theme.event;
     change.shapes = [...this.fixed.shapes];
     change.annotations = [...this.fixed.annotations];
-    for (const { step } of events) {
+    const marks = [
+      ...events.map((event) => ({ ...event, colour: theme.event, dash: "dot" })),
+      ...notes.map((note) => ({ ...note, text: `★ ${note.text}`, colour: theme.text, dash: "dash" })),
+    ];
+    for (const { step, colour, dash } of marks) {
       change.shapes.push({
         type: "line", xref: "x", yref: "paper", x0: step, x1: step, y0: 0, y1: 1, layer: "below",
-        line: { color: colour, width: 1.5, dash: "dot" },
+        line: { color: colour, width: 1.5, dash },
       });
     }
     if (past !== undefined) {
       change.shapes.push({
         type: "line", xref: "x", yref: "paper", x0: past, x1: past, y0: 0, y1: 1,
-        line: { color: this.stage.theme.text, width: 2 },
+        line: { color: theme.text, width: 2 },
       });
     }
-    if (wanted === "text") change.annotations.push(...this.labels(events, range, width));
+    if (wanted === "text") change.annotations.push(...this.labels(marks, range, width));
   }
 
   /** Ticks of the axis above: round numbers of its channel, at the steps where they were reached. */
@@ -291,13 +298,13 @@ export class StepChart {
     change["xaxis2.ticktext"] = ticks.map(amount);
   }
 
-  /** Newest first, each on the first of a few rows where it does not touch another. */
-  labels(events, range, width) {
+  /** Notes first, then the newest event, each on the first of a few rows where it does not touch another. */
+  labels(marks, range, width) {
     const { scale, theme } = this.stage;
     const size = 14 * scale;
     const taken = Array.from({ length: width < NARROW * scale ? 1 : LABEL_ROWS }, () => []);
     const labels = [];
-    for (const { step, text } of events.toReversed()) {
+    for (const { step, text, colour } of marks.toReversed()) {
       const at = ((step - range[0]) / (range[1] - range[0])) * width;
       if (at < 0 || at > width) continue;
       const words = Array.from(text.replace(/\s+/g, " "));
@@ -309,8 +316,8 @@ export class StepChart {
       taken[row].push([left, left + length]);
       labels.push({
         text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * size * 1.35, yanchor: "top",
-        xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: theme.event },
-        bgcolor: theme.label, borderpad: 1,
+        xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: colour },
+        bgcolor: theme.label, borderpad: 1, ...(words.length > 30 && { hovertext: literal(text) }),
       });
     }
     return labels;

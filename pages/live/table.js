@@ -1,4 +1,5 @@
 // A table of numbers as a heatmap: several views of it, limits that are held still, tokens on the axes.
+import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { colourScale, repaint } from "./theme.js";
 import { element, literal, visible } from "./words.js";
@@ -30,8 +31,14 @@ export class TableChart {
     );
     this.frame.legend.append(group);
     this.followButton = this.frame.addReturn("whole table", "Show the whole table again", () => this.follow());
+    this.frame.addPicture(() => savePicture(this));
     this.frame.addHelp();
     return this.build();
+  }
+
+  /** Which of its views is on show, for the name of a picture. */
+  get aspect() {
+    return this.views[this.view].name;
   }
 
   choose(index) {
