@@ -90,7 +90,7 @@ def test_scrubbing_through_200_moments_changes_no_loss(server: Server, new_tab: 
 def test_the_scrubber_by_key_and_in_motion(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(QUICK).start()
     stage.reaches(1000)
-    stage.button("play").click()
+    stage.press("Space")
     stage.is_in("paused")
     put(stage, 500)
     stage.page.locator(".ls-moment").focus()
@@ -155,7 +155,7 @@ def test_each_chart_is_saved_as_a_picture(
 ) -> None:
     stage = new_tab(server, color_scheme=theme).fresh(STEADY).start()
     stage.reaches(60)
-    stage.button("play").click()
+    stage.press("Space")
     stage.is_in("paused")
     names = []
     for button in stage.page.get_by_role("button", name=re.compile("^Save as PNG")).all():
