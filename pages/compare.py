@@ -17,7 +17,7 @@ from engine.curves import Curves, curves
 from engine.overview import Overview, differing, overviews
 from engine.studio import studio
 from pages import one_run, overlay
-from pages.live import charts, verbs
+from pages.live import charts, verbs, watching
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE
 from pages.overlay import CHOICES, MOST_RUNS, WINDOWS, View
@@ -249,6 +249,7 @@ def page() -> None:
     for sentence in st.session_state.pop("notices", None) or []:
         st.text(sentence)
     one_run.deleted()
+    watching.offer("to_train")
     shown = overviews()
     if not shown:
         st.text(f"No runs yet in {home() / 'runs'}. Start one on Train: all of them are kept here.")

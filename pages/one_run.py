@@ -14,7 +14,7 @@ from engine.archive import StoredRun
 from engine.config import MAX_STEPS, InputError
 from engine.overview import Overview
 from engine.studio import RunActive, studio
-from pages.live import replay, verbs
+from pages.live import replay, verbs, watching
 
 
 def panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
@@ -50,6 +50,16 @@ def continuing(one: Overview) -> None:
         st.button("Bring it back", key="bring_back", icon=":material/undo:", width="stretch", on_click=bring_back)
     elif run.live:
         st.text("Another process is writing this run. Stop it there, then it can be continued here.")
+        st.button(
+            "Watch it on Train",
+            key="watch",
+            icon=":material/visibility:",
+            width="stretch",
+            on_click=watching.watch,
+            args=(run.id, "to_train"),
+        )
+    elif run.recorded is not None:
+        st.text("It was recorded from a loop elsewhere: it can be compared and taken away, not continued here.")
     elif run.reason is None:
         st.button(
             "Continue this run",
@@ -162,16 +172,11 @@ def taking_away(one: Overview) -> None:
     """Files to keep or to hand out; each is made when it is asked for."""
     run = one.run
     with st.popover("Take away", icon=":material/download:", width="stretch"):
+        weights = ("Weights as safetensors", ".safetensors", BYTES, lambda: carrying.weights(run), WEIGHTS)
         for label, ending, kind, made, help in (
             ("Replay as HTML", ".html", "text/html", lambda: replay.page_of(one), REPLAY),
             ("Metrics as CSV", ".csv", "text/csv", lambda: csv(run), CSV),
-            (
-                "Weights as safetensors",
-                ".safetensors",
-                "application/octet-stream",
-                lambda: carrying.weights(run),
-                WEIGHTS,
-            ),
+            *(() if run.recorded else (weights,)),
         ):
             st.download_button(
                 label,
@@ -190,6 +195,7 @@ def csv(run: StoredRun) -> bytes:
     return tables.metrics(run).to_csv(index=False).encode()
 
 
+BYTES = "application/octet-stream"
 REPLAY = "One file with the charts, the events, and the tables and samples to move through. It needs no network."
 CSV = "One row a step: loss, gradient norm, learning rate, seconds, and what was measured now and then."
 WEIGHTS = "The newest snapshot, with the configuration in the file's metadata."

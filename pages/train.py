@@ -12,9 +12,10 @@ import streamlit as st
 from engine import gpt2, link
 from engine.config import PRESETS, InputError, LiveSettings, RunConfig, home
 from engine.cost import LARGE, duration
+from engine.following import Followed
 from engine.runner import Run, State
 from engine.studio import studio
-from pages.live import controls, forking, moments, pinning, room, verbs
+from pages.live import controls, forking, moments, pinning, room, verbs, watching
 from pages.live.adding import add_texts
 from pages.live.board import board, shown_of
 from pages.live.fine_tuning import fine_tuning
@@ -253,9 +254,27 @@ def estimate(run: Run | None) -> None:
         st.caption(f"{cost.parameters:,} parameters, about {cost.bytes / 1e9:.1f} GB of memory.")
 
 
+def watch(run: Followed) -> None:
+    """The stage while it shows a run that another process trains."""
+    presenter = st.session_state.get("presenter", False)
+    st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
+    left, right = st.columns([2, 9], gap="small")
+    with left.container(key="controls"):
+        notices()
+        watching.panel(run, presenter)
+        if not presenter:
+            watching.offer()
+        present_button("Leave presenter mode" if presenter else "Present")
+    with right:
+        board("train", run="current", shown=shown_of(run), presenter=presenter)
+
+
 @st.fragment
 def stage() -> None:
     """The page."""
+    if (watched := studio().watched) is not None:
+        watch(watched)
+        return
     run = studio().current
     shown = shown_of(run)
     verbs.plan()
@@ -269,6 +288,8 @@ def stage() -> None:
         forking.card(run)
         pinning.card(run)
         notices()
+        if not presenter:
+            watching.offer()
         transport(run)
         live_knobs(settings)
         if not presenter:

@@ -79,7 +79,7 @@ def told(name: str, key: str, field: str, turn: Turn) -> Callable[[], None]:
     return react
 
 
-def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
+def learning_rate(lr: float, turn: Turn, move: Callable[[int], None], *, disabled: bool = False) -> None:
     """A log slider over the notches; below it the number, to be typed, and a notch down or up."""
     slider, start = follow("lr_slider", lr)
     st.select_slider(
@@ -89,12 +89,21 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
         key=slider,
         format_func=_brief,
         help=help_of("lr", "Keys: ↑ and ↓."),
+        disabled=disabled,
         on_change=told("lr_slider", slider, "lr", turn),
     )
     low, high = bounds(field_of("lr"))
     number, start = follow("lr_number", lr)
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="lr_row"):
-        st.button("▼", key="lr_down", shortcut="Down", help="A notch lower. Key: ↓", on_click=move, args=(-1,))
+        st.button(
+            "▼",
+            key="lr_down",
+            shortcut="Down",
+            help="A notch lower. Key: ↓",
+            on_click=move,
+            args=(-1,),
+            disabled=disabled,
+        )
         st.number_input(
             "learning rate, exactly",
             low,
@@ -104,9 +113,12 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None]) -> None:
             format="%.3g",
             step=1e-4,
             label_visibility="collapsed",
+            disabled=disabled,
             on_change=told("lr_number", number, "lr", turn),
         )
-        st.button("▲", key="lr_up", shortcut="Up", help="A notch higher. Key: ↑", on_click=move, args=(1,))
+        st.button(
+            "▲", key="lr_up", shortcut="Up", help="A notch higher. Key: ↑", on_click=move, args=(1,), disabled=disabled
+        )
 
 
 def iterations(max_steps: int, turn: Turn) -> None:
@@ -143,7 +155,15 @@ def speed(value: int | str, turn: Turn) -> None:
 
 
 def whole_number(
-    name: str, value: int | None, turn: Turn, place: Any = st, label: str = "", *, hidden: bool = False, key: str = ""
+    name: str,
+    value: int | None,
+    turn: Turn,
+    place: Any = st,
+    label: str = "",
+    *,
+    hidden: bool = False,
+    key: str = "",
+    disabled: bool = False,
 ) -> None:
     """A whole number within its field's bounds; a field that may be off shows an empty box."""
     widget = key or name
@@ -158,6 +178,7 @@ def whole_number(
         placeholder="off",
         help=None if hidden else help_of(name),
         label_visibility="collapsed" if hidden else "visible",
+        disabled=disabled,
         on_change=told(widget, key, name, turn),
     )
 

@@ -1,0 +1,151 @@
+"""A run that is trained elsewhere, by another process: offering it, and what can be done while it is on the stage.
+
+The page asks and the run's own process decides: what is turned here goes through the run's mailbox, and the widgets
+show what its folder tells. Knows no board.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine import mailbox, notes
+from engine.archive import StoredRun
+from engine.config import InputError
+from engine.following import Followed
+from engine.studio import studio
+from pages.live import controls, verbs
+
+MOST_OFFERED = 3
+ALIVE = ("running", "paused", "ready")
+
+
+def offer(after: str = "") -> None:
+    """Runs that are trained elsewhere now, each with the way to watch it; nothing where there is none.
+
+    `after`: what to set in the session once one is watched, so that the page can go on to Train.
+    """
+    found = [run for run in studio().elsewhere.live() if run.id != getattr(studio().watched, "id", None)]
+    for run in found[:MOST_OFFERED]:
+        with st.container(border=True, key=f"elsewhere-{run.id}"):
+            st.text(f"A run is being trained elsewhere: {name_of(run)}.")
+            st.button("Watch it", key=f"watch-{run.id}", width="stretch", on_click=watch, args=(run.id, after))
+    if len(found) > MOST_OFFERED:
+        st.text(f"And {len(found) - MOST_OFFERED:,} more: Compare lists all runs.")
+
+
+def name_of(run: StoredRun) -> str:
+    """What people call it, else what it is."""
+    if given := notes.read(run.folder).name:
+        return given
+    if run.recorded is not None:
+        return run.recorded.name or run.id
+    return f"{run.config.model} on {run.config.corpus}" if run.config else run.id
+
+
+def watch(run_id: str, after: str = "") -> None:
+    """Put it on the stage, for everybody."""
+    try:
+        studio().watch(run_id)
+    except InputError as error:
+        verbs.say(str(error))
+    else:
+        if after:
+            st.session_state[after] = True
+
+
+def panel(run: Followed, presenter: bool) -> None:
+    """What can be done with the run on the stage: as much as its own process honours."""
+    st.text(f"{run.title}\ntrained elsewhere, {run.state}")
+    transport(run)
+    if "lr" in run.settings and _possible(run.settings["lr"]):
+        controls.learning_rate(
+            float(run.settings["lr"]),
+            lambda name, value: turn(run, name, value),
+            lambda up: turn(run, "lr", controls.notch(float(run.settings["lr"]), up)),
+            disabled=not _honours(run, "lr"),
+        )
+    if not presenter:
+        for name in ("max_steps", "batch_size"):
+            if type(value := run.settings.get(name)) is int and value > 0:
+                controls.whole_number(
+                    name,
+                    value,
+                    lambda field, chosen: turn(run, field, chosen),
+                    label=name.replace("_", " "),
+                    key=f"{name}_elsewhere",
+                    disabled=not _honours(run, name),
+                )
+    st.caption(why(run))
+
+
+def transport(run: Followed) -> None:
+    """Pause, resume, stop, and the way back."""
+    verb = "resume" if run.state == "paused" else "pause"
+    st.button(
+        verb.capitalize(),
+        key="tell_play",
+        icon=":material/play_arrow:" if verb == "resume" else ":material/pause:",
+        shortcut="Space",
+        width="stretch",
+        disabled=not _honours(run, "pause"),
+        on_click=tell,
+        args=(run, verb),
+        help="Ask its process to pause or resume. Key: space.",
+    )
+    with st.container(horizontal=True, gap="xsmall", key="tell_verbs"):
+        st.button(
+            "Stop",
+            key="tell_stop",
+            icon=":material/stop:",
+            disabled=not _honours(run, "stop"),
+            on_click=tell,
+            args=(run, "stop"),
+            help="Ask its process to end the run.",
+        )
+        st.button(
+            "Leave",
+            key="leave",
+            icon=":material/undo:",
+            on_click=lambda: studio().leave(),
+            help="Back to this server's own run. The other one goes on.",
+        )
+
+
+def why(run: Followed) -> str:
+    """What its process honours; or why nothing can be turned from here."""
+    if run.state not in ALIVE:
+        return f"This run is {run.state}: no process is there to turn its knobs. Compare has all that it recorded."
+    if run.takes:
+        return f"Its process honours {', '.join(run.takes)}, at the next step; nothing else turns from here."
+    if run.config is None:
+        return 'Its loop honours nothing from outside; record(…, live=("lr", "stop")) would let it.'
+    return "Its knobs turn only where it is trained: that process takes nothing from outside."
+
+
+def turn(run: Followed, name: str, value: Any) -> None:
+    """Ask for a knob to be turned."""
+    _attempt(lambda: mailbox.turn(run.folder, **{name: value}))
+
+
+def tell(run: Followed, verb: str) -> None:
+    """Ask for a verb."""
+    _attempt(lambda: mailbox.tell(run.folder, verb))
+
+
+def _attempt(ask: Any) -> None:
+    try:
+        ask()
+    except InputError as error:
+        verbs.say(str(error))
+
+
+def _honours(run: Followed, what: str) -> bool:
+    return run.state in ALIVE and what in run.takes
+
+
+def _possible(lr: object) -> bool:
+    """Can the slider show it? A recorded loop may call anything its lr."""
+    low, high = controls.bounds(controls.field_of("lr"))
+    return type(lr) in (int, float) and (low or 0.0) < float(lr) <= (high or float("inf"))  # type: ignore[arg-type]
