@@ -123,9 +123,10 @@ class Store:
 
     def _work(self) -> None:
         try:
-            last = False
+            last, pause = False, 0.0  # at first more often: a kill at once leaves a run that can be opened
             while not last:
-                last = self._closing.wait(SECONDS)
+                last = self._closing.wait(pause)
+                pause = min(SECONDS, 2 * pause + 0.03)
                 for item in taken(self._asked):
                     self._backlog.take(item)
                 try:

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from engine import archive, backlog, metrics, overview, sealed, snapshot_files
+from engine import archive, backlog, metrics, overview, sealed, snapshot_files, store
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.snapshot import Snapshot
 from engine.store import Locked, Store, hold, is_held
@@ -351,3 +351,13 @@ def test_a_changed_config_is_refused_whatever_changed(folder) -> None:
         run = archive.look(folder)
         damaged = "config.json is missing or damaged" in run.standing
         assert damaged or (run.config, run.first_settings) == (RunConfig(), LiveSettings()), at
+
+
+def test_a_run_can_be_opened_from_its_first_moment_on(folder, wait_until) -> None:
+    kept = Store(folder, START)
+    wait_until(lambda: (folder / "metrics.db").exists(), store.SECONDS / 2)
+    kept.keep(Snapshot(0, 0, LiveSettings(), {}, {}, {}))
+    wait_until(lambda: snapshot_files.steps(folder / "snapshots") == [0])
+    left = shutil.copytree(folder, folder.parent / "20260101-000001-abcdef")
+    assert kept.close()
+    assert archive.find(left.name).standing == "interrupted at step 0"
