@@ -15,6 +15,7 @@ from engine.stream import Observation, Record, Scalars
 Item = list[Record] | Snapshot | threading.Event
 MOST_BYTES = 48_000_000  # of packed steps: about four million
 MOST_LOOKS = 20_000  # of a few kB each
+MOST_SNAPSHOTS = 16
 MOST_TABLED = 32  # looks that keep their tables, at most 37 kB each
 
 
@@ -36,6 +37,8 @@ class Backlog:
         """Add what was handed over, in the order in which it was."""
         if isinstance(item, Snapshot):
             self.snapshots.append(item)
+            if len(self.snapshots) > MOST_SNAPSHOTS:  # a disk that is slower than they come
+                self.snapshots.pop(1)
         elif isinstance(item, threading.Event):
             self.asking.append(item)
         else:

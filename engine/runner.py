@@ -438,7 +438,8 @@ class Run:
                 self._listen(record)
         elif isinstance(record, Observation):
             self._look_at_losses(record.step)
-            if self._keeping is not None and self._keeping.is_best(record):
+            by_hand = self._trainer is None or self._trainer.look_closely  # a step by hand has no snapshot of its own
+            if self._keeping is not None and not by_hand and self._keeping.is_best(record):
                 self._keep_at = record.step
 
     def _look_at_losses(self, step: int) -> None:

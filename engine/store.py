@@ -125,7 +125,7 @@ class Store:
         try:
             last, pause = False, 0.0  # at first more often: a kill at once leaves a run that can be opened
             while not last:
-                last = self._closing.wait(pause)
+                last = self._closing.wait(0 if self._ready and self._trouble is None else pause)
                 pause = min(SECONDS, 2 * pause + 0.03)
                 for item in taken(self._asked):
                     self._backlog.take(item)
@@ -140,7 +140,7 @@ class Store:
             self._let_go()
 
     def _write(self, last: bool) -> None:
-        """All that waits: records in one transaction, then the snapshots, one by one, whose records are there."""
+        """What waits: records in one transaction, then a snapshot whose records are there; at the end all of them."""
         if self._lock is not None and not _is_at(self._lock, self.folder / LOCK):
             self._let_go()
             self.lacks = (
@@ -157,9 +157,9 @@ class Store:
             with self._database:
                 self._writer.write(records)
             backlog.forget_records()
-        reached = max(backlog.reached, self._writer.reached)
-        folder = self.folder / "snapshots"
-        while backlog.snapshots and (last or backlog.snapshots[0].step <= reached):
+        folder, ready = self.folder / "snapshots", self._ready
+        while ready or (last and backlog.snapshots):
+            ready = False  # a slow disk: what was recorded meanwhile comes before the next one
             self._database.execute("PRAGMA wal_checkpoint")  # on the disk itself, as the snapshot will be
             snapshot_files.write(folder, backlog.snapshots[0])
             backlog.snapshots.pop(0)
@@ -168,6 +168,13 @@ class Store:
             for written in backlog.asking:
                 written.set()
             backlog.asking.clear()
+
+    @property
+    def _ready(self) -> bool:
+        """Does a snapshot wait whose steps are recorded?"""
+        if not self._backlog.snapshots or self._database is None:
+            return False
+        return self._backlog.snapshots[0].step <= max(self._backlog.reached, self._writer.reached)
 
     def _refused(self, error: Exception) -> None:
         """Say what is not being saved and why, and wait in little memory."""
