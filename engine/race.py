@@ -66,7 +66,7 @@ def knobs_of(settings: LiveSettings, change: Change) -> LiveSettings:
 class Race:
     """Lanes on one loop. Started, paused, stopped and stepped as one; `max_steps` and `speed` are the race's."""
 
-    store = None  # each lane has its own
+    store = folder = None  # each lane has its own
 
     def __init__(self, loop: Loop, lanes: Sequence[Run], names: Sequence[str]) -> None:
         self.id = new_id()
@@ -141,6 +141,11 @@ class Race:
         """End the thread and wait for it; has it ended, with everything written?"""
         closed = [lane.close(timeout) for lane in self.lanes]
         return all(closed)
+
+    @property
+    def closed(self) -> bool:
+        """Has its thread ended? Its lanes are then stored runs like any others."""
+        return not self._loop.is_alive()
 
     # ---------------------------------------------------------------- what it shows
 

@@ -180,7 +180,14 @@ class Studio:
         return self._begin(make, replace, go=False)
 
     def resume(self, name: str, replace: bool = False) -> Run:
-        """A stored run becomes the current one, opened where its newest snapshot is; `start` goes on with it."""
+        """A stored run becomes the current one, opened where its newest snapshot is; `start` goes on with it.
+
+        A lane of a race that is over goes on alone like any other run: the race then stays as it is.
+        """
+        if (race := self.race) is not None and any(lane.id == name for lane in race.lanes):
+            if race.alive:
+                raise InputError(f"run {name} is a lane of the race that is {race.state.value}; stop the race first")
+            race.close()
         stored = archive.find(name)
         config, settings = archive.made_of(stored)
         dataset = self.dataset_of(stored)

@@ -48,7 +48,7 @@ def continuing(one: Overview) -> None:
     elif house.previous is not None and house.previous.id == run.id:
         st.text("It is the run before the current one, kept open.")
         st.button("Bring it back", key="bring_back", icon=":material/undo:", width="stretch", on_click=bring_back)
-    elif run.live:
+    elif run.live and house.find(run.id) is None:
         st.text("Another process is writing this run. Stop it there, then it can be continued here.")
         st.button(
             "Watch it on Train",

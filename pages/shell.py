@@ -19,6 +19,7 @@ PAGES = [
     st.Page("embeddings.py", title="Embeddings", url_path="embeddings"),
     st.Page("first_steps.py", title="First steps", url_path="first_steps"),
     st.Page("compare.py", title="Compare", url_path="compare"),
+    st.Page("race.py", title="Race", url_path="race"),
     st.Page("data.py", title="Data", url_path="data"),
     st.Page("glossary.py", title="Glossary", url_path="glossary"),
 ]

@@ -176,6 +176,14 @@ def test_each_lane_is_a_stored_run_with_a_name(studio: Studio, end) -> None:
     run = studio.resume(race.lanes[1].id, replace=True)
     run.wait()
     assert (run.step, run.settings.batch_size) == (300, 1000)
+    again = studio.resume(second.lanes[0].id, replace=True)
+    again.wait()
+    assert (again.step, second.closed, studio.race) == (300, True, second), (
+        "a lane of a race that is over goes on alone"
+    )
+    third = studio.start_race(BIGRAM, changed(SETTINGS, max_steps=10**6), READY_MADE[:2], replace=True)
+    with pytest.raises(InputError, match="stop the race first"):
+        studio.resume(third.lanes[0].id, replace=True)
 
 
 def test_whoever_trains_is_asked_about(studio: Studio, wait_until) -> None:

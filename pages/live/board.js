@@ -2,6 +2,7 @@
 // `mount(root, options)` shows it; the same module serves the Streamlit page and the plain /watch page.
 // It knows no figure: those come from Python at /panels, and their traces name the channels that feed them.
 import { Header, Notices } from "./header.js";
+import { LaneSamples, LaneTable } from "./lanes.js";
 import { loadPlotly, loadStyle, prepareFor } from "./load.js";
 import { PanelFrame } from "./panel.js";
 import { PlaneChart } from "./plane.js";
@@ -23,7 +24,9 @@ const DRAWING_SHARE = 0.5; // of one core, at most
 const CALM = 1000; // ms between two drawings while the page around is still on its way
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
-const KINDS = { samples: Samples, plane: PlaneChart, scatter: ScatterChart };
+const KINDS = {
+  samples: Samples, plane: PlaneChart, scatter: ScatterChart, "lane-table": LaneTable, "lane-samples": LaneSamples,
+};
 const TRAVELS = new Set(["train", "embeddings"]); // the pages with a scrubber under the stage
 const TABLE = /^(weights|gradients|projection|table)\//; // a table of two rows has the shape of a scalar channel
 

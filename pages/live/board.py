@@ -14,6 +14,7 @@ from typing import Any, NotRequired, TypedDict
 import streamlit as st
 
 from engine.following import Followed
+from engine.race import Race
 from engine.runner import Run, State
 from engine.studio import studio
 from pages.live.figures import Panel
@@ -30,6 +31,7 @@ ASSETS: dict[str, Path] = {
         "board.css",
         "early.js",
         "header.js",
+        "lanes.js",
         "load.js",
         "panel.js",
         "picture.js",
@@ -116,7 +118,7 @@ def board(
     )
 
 
-def shown_of(run: Run | Followed | None, *, moment: bool = False) -> Shown:
+def shown_of(run: Run | Race | Followed | None, *, moment: bool = False) -> Shown:
     """What a page that is being drawn now shows of `run`; with `moment` it follows each step made by hand."""
     shown: Shown = {
         "run": run.id if run else None,

@@ -33,7 +33,7 @@ from typing import Any, Literal, Protocol
 import plotly.graph_objects as go
 
 Area = Literal["main", "left", "right", "side", "foot"]
-Kind = Literal["plot", "samples", "plane", "scatter"]
+Kind = Literal["plot", "samples", "plane", "scatter", "lane-table", "lane-samples"]
 
 TRAIN = "#56B4E9"
 VALIDATION = "#E69F00"

@@ -51,7 +51,7 @@ export class Samples {
   }
 }
 
-function card(sample) {
+export function card(sample) {
   const box = element("article", "ls-sample");
   box.append(element("div", "ls-when", `step ${whole(sample.step)}`), shaded(sample));
   return box;

@@ -36,10 +36,11 @@ from engine.thinning import bins
 from pages.live import vendor
 from pages.live.board import ASSETS
 from pages.live.embedding_figures import embedding_panels
-from pages.live.figures import MOST_CELLS, RECORDED, Panel, RunInfo, panels
+from pages.live.figures import MOST_CELLS, RECORDED, Panel, panels
 from pages.live.front import front
 from pages.live.inside_figures import inside_panels
 from pages.live.line_figures import line_panels
+from pages.live.race_figures import race_panels
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent.parent / "data" / "example.frame"
@@ -47,13 +48,14 @@ UNKNOWN_RUN = 4404
 EXAMPLE_RUN = "example"
 BUILD_SECONDS = 0.5
 MOST_NAMES = 1000  # tokens that are sent by name; a vocabulary may have 50,257
-PAGES: Mapping[str, Callable[[RunInfo], list[Panel]]] = {
+PAGES: Mapping[str, Callable[[Facts], list[Panel]]] = {
     "train": panels,
     "step": lambda info: [],  # its header line alone
     "inside": lambda info: [],
     "inside-table": inside_panels,
     "first-steps": line_panels,
     "embeddings": embedding_panels,
+    "race": race_panels,
     "data": lambda info: [],
     "compare": lambda info: [],
 }
@@ -208,7 +210,7 @@ class Hub:
     def series(self, request: Request) -> Response:
         """`GET /series?run&channel&from&to`: at most 2,000 points of any stretch, as JSON."""
         query = request.query_params
-        run = self._run(query.get("run", "current"))
+        run = self.studio.shown(query.get("run", "current"))
         if run is None:
             return PlainTextResponse("there is no such run", 404)
         try:
@@ -226,7 +228,7 @@ class Hub:
         """`GET /panels?page&run`: the charts of a page for a run, as Plotly figures."""
         query = request.query_params
         page, run_id = query.get("page", "train"), query.get("run", "current")
-        run = self._run(run_id)
+        run = self.studio.shown(run_id)
         if run is None and run_id not in (*BY_NAME, EXAMPLE_RUN):
             return PlainTextResponse("there is no such run", 404)
         if page not in PAGES:
@@ -252,7 +254,7 @@ class Hub:
         Of the moment that is opened in full, the step itself has its tables.
         """
         query = request.query_params
-        run = self._run(query.get("run", "current"))
+        run = self.studio.shown(query.get("run", "current"))
         folder = run.folder if run else None
         if run is None or folder is None:
             return PlainTextResponse("there is no such run, or it is not stored", 404)
@@ -275,15 +277,11 @@ class Hub:
 
     def notes(self, request: Request) -> Response:
         """`GET /notes?run`: what people pinned at a step of a run, as JSON."""
-        run = self._run(request.query_params.get("run", "current"))
+        run = self.studio.shown(request.query_params.get("run", "current"))
         if run is None or run.folder is None:
             return PlainTextResponse("there is no such run, or it is not stored", 404)
         pinned = [note for note in notes.read(run.folder).notes if note.step is not None]
         return _json({"notes": [{"step": note.step, "text": note.text} for note in pinned]})
-
-    def _run(self, run_id: str) -> Run | Followed | None:
-        found = self.studio.shown(run_id)
-        return None if isinstance(found, Race) else found
 
 
 @dataclass(frozen=True)
@@ -303,9 +301,12 @@ class Facts:
     """The text that a fine-tuned model learnt before."""
     channels: tuple[str, ...] = ()
     """What a recorded run has to show, by name."""
+    lanes: tuple[str, ...] = ()
+    """The names of those that race, forked from a run or not."""
+    forked: bool = False
 
 
-def facts_of(run: Run | Followed) -> Facts:
+def facts_of(run: Run | Race | Followed) -> Facts:
     """The facts of a run whose model is built, or that was recorded."""
     if run.config is None:
         assert isinstance(run, Followed)
@@ -321,6 +322,8 @@ def facts_of(run: Run | Followed) -> Facts:
         run.config.epochs,
         tuple(read_points(run.config.points)) if run.config.model == "line" else (),
         None if former is None else former.title,
+        lanes=run.names if isinstance(run, Race) else (),
+        forked=isinstance(run, Race) and run.forked,
     )
 
 

@@ -101,7 +101,7 @@ export class TableChart {
   render() {
     if (!this.plot._fullLayout || this.plot._dragging) return false;
     const view = this.views[this.view];
-    const table = this.stage.tables.get(view.channel);
+    const table = this.table(view);
     this.dirty = false;
     if (!table) return true;
     const [rows, columns] = table.shape;
@@ -110,7 +110,7 @@ export class TableChart {
       const numbers = table.data.subarray(row * columns, (row + 1) * columns);
       return probable ? softmax(numbers) : numbers;
     });
-    const limit = view.scale === "signed" ? this.hold(view.channel, table.data) : 1;
+    const limit = view.scale === "signed" ? this.hold(this.limited(view), table.data) : 1;
     const data = { z: [z], zmin: [view.scale === "signed" ? -limit : 0], zmax: [limit] };
     const layout = this.tickLabels(rows, columns);
     const key = `${view.name} ${rows}×${columns}`;
@@ -122,14 +122,24 @@ export class TableChart {
     return true;
   }
 
-  /** The scale's end for a channel: kept until the data outgrows it or shrinks far below it. */
-  hold(channel, data) {
+  /** What a view shows, as it has arrived. */
+  table(view) {
+    return this.stage.tables.get(view.channel);
+  }
+
+  /** Views of one name here share the ends of their scale. */
+  limited(view) {
+    return view.channel;
+  }
+
+  /** The scale's end for a name: kept until the data outgrows it or shrinks far below it. */
+  hold(name, data) {
     const sizes = Float32Array.from(data, Math.abs).filter(Number.isFinite).sort();
     const far = sizes[Math.floor(COVERED * (sizes.length - 1))] || sizes.at(-1) || 1;
-    const held = this.limits.get(channel);
+    const held = this.limits.get(name);
     if (held && far <= held * OUTGROWN && far >= held * SHRUNKEN) return held;
     const limit = Number((far * 1.1).toPrecision(2));
-    this.limits.set(channel, limit);
+    this.limits.set(name, limit);
     return limit;
   }
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.served import Server
 from tests.browser.stage import PATIENCE, Stage
 
-PAGES = ("Step", "Inside", "Embeddings", "First steps", "Compare", "Data", "Glossary")
+PAGES = ("Step", "Inside", "Embeddings", "First steps", "Compare", "Race", "Data", "Glossary")
 PLOT = '.ls-panel[data-panel="loss"] .js-plotly-plot'
 LINE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' line'))?.[1]"
 PLANE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' embeddings current'))?.[1].tables"
