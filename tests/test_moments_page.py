@@ -75,7 +75,7 @@ def alone(run: Run, steps: int) -> Trainer:
 def test_inside_works_on_that_step_while_the_run_trains(trains, at_41, wait_until, name) -> None:
     run = trains(name)
     page = at_41("inside.py")
-    assert "Step 41, past: the snapshot of step 20, and 21 steps made again." in words(page)
+    assert "Step 41, past: made again from the snapshot of step 20." in words(page)
     weights = dict(alone(run, 41).model.named_parameters())
     for view in VIEWS:
         (control,) = [one for one in page.get("button_group") if one.key == "look"]

@@ -117,6 +117,9 @@ class Board {
       for (const node of [document.documentElement, document.body, root]) {
         this.changed.observe(node, { attributes: true, attributeFilter: ["class", "style", "data-theme"] });
       }
+      this.around.disconnect();
+      const block = root.closest('[data-testid="stVerticalBlock"]');
+      if (block) this.around.observe(block); // what stands above may grow
     }
     root.classList.toggle("presenter", options.presenter ?? root.classList.contains("presenter"));
     this.look();
@@ -142,6 +145,7 @@ class Board {
     document.addEventListener("visibilitychange", () => this.schedule());
     matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.look());
     this.changed = new MutationObserver(() => this.look());
+    this.around = new ResizeObserver(() => this.fit());
     this.resized = new ResizeObserver((entries) => this.resize(entries));
     this.seen = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) this.panels.get(target.dataset.panel).inView = isIntersecting;

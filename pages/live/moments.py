@@ -119,14 +119,13 @@ def making(made: Reopened) -> None:
 
 def sentence(made: Reopened) -> str:
     """Which moment it is, and how it came about."""
-    steps = made.step - (made.first or 0)
     if made.step != made.asked:
         return (
-            f"Step {made.step:,}, past. Step {made.asked:,} is too far from the newest snapshot before it, of step "
-            f"{made.first:,}, to be made again in {QUICK:.0f} s."
+            f"Step {made.step:,}, past. Step {made.asked:,} is too far from its snapshot, of step {made.first:,}, to "
+            f"be made again in {QUICK:.0f} s."
         )
-    again = f", and {steps:,} step{'s' if steps > 1 else ''} made again" if steps else ""
-    return f"Step {made.step:,}, past: the snapshot of step {made.first:,}{again}. Training is not touched."
+    how = "its snapshot" if made.step == made.first else f"made again from the snapshot of step {made.first:,}"
+    return f"Step {made.step:,}, past: {how}."
 
 
 def links(made: Reopened, here: str) -> None:

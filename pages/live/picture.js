@@ -2,40 +2,43 @@
 import { element, literal, whole } from "./words.js";
 
 const SHARPER = 2; // pixels of the picture for each of the screen
+const LEAST = [640, 400]; // a small panel has more room in its picture: the words have to fit
+const BESIDE = 4; // with more curves than that their names stand at the right
 
 /** Save `chart` ({stage, frame, plot, aspect}) under a name that tells what it shows. */
 export async function savePicture({ stage, frame, plot, aspect }) {
   const { Plotly, theme, scale, head } = stage;
-  const { width, height, _size: margin } = plot._fullLayout;
-  const title = [frame.title.textContent, aspect].filter(Boolean).join(", ");
+  const { width: wide, height: high, _size: margin } = plot._fullLayout;
   const step = stage.pastStep ?? head.step ?? 0;
-  const keys = legend(plot.data, stage);
-  const above = (keys.length ? 56 : 30) * scale;
+  const title = [frame.title.textContent, aspect].filter(Boolean).join(", ");
+  const named = plot.data.map((trace) => isNamed(trace, stage));
+  const keys = named.filter(Boolean).length;
+  const beside = keys > BESIDE;
+  const above = (keys && !beside ? 76 : 54) * scale;
+  const [width, height] = [Math.max(wide, LEAST[0] * scale), Math.max(high, LEAST[1] * scale) + above];
   const layout = {
-    ...plot.layout, width, height: height + above, autosize: false, paper_bgcolor: theme.panel,
+    ...plot.layout, width, height, autosize: false, paper_bgcolor: theme.panel,
     margin: { ...plot.layout.margin, t: margin.t + above },
     title: {
-      text: `<b>${literal(title)}</b>  ${literal(head.title ?? "")}, step ${whole(step)}`,
+      text: `<b>${literal(title)}</b><br>${literal(head.title ?? "")}, step ${whole(step)}`,
       font: { size: 15 * scale, color: theme.text, family: theme.font },
-      x: 0, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { l: 12 * scale, t: 10 * scale },
+      x: 0, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { l: 12 * scale, t: 28 * scale }, // of its second line
     },
-    showlegend: keys.length > 0,
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 14 * scale, color: theme.text } },
+    showlegend: keys > 0,
+    legend: {
+      font: { size: 14 * scale, color: theme.text },
+      ...(beside ? { y: 1 } : { orientation: "h", x: 0, y: 1, yanchor: "bottom" }),
+    },
   };
-  const data = plot.data.map((trace, index) => ({ ...trace, showlegend: keys.includes(index) }));
-  const size = { width, height: height + above, scale: SHARPER };
-  const picture = await Plotly.toImage({ data, layout }, { format: "png", ...size });
+  const data = plot.data.map((trace, index) => ({ ...trace, showlegend: named[index] }));
+  const picture = await Plotly.toImage({ data, layout }, { format: "png", width, height, scale: SHARPER });
   const name = [head.title, title, "step", step].map(plain).filter(Boolean).join("-");
   element("a", "", "", { href: picture, download: `${name}.png` }).click();
 }
 
-/** The traces that the panel's own legend names, one of each group. */
-function legend(data, { ghost }) {
-  const named = new Map();
-  data.forEach(({ name, showlegend, meta }, index) => {
-    if (name && showlegend !== false && (meta?.run !== "previous" || ghost)) named.set(meta?.group ?? name, index);
-  });
-  return [...named.values()];
+/** Has a trace a name to tell: its figure says so, and it is drawn. */
+function isNamed({ name, showlegend, meta }, { ghost }) {
+  return Boolean(name) && showlegend !== false && (meta?.run !== "previous" || Boolean(ghost));
 }
 
 /** Words as part of a file's name. */

@@ -11,6 +11,7 @@ const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
 const MOST_EVENTS = 60;
 const MOST_EPOCHS = 12; // with more of them their ends are not marked
 const LABEL_ROWS = 3;
+const LONGEST_LABEL = 30; // characters
 const NARROW = 480; // px: there, labels keep to one row
 // Points handed to Plotly: of one curve about what the width can show, of many fewer each; more where zoomed.
 const DRAWN = 1000;
@@ -308,7 +309,8 @@ export class StepChart {
       const at = ((step - range[0]) / (range[1] - range[0])) * width;
       if (at < 0 || at > width) continue;
       const words = Array.from(text.replace(/\s+/g, " "));
-      const short = words.length > 30 ? `${words.slice(0, 29).join("")}…` : words.join("");
+      const most = Math.min(LONGEST_LABEL, Math.floor((Math.max(at, width - at) - 10) / (size * 0.56)));
+      const short = words.length > most ? `${words.slice(0, most - 1).join("")}…` : words.join("");
       const length = Array.from(short).length * size * 0.56 + 10;
       const left = at + length > width ? at - length : at;
       const row = taken.findIndex((spans) => spans.every(([from, to]) => left > to || left + length < from));
@@ -317,7 +319,7 @@ export class StepChart {
       labels.push({
         text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * size * 1.35, yanchor: "top",
         xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: colour },
-        bgcolor: theme.label, borderpad: 1, ...(words.length > 30 && { hovertext: literal(text) }),
+        bgcolor: theme.label, borderpad: 1, ...(words.length > most && { hovertext: literal(text) }),
       });
     }
     return labels;

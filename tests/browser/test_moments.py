@@ -109,7 +109,7 @@ def test_a_moment_opens_on_every_page_and_live_is_one_click_away(server: Server,
     stage.reaches(250)
     put(stage, 222)
     stage.page.get_by_role("button", name=re.compile("^Open the full state")).click()
-    expect(said(stage)).to_contain_text("Step 222, past: the snapshot of step 200, and 22 steps made again.")
+    expect(said(stage)).to_contain_text("Step 222, past: made again from the snapshot of step 200.")
     stage.wait("board.scrubber.past?.step === 222", timeout=PATIENCE)
     follow(stage, "Inside")
     expect(stage.page.get_by_text(re.compile("at step 222"))).to_be_visible(timeout=PATIENCE)
