@@ -142,7 +142,7 @@ class Followed:
         self.queue: Queue = SimpleQueue()
         self.handing = threading.Lock()
         self.history = History()
-        self.state, self.message, self.step, self.version = "ready", "", 0, 0
+        self.standing, self.message, self.step, self.version = "ready", "", 0, 0
         self.settings = self._first_settings()
         self.trouble: str | None = None
         self.takes: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ class Followed:
             self._stamp = stamp
             self._stand(blocks, records, turns)
         self.takes = mailbox.takes(self.folder) if live else ()
-        self.state = archive.standing(self._last_word, live)  # last: who sees it finds everything else in place
+        self.standing = archive.standing(self._last_word, live)  # last: who sees it finds everything else in place
 
     def _begin(self, blocks: Blocks, records: list[Record]) -> None:
         for first, numbers in blocks:
@@ -203,6 +203,16 @@ class Followed:
             self._turned.append(event)
 
     @property
+    def state(self) -> str:
+        """What it is doing, in the words of every run; one whose writer is gone has stopped, and is `interrupted`."""
+        return "stopped" if self.interrupted else self.standing
+
+    @property
+    def interrupted(self) -> bool:
+        """Has its writer gone without a word?"""
+        return self.standing == "interrupted"
+
+    @property
     def recorded(self) -> Recorded | None:
         """What a recorded run says of itself; in lines it may say so late."""
         return transcript(self.folder).told if in_lines(self.folder) else self.stored.recorded
@@ -224,10 +234,11 @@ class Followed:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The series and tables there are, by name."""
+        """The series and tables there are, by name, and "samples" once there is one."""
         with self.history.lock:
             series = [name for name, series in self.history.series.items() if series.count]
-            return (*series, *(name for name in self.history.tables if name.startswith(TABLE)))
+            tables = [name for name in self.history.tables if name.startswith(TABLE)]
+            return (*series, *tables, *(("samples",) if self.history.samples else ()))
 
     @property
     def max_steps(self) -> int | None:
@@ -256,6 +267,7 @@ class Followed:
             "run": self.id,
             "elsewhere": True,
             "state": self.state,
+            "interrupted": self.interrupted,
             "message": self.message,
             "error": None,
             "warning": self.warning,
@@ -263,10 +275,10 @@ class Followed:
             "settings": {**(self.settings or self._first_settings()), "version": self.version},
             "step": self.step,
             "stage": 0,
-            "max_steps": most,
+            "max_steps": most or 0,
             "steps_per_second": rate,
             "eta_s": (most - self.step) / rate if rate and most and most > self.step else None,
-            "tokens_seen": seen,
+            "tokens_seen": seen or 0,
             "epoch": int(self._newest("epoch") or 0),
             "epochs": self.config.epochs if self.config else None,
             "characters_per_token": characters,

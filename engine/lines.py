@@ -44,7 +44,7 @@ LONGEST_TEXT = 20_000
 TOLD_STATES = ("started", "paused", "resumed", "done", "stopped", "diverged", "failed")
 OWN = ("loss", "grad_norm", "lr", "seconds")  # of a step; every other number is a channel by itself
 CHANNELS = {"val_loss": "val/loss"}
-TAKEN = ("step", "step_time", "train/loss", "update_ratio")
+TAKEN = ("step", "samples", "step_time", "train/loss", "update_ratio")
 TABLE = "table/"
 Setting = bool | int | float | str | None
 

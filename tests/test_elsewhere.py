@@ -93,7 +93,8 @@ def test_a_writer_that_is_gone_leaves_its_run_interrupted(studio: Studio, writer
     followed = studio.elsewhere.follow(NAME)
     assert followed.state == "running"
     writer.close()
-    wait_until(lambda: followed.state == "interrupted")
+    wait_until(lambda: followed.interrupted)
+    assert followed.header()["state"] == "stopped" and followed.header()["interrupted"] is True
 
 
 def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(
@@ -281,7 +282,7 @@ def test_the_command_lines_run_is_followed_to_its_kill(studio: Studio, wait_unti
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    wait_until(lambda: followed.state == "interrupted" and not studio.elsewhere.live())
+    wait_until(lambda: followed.interrupted and not studio.elsewhere.live())
     steps, losses = pumped(studio, followed)
     kept = list(archive.scalars(archive.look(home() / "runs" / stored.id)))
     assert steps == [row.step for row in kept] == list(range(1, len(kept) + 1))

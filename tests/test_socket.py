@@ -25,9 +25,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from engine import notes
-from engine.config import RunConfig, changed, preset
+from engine.config import RunConfig, changed, home, preset
 from engine.runner import Run, State
-from engine.stream import Frame
+from engine.store import Store
+from engine.stream import Event, Frame, Scalars
 from engine.studio import Studio
 from engine.thinning import bins
 from pages.live import socket as live
@@ -266,6 +267,52 @@ def test_unknown_run_closes_with_4404(served: Served) -> None:
         viewer.recv(timeout=30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4404
+
+
+def test_a_run_elsewhere_is_streamed_by_its_id_and_on_the_stage(served: Served, stepped: Callable[..., Run]) -> None:
+    writer = Store(home() / "runs" / "elsewhere", {"config": CONFIG.model_dump(), "settings": SETTINGS.model_dump()})
+
+    def wrote(first: int, last: int) -> None:
+        writer.put([Scalars(i, i / 8, 1.0, 0.5, 0.01) for i in range(first, last + 1)])
+        assert writer.wait()
+        served.studio.elsewhere.refresh()
+        served.turn()
+
+    writer.put([Event(0, "started", "started")])
+    wrote(1, 5)
+    with served.viewer("elsewhere") as viewer, served.viewer() as stage:
+        served.turn()
+        first = read(viewer)
+        assert (first.header["kind"], first.header["run"], first.header["state"]) == (
+            "snapshot",
+            "elsewhere",
+            "running",
+        )
+        assert first.header["elsewhere"] is True and first.steps("train/loss") == [1, 2, 3, 4, 5]
+        assert read(stage).header["run"] is None
+        wrote(6, 8)
+        more = read(viewer)
+        assert more.header["kind"] == "delta" and more.steps("train/loss") == [6, 7, 8]
+        assert more.values("train/loss") == [6 / 8, 7 / 8, 1.0]
+        served.studio.watch("elsewhere")
+        served.turn()
+        shown = read(stage)
+        assert shown.header["kind"] == "snapshot" and shown.steps("train/loss") == list(range(1, 9))
+        told = served.http.get("/panels", params={"run": "current"}).json()
+        assert told["run"] == "elsewhere" and told["tokens"] == list(served.studio.corpus(CONFIG).tokenizer.vocab)
+        part = served.http.get("/series", params={"run": "elsewhere", "channel": "train/loss", "from": 3, "to": 4})
+        assert part.json()["steps"] == [3, 4]
+        run = stepped(2)
+        served.turn()
+        while (frame := read(stage)).header["run"] != run.id:
+            pass
+        assert frame.header["kind"] == "snapshot"
+        writer.close()
+        served.studio.elsewhere.refresh()
+        served.turn()
+        while not (gone := read(viewer)).header["interrupted"]:
+            pass
+        assert gone.header["state"] == "stopped"
 
 
 def test_what_a_viewer_sends_changes_nothing(served: Served, stepped: Callable[..., Run]) -> None:

@@ -48,7 +48,7 @@ FIGURE_FONT = 14
 RECORDED = "recorded"  # the model of a run that was recorded from somebody's own loop: not known
 OWN_UNIT = "in the run's own unit"
 LOSS_UNITS = {"line": "squared units of y", "logistic": "nats per output"}
-KNOWN = ("train/loss", "val/loss", "grad_norm", "lr", "step_time", "tokens_seen", "epoch")
+KNOWN = ("samples", "train/loss", "val/loss", "grad_norm", "lr", "step_time", "tokens_seen", "epoch")
 TABLES = "table/"
 MOST_CELLS = 96  # a larger table comes with its neighbours averaged
 
@@ -148,7 +148,7 @@ def _recorded(info: RunInfo) -> list[Panel]:
     panels = [loss, *norm, *(_own_channel(name, ("right", "left")[place % 2]) for place, name in enumerate(own))]
     if tables:
         panels.insert(1, _own_tables(tables))
-    return [*panels, _samples(info)]
+    return [*panels, _samples(info)] if "samples" in info.channels else panels
 
 
 def _own_channel(name: str, area: Area) -> Panel:
@@ -313,7 +313,7 @@ def _ladder(info: RunInfo) -> list[tuple[float, str, str]]:
 
 
 def _grad_norm(info: RunInfo) -> Panel:
-    figure = _step_chart("‖g‖, nats per unit", log=True)
+    figure = _step_chart("‖g‖" if info.model == RECORDED else "‖g‖, nats per unit", log=True)
     _layer_lines(figure, info, "grad_norm")
     _raw_and_smooth(figure, "grad_norm", "all")
     return Panel(

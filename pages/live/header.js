@@ -3,7 +3,7 @@ import { amount, clock, element, figures, whole, write } from "./words.js";
 
 const WORDS = {
   ready: "ready", running: "training", paused: "paused", done: "done", stopped: "stopped",
-  diverged: "diverged", failed: "failed", interrupted: "interrupted",
+  diverged: "diverged", failed: "failed",
 };
 
 export class Header {
@@ -45,7 +45,7 @@ export class Header {
   show(head, { train, val }) {
     const { step = 0, max_steps: most = 0, steps_per_second: speed } = head;
     const running = head.state === "running";
-    const word = WORDS[head.state] ?? String(head.state);
+    const word = head.interrupted ? "interrupted" : (WORDS[head.state] ?? String(head.state));
     this.node.dataset.state = head.state;
     write(this.state, word);
     write(this.title, head.title ?? "");
@@ -60,7 +60,9 @@ export class Header {
     write(this.eta, running && Number.isFinite(head.eta_s) ? `ETA ${clock(head.eta_s)}` : "");
     write(this.device, [head.device, head.elsewhere && "trained elsewhere"].filter(Boolean).join(", "));
     const text = head.reads_text !== false; // a few points have no validation part and no characters
-    for (const key of ["val", "bits"]) this.numbers[key].parentNode.hidden = !text;
+    this.numbers.val.parentNode.hidden = !text && !Number.isFinite(val);
+    this.numbers.bits.parentNode.hidden = !text;
+    this.numbers.tokens.parentNode.hidden = head.elsewhere === true && !(text ? head.tokens_seen : head.passes);
     write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");
     const best = Number.isFinite(val) ? val : train;
     write(this.numbers.train, figures(train));

@@ -28,9 +28,15 @@ def offer(after: str = "") -> None:
     """
     found = [run for run in studio().elsewhere.live() if run.id != getattr(studio().watched, "id", None)]
     for run in found[:MOST_OFFERED]:
-        with st.container(border=True, key=f"elsewhere-{run.id}"):
-            st.text(f"A run is being trained elsewhere: {name_of(run)}.")
-            st.button("Watch it", key=f"watch-{run.id}", width="stretch", on_click=watch, args=(run.id, after))
+        with st.container(border=True, key=f"elsewhere-{run.id}", horizontal=bool(after), vertical_alignment="center"):
+            st.text(f"A run is being trained elsewhere: {name_of(run)}.", width="content" if after else "stretch")
+            st.button(
+                "Watch it",
+                key=f"watch-{run.id}",
+                width="content" if after else "stretch",
+                on_click=watch,
+                args=(run.id, after),
+            )
     if len(found) > MOST_OFFERED:
         st.text(f"And {len(found) - MOST_OFFERED:,} more: Compare lists all runs.")
 
@@ -57,7 +63,7 @@ def watch(run_id: str, after: str = "") -> None:
 
 def panel(run: Followed, presenter: bool) -> None:
     """What can be done with the run on the stage: as much as its own process honours."""
-    st.text(f"{run.title}\ntrained elsewhere, {run.state}")
+    st.text(f"{run.title}\ntrained elsewhere, {run.standing}")
     transport(run)
     if "lr" in run.settings and _possible(run.settings["lr"]):
         controls.learning_rate(
@@ -99,6 +105,7 @@ def transport(run: Followed) -> None:
             "Stop",
             key="tell_stop",
             icon=":material/stop:",
+            width="stretch",
             disabled=not _honours(run, "stop"),
             on_click=tell,
             args=(run, "stop"),
@@ -108,6 +115,7 @@ def transport(run: Followed) -> None:
             "Leave",
             key="leave",
             icon=":material/undo:",
+            width="stretch",
             on_click=lambda: studio().leave(),
             help="Back to this server's own run. The other one goes on.",
         )
@@ -116,9 +124,11 @@ def transport(run: Followed) -> None:
 def why(run: Followed) -> str:
     """What its process honours; or why nothing can be turned from here."""
     if run.state not in ALIVE:
-        return f"This run is {run.state}: no process is there to turn its knobs. Compare has all that it recorded."
+        more = "take it away" if run.config is None else "continue it, or take it away"
+        return f"This run is {run.standing}: no process is there to turn its knobs. Compare can {more}."
     if run.takes:
-        return f"Its process honours {', '.join(run.takes)}, at the next step; nothing else turns from here."
+        taken = ", ".join(name.replace("_", " ") for name in run.takes)
+        return f"Its process honours {taken}, at the next step; nothing else turns from here."
     if run.config is None:
         return 'Its loop honours nothing from outside; record(…, live=("lr", "stop")) would let it.'
     return "Its knobs turn only where it is trained: that process takes nothing from outside."
