@@ -45,3 +45,10 @@ print([name for name in {SHOWS} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_pandas_is_whole_before_a_chart_is_built() -> None:
+    """Plotly looks for pandas among the loaded modules, and fails on one that another session has half imported."""
+    script = "import sys, pages.live.charts; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr

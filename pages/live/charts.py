@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas  # noqa: F401  # whole before any figure: Plotly trips over one that another session is just importing
 import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import ArrayLike
