@@ -221,10 +221,9 @@ def scalars(run: StoredRun) -> Iterator[Scalars]:
 
 
 def looks(run: StoredRun) -> Iterator[tuple[int, dict[str, float]]]:
-    """What was measured on a cadence, by step and channel."""
+    """What was measured on a cadence, by step and channel; a row that is not as it was written is left out."""
     with reading(run.folder) as database:
-        for step, told in database.execute("SELECT step, scalars FROM looks ORDER BY rowid"):
-            yield step, json.loads(told)
+        yield from _whole_looks(database)
 
 
 def past(run: StoredRun) -> Past:
@@ -236,7 +235,9 @@ def past(run: StoredRun) -> Past:
     try:
         with hold(run.folder):  # nobody begins to write it meanwhile
             return _past(dataclasses.replace(look(run.folder), state=run.state))
-    except (OSError, sqlite3.Error, zlib.error) as error:
+    except InputError:
+        raise
+    except (OSError, sqlite3.Error, zlib.error, ValueError, TypeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"run {run.id} cannot be continued: its folder is damaged or cannot be written ({why}); "
@@ -354,15 +355,30 @@ def _records(first: int, numbers: NDArray[np.float64]) -> list[Scalars]:
     return [Scalars(first + i, *row) for i, row in enumerate(numbers.tolist())]
 
 
-def _others(database: sqlite3.Connection) -> Iterator[Observation | Event | Sample]:
+def _whole_looks(database: sqlite3.Connection) -> Iterator[tuple[int, dict[str, float]]]:
     for step, told in database.execute("SELECT step, scalars FROM looks ORDER BY rowid"):
-        yield Observation(step, json.loads(told), {})
+        with suppress(ValueError, TypeError, AttributeError):
+            yield int(step), {str(name): float(value) for name, value in json.loads(told).items()}
+
+
+def _others(database: sqlite3.Connection) -> Iterator[Observation | Event | Sample]:
+    for step, scalars in _whole_looks(database):
+        yield Observation(step, scalars, {})
     newest = "SELECT name, MAX(step), rows, cols, data FROM frames GROUP BY name"
     for name, step, rows, cols, data in database.execute(newest):
-        yield Observation(step, {}, {name: frame_of(rows, cols, data)})
-    yield from (Event(*row) for row in database.execute("SELECT step, name, text FROM events ORDER BY rowid"))
-    asked = "SELECT step, text, prompt, confidence FROM samples ORDER BY rowid"
-    yield from (Sample(*row) for row in database.execute(asked))
+        with suppress(zlib.error, ValueError, TypeError):
+            yield Observation(int(step), {}, {str(name): frame_of(rows, cols, data)})
+    for row in database.execute("SELECT step, name, text FROM events ORDER BY rowid"):
+        if _are(row, (int, str, str)):
+            yield Event(*row)
+    for row in database.execute("SELECT step, text, prompt, confidence FROM samples ORDER BY rowid"):
+        if _are(row, (int, str, int, str)):
+            yield Sample(*row)
+
+
+def _are(row: tuple[Any, ...], kinds: tuple[type, ...]) -> bool:
+    """Is each value of a row of its kind? SQLite itself does not mind."""
+    return all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True))
 
 
 def frame_of(rows: int, cols: int, data: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -108,7 +109,10 @@ def _stored(arguments: argparse.Namespace) -> int:
 
     asked = {name: value for name, value in vars(arguments).items() if name != "verb"}
     verb: Callable[..., int] = getattr(stored, arguments.verb)
-    return verb(**asked)
+    try:
+        return verb(**asked)
+    except sqlite3.Error as error:
+        raise InputError(f"run {asked['run'][:80]} is damaged (metrics.db: {error}); choose another") from None
 
 
 def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:

@@ -99,7 +99,7 @@ def test_a_kill_while_saving_leaves_only_whole_snapshots(tmp_path) -> None:
     print(f"seed {seed}")
     draw = random.Random(seed)
     step = 0
-    for _ in range(5):
+    for _ in range(int(os.environ.get("LOOPSCOPE_KILLS", "5"))):
         saver = subprocess.Popen(
             [sys.executable, "-c", SAVER, str(tmp_path), str(step)],
             stdout=subprocess.PIPE,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from engine import archive, backlog, metrics, overview, sealed, snapshot_files, store
+from engine.commands import run as command
 from engine.config import InputError, LiveSettings, RunConfig
 from engine.snapshot import Snapshot
 from engine.store import Locked, Store, hold, is_held
@@ -361,3 +362,31 @@ def test_a_run_can_be_opened_from_its_first_moment_on(folder, wait_until) -> Non
     left = shutil.copytree(folder, folder.parent / "20260101-000001-abcdef")
     assert kept.close()
     assert archive.find(left.name).standing == "interrupted at step 0"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE looks SET scalars = 'x'",
+        "UPDATE looks SET scalars = '[1]'",
+        "UPDATE looks SET scalars = X'ff', step = 'abc'",
+        "UPDATE frames SET rows = -1",
+        "UPDATE frames SET data = 'abc'",
+        "UPDATE events SET text = X'ff', step = NULL",
+        "UPDATE samples SET text = NULL",
+        "DROP TABLE looks",
+    ],
+)
+def test_a_mangled_row_is_left_out_and_harms_no_verb(folder, tmp_path, damage, capsys) -> None:
+    table = np.ones((2, 2), np.float32)
+    stored(folder, *rows(1, 10), Observation(5, {"val/loss": 1.0}, {"weights/x": table}), Event(5, "lr", "lr"))
+    stored(folder, Sample(5, "ab", 1, "-9"), Event(10, "done", "done"))
+    with sqlite3.connect(folder / "metrics.db") as database:
+        database.execute(damage)
+    words = ["export", folder.name, "--csv", str(tmp_path / "a.csv")]
+    if damage.startswith("DROP"):
+        assert command(words) == 2
+        assert "damaged" in capsys.readouterr().err
+    else:
+        assert command(words) == 0
+        assert archive.history(archive.find(folder.name)).series["train/loss"].count == 10
