@@ -206,7 +206,7 @@ def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: To
 
 def both(look: Look, knobs: Knobs, corpus: Corpus) -> None:
     """The untrained model's text beside today's: same seed, same prompt, same temperature and top-k."""
-    models = {"Before the first step": untrained(look), f"After step {look.step:,}": look.model}
+    models = {"Untrained": untrained(look), f"After step {look.step:,}": look.model}
     try:
         with st.spinner("writing two samples"):
             texts = once("both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()])

@@ -96,7 +96,7 @@ def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
 
 
 def untrained(look: Look) -> Model:
-    """The model that the run of `look` began with."""
+    """The model as the run's seed makes it: what the run began with, unless it is fine-tuned."""
     return once("untrained", look.run, lambda: first_model(look.config, look.dataset))
 
 

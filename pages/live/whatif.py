@@ -103,7 +103,7 @@ def beginning(chosen: Experiment, run: Run | None) -> Begin:
         format_func=names.__getitem__,
         default=chosen.begins,
         key=f"whatif_begin-{chosen.name}",
-        help="Where the copy begins: with the first weights of the room's run, or with its weights as they are now. "
+        help="Where the copy begins: with the random weights of the run's seed, or with its weights as they are now. "
         "The choice that is set at first is the one that shows the effect best.",
     )
     return picked or chosen.begins
