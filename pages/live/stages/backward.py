@@ -96,8 +96,8 @@ def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> 
     )
     numbers(
         [
-            ("autograd, float64", repr(checked.analytic)),
-            (f"(L(w + {NUDGE:g}) − L(w − {NUDGE:g})) / {2 * NUDGE:g}", repr(checked.numeric)),
+            ("autograd, float64", repr(checked.analytic).replace("-", "−")),
+            (f"(L(w + {NUDGE:g}) − L(w − {NUDGE:g})) / {2 * NUDGE:g}", repr(checked.numeric).replace("-", "−")),
             ("relative error", f"{checked.relative_error:.1e}"),
             ("the run's own .grad, float32", exactly(found)),
         ],
