@@ -230,6 +230,7 @@ def present_button(label: str) -> None:
     st.button(
         label,
         key="present",
+        icon=None if presenter else ":material/fullscreen:",
         shortcut="P",
         width="stretch",
         help="Large type, only the stage. Key: p",

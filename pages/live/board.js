@@ -113,6 +113,7 @@ class Board {
     if (this.node.parentNode !== root) {
       this.root = root;
       root.append(this.node);
+      this.notices.showEnd();
       this.changed.disconnect();
       for (const node of [document.documentElement, document.body, root]) {
         this.changed.observe(node, { attributes: true, attributeFilter: ["class", "style", "data-theme"] });
@@ -158,10 +159,11 @@ class Board {
     if (!this.node.isConnected) return;
     const name = themeAround(this.node);
     const scale = this.node.closest(".presenter") ? PRESENTER_SCALE : 1;
-    if (this.node.dataset.theme === name && this.scale === scale) return;
+    const font = getComputedStyle(this.node).fontFamily;
+    if (this.node.dataset.theme === name && this.scale === scale && this.theme.font === font) return;
     this.node.dataset.theme = name;
     this.node.style.setProperty("--ls-scale", scale);
-    Object.assign(this, { theme: { ...theme(name), font: getComputedStyle(this.node).fontFamily }, scale });
+    Object.assign(this, { theme: { ...theme(name), font }, scale });
     for (const { chart } of this.panels.values()) if (chart.figure) chart.build(true);
     this.fit();
   }

@@ -436,7 +436,7 @@ def _step_chart(y_title: str, *, log: bool = False, events: bool | str = True) -
         hovermode="x unified",
         margin={"l": 66, "r": 14, "t": 8, "b": 46},
         xaxis={"title": {"text": "step"}, "rangemode": "tozero", "separatethousands": True, "exponentformat": "none"},
-        yaxis={"title": {"text": y_title}, "type": "log" if log else "linear", "exponentformat": "power"},
+        yaxis={"title": {"text": y_title}, "type": "log" if log else "linear", "exponentformat": "e"},
     )
     return figure
 

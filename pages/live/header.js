@@ -113,7 +113,12 @@ export class Notices {
     this.traceback.hidden = !traceback;
     if (this.traceback.textContent !== traceback) {
       this.traceback.textContent = traceback;
-      this.traceback.scrollTop = this.traceback.scrollHeight; // the last line says what went wrong
+      this.showEnd();
     }
+  }
+
+  /** The last line of a traceback says what went wrong; a box that is moved to another place forgets it. */
+  showEnd() {
+    this.traceback.scrollTop = this.traceback.scrollHeight;
   }
 }

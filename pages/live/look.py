@@ -13,6 +13,11 @@ STYLE = """<style>
 .st-key-share > div:last-child { flex-grow: 1.35; }
 .st-key-share button { padding-left: 0; padding-right: 0; } .st-key-share button p { font-size: 0.8rem; }
 .st-key-controls input { font-variant-numeric: tabular-nums; }
+@media (min-width: 1000px) { /* beside the menu, at the right end of the header */
+  .st-key-share { position: fixed; top: 0.65rem; right: 3.75rem; width: auto; z-index: 999991; }
+  .st-key-share > div, .st-key-share > div:last-child { flex: 0 0 auto; width: auto; }
+  .st-key-controls .st-key-share button { min-height: 2.25rem; padding: 0 0.7rem; width: auto; }
+}
 </style>"""
 
 STYLE_PRESENTER = """<style>
@@ -20,4 +25,5 @@ STYLE_PRESENTER = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 0.5rem; }
 .st-key-controls :is(button, label, input) :is(p, div), .st-key-controls input { font-size: 1.3rem; }
 .st-key-controls button { min-height: 3.4rem; }
+.st-key-controls [data-testid="stSliderThumbValue"] { font-size: 1.2rem; }
 </style>"""

@@ -110,6 +110,7 @@ export class StepChart {
     this.followButton.hidden = !this.zoomed;
     this.marks = this.decades = this.above = null;
     await Plotly.react(this.plot, data, this.base, CONFIG);
+    if (this.log) this.markDecades();
     if (!this.listening) this.listen();
     this.dirty = true;
     this.stage.schedule();
@@ -181,6 +182,7 @@ export class StepChart {
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
     this.mark(change, range);
     this.countAbove(change, range);
+    this.nameAxis(change);
     Plotly.update(this.plot, this.curves(range), change, this.traces.map((trace) => trace.index));
     if (this.log) this.markDecades();
     this.dirty = false;
@@ -233,6 +235,15 @@ export class StepChart {
     const window = share ? Math.max(LEAST_WINDOW, roundish(share * span)) : 0;
     if (this.windowText) this.windowText.textContent = window ? `${whole(window)} steps` : "off";
     return window;
+  }
+
+  /** The vertical axis has its name with the unit where there is room for both, else without. */
+  nameAxis(change) {
+    const { title, _length: height } = this.plot._fullLayout.yaxis;
+    const full = this.figure.layout.yaxis?.title?.text ?? "";
+    const fits = full.length * 14 * this.stage.scale * 0.5 < height + 20 * this.stage.scale;
+    const name = fits ? full : full.split(",")[0];
+    if (title.text !== name) change["yaxis.title.text"] = name;
   }
 
   /** Ticks of the logarithmic axis: as many round numbers as have room for their labels. */
