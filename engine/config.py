@@ -198,6 +198,7 @@ PRESETS: Mapping[str, Preset] = dict(
             n_embd=768,
             seed=123,
             observe_every=10,
+            snapshot_every=20,  # a step takes seconds: a power cut may cost minutes, not hours
             **_BY_EPOCHS,
         ),
         _preset(
