@@ -314,7 +314,7 @@ def compare(race: Race) -> None:
 def page() -> None:
     """The page."""
     race = studio().race
-    shown = shown_of(race)
+    shown = shown_of(race, moment=True)
     verbs.plan()
     st.html(STYLE)
     left, right = st.columns([2, 9], gap="small")

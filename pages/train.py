@@ -257,6 +257,7 @@ def estimate(run: Run | None) -> None:
 
 def watch(run: Followed) -> None:
     """The stage while it shows a run that another process trains."""
+    shown = shown_of(run)
     presenter = st.session_state.get("presenter", False)
     st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
     left, right = st.columns([2, 9], gap="small")
@@ -267,7 +268,7 @@ def watch(run: Followed) -> None:
             watching.offer()
         present_button("Leave presenter mode" if presenter else "Present")
     with right:
-        board("train", run="current", shown=shown_of(run), presenter=presenter)
+        board("train", run="current", shown=shown, presenter=presenter)
 
 
 @st.fragment
@@ -277,7 +278,7 @@ def stage() -> None:
         watch(watched)
         return
     run = studio().current
-    shown = shown_of(run)
+    shown = shown_of(run, moment=True)
     verbs.plan()
     settings = verbs.knobs()
     presenter = st.session_state.get("presenter", False)

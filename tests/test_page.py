@@ -18,6 +18,7 @@ from engine.config import DEFAULT_CORPUS, preset
 from engine.runner import Run, State
 from engine.studio import Studio
 from engine.trainer import Trainer
+from pages.live import board as live_board
 
 SHELL = str(Path(__file__).resolve().parent.parent / "pages" / "shell.py")
 
@@ -74,6 +75,23 @@ def labels(page: AppTest) -> set[str]:
 def current(studio: Studio) -> Run:
     assert studio.current is not None
     return studio.current
+
+
+def test_the_board_knows_at_which_step_the_controls_were_drawn(
+    opened: Callable[..., AppTest],
+    studio: Studio,
+    wait_until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drawn while a step by hand is under way they offer to pause: "paused" before it is not "paused" after it."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(live_board, "_element", lambda **given: drawn.append(given["data"]["shown"]))
+    page = opened(preset="bigram")
+    for step in (1, 2):
+        click(page, "one")
+        wait_until(lambda step=step: current(studio).step == step and current(studio).state is State.PAUSED)
+        page.run()
+        assert (drawn[-1]["state"], drawn[-1]["at"]) == ("paused", f"{step}/0")
 
 
 def disabled(page: AppTest, key: str) -> bool:

@@ -119,7 +119,11 @@ def board(
 
 
 def shown_of(run: Run | Race | Followed | None, *, moment: bool = False) -> Shown:
-    """What a page that is being drawn now shows of `run`; with `moment` it follows each step made by hand."""
+    """What a page that is being drawn now shows of `run`: asked before anything else of the run is read.
+
+    What is read later may be newer, which the stream then tells. With `moment` it is told of each step made by hand
+    too; a page that has a button for steps needs that, since "paused" before and after one look the same.
+    """
     shown: Shown = {
         "run": run.id if run else None,
         "state": str(run.state) if run else "ready",
@@ -127,7 +131,7 @@ def shown_of(run: Run | Race | Followed | None, *, moment: bool = False) -> Show
         "library": studio().listed,
     }
     if moment:
-        stands = f"{run.step}/{run.stage}" if isinstance(run, Run) else "0/0"
+        stands = f"{run.step}/{run.stage}" if isinstance(run, Run | Race) else "0/0"
         shown["at"] = "" if run and run.state is State.RUNNING else stands
     return shown
 
