@@ -14,7 +14,7 @@ from tests.browser.stage import PATIENCE, Stage
 PAGES = ("Step", "Inside", "Embeddings", "First steps", "Compare", "Race", "Data", "Glossary")
 PLOT = '.ls-panel[data-panel="loss"] .js-plotly-plot'
 LINE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' line'))?.[1]"
-PLANE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' embeddings current'))?.[1].tables"
+PLANE = "[...window.loopscopeBoards].find(([key]) => key.includes(' embeddings '))?.[1].tables"
 
 
 def go(stage: Stage, page: str) -> None:
