@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import archive, deletion, notes
+from engine import archive, deletion, notes, sealed
 from engine.config import changed, home, preset
 from engine.curves import curves
 from engine.overview import overview, overviews
@@ -157,8 +157,8 @@ def test_a_damaged_block_is_left_out_and_counted(visit: Visit, house: Studio) ->
 )
 def test_whatever_lies_in_one_folder_the_others_are_listed(visit: Visit, house: Studio, change: str) -> None:
     bad, good = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
-    about = home() / "runs" / bad / "config.json"
-    about.write_text(json.dumps({**json.loads(about.read_text()), "parent": {"run": 3, "step": "x"}}))
+    folder = home() / "runs" / bad
+    sealed.write(folder, {**sealed.read(folder), "parent": {"run": 3, "step": "x"}})
     database = sqlite3.connect(home() / "runs" / bad / "metrics.db")
     with database:
         database.execute(change)
@@ -171,8 +171,8 @@ def test_whatever_lies_in_one_folder_the_others_are_listed(visit: Visit, house: 
 
 def test_a_fork_names_its_parent(visit: Visit, house: Studio) -> None:
     parent, fork = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
-    about = home() / "runs" / fork / "config.json"
-    about.write_text(json.dumps({**json.loads(about.read_text()), "parent": {"run": parent, "step": 1000}}))
+    folder = home() / "runs" / fork
+    sealed.write(folder, {**sealed.read(folder), "parent": {"run": parent, "step": 1000}})
     page = visit("compare.py")
     assert page.dataframe[0].value["parent"].tolist() == [f"{parent} at step 1,000", ""]
     choose(page, parent)

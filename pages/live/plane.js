@@ -35,7 +35,7 @@ const FEEDS = {
 export class PlaneChart {
   /** `stage` is the board: its Plotly, series and theme. */
   constructor(frame, stage) {
-    Object.assign(this, { frame, stage, dirty: true, drawn: 0, listening: false });
+    Object.assign(this, { frame, stage, dirty: true, drawn: 0, listening: false, fed: [] });
     this.plot = frame.body.appendChild(element("div", "ls-plot"));
   }
 
