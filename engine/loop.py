@@ -90,6 +90,8 @@ class Loop(threading.Thread):
             if not any(turns):
                 for run in self._runs:
                     self._guarded(run, run.rest)
+                if self.closing.is_set():  # what was put to wake this thread may have been taken above
+                    break
                 self._mailbox.get()()
                 self._due = time.perf_counter()
             elif period := self._period():

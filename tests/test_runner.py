@@ -16,6 +16,7 @@ from engine import runner
 from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.ledger import HostLedger
+from engine.loop import Loop
 from engine.runner import Run, State, pick_device
 from engine.stream import Event, Frames, Observation, Pump, Record, Sample, Scalars, taken
 from engine.studio import RunActive, Studio
@@ -667,3 +668,17 @@ def test_ten_viewers_change_no_loss(
     assert steps.tolist() == list(range(1, count + 1))
     assert values.tolist() == torch.tensor(expected, dtype=torch.float32).tolist()
     assert min(received) > 0 and len(set(received)) == 1
+
+
+def test_a_loop_that_is_closed_while_it_obeys_ends() -> None:
+    """The command that is to wake it may be among those that it takes just before it would wait for one."""
+    loop = Loop("that ends")
+
+    def closed_meanwhile() -> None:
+        loop.closing.set()
+        loop.tell(lambda: None)
+
+    loop.tell(closed_meanwhile)
+    loop.train()
+    loop.join(10)
+    assert not loop.is_alive()
