@@ -27,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in item.path.parts:
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))  # one browser, one server, one after another
 
 
 @pytest.fixture(scope="package")  # Playwright keeps an event loop in this thread; no other test may meet it
