@@ -366,7 +366,8 @@ class Run:
             message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
             trainer.repeat(past.goal, past.turns, self._thread.closing.is_set)
             self.message = message
-        trainer.tune(past.settings)
+        if trainer.step == past.goal:  # closed on the way it keeps the knobs of where it stands, for its snapshot
+            trainer.tune(past.settings)
 
     @property
     def staged(self) -> bool:

@@ -8,9 +8,15 @@ import pytest
 import torch
 
 from engine import archive, branching, snapshot_files
+from engine.archive import Past
 from engine.config import InputError, changed, home, preset
+from engine.corpus import Corpus
+from engine.loop import Loop
 from engine.runner import Run, State
+from engine.store import Store
+from engine.stream import History
 from engine.studio import RunActive, Studio
+from engine.trainer import Trainer
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
 GPT = changed(
@@ -161,3 +167,17 @@ def test_settings_at_a_step_are_exact(studio: Studio, go) -> None:
     go(run, 40)
     stored = archive.find(run.id)
     assert [branching.settings_at(stored, step).lr for step in (29, 30, 40)] == [0.001, 1 / 3, 1 / 3]
+
+
+def test_a_fork_that_is_closed_on_its_way_keeps_the_knobs_of_where_it_stands(tiny: Corpus) -> None:
+    start = Trainer(BIGRAM, SETTINGS, tiny, lambda _: None).snapshot()
+    turned = changed(SETTINGS, lr=0.5)
+    past = Past("a-fork", start, History(), step=100, turns=((50, 0, turned),), parent=("parent", 100))
+    loop = Loop("that is closed")
+    run = Run(BIGRAM, SETTINGS, tiny, past, loop)
+    run.keep_in(Store(home() / "runs" / run.id, {}))
+    loop.closing.set()
+    loop.train(run)
+    assert run.close(30)
+    kept, _ = snapshot_files.newest(home() / "runs" / run.id / "snapshots")
+    assert kept is not None and (kept.step, kept.settings) == (0, SETTINGS)
