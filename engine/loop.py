@@ -65,7 +65,8 @@ class Loop(threading.Thread):
         """End the thread and wait for it; has it ended?"""
         self.closing.set()
         self.tell(lambda: None)
-        self.join(timeout)
+        if self.ident is not None:  # one that has not begun has nothing to end
+            self.join(timeout)
         return not self.is_alive()
 
     def interrupted(self) -> bool:

@@ -20,7 +20,8 @@ class Parting:
 
     def hear(self, lane: int, losses: Iterable[tuple[int, float]]) -> list[tuple[int, int]]:
         """Take a lane's next steps and losses; returns which lanes have parted by that, and at which step."""
-        self._waiting[lane].extend(losses)
+        if self.at[lane] is None:  # of one that has parted nothing is compared any more
+            self._waiting[lane].extend(losses)
         return self._compare()
 
     def end(self, lane: int) -> list[tuple[int, int]]:
@@ -36,6 +37,7 @@ class Parting:
             for lane in lanes:
                 if not same(self._waiting[lane].popleft()[1], loss):
                     self.at[lane] = step
+                    self._waiting[lane].clear()
                     parted.append((lane, step))
         if not lanes or (self._over[0] and not first):  # nothing is left to compare
             for waiting in self._waiting:

@@ -32,6 +32,7 @@ TOGETHER = ("started", "resumed", "forked", "paused", "stopped", "done", "max_st
 """Events that all lanes have at once: they are told once, without a lane's name."""
 OVER = (State.DIVERGED.value, State.FAILED.value)
 """Events after which nothing more comes of a lane."""
+MOST_WAITING = 32  # looks of one table whose other lanes are still to come
 ORDER = (State.RUNNING, State.PAUSED, State.READY, State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
 """The race is in the first of these that a lane of it is in."""
 
@@ -152,7 +153,7 @@ class Race:
     @property
     def state(self) -> State:
         """That of the lanes that are furthest from an end."""
-        return next(state for state in ORDER if any(lane.state is state for lane in self.lanes))
+        return min([lane.state for lane in self.lanes], key=ORDER.index)  # each asked once: they change meanwhile
 
     @property
     def alive(self) -> bool:
@@ -280,6 +281,8 @@ class Race:
                 self.history.add([Observation(look.step, {}, {name: stacked})])
                 for key in [key for key in self._tables if key[0] == name and key[1] <= look.step]:
                     del self._tables[key]
+            for key in sorted(key for key in self._tables if key[0] == name)[:-MOST_WAITING]:  # one lane has none
+                del self._tables[key]
 
 
 def _is_shown(table: str) -> bool:

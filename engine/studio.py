@@ -66,12 +66,16 @@ class Studio:
     def runs(self) -> list[Run]:
         """The current run, the one before it, the side lanes, and those of the race."""
         race = self.race
-        alone = (self.current, self.previous, *self.lanes.copy().values())
-        return [*(run for run in alone if run is not None), *(race.lanes if race is not None else ())]
+        alone = [run for run in (self.current, self.previous, *self.lanes.copy().values()) if run is not None]
+        gone_on = {run.id for run in alone}  # a lane that goes on alone is there once, as what it is now
+        return [*alone, *(lane for lane in (race.lanes if race is not None else ()) if lane.id not in gone_on)]
 
     def sources(self) -> list[Run | Race | Followed]:
         """All that viewers can follow: the runs, the race, which hears what its lanes have made, and runs elsewhere."""
-        return [*self.runs(), *([self.race] if self.race is not None else []), *self.elsewhere.followed()]
+        race, here = self.race, self.runs()
+        ids = {run.id for run in here}
+        elsewhere = [followed for followed in self.elsewhere.followed() if followed.id not in ids]  # or resumed here
+        return [*here, *([race] if race is not None else []), *elsewhere]
 
     def followed(self, name: str) -> Run | None:
         """The run that is called `name` now: "current", or a lane."""
@@ -187,6 +191,7 @@ class Studio:
         if (race := self.race) is not None and any(lane.id == name for lane in race.lanes):
             if race.alive:
                 raise InputError(f"run {name} is a lane of the race that is {race.state.value}; stop the race first")
+            self.pump.drain()  # the race hears its last steps, and none of those that this lane makes alone
             race.close()
         stored = archive.find(name)
         config, settings = archive.made_of(stored)
@@ -356,10 +361,11 @@ class Studio:
                 folder = self._keep(lane)
                 with suppress(InputError):  # a disk that refuses is told of by the store
                     notes.rename(folder, name)
-            self.race = race = Race(loop, lanes, names)
+            race = Race(loop, lanes, names)
+            race.begin(steps)  # before anybody can replace it, and be told that it has not begun
+            self.race = race
         if before is not None:
             self._end(before)
-        race.begin(steps)
         return race
 
     @staticmethod
@@ -404,11 +410,11 @@ class Studio:
         return run
 
     def _hear(self, run: str, records: Sequence[Record]) -> None:
-        if self.race is not None:
+        if self.race is not None and not self.race.closed:  # then its lanes go on alone
             self.race.hear(run, records)
 
     def close(self, timeout: float = 2.0) -> bool:
-        """End every thread; False if a training thread is still inside a long step after `timeout` seconds."""
+        """End every thread; False if one is still inside a long step, or a long reading, after `timeout` seconds."""
         runs = self.runs()  # lanes of a race included: closing one ends their loop
         threads: list[Run | Reopened] = [*runs, *([self.reopened] if self.reopened else [])]
         for thread in threads:
@@ -417,7 +423,7 @@ class Studio:
         ended = [thread.close(max(0.0, deadline - time.monotonic())) for thread in threads]
         self.pump.stop()
         self.library.stop()
-        self.elsewhere.stop()
+        ended.append(self.elsewhere.stop(max(0.5, deadline - time.monotonic())))
         for run in runs:
             run.forget_if_unused()
         return all(ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from engine.config import InputError, changed, home, preset
 from engine.parting import Parting
 from engine.race import Race
 from engine.runner import Run, State
-from engine.stream import SNAPSHOT_BYTES
+from engine.stream import SNAPSHOT_BYTES, Observation
 from engine.studio import RunActive, Studio
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=100)
@@ -241,3 +242,62 @@ def test_watching_a_race_costs_no_more_than_a_run(studio: Studio, end) -> None:
     assert studio.shown("race") is race and studio.shown(race.id) is race and studio.shown("nobody") is None
     studio.close(30)
     assert not race.lanes[0]._thread.is_alive()
+
+
+def test_a_lane_that_goes_on_alone_is_no_part_of_the_race(studio: Studio, end) -> None:
+    race = studio.start_race(BIGRAM, SETTINGS, [{"lr": 0.01}, {"lr": 0.1}])
+    end(race)
+    heard = race.history.series["train/loss/1"].count
+    assert heard == 300
+    run = studio.resume(race.lanes[0].id)
+    assert [source for source in studio.sources() if source.id == run.id] == [run], "who follows it sees it alone"
+    run.tune(changed(run.settings, max_steps=400))
+    end(run)
+    assert run.step == 400 and run.history.series["train/loss"].count == 400
+    assert race.history.series["train/loss/1"].count == heard
+
+
+def test_a_race_that_is_replaced_at_once_lets_the_next_one_begin(
+    studio: Studio, wait_until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session replaces the race that is begun here, while the one before it is still being ended."""
+    endless = changed(SETTINGS, max_steps=1_000_000)
+    ending, begun = studio._end, []
+
+    def end_slowly(race: Race) -> None:
+        monkeypatch.setattr(studio, "_end", ending)
+        begun.append(studio.start_race(BIGRAM, endless, READY_MADE[:2], replace=True))
+        ending(race)
+
+    studio.start_race(BIGRAM, endless, READY_MADE[:2])
+    monkeypatch.setattr(studio, "_end", end_slowly)
+    second = studio.start_race(BIGRAM, endless, READY_MADE[:2], replace=True)
+    assert second.closed and studio.race is begun[0]
+    wait_until(lambda: begun[0].step > 10)
+    begun[0].stop()
+
+
+def test_a_state_that_changes_while_it_is_asked_for_is_one_of_the_two() -> None:
+    class Starting:
+        told = iter([State.PAUSED] + 20 * [State.RUNNING])
+        state = property(lambda self: next(self.told))
+
+    race = Race.__new__(Race)
+    race.lanes = (Starting(),)  # type: ignore[assignment]
+    assert race.state in (State.PAUSED, State.RUNNING)
+
+
+def test_what_waits_for_other_lanes_is_bounded(studio: Studio, wait_until) -> None:
+    parting = Parting(3)
+    for step in range(1, 1001):
+        parting.hear(0, [(step, 1.0)])
+        parting.hear(1, [(step, 2.0)])
+        parting.hear(2, [(step, 1.0)])
+    assert parting.at == [None, 1, None] and not any(parting._waiting), "a lane that has parted is not kept"
+    race = studio.start_race(BIGRAM, SETTINGS, READY_MADE[:2], steps=1)
+    wait_until(lambda: race.state is State.PAUSED)
+    looks = [Observation(step, {}, {"weights/new": np.ones((2, 3), np.float32)}) for step in range(2, 1002)]
+    race.hear(race.lanes[0].id, looks)
+    assert sum(name == "weights/new" for name, _ in race._tables) <= 32, "a lane that has no model has no tables"
+    race.hear(race.lanes[1].id, looks)
+    assert race.history.tables["weights/new"].shape == (4, 3)
