@@ -23,7 +23,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -46,7 +46,8 @@ OWN = ("loss", "grad_norm", "lr", "seconds")  # of a step; every other number is
 CHANNELS = {"val_loss": "val/loss"}
 TAKEN = ("step", "samples", "step_time", "train/loss", "update_ratio")
 TABLE = "table/"
-Setting = bool | int | float | str | None
+Setting = bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float | str | None
+"""A larger whole number is kept as a float: a frame holds none of more than 64 bits."""
 
 
 class Recorded(Frozen):
@@ -219,9 +220,11 @@ class Tail:
 def opened_regular(path: Path) -> Iterator[IO[bytes]]:
     """A file to be read, if it is one: no link, no pipe, no device. OSError else."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path.name} is not a file")
+    handle = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)  # by hand: `open` refuses a folder and leaves its descriptor open
+        raise OSError(f"{path.name} is not a file")
+    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         yield file
 
 

@@ -76,9 +76,11 @@ class Writer:
                     database.execute("INSERT INTO looks VALUES (?, ?)", (record.step, told))
                 self._write_frames(record)
             elif isinstance(record, Event):
-                database.execute("INSERT INTO events VALUES (?, ?, ?)", record)
+                told = (record.step, record.name, _whole_characters(record.text))
+                database.execute("INSERT INTO events VALUES (?, ?, ?)", told)
             elif isinstance(record, Sample):
-                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", record[:4])
+                told = (record.step, _whole_characters(record.text), record.prompt, record.confidence)
+                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", told)
             elif isinstance(record, Turn):
                 told = json.dumps(dict(record.settings), separators=(",", ":"))
                 # those that a past had from here on, which is not gone on with
@@ -106,6 +108,11 @@ class Writer:
         gone = [(name, step) for step in steps[1:-1:2]]
         database.executemany("DELETE FROM frames WHERE name = ? AND step = ?", gone)
         self._frame_every = max(self._frame_every, 2 * steps[-1] // MOST_FRAMES)
+
+
+def _whole_characters(text: str) -> str:
+    """`text` with "?" for each half of a character: SQLite refuses them, and whatever waits behind them."""
+    return text.encode(errors="replace").decode()
 
 
 def blocks(rows: list[Scalars]) -> Iterator[Block]:
@@ -158,6 +165,8 @@ def opened(path: Path) -> sqlite3.Connection:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.executescript(SCHEMA)
+    if database.execute("PRAGMA user_version").fetchone() == (0,):
+        renewed(database)  # a new one: whoever followed another at this place notices
     return database
 
 
@@ -226,12 +235,12 @@ def transcript(folder: Path) -> Transcript:
 
 def in_lines(folder: Path) -> bool:
     """Is the run in `folder` told in lines?"""
-    return not (folder / "metrics.db").exists() and os.path.lexists(folder / lines.FILE)
+    return not os.path.lexists(folder / "metrics.db") and os.path.lexists(folder / lines.FILE)
 
 
 def has_metrics(folder: Path) -> bool:
     """Has the run in `folder` told anything yet?"""
-    return (folder / "metrics.db").exists() or in_lines(folder)
+    return os.path.lexists(folder / "metrics.db") or in_lines(folder)
 
 
 @contextmanager

@@ -50,6 +50,13 @@ def append(folder: Path, content: bytes) -> None:
         file.write(content)
 
 
+def lowest_free() -> int:
+    """The number that the next file to be opened gets."""
+    handle = os.open(os.devnull, os.O_RDONLY)
+    os.close(handle)
+    return handle
+
+
 def stored_steps(folder: Path) -> list[int]:
     return [row.step for row in archive.scalars(archive.look(folder))]
 
@@ -147,7 +154,9 @@ def test_links_pipes_and_folders_are_not_read(folder: Path, tmp_path: Path) -> N
     assert archive.look(folder).reason is not None
     (folder / FILE).unlink()
     (folder / FILE).mkdir()
+    free = lowest_free()
     assert archive.look(folder).reason is not None
+    assert lowest_free() == free, "what is not read is not kept open"
 
 
 def test_everything_a_line_can_say() -> None:

@@ -14,7 +14,9 @@ import torch
 from engine import archive, carrying, mailbox, overview, record, scrubbing, stored, tables
 from engine.config import InputError, home
 from engine.curves import curves
+from engine.following import Followed
 from engine.store import Store
+from engine.stream import Frame
 from engine.studio import Studio
 from pages.live import replay
 from tests.conftest import ROOT
@@ -232,3 +234,24 @@ def test_a_disk_that_refuses_holds_up_no_loop(monkeypatch: pytest.MonkeyPatch, c
             log(step, loss=1)
         wait_until(lambda: log.problem)
     assert "is not being saved (No space left on device)" in capsys.readouterr().err
+
+
+def test_half_a_character_holds_up_nothing() -> None:
+    """As bytes that are cut in the middle of one decode; SQLite takes none."""
+    with record("mine") as log:
+        log(1, loss=1)
+        log.sample("half \ud83d of one")
+        log.event("\udcff here")
+    kept = archive.find(log.id)
+    shown = archive.history(kept)
+    assert (kept.state, shown.samples[0].text) == ("done", "half ? of one")
+    assert [event.text for event in shown.events] == ["started", "? here", "done at step 1"]
+
+
+def test_a_seed_of_128_bits_can_be_shown() -> None:
+    log = record("mine", seed=2**127 + 1, other=2**64 - 1, negative=-(2**70))
+    assert log._store.wait()
+    header = Followed(archive.find(log.id), None).header()
+    log.close()
+    Frame(header).encode()
+    assert header["settings"] == {"seed": 2.0**127, "other": 2**64 - 1, "negative": -(2.0**70), "version": 0}
