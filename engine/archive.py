@@ -171,10 +171,13 @@ def _in_lines(folder: Path) -> StoredRun:
 
 
 def is_written(folder: Path) -> bool:
-    """Is a process writing this run? One that tells lines and holds no lock counts as there while it writes."""
-    if (folder / "lock").exists() or not in_lines(folder):
-        return is_held(folder)
+    """Is a process writing this run? One that tells lines and holds no lock counts as there while it writes.
+
+    Of a folder that cannot be looked into nothing is known: it counts as not written.
+    """
     try:
+        if (folder / "lock").exists() or not in_lines(folder):
+            return is_held(folder)
         return time.time() - (folder / FILE).stat().st_mtime < QUIET
     except OSError:
         return False

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -72,18 +73,19 @@ class Elsewhere:
         self._thread = threading.Thread(target=self._keep_watch, name="runs elsewhere", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the watch and wait for its threads."""
+    def stop(self, timeout: float = 0.5) -> bool:
+        """End the watch; False if its thread is still inside a long reading after `timeout` seconds."""
         if self._thread is None:
-            return
+            return True
         self._stopping = True
         self._wake.set()
-        self._thread.join()
-        self._thread = None
+        self._thread.join(timeout)
+        ended, self._thread = not self._thread.is_alive(), None
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
             self._observer = None
+        return ended
 
     def live(self) -> list[StoredRun]:
         """The runs that are written by other processes now, newest first."""
@@ -111,7 +113,8 @@ class Elsewhere:
             followed = self._opened(run_id)
             while len(self._followed) >= MOST_FOLLOWED:
                 self._drop(min(self._followed, key=lambda name: self._wanted.get(name, 0.0)))
-            self._followed[run_id], self._wanted[run_id] = followed, time.monotonic()
+            self._wanted[run_id] = time.monotonic()  # first: else it could be let go before it is
+            self._followed[run_id] = followed
             self._wake.set()
             return followed
 
@@ -168,8 +171,11 @@ class Elsewhere:
             except Rewound:
                 with suppress(InputError):
                     self._followed[run_id] = self._opened(run_id)
-            except (OSError, sqlite3.Error) as error:
-                followed.trouble = f"run {run_id} cannot be read ({error})"
+            except Exception as error:  # the watch goes on for the others
+                trouble = f"run {run_id} cannot be read ({error})"
+                if not isinstance(error, OSError | sqlite3.Error) and trouble != followed.trouble:
+                    traceback.print_exc()
+                followed.trouble = trouble
                 if not followed.folder.is_dir():
                     self._drop(run_id)
 
@@ -187,14 +193,18 @@ class Elsewhere:
     def _keep_watch(self) -> None:
         due = 0.0
         while not self._stopping:
-            if due <= 0 or self._wake.is_set():
-                self._wake.clear()
-                with self._lock:
-                    self.look()
-                due = LOOK_SECONDS
-            self.refresh()
+            try:
+                if due <= 0 or self._wake.is_set():
+                    self._wake.clear()
+                    due = LOOK_SECONDS
+                    with self._lock:
+                        self.look()
+                self.refresh()
+            except Exception:  # said, and tried again: one odd folder must not end the watch
+                traceback.print_exc()
             rest = READ_SECONDS if self._followed else due
-            self._wake.wait(rest)
+            if not self._stopping:  # `stop` may have woken it before that was cleared above
+                self._wake.wait(rest)
             due -= rest
 
     def _observe(self) -> None:

@@ -55,7 +55,10 @@ class Mailbox:
             self.folder.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self._waiting():  # told to somebody who is gone
-            left.unlink()
+            try:
+                left.unlink()
+            except OSError:  # a folder, say
+                self._stuck.add(left.name)
         _put(self.folder, TAKES, list(self.takes))
         self._open = True
 

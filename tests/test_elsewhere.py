@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,20 @@ def test_a_reader_says_when_what_it_read_is_gone(writer: Store) -> None:
         reader.news(database)
 
 
+def test_a_reader_says_when_it_is_another_run_that_is_there(writer: Store) -> None:
+    """As after a folder was taken away: its writer makes it anew, and goes on."""
+    reader = Reader()
+    assert writer.wait()
+    with reading(writer.folder) as database:
+        reader.news(database)
+    writer.close()
+    shutil.rmtree(writer.folder)
+    again = Store(writer.folder, START)
+    assert again.wait() and again.close()
+    with reading(writer.folder) as database, pytest.raises(Rewound):
+        reader.news(database)
+
+
 def test_followed_runs_are_few_and_the_unwanted_are_let_go(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
@@ -231,6 +246,7 @@ def test_two_servers_on_one_home_do_not_write_to_one_run(studio: Studio, wait_un
         wait_until(lambda: followed.state == "stopped")
         assert run.close(30)
         taken_up = other.resume(run.id)
+        assert [source for source in other.sources() if source.id == run.id] == [taken_up], "and is followed no more"
         taken_up.make_steps(5)
         with pytest.raises(InputError, match="another process"):
             studio.resume(run.id, replace=True)
@@ -324,3 +340,42 @@ def test_a_missing_home_is_no_trouble(tmp_path: Path) -> None:
     watch.start()
     assert watch.live() == [] and watch.followed() == []
     watch.stop()
+
+
+def test_what_nobody_expected_does_not_end_the_watch(
+    studio: Studio, writer: Store, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    is_written, refresh = archive.is_written, Followed.refresh
+
+    def odd_at_first(folder: Path) -> bool:
+        told.append("look")
+        if len(told) == 1:
+            raise RuntimeError("odd")
+        return is_written(folder)
+
+    monkeypatch.setattr(archive, "is_written", odd_at_first)
+    writer.put(rows(1, 10))
+    wait_until(lambda: len(told) > 1)
+    wait_until(studio.elsewhere.live)
+    followed = studio.elsewhere.follow(NAME)
+
+    def odd(followed: Followed) -> None:
+        raise RuntimeError("odder")
+
+    monkeypatch.setattr(Followed, "refresh", odd)
+    wait_until(lambda: followed.warning == f"run {NAME} cannot be read (odder)")
+    monkeypatch.setattr(Followed, "refresh", refresh)
+    wait_until(lambda: followed.warning is None)
+
+
+def test_a_folder_that_is_closed_to_us_is_no_run_of_ours(writer: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another person's in a home that is shared."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as closed:
+        closed.setattr(Path, "exists", refuse)
+        assert not archive.is_written(writer.folder)
+        assert archive.look(writer.folder).reason is not None

@@ -96,6 +96,9 @@ def test_links_pipes_and_folders_are_not_followed_and_told_of_once(run: Path, tm
     assert len(said) == 3 and all(isinstance(one, InputError) for one in said)
     assert list(box.taken()) == []
     assert secret.exists() and (box.folder / "not-a-command.txt").exists()
+    again = Mailbox(run)
+    mailbox.tell(run, "stop")
+    assert list(again.taken()) == [Command({}, "stop")], "the folder is still there, and stops nobody from listening"
 
 
 def test_a_mailbox_that_is_a_link_is_neither_emptied_nor_filled(run: Path, tmp_path: Path) -> None:
