@@ -76,11 +76,11 @@ class Writer:
                     database.execute("INSERT INTO looks VALUES (?, ?)", (record.step, told))
                 self._write_frames(record)
             elif isinstance(record, Event):
-                told = (record.step, record.name, _whole_characters(record.text))
-                database.execute("INSERT INTO events VALUES (?, ?, ?)", told)
+                event = (record.step, record.name, _whole_characters(record.text))
+                database.execute("INSERT INTO events VALUES (?, ?, ?)", event)
             elif isinstance(record, Sample):
-                told = (record.step, _whole_characters(record.text), record.prompt, record.confidence)
-                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", told)
+                sample = (record.step, _whole_characters(record.text), record.prompt, record.confidence)
+                database.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", sample)
             elif isinstance(record, Turn):
                 told = json.dumps(dict(record.settings), separators=(",", ":"))
                 # those that a past had from here on, which is not gone on with
