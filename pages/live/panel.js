@@ -72,13 +72,19 @@ export class PanelFrame {
     button.classList.add("ls-round");
   }
 
-  /** A legend entry: a dash of one colour, or a strip from the first colour to the last. */
-  addKey(name, colours, dots = false) {
+  /** A legend entry: a "dash" (or another mark) of one colour, or a strip from the first colour to the last. */
+  addKey(name, colours, mark = "dash") {
     const entry = element("span", "ls-key", "", { title: name });
-    const dash = element("i", dots ? "ls-dot" : "ls-dash");
-    dash.style.background = colours.length > 1 ? `linear-gradient(90deg, ${colours.join(",")})` : colours[0];
-    entry.append(dash, element("span", "", name));
+    const sign = element("i", `ls-${mark}`);
+    sign.style.background = colours.length > 1 ? `linear-gradient(90deg, ${colours.join(",")})` : colours[0];
+    entry.append(sign, element("span", "", name));
     this.legend.append(entry);
     return entry;
   }
+}
+
+/** The mark of a trace in the legend: "dash", "dot" or "star", as it is drawn. */
+export function markOf({ mode, marker }) {
+  if (mode !== "markers") return "dash";
+  return marker?.symbol === "star" ? "star" : "dot";
 }

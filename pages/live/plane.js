@@ -1,5 +1,6 @@
 // A chart over two quantities, neither of them the step: points, a moving line, a path over a surface. The figure
 // comes from Python, and a trace's meta names the channels that feed it; this only fills it. Knows no socket.
+import { markOf } from "./panel.js";
 import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { repaint } from "./theme.js";
@@ -81,7 +82,7 @@ export class PlaneChart {
     data.forEach((trace, index) => {
       if (trace.showlegend === false || !trace.name) return;
       const colour = trace.line?.color ?? trace.marker?.color;
-      this.labels.set(index, this.frame.addKey(trace.name, [colour], trace.mode === "markers").lastChild);
+      this.labels.set(index, this.frame.addKey(trace.name, [colour], markOf(trace)).lastChild);
     });
   }
 

@@ -43,7 +43,7 @@ export class ScatterChart {
       Object.assign(trace, { x: [], y: [], text: names, hovertemplate: `%{text}, ${literal(trace.name)}<extra></extra>` });
       trace.textfont.size *= scale;
       trace.marker.size *= scale;
-      this.frame.addKey(trace.name, [trace.textfont.color], true);
+      this.frame.addKey(trace.name, [trace.textfont.color], "dot");
     }
     this.followButton.hidden = !this.zoomed;
     await Plotly.react(this.plot, data, base, CONFIG);

@@ -1,5 +1,6 @@
 // A chart over steps: curves fed by channels, event lines, zoom that stays, smoothing, log axis. The figure
 // comes from Python; this only fills it. Knows no socket.
+import { markOf } from "./panel.js";
 import { savePicture } from "./picture.js";
 import { average, clip, overlay, roundTicks, roundish, thin } from "./series.js";
 import { repaint } from "./theme.js";
@@ -75,11 +76,11 @@ export class StepChart {
       if (trace.showlegend === false || !trace.name) continue;
       const name = trace.meta?.group ?? trace.name;
       if (trace.meta?.run === "previous" && !this.stage.ghost) continue;
-      if (!groups.has(name)) groups.set(name, { colours: [], dots: trace.mode === "markers", ghost: trace.meta?.run });
+      if (!groups.has(name)) groups.set(name, { colours: [], mark: markOf(trace), ghost: trace.meta?.run });
       groups.get(name).colours.push(trace.line?.color ?? trace.marker?.color);
     }
-    for (const [name, { colours, dots, ghost }] of groups) {
-      const entry = this.frame.addKey(name, colours, dots);
+    for (const [name, { colours, mark, ghost }] of groups) {
+      const entry = this.frame.addKey(name, colours, mark);
       if (ghost) this.frame.addButton("×", "Dismiss the previous run's curve", () => this.stage.dismissGhost(), entry);
     }
   }

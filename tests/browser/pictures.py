@@ -43,7 +43,10 @@ def main() -> None:
             for width, height in SIZES:
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
                 page.goto(server.url + ("/watch" if width == PHONE else "/"))
-                page.locator(".ls-panel[data-panel=loss] .js-plotly-plot").wait_for(timeout=60_000)
+                for panel in ("loss", "table", "grad_norm", "update_ratio"):
+                    page.locator(f".ls-panel[data-panel={panel}] .js-plotly-plot").wait_for(timeout=60_000)
+                if width != PHONE:
+                    page.locator(".st-key-share:visible").wait_for(timeout=60_000)
                 page.wait_for_function(f"{BOARD}.stream.step >= {SHOWN_AT}")
                 page.wait_for_timeout(SETTLED)
                 target = ROOT / "docs" / f"stage-{width}x{height}-{theme}.png"
