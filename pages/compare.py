@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -20,6 +19,7 @@ from pages import one_run, overlay
 from pages.live import charts, verbs, watching
 from pages.live.board import board, shown_of
 from pages.live.look import STYLE
+from pages.live.replay import written
 from pages.overlay import CHOICES, MOST_RUNS, WINDOWS, View
 
 Drawn = list[tuple[Overview, Curves]]
@@ -220,11 +220,6 @@ def titles(shown: list[Overview]) -> dict[str, Overview]:
         one.name if names.count(one.name) == 1 and one.name not in reserved else f"{one.name} ({one.run.id})": one
         for one in shown
     }
-
-
-def written(value: Any) -> str:
-    """A setting's value as people write it."""
-    return "off" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def events(columns: list[str], drawn: Drawn) -> pd.DataFrame:

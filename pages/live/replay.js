@@ -47,7 +47,7 @@ function layoutOf(look, xTitle, yTitle) {
   const font = { size: 14, color: look.baseline };
   const axis = (text) => ({
     title: { text, font, standoff: 6 }, tickfont: font, gridcolor: look.grid, linecolor: look.grid,
-    zerolinecolor: look.grid, automargin: true,
+    zerolinecolor: look.grid, automargin: true, separatethousands: true, exponentformat: "none",
   });
   return {
     paper_bgcolor: look.panel, plot_bgcolor: look.panel, font: { size: 14, color: look.text }, separators: ".,",

@@ -83,7 +83,7 @@ def _facts(one: Overview, found: Curves) -> dict[str, Any]:
         "name": one.name,
         "standing": one.run.standing,
         "unit": OWN_UNIT if one.run.recorded else LOSS_UNITS.get(str(one.settings["model"]), "nats per token"),
-        "settings": {name: "off" if value is None else str(value) for name, value in one.settings.items()},
+        "settings": {name: written(value) for name, value in one.settings.items()},
         "last": float(found.steps[-1]) if len(found.steps) else 0.0,
         "notes": [[note.step, note.text] for note in one.notes.notes],
         "events": events,
@@ -149,3 +149,8 @@ def _spread(items: list[Any], most: int) -> list[Any]:
 
 def _packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def written(value: object) -> str:
+    """A setting's value as people write it."""
+    return "off" if value is None else f"{value:,}" if type(value) is int else str(value)
