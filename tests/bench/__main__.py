@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import loops, room
+from tests.bench import loops, room, stage
 from tests.bench.figures import Figure
 
 Part = Callable[[str, bool], list[Figure]]
@@ -30,6 +30,8 @@ PARTS: Mapping[str, Part] = {
     "gpt": loops.gpt,
     "audience": room.audience,
     "browser": room.browser,
+    "tabs": stage.tabs,
+    "travel": stage.travel,
     "lessons": room.lessons,
     "length": room.length,
     "heap": room.heap,
