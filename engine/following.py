@@ -169,7 +169,9 @@ class Followed:
             show(blocks, records)
             self._stamp = stamp
             self._stand(blocks, records, turns)
-        self.takes = mailbox.takes(self.folder) if live else ()
+        takes = mailbox.takes(self.folder) if live else ()
+        if takes != self.takes:  # knobs that can be turned, or no longer
+            self.takes, self.version = takes, self.version + 1
         self.standing = archive.standing(self._last_word, live)  # last: who sees it finds everything else in place
 
     def _begin(self, blocks: Blocks, records: list[Record]) -> None:

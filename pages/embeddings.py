@@ -55,8 +55,8 @@ def look(run: Run) -> Looked:
     if made is not None and made.moment is not None:
         step, weights, stage = made.step, made.moment.snapshot.weights, PAST
     else:
+        stage = run.stage  # first: what comes in between is looked at again
         step, weights = run.copy_weights()
-        stage = run.stage
     table = weights["token_embedding.weight"][:MOST_ROWS].clone()
     labels, tokens = tokenizer.labels[:MOST_ROWS], tokenizer.vocab[:MOST_ROWS]
     return Looked((run.id, step, stage), step, run.title, table, labels, tokens)

@@ -209,9 +209,7 @@ def set_up(race: Race | None) -> None:
         if run is not None and run.step:
             st.segmented_control("all lanes begin at", STARTS, default=STARTS[0], key="race_from", required=True)
         if kind_of_start() == "fork":
-            st.number_input(
-                "its step", 0, None, None, key="race_at", placeholder=f"now, {run.step:,}" if run else "", help=AT
-            )
+            st.number_input("its step", 0, None, None, key="race_at", placeholder="now", help=AT)
         else:
             controls.choice(
                 "preset", planned.config.preset, lambda _, name: verbs.take_preset(name), options=list(PRESETS)

@@ -20,6 +20,7 @@ from engine import archive, deletion, elsewhere
 from engine.config import InputError, LiveSettings, RunConfig, home
 from engine.following import Followed, Reader, Rewound
 from engine.lines import FILE
+from engine.mailbox import Mailbox
 from engine.metrics import reading
 from engine.runner import Run
 from engine.store import Locked, Store
@@ -96,6 +97,22 @@ def test_a_writer_that_is_gone_leaves_its_run_interrupted(studio: Studio, writer
     writer.close()
     wait_until(lambda: followed.interrupted)
     assert followed.header()["state"] == "stopped" and followed.header()["interrupted"] is True
+
+
+def test_a_writer_that_begins_to_listen_is_news(writer: Store) -> None:
+    writer.put([Event(0, "started", "started"), *rows(1, 10)])
+    assert writer.wait()
+    followed = Followed(archive.find(NAME), None)
+    before = followed.header()["settings"]["version"]
+    box = Mailbox(followed.folder, ("lr", "stop"))
+    followed.refresh()
+    heard = followed.header()["settings"]["version"]
+    assert followed.takes == ("lr", "stop") and heard != before, "a page drawn before shows knobs that do not turn"
+    followed.refresh()
+    assert followed.version == heard
+    box.close()
+    followed.refresh()
+    assert followed.takes == () and followed.version != heard
 
 
 def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(

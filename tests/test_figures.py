@@ -158,10 +158,10 @@ def test_a_figure_carries_no_data_and_no_template() -> None:
 
 
 def test_a_recorded_run_shows_what_it_tells() -> None:
-    channels = ("train/loss", "step_time", "grad_norm", "accuracy", "<b>", "table/w", "samples")
+    channels = ("train/loss", "step_time", "grad_norm", "accuracy", "<b>", "of/table/w", "table/w", "samples")
     told = RecordedInfo(channels)
     shown = {panel.key: panel for panel in panels(told)}
-    assert list(shown) == ["loss", "table", "grad_norm", "own/accuracy", "own/<b>", "samples"]
+    assert list(shown) == ["loss", "table", "grad_norm", "own/accuracy", "own/<b>", "own/of/table/w", "samples"]
     assert shown["own/<b>"].figure.layout.yaxis.title.text == "&lt;b&gt;", "a name is no markup"
     assert [view["channel"] for view in shown["table"].figure.data[0].meta["views"]] == ["table/w"]
     assert [panel.key for panel in panels(RecordedInfo(("train/loss",)))] == ["loss"]

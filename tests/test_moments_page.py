@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,26 @@ def test_embeddings_look_at_that_step(trains, at_41) -> None:
     assert page.button(key="again").disabled
     click(page, "past_live")
     assert page.session_state["looked"].step > 60 and not page.button(key="again").disabled
+
+
+def test_what_is_cancelled_is_made_no_further(trains, visit, house, monkeypatch) -> None:
+    trains("bigram")
+    begun, gone_on = threading.Event(), threading.Event()
+
+    def slow(self: Trainer, goal: int, turns: object, halt: Callable[[], bool]) -> None:
+        begun.set()
+        while not halt():
+            gone_on.wait(0.01)
+
+    monkeypatch.setattr(Trainer, "repeat", slow)
+    page = visit("inside.py")
+    page.session_state[moments.KEPT] = made = house.reopen(41)
+    assert begun.wait(60)
+    page.run()
+    assert page.button(key="past_live").label == "Cancel"
+    click(page, "past_live")
+    assert made.wait(5), "it goes on, beside the training, for nobody"
+    assert "past" not in words(page)
 
 
 def test_the_moment_goes_with_its_run(trains, at_41, house) -> None:

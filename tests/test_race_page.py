@@ -131,6 +131,20 @@ def test_from_the_current_run(page, house, wait_until) -> None:
     assert "step 41 is not possible; choose one from 0 to 40" in words(page)
 
 
+def test_the_ready_made_race_begins_at_first_weights_whatever_was_chosen(page, house, wait_until) -> None:
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, max_steps=20, speed="unlimited"))
+    wait_until(lambda: run.state is State.DONE)
+    page.run()
+    (begin,) = [one for one in page.get("button_group") if one.label == "all lanes begin at"]
+    begin.set_value("this run").run()
+    set_steps(page, 40)
+    full_speed(page)
+    click(page, "race_ready")
+    assert not page.warning, "Streamlit complains of a widget that is set in two ways"
+    assert [lane.parent for lane in end(page, house, wait_until).lanes] == [None] * 4
+
+
 def lane(name: str, lr: float, loss: float, scatter: float = 0.1, falling: bool = False, **more) -> Outcome:
     told = {"state": State.DONE, "step": 100, "first": 4.8, "low": loss - 0.1, "high": loss + 0.1, **more}
     return Outcome(name=name, lr=lr, loss=loss, scatter=scatter, falling=falling, **told)

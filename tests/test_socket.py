@@ -598,6 +598,17 @@ def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
     assert run.step == 15, "looking back changes nothing"
 
 
+def test_a_sample_that_is_taken_at_the_newest_moment_comes_with_it(served: Served, stepped: Callable[..., Run]) -> None:
+    run = stepped(5)
+    asked = {"run": run.id, "step": 5}
+    served.studio._flush(run)
+    before = served.http.get("/frame", params=asked).content
+    sample = run.sample("ab", 8, 1.0, None, 3)
+    served.studio._flush(run)
+    assert json.dumps(sample.text).encode() not in before
+    assert json.dumps(sample.text).encode() in served.http.get("/frame", params=asked).content
+
+
 def test_the_moment_that_is_opened_comes_with_its_own_tables(served: Served, stepped: Callable[..., Run]) -> None:
     run = stepped(23)
     _, weights = run.copy_weights()

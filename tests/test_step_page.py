@@ -99,6 +99,33 @@ def test_finishing_a_step_shows_it_to_its_end(page, studio) -> None:  # noqa: F8
     assert all(torch.equal(kept.weights[name], w) for name, w in run.moment().snapshot.weights.items())
 
 
+def test_a_step_that_another_makes_while_the_page_is_drawn_is_shown_by_the_next_drawing(
+    page,
+    studio,  # noqa: F811
+    wait_until,
+    monkeypatch,
+) -> None:
+    run = lane(studio)
+    ask = run.moment
+
+    def step() -> None:
+        goal = run.step + 1
+        run.make_steps(1)
+        wait_until(lambda: run.step == goal and run.state is State.PAUSED)
+
+    def answered_late(*_):
+        told = ask()
+        step()
+        return told
+
+    step()
+    with monkeypatch.context() as late:
+        late.setattr(run, "moment", answered_late)
+        page.run()
+    page.run()  # the board asks for it: the stream tells of a newer step
+    assert page.session_state.step_base.moment.snapshot.step == run.step == 2
+
+
 def test_document_004_the_printed_loss_is_this_batch_s_before_its_update(page, studio) -> None:  # noqa: F811
     run = lane(studio)
     for _ in range(STAGES.index("observe") + 1):

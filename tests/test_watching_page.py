@@ -103,7 +103,8 @@ def test_compare_offers_it_and_opens_what_was_recorded(watching: Studio, visit: 
     folder.mkdir(parents=True)
     told = [{"run": {"name": "<i>mine</i>"}}, *({"step": i, "loss": 1 / i} for i in range(1, 21))]
     (folder / FILE).write_text("\n".join(map(json.dumps, told)) + "\nnot this\n{", encoding="utf-8")
-    wait_until(lambda: watching.elsewhere.live())
+    told_of = watching.elsewhere.live  # its first line may be a moment behind its folder
+    wait_until(lambda: any(run.recorded is not None and run.recorded.name for run in told_of()))
     app = visit("compare.py")
     choose(app, "<i>mine</i>")
     assert "A run is being trained elsewhere: <i>mine</i>." in said(app)

@@ -288,14 +288,14 @@ class Board {
   /** Fetch the panels of the run and build them; panels of the same key keep their node. */
   async dress() {
     const run = this.run === null ? "example" : this.run;
-    if (!this.Plotly || run === undefined || this.dressing === run) return;
-    this.dressing = run;
+    if (!this.Plotly || run === undefined || this.dressing?.run === run) return;
+    const asked = (this.dressing = { run }); // an answer to an earlier question may come late
     try {
       const query = new URLSearchParams({ page: this.page, run });
       const answer = await fetch(new URL(`panels?${query}`, this.base));
       if (!answer.ok) throw new Error(`/panels answered ${answer.status}`);
       const told = await answer.json();
-      if (this.dressing !== run) return;
+      if (this.dressing !== asked) return;
       this.tokens = told.tokens ?? [];
       this.firsts = told.firsts ?? [];
       this.vocabSize = told.vocab_size ?? this.tokens.length;
@@ -308,7 +308,7 @@ class Board {
       this.fetchNotes();
     } catch (error) {
       console.warn("loopscope:", error);
-      setTimeout(() => this.dressing === run && ((this.dressing = null), this.dress()), 1000);
+      setTimeout(() => this.dressing === asked && ((this.dressing = null), this.dress()), 1000);
       return;
     }
     this.touch();

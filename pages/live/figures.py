@@ -144,7 +144,9 @@ def _recorded(info: RunInfo) -> list[Panel]:
     )
     norm = [_grad_norm(info)] if "grad_norm" in info.channels else []
     own = [name for name in info.channels if name not in KNOWN and not name.startswith(("grad_norm/", TABLES))]
-    tables = [{"name": n.removeprefix(TABLES), "channel": n, "scale": "signed"} for n in info.channels if TABLES in n]
+    tables = [
+        {"name": n.removeprefix(TABLES), "channel": n, "scale": "signed"} for n in info.channels if n.startswith(TABLES)
+    ]
     panels = [loss, *norm, *(_own_channel(name, ("right", "left")[place % 2]) for place, name in enumerate(own))]
     if tables:
         panels.insert(1, _own_tables(tables))

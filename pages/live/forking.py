@@ -47,7 +47,7 @@ def card(run: Run | None) -> None:
             "This run is paused and loses nothing; undo brings it back."
         )
         left, right = st.columns(2)
-        whole(left, "step", "at step", 0, MAX_STEPS, f"now, {run.step:,}")
+        whole(left, "step", "at step", 0, MAX_STEPS, "now")
         whole(right, "max_steps", "iterations", 1, MAX_STEPS)
         for place, (name, label) in zip((left, right, left, right), KNOBS.items(), strict=True):
             low, high = controls.bounds(controls.field_of(name))

@@ -103,10 +103,10 @@ export class Notices {
 
   show(head, hint) {
     this.say(this.hint, hint);
-    this.say(this.warning, head.warning);
-    this.say(this.unsaved, head.unsaved);
     const bad = head.state === "failed" || head.state === "diverged";
     const text = bad ? head.message || `The run ${head.state}.` : "";
+    this.say(this.warning, head.warning === text ? null : head.warning); // nothing is said twice
+    this.say(this.unsaved, head.unsaved);
     this.failure.hidden = !bad;
     write(this.said, text);
     const traceback = (bad && head.error) || "";

@@ -68,8 +68,10 @@ def open_at(step: int) -> None:
 
 
 def live() -> None:
-    """Back to the newest step, on every page."""
-    st.session_state.pop(KEPT, None)
+    """Back to the newest step, on every page; what is still being made is given up."""
+    made: Reopened | None = st.session_state.pop(KEPT, None)
+    if made is not None:
+        made.close(0)
 
 
 def take(asked: Any) -> None:

@@ -276,10 +276,11 @@ def _past_stages(made: Reopened) -> int:
 
 def _base(run: Run) -> Base:
     before: Base | None = st.session_state.get("step_base")
-    if before is not None and before.at == _at(run):
+    at = _at(run)  # before the run is asked: what it does meanwhile is then news to the next drawing
+    if before is not None and before.at == at:
         return before
     moment = run.moment()
-    base = Base(_at(run), moment, _step_behind(run, moment, before))
+    base = Base(at, moment, _step_behind(run, moment, before))
     st.session_state.step_base = base
     return base
 

@@ -30,7 +30,9 @@ export async function savePicture({ stage, frame, plot, aspect }) {
       ...(beside ? { y: 1 } : { orientation: "h", x: 0, y: 1, yanchor: "bottom" }),
     },
   };
-  const data = plot.data.map((trace, index) => ({ ...trace, showlegend: named[index] }));
+  const data = plot.data.map((trace, index) => ({
+    ...trace, name: literal(trace.name ?? ""), showlegend: named[index],
+  }));
   const picture = await Plotly.toImage({ data, layout }, { format: "png", width, height, scale: SHARPER });
   const name = [head.title, title, "step", step].map(plain).filter(Boolean).join("-");
   element("a", "", "", { href: picture, download: `${name}.png` }).click();

@@ -271,7 +271,10 @@ class Hub:
             step = scrubbing.frame_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
-            return _binary(_past(run.id, folder, step))
+            is_newest = step == scrubbing.frame_before(folder, MAX_STEPS)
+            return _binary(
+                _frame(run.id, scrubbing.moment_at(folder, step)) if is_newest else _past(run.id, folder, step)
+            )
         except sqlite3.Error as error:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
@@ -351,7 +354,7 @@ def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
 
 @lru_cache(maxsize=128)
 def _past(run_id: str, folder: Path, step: int) -> bytes:
-    """A stored moment on the wire; once stored it does not change."""
+    """A stored moment on the wire; the newest one may still be added to, those before it do not change."""
     return _frame(run_id, scrubbing.moment_at(folder, step))
 
 

@@ -12,8 +12,9 @@ const SMOOTHING = [0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05];
 const MOST_EVENTS = 60;
 const MOST_EPOCHS = 12; // with more of them their ends are not marked
 const LABEL_ROWS = 3;
+const ROW = 19; // px: the height of a label
 const LONGEST_LABEL = 30; // characters
-const NARROW = 480; // px: there, labels keep to one row
+const NARROW = 480; // px: there, labels keep to two rows
 // Points handed to Plotly: of one curve about what the width can show, of many fewer each; more where zoomed.
 const DRAWN = 1000;
 const DRAWN_TOGETHER = 3000;
@@ -270,7 +271,8 @@ export class StepChart {
     const width = this.plot._fullLayout._size.w;
     const past = this.stage.pastStep;
     const { theme } = this.stage;
-    const key = `${events.length} ${events.at(-1)?.step} ${JSON.stringify(notes)} ${range} ${width} ${past}`;
+    const taken = this.taken(width);
+    const key = JSON.stringify([events.length, events.at(-1)?.step, notes, range, width, past, taken]);
     if (key === this.marks) return;
     this.marks = key;
     change.shapes = [...this.fixed.shapes];
@@ -291,7 +293,22 @@ export class StepChart {
         line: { color: theme.text, width: 2 },
       });
     }
-    if (wanted === "text") change.annotations.push(...this.labels(marks, range, width));
+    if (wanted === "text") change.annotations.push(...this.labels(marks, range, width, taken));
+  }
+
+  /** The rows of labels: what the words of the figure's own lines take of each, [from, to] from the left. */
+  taken(width) {
+    const { range, _length: height } = this.plot._fullLayout.yaxis;
+    const high = ROW * this.stage.scale;
+    const rows = Array.from({ length: width < NARROW * this.stage.scale ? 2 : LABEL_ROWS }, () => []);
+    for (const { text, y, yref, yanchor, font } of this.fixed.annotations) {
+      if (yref !== "y") continue;
+      const line = Math.round((height * (range[1] - y)) / (range[1] - range[0]));
+      const [top, bottom] = yanchor === "top" ? [line, line + high] : [line - high, line];
+      const left = Math.round(width - lengthOf(text, font.size));
+      rows.forEach((spans, row) => bottom > row * high && top < (row + 1) * high && spans.push([left, width]));
+    }
+    return rows;
   }
 
   /** Ticks of the axis above: round numbers of its channel, at the steps where they were reached. */
@@ -312,10 +329,9 @@ export class StepChart {
   }
 
   /** Notes first, then the newest event, each on the first of a few rows where it does not touch another. */
-  labels(marks, range, width) {
+  labels(marks, range, width, taken) {
     const { scale, theme } = this.stage;
     const size = 14 * scale;
-    const taken = Array.from({ length: width < NARROW * scale ? 1 : LABEL_ROWS }, () => []);
     const labels = [];
     for (const { step, text, colour } of marks.toReversed()) {
       const at = ((step - range[0]) / (range[1] - range[0])) * width;
@@ -323,13 +339,13 @@ export class StepChart {
       const words = Array.from(text.replace(/\s+/g, " "));
       const most = Math.min(LONGEST_LABEL, Math.floor((Math.max(at, width - at) - 10) / (size * 0.56)));
       const short = words.length > most ? `${words.slice(0, most - 1).join("")}…` : words.join("");
-      const length = Array.from(short).length * size * 0.56 + 10;
+      const length = lengthOf(short, size);
       const left = at + length > width ? at - length : at;
       const row = taken.findIndex((spans) => spans.every(([from, to]) => left > to || left + length < from));
       if (row < 0) continue;
       taken[row].push([left, left + length]);
       labels.push({
-        text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * size * 1.35, yanchor: "top",
+        text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * ROW * scale, yanchor: "top",
         xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: colour },
         bgcolor: theme.label, borderpad: 1, ...(words.length > most && { hovertext: literal(text) }),
       });
@@ -360,6 +376,9 @@ function along(xs, ys, x) {
   const slope = (ys[at] - ys[at - 1]) / (xs[at] - xs[at - 1]);
   return ys[at - 1] + slope * (x - xs[at - 1]);
 }
+
+/** About how long a text is on the chart, px. */
+const lengthOf = (text, size) => Array.from(text).length * size * 0.56 + 10;
 
 const source = (trace) => `${trace.run ?? ""} ${trace.channel}`;
 const HOVER = (trace) => `${literal(trace.name ?? "")} %{y:.4~g}<extra></extra>`;

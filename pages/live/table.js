@@ -182,7 +182,7 @@ export class TableChart {
     const words = side.map((row) =>
       Array.from({ length: columns }, (_, at) => (above ? `${row} then ${above[at]}` : `${row}, dimension ${at}`)),
     );
-    return { customdata: [words], hovertemplate: [`%{customdata}<br>${view.name} %{z:.4~g}<extra></extra>`] };
+    return { customdata: [words], hovertemplate: [`%{customdata}<br>${literal(view.name)} %{z:.4~g}<extra></extra>`] };
   }
 }
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Watched
 from tests.browser.served import Server
-from tests.browser.stage import Stage
+from tests.browser.stage import BOARD, Stage
 
 STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
 FIRST_POINT_MS = 3000  # what is promised is 1 s, on a machine with nothing else to do
@@ -49,6 +49,26 @@ REMOUNT = """async () => {
 def series(server: Server, channel: str = "train/loss", run: str = "current") -> list[int]:
     """The steps that the server has of a channel, without a browser."""
     return json.loads(server.get(f"/series?run={run}&channel={channel}")[1])["steps"]
+
+
+def test_charts_that_are_told_late_do_not_replace_newer_ones(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).fresh(STEADY)
+    stage.wait("board.dressed === 'example' && !board.undressed.length")
+    held: list[Route] = []
+    stage.page.route("**/panels?*", held.append)
+    for asked in (1, 2):
+        stage.page.evaluate(f"{BOARD}.dressAgain()")
+        while len(held) < asked:
+            stage.page.wait_for_timeout(10)
+    late, newer = held
+    told = newer.fetch()
+    panels = told.json()["panels"]
+    newer.fulfill(response=told)
+    stage.wait("board.dressed === 'example' && board.panels.size === given", len(panels))
+    late.fulfill(json={**told.json(), "panels": panels[:1]})
+    stage.page.wait_for_timeout(300)
+    assert stage.page.evaluate(f"{BOARD}.panels.size") == len(panels) > 1
+    stage.page.unroute("**/panels?*")
 
 
 def test_first_point_comes_soon_after_start(

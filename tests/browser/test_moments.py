@@ -173,6 +173,23 @@ def test_each_chart_is_saved_as_a_picture(
     assert sorted(names) == sorted(f"{title}-{chart}-step-{step}.png" for chart in charts)
 
 
+PICTURE = """async (board) => {
+  const { savePicture } = await import("/picture.js");
+  const { frame, plot } = board.panels.get("loss").chart;
+  let drawn = null;
+  const toImage = async (figure) => { drawn = figure; return "data:,"; };
+  for (const trace of plot.data) trace.name &&= "<b>&amp;</b>";
+  await savePicture({ stage: { ...board, Plotly: { toImage } }, frame, plot });
+  return drawn.data.filter(({ showlegend }) => showlegend).map(({ name }) => name);
+}"""
+
+
+def test_a_name_in_a_picture_is_no_markup(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).fresh(STEADY)
+    stage.wait("board.panels.get('loss').chart.plot._fullLayout")
+    assert set(stage.page.evaluate(f"() => ({PICTURE})({BOARD})")) == {"&lt;b&gt;&amp;amp;&lt;/b&gt;"}
+
+
 def test_out_of_a_divergence_with_one_click(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh("/?preset=bigram&speed=unlimited&max_steps=500")
     stage.button("play").click()
