@@ -28,7 +28,7 @@ from engine.runner import ENDED, Run, State, limited
 from engine.snapshot import Origin
 from engine.store import Store
 from engine.stream import Event, Observation, Record, Sample, taken
-from engine.studio import corpus_of
+from engine.texts import corpus_of
 from engine.trainer import open_like_the_lecture
 
 LOOK_SECONDS = 0.1

@@ -29,7 +29,7 @@ from engine.sampling import generate
 from engine.snapshot import Origin, Snapshot
 from engine.store import Locked, Store
 from engine.stream import Event, Turn
-from engine.studio import corpus_again, fine_tuning, tuned
+from engine.texts import corpus_again, fine_tuning, tuned
 
 GOOD = ("done", "stopped")
 

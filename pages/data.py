@@ -14,7 +14,8 @@ from engine.corpus import Corpus
 from engine.library import Entry
 from engine.models import build_language_model
 from engine.runner import Run
-from engine.studio import corpus_of, studio
+from engine.studio import studio
+from engine.texts import corpus_of
 from pages import token_lesson
 from pages.live import charts, verbs
 from pages.live.adding import add_texts

@@ -9,7 +9,8 @@ import streamlit as st
 from engine import gpt2
 from engine.config import InputError, RunConfig, changed, home
 from engine.library import Entry
-from engine.studio import studio, tokenizer_of
+from engine.studio import studio
+from engine.texts import tokenizer_of
 from engine.tokenizer import Tokenizer
 from pages.live import charts
 from pages.live.tokens import coloured

@@ -15,7 +15,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine import bpe, gpt2, studio
+from engine import bpe, gpt2, texts
 from engine.__main__ import main
 from engine.baselines import Baselines
 from engine.bpe import ByteTokenizer
@@ -187,9 +187,9 @@ def test_a_vocabulary_that_cannot_be_is_refused(tokens, merges) -> None:
 def test_a_corpus_is_cut_by_its_characters_and_bpe_learns_from_the_training_part_alone() -> None:
     config = RunConfig(tokenizer="bpe", vocab_size=300)
     train_end, val_end = split_ends(len(PLAY), 0.1, 0.1)
-    tokenizer = studio.tokenizer_of(PLAY, config)
+    tokenizer = texts.tokenizer_of(PLAY, config)
     assert tokenizer == ByteTokenizer.trained(PLAY[:train_end], 300)
-    assert studio.tokenizer_of(PLAY[:train_end] + "#" * (len(PLAY) - train_end), config) == tokenizer
+    assert texts.tokenizer_of(PLAY[:train_end] + "#" * (len(PLAY) - train_end), config) == tokenizer
     corpus = Corpus.of(PLAY, tokenizer=tokenizer)
     assert (corpus.vocab_size, corpus.distinct, corpus.characters) == (300, len(set(PLAY)), len(PLAY))
     for part, text in ((corpus.train, PLAY[:train_end]), (corpus.val, PLAY[train_end:val_end])):
@@ -201,7 +201,7 @@ def test_a_corpus_is_cut_by_its_characters_and_bpe_learns_from_the_training_part
 
 
 def test_characters_alone_need_no_tokenizer() -> None:
-    assert studio.tokenizer_of(PLAY, RunConfig()) is None
+    assert texts.tokenizer_of(PLAY, RunConfig()) is None
 
 
 def test_a_model_of_such_tokens_trains_and_writes() -> None:

@@ -25,6 +25,11 @@ from pages.live.figures import BASELINE
 FIRST_LENGTH = 24
 MOST_MAPPED = 40_000
 MOST_READ = 32
+LONGEST_NAME = 6  # characters of a token in a cell; the whole of it is under the pointer
+WIDE = """<style>
+.st-key-inside_wide { overflow-x: auto; }
+.st-key-inside_wide [data-testid="stElementContainer"]:has([data-testid="stPlotlyChart"]) { min-width: WIDTHpx; }
+</style>"""
 
 
 class Seen(NamedTuple):
@@ -178,18 +183,33 @@ def lens(seen: Seen, tokenizer: Tokenizer) -> None:
     """After the embeddings and after each block: the likeliest next token, if the model ended there."""
     ids = seen.ids[-MOST_READ:]
     stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(seen.best) - 1))]
-    names = [[charts.literal(tokenizer.labels[i]) for i in row] for row in seen.best.tolist()]
+    tokens = [[tokenizer.labels[i] for i in row] for row in seen.best.tolist()]
+    names = [[charts.literal(shortened(token)) for token in row] for row in tokens]
     figure = charts.heatmap(
         seen.chances.numpy(), scale="probability", y=stages, x_title="text so far ends with", text=names
     )
-    name_axis(figure, [charts.literal(tokenizer.labels[i]) for i in ids])
-    charts.show(
-        figure,
-        "inside_lens",
-        "The next token, read out after each block",
-        "Each cell is what the model would say comes next if its last norm and head followed right there; the colour "
-        "is the probability. The lowest row is the model's real prediction; higher up it is often still undecided.",
-        height=130 + 42 * len(stages),
+    figure.update_traces(
+        hovertext=[[charts.literal(token) for token in row] for row in tokens],
+        hovertemplate="%{y}, %{x}<br>next: %{hovertext}<br>%{z:.4~g}<extra></extra>",
     )
+    name_axis(figure, [charts.literal(tokenizer.labels[i]) for i in ids])
+    longest = max(len(shortened(token)) for row in tokens for token in row)
+    width = 150 + len(ids) * (14 + 8 * longest)
+    st.html(WIDE.replace("WIDTH", str(width)))  # a narrow screen scrolls: cells no narrower than their names
+    with st.container(key="inside_wide"):
+        charts.show(
+            figure,
+            "inside_lens",
+            "The next token, read out after each block",
+            "Each cell is what the model would say comes next if its last norm and head followed right there; the "
+            "colour is the probability. The lowest row is the model's real prediction; higher up it is often still "
+            "undecided.",
+            height=130 + 42 * len(stages),
+        )
     if len(seen.ids) > MOST_READ:
         st.caption(f"The last {MOST_READ} of {len(seen.ids)} tokens are read out.")
+
+
+def shortened(token: str) -> str:
+    """A token as it stands in a cell, at most LONGEST_NAME characters."""
+    return token if len(token) <= LONGEST_NAME else token[: LONGEST_NAME - 1] + "…"

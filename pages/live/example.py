@@ -13,7 +13,7 @@ from engine.config import changed, home, preset
 from engine.library import Library
 from engine.runner import ENDED, Run
 from engine.stream import taken
-from engine.studio import corpus_of
+from engine.texts import corpus_of
 from pages.live.socket import EXAMPLE, facts_of
 
 UNDRAWN = ("lr", "step_time")

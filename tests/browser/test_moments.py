@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from engine import link, studio
+from engine import link, texts
 from engine.archive import StoredRun, scalars
 from engine.config import home
 from engine.library import Library
@@ -77,7 +77,7 @@ def test_scrubbing_through_many_moments_changes_no_loss(server: Server, new_tab:
     stage.retried(lambda: len(list(scalars(run))) == 6_000)
     begin, notices = link.read(dict(parse_qsl(urlsplit(QUICK).query)))
     assert not notices
-    corpus = studio.corpus_of(*Library(home()).load_name(begin.config.corpus), begin.config)
+    corpus = texts.corpus_of(*Library(home()).load_name(begin.config.corpus), begin.config)
     losses: list[float] = []
     alone = Trainer(begin.config, begin.settings, corpus, lambda record: losses.append(getattr(record, "loss", None)))
     while alone.step < 6_000:
