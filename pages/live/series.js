@@ -1,6 +1,6 @@
 // Numbers over steps: bounded storage, moving average, and a stretch of detail laid over the whole. No drawing.
 
-const LIMIT = 4000;
+const LIMIT = 2000;
 
 /** A scalar channel as the browser keeps it: at most LIMIT points, the newest in full. */
 export class Series {
