@@ -316,9 +316,10 @@ def length(device: str, quick: bool) -> list[Figure]:
 
 
 def heap(device: str, quick: bool) -> list[Figure]:
-    """
-    A browser's heap on /watch each half minute over ten minutes: its widest departure from the mean. Each size is the
-    least of eight, collected, so that it is what the page holds: a frame that is just being read and drawn adds 0-2 MB.
+    """A browser's heap on /watch, each half minute over ten minutes: its widest departure from the mean.
+
+    Each size is the least of eight, collected, so that it is what the page holds: a frame that is just being read and
+    drawn adds up to 2 MB.
     """
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
