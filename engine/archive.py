@@ -117,9 +117,9 @@ class Past:
         shown = self.history.series.get("val/loss")
         if shown is None or not shown.count:
             return None
-        steps, losses = shown.view(shown.count)
-        lowest = int(losses.argmin())
-        return float(losses[lowest]), int(steps[lowest])
+        curve = shown.view(shown.count)
+        lowest = int(curve.values.argmin())
+        return float(curve.values[lowest]), int(curve.steps[lowest])
 
 
 def runs(root: Path | None = None) -> list[StoredRun]:

@@ -74,8 +74,7 @@ def _points(history: History, channel: str, first: int) -> list[Point]:
     found = history.stretch(channel, max(0, first), None)
     if found is None:
         return []
-    steps, values = found
-    return list(zip(steps.tolist(), values.tolist(), strict=True))
+    return list(zip(found.steps.tolist(), found.values.tolist(), strict=True))
 
 
 def _grown(series: dict[str, list[Point]], what: str, since: int) -> Iterator[tuple[int, str, str, float]]:

@@ -141,7 +141,8 @@ class Followed:
         self.baselines = Baselines.of(dataset) if isinstance(dataset, Corpus) else None
         self.queue: Queue = SimpleQueue()
         self.handing = threading.Lock()
-        self.history = History()
+        # Of a recorded loop every number is drawn with its moving average.
+        self.history = History() if self.config else History(averaged=lambda _: True)
         self.standing, self.message, self.step, self.version = "ready", "", 0, 0
         self.settings = self._first_settings()
         self.trouble: str | None = None

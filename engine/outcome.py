@@ -49,7 +49,7 @@ def outcomes(race: Race) -> list[Outcome]:
 def _outcome(name: str, lane: Run, start: int) -> Outcome | None:
     with lane.history.lock:
         series = lane.history.series.get("train/loss")
-        losses = np.empty(0) if series is None else series.view(series.capacity, start + 1)[1].astype(np.float64)
+        losses = np.empty(0) if series is None else series.view(series.capacity, start + 1).values.astype(np.float64)
     if not len(losses) or (len(losses) < FEWEST and lane.state is not State.DIVERGED):
         return None
     end, quarter, before = losses[-(len(losses) // 10 or 1) :], *np.array_split(losses, 4)[:1:-1]

@@ -22,7 +22,7 @@ from engine.parting import Parting
 from engine.points import Points
 from engine.runner import ENDED, Run, State, short
 from engine.store import new_id
-from engine.stream import Event, Floats, History, Observation, Queue, Record, Sample, Scalars
+from engine.stream import Curve, Event, Floats, History, Observation, Queue, Record, Sample, Scalars
 
 FEWEST, MOST = 2, 4
 RACED = (*KNOBS, "optimizer")
@@ -89,7 +89,7 @@ class Race:
         """The way to the fork: one curve, and the table that all lanes begin with."""
         found = before.stretch("train/loss", 0, self.first_step)
         if found is not None:
-            self.history.add_points(BEFORE, *found)
+            self.history.add_points(BEFORE, found)
         tables = {
             name: np.tile(table, (len(self.lanes), 1)) for name, table in before.tables.items() if _is_shown(name)
         }
@@ -235,7 +235,7 @@ class Race:
         rows = [record for record in records if isinstance(record, Scalars)]
         if rows:
             steps, losses = np.array([row[:2] for row in rows], np.float64).T
-            self.history.add_points(f"train/loss/{place + 1}", steps.astype(np.uint32), losses)
+            self.history.add_points(f"train/loss/{place + 1}", Curve.whole(steps.astype(np.uint32), losses))
             self._part(self.parting.hear(place, [(row.step, row.loss) for row in rows]))
         for record in records:
             if isinstance(record, Observation):

@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from engine.thinning import thin, thin_evenly
+from engine.thinning import kept, kept_evenly, means_of
 
 Floats = NDArray[np.float32]
 Steps = NDArray[np.uint32]
@@ -90,13 +90,44 @@ Record = Scalars | Observation | Event | Sample | Turn
 Queue = SimpleQueue[Record]
 Item = TypeVar("Item")
 EACH_STEP = ("train/loss", "grad_norm", "lr", "step_time")
+MEAN = ":mean"  # after a channel's name: what its thinned points stand for
+
+
+def averaged(channel: str) -> bool:
+    """Is the moving average of a channel drawn too? Then its means go with its points."""
+    return channel in ("train/loss", "grad_norm") or channel.startswith("train/loss/")
+
+
+class Curve(NamedTuple):
+    """Points [n] of a channel, thinned or not; `means` [n] are over all steps since the point before."""
+
+    steps: Steps
+    values: Floats
+    means: Floats
+
+    @classmethod
+    def whole(cls, steps: Steps, values: NDArray[np.floating[Any]]) -> Curve:
+        """Points [n] of which each stands for itself."""
+        with np.errstate(over="ignore"):
+            narrow = np.ascontiguousarray(values, np.float32)
+        return cls(steps, narrow, narrow)
+
+    def thinned(self, points: int) -> Curve:
+        """At most `points` of them, peaks and valleys kept."""
+        return self.at(kept(self.values, points))
+
+    def at(self, places: NDArray[np.intp]) -> Curve:
+        """Those at `places`, which grow."""
+        if len(places) == len(self.steps):
+            return self
+        return Curve(self.steps[places], self.values[places], means_of(self.steps, self.means, places))
 
 
 class Series:
     """One scalar channel, step by step, in bounded memory.
 
     Every point is kept up to `capacity`; then the older half is thinned to a quarter of its points, evenly over its
-    steps, its peaks and valleys kept, so a run of any length costs the same.
+    steps, its peaks and valleys kept, so a run of any length costs the same. What went keeps its part in the means.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
@@ -104,19 +135,21 @@ class Series:
         self.count = 0
         self._steps: Steps = np.empty(1024, np.uint32)
         self._values: Floats = np.empty(1024, np.float32)
+        self._means = self._values  # until one point stands for others
 
-    def extend(self, steps: Steps, values: Floats) -> None:
-        """Append points with growing steps, shapes [n] and [n]."""
-        new = len(steps)
+    def extend(self, points: Curve) -> None:
+        """Append points; their steps grow."""
+        new = len(points.steps)
         if self.count + new > self.capacity:
             self._thin_older_half()
         if self.count + new > len(self._steps):
             size = max(self.count + new, min(2 * len(self._steps), self.capacity))
             self._steps = np.concatenate((self._steps[: self.count], np.empty(size - self.count, np.uint32)))
+            alike = self._means is self._values
             self._values = np.concatenate((self._values[: self.count], np.empty(size - self.count, np.float32)))
-        self._steps[self.count : self.count + new] = steps
-        self._values[self.count : self.count + new] = values
-        self.count += new
+            rest = np.empty(0 if alike else size - self.count, np.float32)
+            self._means = self._values if alike else np.concatenate((self._means[: self.count], rest))
+        self._put(self.count, points)
 
     @property
     def last(self) -> float | None:
@@ -125,20 +158,26 @@ class Series:
 
     def _thin_older_half(self) -> None:
         half = self.count // 2
-        steps, values = thin_evenly(self._steps[:half], self._values[:half], half // 4)
-        kept = len(steps)
-        rest = self.count - half
-        self._steps[kept : kept + rest] = self._steps[half : self.count].copy()
-        self._values[kept : kept + rest] = self._values[half : self.count].copy()
-        self._steps[:kept], self._values[:kept] = steps, values
-        self.count = kept + rest
+        older = kept_evenly(self._steps[:half], self._values[:half], half // 4)
+        self._put(0, self._whole().at(np.concatenate((older, np.arange(half, self.count)))))
 
-    def view(self, points: int, first: int = 0, last: int | None = None) -> tuple[Steps, Floats]:
-        """At most `points` points with steps in first..last, peaks and valleys kept."""
+    def _put(self, start: int, points: Curve) -> None:
+        if points.means is not points.values and self._means is self._values:
+            self._means = self._values.copy()
+        self.count = start + len(points.steps)
+        for column, new in zip((self._steps, self._values, self._means), points, strict=True):
+            column[start : self.count] = new
+
+    def _whole(self) -> Curve:
+        return Curve(self._steps[: self.count], self._values[: self.count], self._means[: self.count])
+
+    def view(self, points: int, first: int = 0, last: int | None = None) -> Curve:
+        """A copy of at most `points` points with steps in first..last, peaks and valleys kept."""
         steps = self._steps[: self.count]
         low = int(np.searchsorted(steps, first, "left"))
         high = self.count if last is None else int(np.searchsorted(steps, last, "right"))
-        return thin(steps[low:high], self._values[low:high], points)
+        found = Curve(self._steps[low:high], self._values[low:high], self._means[low:high]).thinned(points)
+        return Curve(found.steps.copy(), found.values.copy(), found.means.copy())
 
 
 @dataclass
@@ -164,14 +203,15 @@ class History:
     Only the pump's thread writes; `lock` guards readers in other threads.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, averaged: Callable[[str], bool] = averaged) -> None:
         self.lock = threading.Lock()
+        self.averaged = averaged
         self.series: dict[str, Series] = {}
         self.tables: dict[str, Floats] = {}
         self.events: deque[Event] = deque(maxlen=KEPT)
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._clock = clock
-        self._new_points: dict[str, list[tuple[Steps, Floats]]] = {}
+        self._new_points: dict[str, list[Curve]] = {}
         self._new_tables: list[str] = []
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
@@ -205,45 +245,39 @@ class History:
         with self.lock:
             self._add_block(steps, numbers)
 
-    def add_points(self, channel: str, steps: Steps, values: NDArray[np.floating[Any]]) -> None:
-        """Take points [n], [n] of one channel, with steps that grow."""
-        with np.errstate(over="ignore"):
-            narrow = values.astype(np.float32)
+    def add_points(self, channel: str, points: Curve) -> None:
+        """Take points of one channel, with steps that grow."""
         with self.lock:
-            self._extend(channel, steps, narrow)
+            self._extend(channel, points)
 
     def _add_block(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
-        with np.errstate(over="ignore"):
-            values = numbers.astype(np.float32)
         for column, name in enumerate(EACH_STEP):
-            self._extend(name, steps, np.ascontiguousarray(values[:, column]))
+            self._extend(name, Curve.whole(steps, numbers[:, column]))
 
     def _add_observation(self, observation: Observation) -> None:
         for name, value in observation.scalars.items():
-            self._extend(name, np.array([observation.step], np.uint32), np.array([value], np.float32))
+            self._extend(name, Curve.whole(np.array([observation.step], np.uint32), np.array([value])))
         for name, table in observation.tables.items():
             self.tables[name] = table
             if name not in self._new_tables:
                 self._new_tables.append(name)
 
-    def _extend(self, name: str, steps: Steps, values: Floats) -> None:
-        finite = np.isfinite(values)
+    def _extend(self, name: str, points: Curve) -> None:
+        finite = np.isfinite(points.values)
         if not finite.all():  # a diverging step is told by an event; a chart cannot draw it
-            steps, values = steps[finite], values[finite]
+            points = Curve.whole(points.steps[finite], points.values[finite])
         if name not in self.series:
             self.series[name] = Series()
-        self.series[name].extend(steps, values)
-        self._new_points.setdefault(name, []).append((steps, values))
+        self.series[name].extend(points)
+        self._new_points.setdefault(name, []).append(points)
 
     def delta(self, header: dict[str, Any]) -> Frame:
         """What is new since the last delta, at most DELTA_POINTS a channel and one table per TABLE_SECONDS."""
         frame = Frame({**header, "kind": "delta"})
         with self.lock:
             pieces = {
-                name: thin(
-                    np.concatenate([steps for steps, _ in new]),
-                    np.concatenate([values for _, values in new]),
-                    SLOW_POINTS if name in SLOW else DELTA_POINTS,
+                name: Curve(*map(np.concatenate, zip(*new, strict=True))).thinned(
+                    SLOW_POINTS if name in SLOW else DELTA_POINTS
                 )
                 for name, new in self._new_points.items()
             }
@@ -257,8 +291,7 @@ class History:
                 self._table_due = self._clock() + rest
             events, self._new_events = self._new_events, []
             samples, self._new_samples = self._new_samples, []
-        base = min((int(steps[0]) for steps, _ in pieces.values() if len(steps)), default=0)
-        frame.arrays[:0] = [(name, on_wire(steps, values, base)) for name, (steps, values) in pieces.items()]
+        base, frame.arrays[:0] = self._on_wire(pieces)
         frame.header.update(base_step=base, events=_dicts(events[-KEPT:]), samples=_dicts(samples[-KEPT:]))
         return frame
 
@@ -271,15 +304,25 @@ class History:
             frame.header["events"] = _newest(self.events, EVENT_BYTES)
             frame.header["samples"] = _newest(self.samples, min(SAMPLE_BYTES, (SNAPSHOT_BYTES - spent) // 2))
             spent += len(orjson.dumps(frame.header))
-            spent += 80 * (len(self.series) + len(tables))  # a name and a shape in the header
-            points = min(MOST_POINTS, (SNAPSHOT_BYTES - spent) // (8 * max(1, len(self.series))))
+            most = max(1, len(self.series) + sum(map(self.averaged, self.series)))
+            spent += 80 * (most + len(tables))  # a name and a shape in the header
+            points = min(MOST_POINTS, (SNAPSHOT_BYTES - spent) // (8 * most))
             views = {name: series.view(max(points, 3)) for name, series in self.series.items()}
-        base = min((int(steps[0]) for steps, _ in views.values() if len(steps)), default=0)
-        frame.header["base_step"] = base
-        frame.arrays = [(name, on_wire(steps, values, base)) for name, (steps, values) in views.items()] + tables
+        frame.header["base_step"], arrays = self._on_wire(views)
+        frame.arrays = arrays + tables
         return frame
 
-    def stretch(self, channel: str, first: int, last: int | None) -> tuple[Steps, Floats] | None:
+    def _on_wire(self, curves: Mapping[str, Curve]) -> tuple[int, list[tuple[str, Floats]]]:
+        """The base of the steps, and the arrays: of a channel that is averaged also its means, where they differ."""
+        base = min((int(curve.steps[0]) for curve in curves.values() if len(curve.steps)), default=0)
+        arrays = []
+        for name, (steps, values, means) in curves.items():
+            arrays.append((name, on_wire(steps, values, base)))
+            if self.averaged(name) and not np.array_equal(means, values):
+                arrays.append((name + MEAN, on_wire(steps, means, base)))
+        return base, arrays
+
+    def stretch(self, channel: str, first: int, last: int | None) -> Curve | None:
         """At most MOST_POINTS points of `channel` with steps in first..last; None for an unknown channel."""
         with self.lock:
             series = self.series.get(channel)

@@ -17,22 +17,26 @@ def thin(
     steps: NDArray[np.uint32], values: NDArray[np.float32], points: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """At most `points` (3 or more) of finite points [n], [n]: the first, the last, and those that give the shape."""
-    if len(steps) <= points:
-        return steps.copy(), values.copy()
-    kept = _downsampler.downsample(np.ascontiguousarray(values), n_out=points)
-    return steps[kept], values[kept]
+    places = kept(values, points)
+    return steps[places], values[places]
 
 
-def thin_evenly(
-    steps: NDArray[np.uint32], values: NDArray[np.float32], points: int
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """At most `points` (3 or more) of finite points [n], [n]: the first, and the ends of equally long stretches.
+def kept(values: NDArray[np.float32], points: int) -> NDArray[np.intp]:
+    """The places of at most `points` (3 or more) of finite values [n]: as `thin` keeps them."""
+    if len(values) <= points:
+        return np.arange(len(values))
+    places: NDArray[Any] = _downsampler.downsample(np.ascontiguousarray(values), n_out=points)
+    return places.astype(np.intp)
+
+
+def kept_evenly(steps: NDArray[np.uint32], values: NDArray[np.float32], points: int) -> NDArray[np.intp]:
+    """The places of at most `points` (3 or more) of finite points [n], [n]: the first, the ends of equal stretches.
 
     A stretch's ends are its lowest and highest value. Stretches of steps, not of points: what was thinned before is
     no sparser for it, however often the series that it belongs to is thinned again.
     """
     if len(steps) <= points:
-        return steps.copy(), values.copy()
+        return np.arange(len(steps))
     past = steps.astype(np.int64) - int(steps[0])
     stretch = past * ((points - 1) // 2) // (past[-1] + 1)
     begins = np.flatnonzero(np.diff(stretch, prepend=-1))
@@ -40,8 +44,22 @@ def thin_evenly(
     long = np.diff(begins, append=len(steps))
     places = [np.flatnonzero(values == np.repeat(end, long)) for end in ends]
     firsts = [at[np.diff(stretch[at], prepend=-1) > 0] for at in places]  # one of each stretch where several are equal
-    kept = np.unique(np.concatenate(([0], *firsts)))
-    return steps[kept], values[kept]
+    return np.unique(np.concatenate(([0], *firsts)))
+
+
+def means_of(steps: NDArray[np.uint32], means: NDArray[np.float32], places: NDArray[np.intp]) -> NDArray[np.float32]:
+    """For each of `places` [k] the mean over all steps since the place before it.
+
+    Of points [n] whose own `means` [n] are those since the point before. Peaks and valleys alone would give a wrong
+    average: a curve that is thinned by them carries these along.
+    """
+    if not len(places):
+        return np.empty(0, np.float32)
+    upto = int(places[-1]) + 1
+    long = np.diff(steps[:upto].astype(np.int64), prepend=int(steps[0]) - 1)
+    begins = np.concatenate(([0], places[:-1] + 1))
+    sums = np.add.reduceat(means[:upto].astype(np.float64) * long, begins)
+    return (sums / np.add.reduceat(long, begins)).astype(np.float32)
 
 
 def bins(size: int, most: int = MOST_CELLS) -> NDArray[np.intp]:

@@ -51,7 +51,7 @@ def writer() -> Iterator[Store]:
 def pumped(studio: Studio, followed: Followed) -> tuple[list[int], list[float]]:
     studio.pump.drain()
     series = followed.history.series["train/loss"]
-    steps, values = series.view(1_000_000)
+    steps, values, _ = series.view(1_000_000)
     return steps.tolist(), values.tolist()
 
 

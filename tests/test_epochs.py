@@ -336,7 +336,7 @@ def test_simple_learns_its_text_by_heart_while_validation_turns(make_run, wait_u
     run.start()
     wait_until(lambda: run.state is State.DONE, timeout=250)
     run.history.add(taken(run.queue))
-    (steps, val), (_, train) = (run.history.stretch(name, 0, None) for name in ("val/loss", "eval/train_loss"))
+    (steps, val, _), (_, train, _) = (run.history.stretch(name, 0, None) for name in ("val/loss", "eval/train_loss"))
     best = int(val.argmin())
     batches = run.history.stretch("train/loss", int(steps[-1]) - 25, None)[1]
     assert batches.mean() < 1.0, "with dropout too"

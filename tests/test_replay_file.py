@@ -72,7 +72,7 @@ def test_it_holds_what_the_run_showed() -> None:
     assert (header["id"], header["events"], header["notes"]) == (RUN, [[0, "started"]], [[500, "look here"]])
     assert header["samples"] == [[500, "ab", 1]]
     assert arrays["val"].tolist() == [[0, 500], [2.75, 2.5]]
-    assert arrays["train"].shape == (2, 1000)
+    assert arrays["train"].shape == (3, 1000)
     (view,) = header["views"]
     assert (view["name"], view["steps"], view["tokens"]) == ("weights/x", [0, 500], [])
     shown = arrays["weights/x"] * np.array(view["limits"])[:, None, None] / 127

@@ -664,7 +664,7 @@ def test_ten_viewers_change_no_loss(
     run.start()
     wait_until(lambda: run.state is State.DONE)
     pump.stop()
-    steps, values = run.history.series["train/loss"].view(1 << 20)
+    steps, values, _ = run.history.series["train/loss"].view(1 << 20)
     assert steps.tolist() == list(range(1, count + 1))
     assert values.tolist() == torch.tensor(expected, dtype=torch.float32).tolist()
     assert min(received) > 0 and len(set(received)) == 1

@@ -19,9 +19,11 @@ from engine.stream import (
     DELTA_POINTS,
     EACH_STEP,
     KEPT,
+    MEAN,
     MOST_POINTS,
     SLOW,
     SLOW_POINTS,
+    Curve,
     Event,
     Frame,
     Frames,
@@ -65,7 +67,7 @@ def filled(series: Series, count: int, block: int, seed: int = 0) -> NDArray[np.
     values = np.random.default_rng(seed).normal(size=count).astype(np.float32)
     for at in range(0, count, block):
         part = values[at : at + block]
-        series.extend(np.arange(at + 1, at + 1 + len(part), dtype=np.uint32), part)
+        series.extend(Curve.whole(np.arange(at + 1, at + 1 + len(part), dtype=np.uint32), part))
     return values
 
 
@@ -101,7 +103,8 @@ def test_one_spike_among_thousands_is_still_seen(at: int, height: float, points:
 def test_a_short_series_keeps_every_point() -> None:
     series = Series()
     values = filled(series, 5000, 137)
-    steps, seen = series.view(5000)
+    steps, seen, means = series.view(5000)
+    assert np.array_equal(seen, means)
     assert steps.tolist() == list(range(1, 5001))
     np.testing.assert_array_equal(seen, values)
 
@@ -111,10 +114,10 @@ def test_a_series_is_bounded_and_in_order(capacity: int, blocks: list[int]) -> N
     series, at = Series(capacity), 0
     for block in blocks:
         new = np.arange(at + 1, at + 1 + block, dtype=np.uint32)
-        series.extend(new, np.sin(new).astype(np.float32))
+        series.extend(Curve.whole(new, np.sin(new).astype(np.float32)))
         at += block
         assert series.count <= capacity + 60
-    steps, values = series.view(10_000)
+    steps, values, _ = series.view(10_000)
     assert len(steps) == series.count and (np.diff(steps.astype(np.int64)) > 0).all()
     np.testing.assert_array_equal(values, np.sin(steps).astype(np.float32))
     if at:
@@ -125,7 +128,7 @@ def test_a_long_series_stays_within_its_memory() -> None:
     series = Series(capacity=10_000)
     filled(series, 400_000, 500)
     assert series.count <= 10_000 and len(series._steps) == len(series._values) == 10_000
-    steps, _ = series.view(20_000)
+    steps = series.view(20_000).steps
     assert steps[0] == 1 and steps[-1] == 400_000
     recent = steps[steps > 396_000]
     assert len(recent) == 4000, "the newest part is whole"
@@ -147,16 +150,62 @@ def test_an_old_spike_survives_every_thinning() -> None:
         values = np.zeros(100, np.float32)
         if at == 300:
             values[50] = 99.0
-        series.extend(np.arange(at, at + 100, dtype=np.uint32), values)
+        series.extend(Curve.whole(np.arange(at, at + 100, dtype=np.uint32), values))
     assert 99.0 in series.view(1000)[1]
     assert 99.0 in series.view(50)[1]
+
+
+@given(st.integers(64, 400), st.lists(st.integers(0, 60), max_size=40), st.integers(3, 100))
+def test_thinned_points_carry_the_mean_of_what_they_stand_for(capacity: int, blocks: list[int], points: int) -> None:
+    series, numbers = Series(capacity), np.random.default_rng(len(blocks)).normal(3, 1, 1 + sum(blocks))
+    at = 0
+    for block in blocks:
+        series.extend(Curve.whole(np.arange(at + 1, at + 1 + block, dtype=np.uint32), numbers[at + 1 : at + 1 + block]))
+        at += block
+    steps, _, means = series.view(points)
+    before = 0
+    for step, mean in zip(steps.tolist(), means.tolist(), strict=True):
+        assert mean == pytest.approx(numbers[before + 1 : step + 1].mean(), rel=1e-4)
+        before = step
+    assert before == at
+
+
+def test_an_average_of_a_thinned_curve_is_that_of_all_its_steps() -> None:
+    rng = np.random.default_rng(4)
+    losses = 2.3 + rng.gamma(2.0, 0.05, 20_000)  # more often low than high, as losses of batches are
+    series = Series()
+    series.extend(Curve.whole(np.arange(1, 20_001, dtype=np.uint32), losses))
+    steps, values, means = series.view(2000)
+    gaps = np.diff(steps.astype(np.int64), prepend=0)
+    late = steps > 10_000
+    assert np.average(means[late], weights=gaps[late]) == pytest.approx(losses[10_000:].mean(), abs=1e-3)
+    assert np.average(values[late], weights=gaps[late]) > losses[10_000:].mean() + 0.01, "peaks and valleys alone"
+
+
+def test_means_go_along_where_they_differ() -> None:
+    history = History()
+    history.add(rows(1, 20))
+    assert not any(name.endswith(MEAN) for name in decoded(history.delta(HEADER).encode())[1])
+    history.add(rows(21, 1020))
+    for frame in (history.delta(HEADER), history.snapshot(HEADER)):
+        _, arrays = decoded(frame.encode())
+        if frame.header["kind"] == "delta":
+            np.testing.assert_array_equal(arrays["train/loss" + MEAN][0], arrays["train/loss"][0])
+            gaps = np.diff(arrays["train/loss" + MEAN][0], prepend=-1)
+            mean = np.average(arrays["train/loss" + MEAN][1], weights=gaps)
+            assert mean == pytest.approx(np.mean([r.loss for r in rows(21, 1020)]), rel=1e-5)  # type: ignore[union-attr]
+        else:
+            assert "train/loss" + MEAN not in arrays, "all 1,020 points are there"
+    recorded = History(averaged=lambda _: True)
+    recorded.add(Observation(step, {"accuracy": step % 7}, {}) for step in range(1, 100))
+    assert "accuracy" + MEAN in decoded(recorded.delta(HEADER).encode())[1]
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(3, 600))
 def test_a_view_is_a_stretch(first: int, last: int, points: int) -> None:
     series = Series()
     values = filled(series, 2500, 400)
-    steps, seen = series.view(points, first, last)
+    steps, seen, _ = series.view(points, first, last)
     inside = range(max(first, 1), min(last, 2500) + 1)
     assert len(steps) == min(points, len(inside))
     assert all(step in inside for step in steps.tolist())
@@ -237,7 +286,8 @@ def test_deltas_are_small_and_lose_no_spike(blocks: list[tuple[int, bool]], seed
             spikes += 1
         history.add(block)
         head, arrays = decoded(history.delta(HEADER).encode())
-        assert head["kind"] == "delta" and set(arrays) == (set(EACH_STEP) if count else set())
+        thinned = {"train/loss" + MEAN, "grad_norm" + MEAN} if count > DELTA_POINTS else set()
+        assert head["kind"] == "delta" and set(arrays) == ({*EACH_STEP, *thinned} if count else set())
         for name, array in arrays.items():
             most = SLOW_POINTS if name in SLOW else DELTA_POINTS
             assert array.shape[0] == 2 and array.shape[1] == min(count, most)
@@ -298,7 +348,7 @@ def heavy(steps: int) -> History:
     for first in range(1, steps - 999, 20_000):  # in blocks, past the queue: a million records take too long to make
         numbers = np.arange(first, min(first + 20_000, steps - 999), dtype=np.uint32)
         for name in EACH_STEP:
-            history._extend(name, numbers, draws.normal(size=len(numbers)).astype(np.float32))
+            history._extend(name, Curve.whole(numbers, draws.normal(size=len(numbers))))
     history.add(rows(steps - 999, steps))
     layers = [f"block_{i}" for i in range(20)]
     for step in range(0, steps, max(1, steps // 3000)):
@@ -320,7 +370,9 @@ def test_a_snapshot_fits_its_budget(steps: int) -> None:
     message = history.snapshot(header).encode()
     assert len(message) <= 256_000
     head, arrays = decoded(message)
-    assert len(arrays) == 4 + 42 + 2
+    means = {name for name in arrays if name.endswith(MEAN)}
+    assert means == {"train/loss" + MEAN, "grad_norm" + MEAN}, "of what is drawn with its moving average"
+    assert len(arrays) == 4 + 42 + 2 + 2
     series = {name: array for name, array in arrays.items() if "embedding" not in name}
     for name, array in series.items():
         assert 50 <= array.shape[1] <= MOST_POINTS, name

@@ -28,6 +28,7 @@ const KINDS = {
   samples: Samples, plane: PlaneChart, scatter: ScatterChart, "lane-table": LaneTable, "lane-samples": LaneSamples,
 };
 const TRAVELS = new Set(["train", "embeddings"]); // the pages with a scrubber under the stage
+const MEAN = ":mean"; // after a channel's name: the means that go with its points
 const TABLE = /^(weights|gradients|projection|table)\//; // a table of two rows has the shape of a scalar channel
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
@@ -223,9 +224,10 @@ class Board {
   take({ header, arrays }) {
     const base = header.base_step ?? 0;
     for (const [name, { shape, data }] of arrays) {
+      if (name.endsWith(MEAN)) continue; // comes with its channel
       if (shape.length === 2 && shape[0] === 2 && !TABLE.test(name)) {
         if (!this.series.has(name)) this.series.set(name, new Series());
-        this.series.get(name).append(data, base);
+        this.series.get(name).append(data, base, arrays.get(name + MEAN)?.data);
       } else {
         this.newest.set(name, { shape, data });
         if (this.scrubber?.past) continue; // an earlier one is on show
@@ -299,7 +301,7 @@ class Board {
       this.tokens = told.tokens ?? [];
       this.firsts = told.firsts ?? [];
       this.vocabSize = told.vocab_size ?? this.tokens.length;
-      this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [] } : null;
+      this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [], means: [] } : null;
       this.edge = 10;
       this.grow();
       this.build(told.panels);
@@ -511,7 +513,7 @@ class Board {
     const last = (values) => values[values.length - 1];
     const window = Math.max(5, roundish(0.01 * (this.head.step ?? 0)));
     const exact = this.head.reads_text === false; // each batch is all there is: nothing scatters
-    const smooth = train ? last(exact ? train.values : average(train.steps, train.values, window)) : NaN;
+    const smooth = train ? last(exact ? train.values : average(train.steps, train.means, window)) : NaN;
     const val = this.series.get("val/loss");
     return { train: smooth ?? NaN, val: val ? last(val.values) : NaN };
   }

@@ -27,11 +27,11 @@ async function readRun() {
   return run;
 }
 
-/** The moving average over about `window` steps, weighed by steps. */
-function average(steps, values, window) {
+/** The moving average over about `window` steps, weighed by steps; of means, since values are peaks and valleys alone. */
+function average(steps, means, window) {
   let sum = 0;
   let weight = 0;
-  return Array.from(values, (value, i) => {
+  return Array.from(means, (value, i) => {
     const keep = Math.exp(-(i ? steps[i] - steps[i - 1] : 1) / window);
     sum = keep * sum + (1 - keep) * value;
     weight = keep * weight + (1 - keep);
@@ -39,8 +39,9 @@ function average(steps, values, window) {
   });
 }
 
-function points({ shape, cells }) {
-  return { x: cells.slice(0, shape[1]), y: cells.slice(shape[1]) };
+/** Steps, values, and, where they were told, the means of all since the point before. */
+function points({ shape: [, count], cells }) {
+  return { x: cells.slice(0, count), y: cells.slice(count, 2 * count), means: cells.slice(2 * count) };
 }
 
 function layoutOf(look, xTitle, yTitle) {
@@ -65,7 +66,7 @@ function curve(name, { x, y }, colour, width, extra = {}) {
 function drawCurves(run, look) {
   const window = Math.max(1, run.last / SMOOTHING);
   const faint = { opacity: 0.25, showlegend: false, hoverinfo: "skip", hovertemplate: null };
-  const bold = ({ x, y }) => ({ x, y: average(x, y, window) });
+  const bold = ({ x, means }) => ({ x, y: average(x, means, window) });
   const train = points(run.data.train);
   const grad = points(run.data.grad_norm);
   const loss = [curve("train", train, look.train, 1, faint), curve("train", bold(train), look.train, 2.5)];

@@ -22,7 +22,7 @@ from engine.curves import Curves, Floats, curves
 from engine.metrics import reading
 from engine.overview import Overview
 from engine.stored import dataset_of
-from engine.thinning import thin
+from engine.stream import Curve
 from pages.live.figures import LOSS_UNITS, OWN_UNIT
 from pages.live.vendor import PLOTLY
 
@@ -91,10 +91,10 @@ def _facts(one: Overview, found: Curves) -> dict[str, Any]:
 
 
 def _points(steps: Floats, values: Floats) -> NDArray[np.float32]:
-    """[2, n] with n at most MOST_POINTS: steps, and values, their peaks and valleys kept."""
+    """[3, n] with n at most MOST_POINTS: steps, values with their peaks and valleys, means since the point before."""
     finite = np.isfinite(values)
-    kept, thinner = thin(steps[finite].astype(np.uint32), values[finite].astype(np.float32), MOST_POINTS)
-    return np.stack((kept.astype("<f4"), thinner.astype("<f4")))
+    curve = Curve.whole(steps[finite].astype(np.uint32), values[finite]).thinned(MOST_POINTS)
+    return np.stack([column.astype("<f4") for column in curve])
 
 
 def _frames(one: Overview) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:

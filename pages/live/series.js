@@ -2,23 +2,31 @@
 
 const LIMIT = 2000;
 
-/** A scalar channel as the browser keeps it: at most LIMIT points, the newest in full. */
+/**
+ * A scalar channel as the browser keeps it: at most LIMIT points, the newest in full. A point's mean is that of all
+ * steps since the point before: the points that are kept are peaks and valleys, whose average would be another one.
+ */
 export class Series {
   steps = [];
   values = [];
+  means = [];
 
   get last() {
     return this.steps.length ? this.steps[this.steps.length - 1] : -Infinity;
   }
 
-  /** Take a [2, n] array of a frame: row 0 steps minus `base`, row 1 values. Steps already here are skipped. */
-  append(data, base) {
+  /**
+   * Take a [2, n] array of a frame: row 0 steps minus `base`, row 1 values; `means` has means in row 1, where they are
+   * others. Steps already here are skipped.
+   */
+  append(data, base, means = data) {
     const count = data.length / 2;
     for (let i = 0; i < count; i++) {
       const step = data[i] + base;
       if (step <= this.last) continue;
       this.steps.push(step);
       this.values.push(data[count + i]);
+      this.means.push(means[count + i]);
     }
     while (this.steps.length > LIMIT) this.halve();
   }
@@ -26,21 +34,44 @@ export class Series {
   /** Thin the older half to two points in four, evenly over its steps: a long run costs no more, and keeps its start. */
   halve() {
     const half = Math.floor(this.steps.length / 2);
-    const old = thin({ steps: this.steps.slice(0, half), values: this.values.slice(0, half) }, half / 2);
-    this.steps = old.steps.concat(this.steps.slice(half));
-    this.values = old.values.concat(this.values.slice(half));
+    const kept = ends({ steps: this.steps.slice(0, half), values: this.values.slice(0, half) }, half / 2);
+    for (let i = half; i < this.steps.length; i++) kept.push(i);
+    this.means = meansOf(this, kept);
+    this.steps = kept.map((i) => this.steps[i]);
+    this.values = kept.map((i) => this.values[i]);
   }
 }
 
-/**
- * At most about `most` points of a curve: the lowest and the highest of each stretch, so that spikes stay. Stretches
- * are equally long in steps, not in points: what was thinned before is no sparser for it, however often this is done.
- */
+/** For each of the places `kept` the mean over all steps since the place before it. */
+function meansOf({ steps, means }, kept) {
+  let i = 0;
+  return kept.map((place) => {
+    let sum = 0;
+    let long = 0;
+    for (; i <= place; i++) {
+      const gap = i ? steps[i] - steps[i - 1] : 1;
+      sum += gap * means[i];
+      long += gap;
+    }
+    return sum / long;
+  });
+}
+
+/** At most about `most` points of a curve: the lowest and the highest of each stretch, so that spikes stay. */
 export function thin({ steps, values }, most) {
   if (steps.length <= most) return { steps, values };
+  const kept = ends({ steps, values }, most);
+  return { steps: kept.map((i) => steps[i]), values: kept.map((i) => values[i]) };
+}
+
+/**
+ * The places of the lowest and the highest of each stretch. Stretches are equally long in steps, not in points: what
+ * was thinned before is no sparser for it, however often this is done.
+ */
+function ends({ steps, values }, most) {
   const width = (2 * (steps[steps.length - 1] - steps[0])) / most;
   const stretch = (i) => Math.floor((steps[i] - steps[0]) / width);
-  const out = { steps: [], values: [] };
+  const kept = [];
   for (let start = 0, end; start < steps.length; start = end) {
     let low = start;
     let high = start;
@@ -49,42 +80,39 @@ export function thin({ steps, values }, most) {
       if (!(values[end] >= values[low])) low = end;
       if (!(values[end] <= values[high])) high = end;
     }
-    for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
-      out.steps.push(steps[i]);
-      out.values.push(values[i]);
-    }
+    kept.push(...(low === high ? [low] : [Math.min(low, high), Math.max(low, high)]));
   }
-  return out;
+  return kept;
 }
 
 /**
- * Moving average over about `window` steps (exponential, without the pull of its start). It weighs by
- * steps, not by points, so thinned and full stretches smooth alike.
+ * Moving average over about `window` steps (exponential, without the pull of its start), of points' means. It weighs
+ * by steps, not by points, so thinned and full stretches smooth alike.
  */
-export function average(steps, values, window) {
-  if (!(window > 0)) return values;
-  const out = new Array(values.length);
+export function average(steps, means, window) {
+  if (!(window > 0)) return means;
+  const out = new Array(means.length);
   let sum = 0;
   let weight = 0;
-  for (let i = 0; i < values.length; i++) {
+  for (let i = 0; i < means.length; i++) {
     const gap = i ? steps[i] - steps[i - 1] : 1;
     const keep = Math.exp(-gap / window);
-    if (Number.isFinite(values[i])) {
-      sum = keep * sum + (1 - keep) * values[i];
+    if (Number.isFinite(means[i])) {
+      sum = keep * sum + (1 - keep) * means[i];
       weight = keep * weight + (1 - keep);
     }
-    out[i] = Number.isFinite(values[i]) ? sum / weight : null;
+    out[i] = Number.isFinite(means[i]) ? sum / weight : null;
   }
   return out;
 }
 
-/** The whole series with `detail` ({steps, values}) in place of the stretch that it covers. */
+/** The whole series with `detail` ({steps, values, means}) in place of the stretch that it covers. */
 export function overlay(series, detail) {
   if (!detail?.steps.length) return series;
   const before = firstAfter(series.steps, detail.steps[0] - 1e-9);
   const after = firstAfter(series.steps, detail.steps[detail.steps.length - 1]);
   const join = (key) => series[key].slice(0, before).concat(detail[key], series[key].slice(after));
-  return { steps: join("steps"), values: join("values") };
+  return { steps: join("steps"), values: join("values"), means: join("means") };
 }
 
 /** The stretch of a curve from `from` to `to`, with one point beyond at either end. */

@@ -208,7 +208,7 @@ class Hub:
         await asyncio.gather(*(v.socket.close(1001, "the server is ending") for v in viewers), return_exceptions=True)
 
     def series(self, request: Request) -> Response:
-        """`GET /series?run&channel&from&to`: at most 2,000 points of any stretch, as JSON."""
+        """`GET /series?run&channel&from&to`: at most 2,000 points of any stretch, and their means, as JSON."""
         query = request.query_params
         run = self.studio.shown(query.get("run", "current"))
         if run is None:
@@ -221,8 +221,7 @@ class Hub:
         found = run.history.stretch(query.get("channel", ""), first, last)
         if found is None:
             return PlainTextResponse("this run has no such channel", 404)
-        steps, values = found
-        return _json({"steps": steps, "values": values})
+        return _json(found._asdict())
 
     def panels(self, request: Request) -> Response:
         """`GET /panels?page&run`: the charts of a page for a run, as Plotly figures."""

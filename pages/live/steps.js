@@ -20,7 +20,7 @@ const DRAWN = 1000;
 const DRAWN_TOGETHER = 3000;
 const DRAWN_ZOOMED = 2400;
 const FAR = 1.15; // times the highest point of this run, the run before it is cut off: it may have diverged
-const NOTHING = { steps: [], values: [] };
+const NOTHING = { steps: [], values: [], means: [] };
 export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
 
 export class StepChart {
@@ -200,7 +200,7 @@ export class StepChart {
     const y = [];
     for (const trace of this.traces) {
       const curve = this.numbers(trace);
-      if (trace.smooth) curve.values = average(curve.steps, curve.values, window);
+      if (trace.smooth) curve.values = average(curve.steps, curve.means, window);
       if (trace.run === "previous") Object.assign(curve, below(curve, FAR * this.highest()));
       if (trace.only === "lowest") Object.assign(curve, lowest(curve));
       const part = thin(clip(curve, range[0] - margin, range[1] + margin), most);

@@ -254,6 +254,26 @@ def test_a_browser_that_watches_a_long_run_keeps_its_beginning(server: Server, n
     assert widest < 1000
 
 
+def test_the_average_that_a_browser_draws_is_that_of_all_steps(server: Server, new_tab: Callable[..., Stage]) -> None:
+    page = new_tab(server).open().page
+    drawn, true = page.evaluate(
+        """async () => {
+          const { Series, average } = await import("/series.js");
+          const kept = new Series();
+          let seed = 1, sum = 0;
+          for (let step = 1; step <= 100_000; step++) {
+            seed = (seed * 16807) % 2147483647;
+            const loss = 2 + (seed / 2147483647) ** 4; // more often low than high: mean 2.2
+            if (step > 50_000) sum += loss;
+            kept.append([0, loss], step);
+          }
+          const smooth = average(kept.steps, kept.means, 20_000);
+          return [smooth.at(-1), sum / 50_000];
+        }"""
+    )
+    assert abs(drawn - true) < 0.01
+
+
 REPORTS = """async () => {
   const board = [...loopscopeBoards.values()][0];
   const { Reporter } = await import(new URL("report.js", board.base).href);
