@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from engine.config import PRESETS, SPEEDS, InputError, changed
+from engine.config import MAX_STEPS, PRESETS, SPEEDS, InputError, changed
 from engine.race import FEWEST, MOST, Change, Race
 from engine.runner import State
 from engine.studio import RunActive, studio
@@ -29,7 +29,8 @@ KNOBS = {
 }
 FIRST: dict[str, Any] = {"lr": 1e-3, "batch_size": 32, "weight_decay": 0.01, "grad_clip": 1.0, "optimizer": "sgd"}
 """What a lane has when its knob is chosen."""
-SHARED: dict[str, Any] = {"max_steps": 2000, "speed": 100}
+STEPS = 2000  # of each lane, until somebody says otherwise
+SHARED: dict[str, Any] = {"max_steps": None, "speed": 100}
 STARTS = ("first weights", "this run")
 ABOUT = """
 **A race** trains two to four lanes side by side: the same model, text, seed and batches, and one change in each. All
@@ -51,9 +52,18 @@ def lanes() -> list[dict[str, Any]]:
 
 
 def shared() -> dict[str, Any]:
-    """Steps and speed of the next race."""
+    """Steps and speed of the next race; steps that end before it begins are as good as none said."""
     kept: dict[str, Any] = st.session_state.setdefault("race_shared", dict(SHARED))
-    return kept
+    begins, steps = beginning_at(), kept["max_steps"]
+    return kept | {"max_steps": steps if steps and steps > begins else min(begins + STEPS, MAX_STEPS)}
+
+
+def beginning_at() -> int:
+    """The step at which the next race begins."""
+    run, step = studio().current, st.session_state.get("race_at")
+    if kind_of_start() == "start" or run is None:
+        return 0
+    return run.step if step is None else int(step)
 
 
 def start(kind: str, replace: bool = False, steps: int | None = None) -> None:
@@ -118,7 +128,9 @@ def turn(name: str, value: Any) -> None:
         if race is not None and race.alive:
             race.tune(**{name: value})
         changed(verbs.plan().settings, **{name: value})
-        shared()[name] = value
+        if name == "max_steps" and value <= beginning_at() and (race is None or not race.alive):
+            raise InputError(f"{value:,} iterations are not possible: the race begins at step {beginning_at():,}")
+        st.session_state.race_shared[name] = value
     except InputError as error:
         verbs.say(str(error))
 
@@ -207,7 +219,8 @@ def set_up(race: Race | None) -> None:
     with st.expander("The next race", expanded=race is None):
         planned, run = verbs.plan(), studio().current
         if run is not None and run.step:
-            st.segmented_control("all lanes begin at", STARTS, default=STARTS[0], key="race_from", required=True)
+            st.session_state.setdefault("race_from", STARTS[0])
+            st.segmented_control("all lanes begin at", STARTS, key="race_from", required=True)
         if kind_of_start() == "fork":
             st.number_input("its step", 0, None, None, key="race_at", placeholder="now", help=AT)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from streamlit.elements.lib import policies
 
 from engine.config import changed, preset
 from engine.outcome import Outcome, best_of, outcomes, word_for
@@ -131,7 +132,32 @@ def test_from_the_current_run(page, house, wait_until) -> None:
     assert "step 41 is not possible; choose one from 0 to 40" in words(page)
 
 
-def test_the_ready_made_race_begins_at_first_weights_whatever_was_chosen(page, house, wait_until) -> None:
+def test_a_race_from_a_run_that_is_far_goes_on_from_there(page, house, wait_until) -> None:
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, max_steps=2500, speed="unlimited"))
+    wait_until(lambda: run.state is State.DONE)
+    page.run()
+    (begin,) = [one for one in page.get("button_group") if one.label == "all lanes begin at"]
+    begin.set_value("this run").run()
+
+    def steps() -> int:
+        (found,) = [one for one in page.number_input if one.label == "iterations (steps)"]
+        return found.value
+
+    assert steps() == 4500
+    set_steps(page, 2500)
+    assert "2,500 iterations are not possible: the race begins at step 2,500" in words(page) and steps() == 4500
+    page.number_input(key="race_at").set_value(1000).run()
+    assert steps() == 3000
+    set_steps(page, 1020)
+    full_speed(page)
+    click(page, "race_play")
+    assert {lane.step for lane in end(page, house, wait_until).lanes} == {1020}
+
+
+def test_the_ready_made_race_begins_at_first_weights_whatever_was_chosen(page, house, wait_until, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(policies._LOGGER, "warning", lambda text, *_: said.append(text))
     start = preset("bigram")
     run = house.start(start.config, changed(start.settings, max_steps=20, speed="unlimited"))
     wait_until(lambda: run.state is State.DONE)
@@ -141,7 +167,7 @@ def test_the_ready_made_race_begins_at_first_weights_whatever_was_chosen(page, h
     set_steps(page, 40)
     full_speed(page)
     click(page, "race_ready")
-    assert not page.warning, "Streamlit complains of a widget that is set in two ways"
+    assert not page.warning and not said, "Streamlit complains of a widget that is set in two ways"
     assert [lane.parent for lane in end(page, house, wait_until).lanes] == [None] * 4
 
 

@@ -629,6 +629,9 @@ def test_notes_that_are_pinned_come_for_the_charts(served: Served) -> None:
     run = served.studio.prepare(CONFIG, SETTINGS)
     assert run.store is not None
     assert served.http.get("/notes").json() == {"notes": []}
+    lane = preset("document-002-line")
+    served.studio.lane("line", lane.config, lane.settings)
+    assert served.http.get("/notes", params={"run": "line"}).json() == {"notes": []}, "it is not stored"
     notes.add(run.store.folder, "of the whole run")
     notes.add(run.store.folder, "<b>here</b>", 7)
     assert served.http.get("/notes", params={"run": run.id}).json() == {"notes": [{"step": 7, "text": "<b>here</b>"}]}

@@ -278,11 +278,11 @@ class Hub:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
     def notes(self, request: Request) -> Response:
-        """`GET /notes?run`: what people pinned at a step of a run, as JSON."""
+        """`GET /notes?run`: what people pinned at a step of a run, as JSON; of one that is not stored there is none."""
         run = self.studio.shown(request.query_params.get("run", "current"))
-        if run is None or run.folder is None:
-            return PlainTextResponse("there is no such run, or it is not stored", 404)
-        pinned = [note for note in notes.read(run.folder).notes if note.step is not None]
+        if run is None:
+            return PlainTextResponse("there is no such run", 404)
+        pinned = [note for note in notes.read(run.folder).notes if note.step is not None] if run.folder else []
         return _json({"notes": [{"step": note.step, "text": note.text} for note in pinned]})
 
 
