@@ -190,7 +190,7 @@ def standing(state: str, live: bool) -> str:
 
 def _standing(folder: Path) -> tuple[str, int]:
     with reading(folder) as database:
-        return _last_state(database), _last_step(database)
+        return last_state(database), _last_step(database)
 
 
 def made_of(run: StoredRun) -> tuple[RunConfig, LiveSettings]:
@@ -340,7 +340,8 @@ def _last_step(database: sqlite3.Connection) -> int:
     return int(last or 0)
 
 
-def _last_state(database: sqlite3.Connection) -> str:
+def last_state(database: sqlite3.Connection) -> str:
+    """The last word of a run on what it is doing."""
     marks = ", ".join("?" * len(STATES))
     asked = f"SELECT name FROM events WHERE name IN ({marks}) ORDER BY rowid DESC LIMIT 1"
     found = database.execute(asked, tuple(STATES)).fetchone()

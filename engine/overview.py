@@ -9,7 +9,7 @@ import json
 import math
 import sqlite3
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ import numpy as np
 
 from engine import archive, notes
 from engine.archive import BLOCKS, StoredRun
-from engine.config import RunConfig, home
+from engine.config import LiveSettings, RunConfig, home
 from engine.lines import FILE
 from engine.metrics import reading, unpacked
 from engine.notes import Notes
 
 Stamp = tuple[tuple[int, int], ...]
+Measured = tuple[StoredRun, tuple[float | None, int | None], float, LiveSettings | None, str]
 ONLY = {"gpt": "(GPT only)", "line": "(line only)"}  # what the description of a model's own setting says
+PACE = ("max_steps", "speed")  # how long and how fast: no part of what a fork tries
 MANGLED = (ValueError, TypeError, KeyError)  # what a row gives that nobody here has written
 SECONDS = 3  # the column of a block that has each step's own time
 
@@ -41,6 +43,10 @@ class Overview:
     best_val_step: int | None = None
     seconds: float = 0.0
     """The steps' own times, pauses not counted."""
+    began_with: LiveSettings | None = None
+    """Its knobs before the first step that it made itself; None where they cannot be read."""
+    turned: str = ""
+    """The knobs that were turned where it was forked, for people."""
 
     @property
     def name(self) -> str:
@@ -57,11 +63,19 @@ class Overview:
         return f"{origin.get('run')} at step {origin['step']:,}"
 
     @property
+    def updates(self) -> int:
+        """How many it made: the step at which it diverged has a loss, but its update was not kept."""
+        return self.run.step - (self.run.state == "diverged")
+
+    @property
     def settings(self) -> dict[str, Any]:
-        """Every setting that it began with and that its model has, by name; empty where it cannot be opened."""
+        """Every setting that it began with and that its model has, by name; empty where it cannot be opened.
+
+        A fork begins where it left its parent.
+        """
         if self.run.recorded is not None:
             return dict(self.run.recorded.settings)
-        config, first = self.run.config, self.run.first_settings
+        config, first = self.run.config, self.began_with or self.run.first_settings
         if config is None or first is None:
             return {}
         foreign = {words for model, words in ONLY.items() if model != config.model}
@@ -85,8 +99,8 @@ def overviews(root: Path | None = None) -> list[Overview]:
 def overview(folder: Path) -> Overview:
     """The run in `folder`."""
     stamp = stamp_of(folder)
-    run, best, seconds = _measured(folder, stamp, archive.is_written(folder))
-    return Overview(run, stamp, notes.read(folder), *best, seconds)
+    run, best, seconds, began_with, turned = _measured(folder, stamp, archive.is_written(folder))
+    return Overview(run, stamp, notes.read(folder), *best, seconds, began_with, turned)
 
 
 def stamp_of(folder: Path) -> Stamp:
@@ -110,16 +124,18 @@ def differing(shown: list[Overview]) -> list[str]:
 
 
 @lru_cache(maxsize=2048)
-def _measured(folder: Path, stamp: Stamp, written: bool) -> tuple[StoredRun, tuple[float | None, int | None], float]:
-    """A run with its best validation loss, that one's step, and its seconds; read again only where it changed."""
+def _measured(folder: Path, stamp: Stamp, written: bool) -> Measured:
+    """A run with its best validation loss, seconds, and knobs at its beginning; read again only where it changed."""
     run = archive.look(folder)
     if run.reason is not None:
-        return run, (None, None), 0.0
+        return run, (None, None), 0.0, None, ""
     try:
         with reading(folder) as database:
-            return run, _best(database), _seconds(database)
+            if run.state == "interrupted" and archive.last_state(database) == "paused":
+                run = replace(run, state="paused")  # it was left like that, nothing is to be made again
+            return run, _best(database), _seconds(database), *_beginning(database)
     except (sqlite3.Error, *MANGLED):
-        return StoredRun(folder, reason="metrics.db is damaged"), (None, None), 0.0
+        return StoredRun(folder, reason="metrics.db is damaged"), (None, None), 0.0, None, ""
 
 
 def _best(database: sqlite3.Connection) -> tuple[float | None, int | None]:
@@ -127,6 +143,16 @@ def _best(database: sqlite3.Connection) -> tuple[float | None, int | None]:
     told = [(json.loads(scalars)["val/loss"], step) for step, scalars in database.execute(asked)]
     best: tuple[float | None, int | None] = min((look for look in told if math.isfinite(look[0])), default=(None, None))
     return best
+
+
+def _beginning(database: sqlite3.Connection) -> tuple[LiveSettings | None, str]:
+    """The knobs as they stood before the first step of its own, and in words those that its fork turned."""
+    (row, step), *_ = database.execute("SELECT MAX(rowid), step FROM events WHERE name = 'forked'")
+    before = "SELECT settings FROM turns WHERE step <= ? AND stages = 0 ORDER BY rowid DESC LIMIT 1"
+    found = database.execute(before, (step or 0,)).fetchone()
+    after = database.execute("SELECT name, text FROM events WHERE rowid > ? AND step = ? ORDER BY rowid", (row, step))
+    turned = [text for name, text in after if name in LiveSettings.model_fields and name not in PACE]
+    return LiveSettings(**json.loads(found[0])) if found else None, ", ".join(turned)
 
 
 def _seconds(database: sqlite3.Connection) -> float:

@@ -34,6 +34,8 @@ WHOLE = st.column_config.NumberColumn(format="localized")
 COLUMNS = {
     "validation loss": st.column_config.NumberColumn(format="%.4f", help="The best so far, and the step it was at."),
     **dict.fromkeys(("at step", "steps", "max_steps", "vocab_size", "batch_size"), WHOLE),
+    "parent": st.column_config.TextColumn(width=270, help="The run that it was forked from, and where."),
+    "turned there": st.column_config.TextColumn(width=150, help="The knobs that were turned where it was forked."),
     "time, s": st.column_config.NumberColumn(format="%.1f", help="The steps' own times, pauses not counted."),
 }
 
@@ -80,9 +82,10 @@ def frame_of(shown: list[Overview]) -> pd.DataFrame:
             "corpus": one.run.config.corpus if one.run.config and one.run.config.reads_text else "",
             "validation loss": one.best_val_loss,
             "at step": one.best_val_step,
-            "steps": one.run.step,
+            "steps": one.updates,
             "time, s": one.seconds,
             "parent": one.parent,
+            "turned there": one.turned,
             **{name: one.settings.get(name) for name in settings},
         }
         for one in shown
@@ -91,9 +94,7 @@ def frame_of(shown: list[Overview]) -> pd.DataFrame:
     for name in settings:
         if not all(value is None or type(value) in (int, float) for value in (row[name] for row in rows)):
             frame[name] = ["" if row[name] is None else str(row[name]) for row in rows]
-    if not frame["parent"].any():
-        frame = frame.drop(columns="parent")
-    return frame
+    return frame.drop(columns=[name for name in ("parent", "turned there") if not frame[name].any()])
 
 
 def standing(one: Overview) -> str:
@@ -101,7 +102,7 @@ def standing(one: Overview) -> str:
     here = studio().find(one.run.id)
     if here is not None:
         return here.state.value
-    if one.run.reason is not None or one.run.state == "interrupted":
+    if one.run.reason is not None:
         return one.run.standing
     return f"{one.run.state}, in another process" if one.run.live else one.run.state
 
@@ -186,8 +187,8 @@ def side_by_side(drawn: Drawn) -> None:
     with left:
         charts.heading(
             "Settings that differ",
-            "What each run began with; a setting that is the same in all of them is left out. One difference at a time "
-            "tells what it does; runs that differ in many things tell little.",
+            "What each run began with, a fork where it left its parent; a setting that is the same in all of them is "
+            "left out. One difference at a time tells what it does; runs that differ in many things tell little.",
         )
         names = differing(shown)
         if names:

@@ -82,6 +82,47 @@ def test_the_table_tells_what_each_run_is(visit: Visit, house: Studio) -> None:
     assert "seed" not in table.columns, "it is the same in all"
 
 
+def test_a_fork_is_listed_with_what_it_went_on_with(
+    visit: Visit, house: Studio, wait_until: Callable[..., None]
+) -> None:
+    start = preset("bigram")
+    parent = house.prepare(start.config, changed(start.settings, speed="unlimited"))
+    parent.tune(changed(parent.settings, batch_size=16))  # before its first step: it began with that
+    parent.make_steps(60)
+    wait_until(lambda: parent.step == 60)
+    parent.tune(changed(parent.settings, lr=0.5))
+    fork = house.fork(30, lr=0.05, weight_decay=0.0)
+    wait_until(lambda: fork.made_again is None)
+    fork.make_steps(5)
+    wait_until(lambda: fork.step == 35)
+    fork.tune(changed(fork.settings, lr=7.0))
+    house.undo()
+    for run in (fork, parent):
+        run.moment()
+        house._flush(run)
+    shown = {one.run.id: one for one in overviews()}
+    assert [(one.settings["lr"], one.settings["batch_size"]) for one in (shown[fork.id], shown[parent.id])] == [
+        (0.05, 16),
+        (0.001, 16),
+    ]
+    page = visit("compare.py")
+    table = page.dataframe[0].value.set_index("name")
+    assert table.loc[fork.id, "turned there"] == "lr 0.001 → 0.05, weight_decay 0.01 → 0"
+    assert (table.loc[fork.id, "lr"], table.loc[fork.id, "parent"]) == (0.05, f"{parent.id} at step 30")
+    assert fork.close(30)
+    assert page.run().dataframe[0].value.set_index("name").loc[fork.id, "state"] == "paused"
+
+
+def test_the_step_at_which_a_run_diverged_is_no_update(
+    visit: Visit, house: Studio, wait_until: Callable[..., None]
+) -> None:
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, lr=1e6, weight_decay=0.1, speed="unlimited"))
+    wait_until(lambda: run.state is State.DIVERGED)
+    house._flush(run)
+    assert visit("compare.py").dataframe[0].value["steps"].tolist() == [run.step]
+
+
 def test_losses_lie_over_each_other(visit: Visit, house: Studio) -> None:
     one, other = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb", 30_000, live={"lr": 0.1})
     page = visit("compare.py")
