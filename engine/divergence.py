@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from engine.stream import Event, History
+from engine.stream import MOST_POINTS, Event, History
 
 REWOUND = 50
 """Steps between the point where a run is taken up again and the trouble that it had."""
@@ -22,14 +23,16 @@ Point = tuple[int, float]
 class Divergence:
     """What led to a divergence. Steps count from 1; losses as everywhere, update ratios are ‖Δw‖ ÷ ‖w‖."""
 
+    trouble: int
+    """The step at which it began, as far as the losses tell."""
     losses: tuple[Point, ...]
     """The last finite ones."""
     usual_loss: float | None
     grad_norm: Point | None
-    """The largest of the last steps; usual_norm is the median before them."""
+    """The largest since shortly before the trouble; usual_norm is the median before that."""
     usual_norm: float | None
     update: tuple[int, str, float] | None
-    """The largest of the last steps that were looked at: step, layer, ratio."""
+    """The largest in the steps since then that were looked at: step, layer, ratio."""
     first: tuple[int, str, str, float] | None
     """Which layer left the ordinary first: step, layer, what of it ("update" or "gradient"), times its usual size."""
     fault: str | None
@@ -38,10 +41,11 @@ class Divergence:
     """The knobs turned on the way."""
 
 
-def divergence_of(history: History, layers: tuple[str, ...], last: int) -> Divergence:
-    """What led to the divergence of a run whose last update was step `last`."""
-    since = last - REWOUND
-    losses, norms = _points(history, "train/loss", since - USUAL), _points(history, "grad_norm", since - USUAL)
+def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: float = math.inf) -> Divergence:
+    """What led to the divergence of a run whose last update was step `last`; a loss above `limit` is absurd."""
+    trouble = began(history, last, limit)
+    since = trouble - REWOUND
+    before, norms = _points(history, "train/loss", since - USUAL, since), _points(history, "grad_norm", since - USUAL)
     ratios = {layer: _points(history, f"update_ratio/{layer}", 0) for layer in layers}
     gradients = {layer: _points(history, f"grad_norm/{layer}", 0) for layer in layers}
     recent = [(ratio, step, layer) for layer, points in ratios.items() for step, ratio in points if step > since]
@@ -51,8 +55,9 @@ def divergence_of(history: History, layers: tuple[str, ...], last: int) -> Diver
     faults = [event.text for event in events if event.name == "not finite" and event.step > last]
     top = max(recent, default=None)
     return Divergence(
-        tuple(losses[-LAST:]),
-        _median([loss for step, loss in losses if step <= since]),
+        trouble,
+        tuple(_points(history, "train/loss", last - REWOUND)[-LAST:]),
+        _median([loss for _, loss in before]),
         max((point for point in norms if point[0] > since), key=lambda point: point[1], default=None),
         _median([norm for step, norm in norms if step <= since]),
         None if top is None else (top[1], top[2], top[0]),
@@ -62,16 +67,31 @@ def divergence_of(history: History, layers: tuple[str, ...], last: int) -> Diver
     )
 
 
-def rewound_to(history: History, last: int) -> int:
-    """REWOUND steps before the last update, or before the first knob turned on the way there."""
+def rewound_to(history: History, last: int, limit: float = math.inf) -> int:
+    """REWOUND steps before the trouble that the last update was in, or before the first knob turned on the way there.
+
+    Knobs turned in the midst of it were no cause of it.
+    """
+    trouble = began(history, last, limit)
     with history.lock:
         turned = [event.step for event in history.events if event.name in KNOBS]
-    trouble = min((step for step in turned if last - REWOUND < step <= last), default=last)
-    return max(0, trouble - REWOUND)
+    return max(0, min((step for step in turned if trouble - REWOUND < step <= trouble), default=trouble) - REWOUND)
 
 
-def _points(history: History, channel: str, first: int) -> list[Point]:
-    found = history.stretch(channel, max(0, first), None)
+def began(history: History, last: int, limit: float) -> int:
+    """The first step of the trouble that step `last` is in: from there on the loss is never long below `limit`."""
+    trouble = last
+    for end in range(last, -1, -MOST_POINTS):  # so few at a time are all there are
+        for step, loss in reversed(_points(history, "train/loss", end - MOST_POINTS + 1, end)):
+            if not loss <= limit:
+                trouble = step
+            elif trouble - step > REWOUND:
+                return trouble
+    return trouble
+
+
+def _points(history: History, channel: str, first: int, last: int | None = None) -> list[Point]:
+    found = history.stretch(channel, max(0, first), last)
     if found is None:
         return []
     return list(zip(found.steps.tolist(), found.values.tolist(), strict=True))

@@ -219,6 +219,8 @@ class Race:
             "message": "; ".join(told) if self.state in (State.DIVERGED, State.FAILED) else leading.message,
             "error": next((lane.error for lane in self.lanes if lane.error), None),
             "warning": "; ".join(told) or None,
+            "trouble": False,
+            "made_again": next((again for lane in self.lanes if (again := lane.made_again)), None),
             "unsaved": next((lane.store.problem for lane in self.lanes if lane.store and lane.store.problem), None),
             "settings": {**self.settings.model_dump(), "version": self.version},
             "max_steps": max(lane.settings.max_steps for lane in self.lanes),

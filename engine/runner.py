@@ -55,6 +55,7 @@ THREADS = torch.get_num_threads()
 SMALL = 100_000
 ALARMED_LOOKS = 20  # at the steps after a leap of the loss
 LOOKS_AFTER_TURN = 3  # when the learning rate is raised by far
+WORDS = {"max_steps": "iterations"}  # what people call a knob, where that is not its name
 ALIVE = (State.RUNNING, State.PAUSED)
 CAN_GO = (State.READY, State.RUNNING, State.PAUSED, State.STOPPED)
 ENDED = (State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
@@ -128,6 +129,7 @@ class Run:
         self._halt = self.settings.max_steps
         self._past, self._origin = past, origin
         self._steps_left: int | None = None
+        self._held = False  # was it paused when its iterations were cut to what it had made?
         self._stages_left = 0
         self._began: Snapshot | None = None
         self._turns: list[tuple[int, LiveSettings]] = []
@@ -151,7 +153,7 @@ class Run:
         if over and Event(self.step, "done", f"done at step {self.step:,}") not in past.history.events:
             self.queue.put(Event(self.step, "done", f"done at step {self.step:,}"))
         if past.parent is not None:
-            self.queue.put(Event(self.step, "forked", f"forked at step {self.step:,} from run {past.parent[0]}"))
+            self.queue.put(Event(self.step, "forked", f"forked at step {self.step:,}"))
 
     @property
     def title(self) -> str:
@@ -263,6 +265,20 @@ class Run:
         return self.state in ALIVE or (self.state is State.READY and self._asked)
 
     @property
+    def trouble(self) -> bool:
+        """Has the loss been absurd for a while, up to now?"""
+        return self._alarm.high >= HIGH_STEPS
+
+    @property
+    def made_again(self) -> dict[str, int | bool] | None:
+        """How far it is on the way from a snapshot to where it is to stand, and whether it then trains; None there."""
+        past = self._past
+        if past is None or self._prepared.is_set() or past.goal == past.snapshot.step:
+            return None
+        at = max(past.snapshot.step, self._trainer.step if self._trainer else 0)
+        return {"from": past.snapshot.step, "at": at, "trains_on": self._asked}
+
+    @property
     def can_go_on(self) -> bool:
         """Would `start` continue it?"""
         return self.state in (State.READY, State.PAUSED, State.STOPPED) and self.step < self.settings.max_steps
@@ -278,6 +294,8 @@ class Run:
             "message": self.message,
             "error": self.error,
             "warning": self.warning,
+            "trouble": self.trouble,
+            "made_again": self.made_again,
             "unsaved": self.store.problem if self.store else None,
             "settings": {**self.settings.model_dump(), "version": self.version},
             "step": self.step,
@@ -450,19 +468,20 @@ class Run:
             self.warning = self._leapt = None
 
     def _listen(self, row: Scalars) -> None:
-        if self._leaps.hear(row.step, row.loss) and self._alarm.high < HIGH_STEPS and self._trainer is not None:
-            usual = self._leaps.median
-            self.warning = self._leapt = (
-                f"the loss leapt to {row.loss:.4g} at step {row.step:,}, {row.loss / usual:.3g} times its recent "
-                f"median of {usual:.4g}; lower the learning rate if it does not come back"
-            )
-            self.queue.put(Event(row.step, "leap", f"loss leaps to {row.loss:.4g}"))
+        if self._leaps.hear(row.step, row.loss) and self._trainer is not None:
             self._trainer.alarmed = ALARMED_LOOKS
+            if not self.trouble:
+                usual = self._leaps.median
+                self.warning = self._leapt = (
+                    f"the loss leapt to {figures(row.loss)} at step {row.step:,}, {figures(row.loss / usual, 3)} times "
+                    f"its recent median of {figures(usual)}; lower the learning rate if it does not come back"
+                )
+                self.queue.put(Event(row.step, "leap", f"loss leaps to {figures(row.loss)}"))
         heard = self._alarm.hear(row.loss)
         if heard:
             self.warning = (
                 f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
-                "lower the learning rate, then reset"
+                "press Rewind on the stage, or lower the learning rate and reset"
             )
             self.queue.put(Event(row.step, "warning", self.warning))
         elif heard is False:
@@ -487,13 +506,15 @@ class Run:
 
     def _end(self, trainer: Trainer) -> None:
         trainer.test()
+        self._held = self.state is State.PAUSED
         self._rest(State.DONE, f"done at step {self.step:,}")
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step
         self.warning = None
         bad = self.step + 1  # the step whose update was withheld or taken back
-        self._rest(State.DIVERGED, f"diverged at step {bad:,}: lower the learning rate, then reset", bad)
+        told = f"diverged at step {bad:,}: its update was not kept; lower the learning rate, then reset"
+        self._rest(State.DIVERGED, told, bad)
 
     def _rest(self, state: State, message: str, at: int | None = None) -> None:
         self._steps_left = None
@@ -584,15 +605,18 @@ class Run:
             self.queue.put(Turn(self.step, within, settings.model_dump()))
         for name, value in settings.model_dump().items():
             if value != before[name]:
-                self._event(name, f"{name} {short(before[name])} → {short(value)}")
+                self._event(name, f"{WORDS.get(name, name)} {short(before[name])} → {short(value)}")
         if settings.lr > LEAP * before["lr"]:
             self._trainer.alarmed = LOOKS_AFTER_TURN
         self._halt = settings.max_steps
         if self.state in ALIVE and self.step >= self._halt:
             self._end(self._trainer)
         elif self.state is State.DONE and self.step < self._halt:
-            self.state = State.STOPPED
-            self._go(None)
+            if self._held:
+                self._rest(State.PAUSED, f"paused at step {self.step:,}")
+            else:
+                self.state = State.STOPPED
+                self._go(None)
 
     def fail(self, error: Exception) -> None:
         """An exception is kept and shown, never lost; a failed run still answers."""
@@ -640,3 +664,8 @@ def short(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def figures(value: float, digits: int = 4) -> str:
+    """A measured number as people read it: 2.487, 0.01234, 12,340."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.{digits}g}"

@@ -72,7 +72,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
         for step, stages, knobs in ((snapshot.step, 0, settings), *pending):
             going.queue.put(Turn(step, stages, knobs.model_dump()))
         if settings.max_steps != before.max_steps:
-            text = f"max_steps {before.max_steps:,} → {settings.max_steps:,}"
+            text = f"iterations {before.max_steps:,} → {settings.max_steps:,}"
             going.queue.put(Event(past.snapshot.step, "max_steps", text))
         first = next(archive.scalars(stored), None)
         course = Course(None if first is None else first.loss)

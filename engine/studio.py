@@ -232,12 +232,17 @@ class Studio:
         return self._begin(make, replace or parent.state is not State.RUNNING, go=False, leave=Run.pause)
 
     def rewind(self) -> Run:
-        """Leave a diverged run 50 steps before its trouble began, at half the learning rate of there, and train on."""
+        """Leave a run 50 steps before its trouble began, at half the learning rate of there, and train on.
+
+        InputError for one that has not diverged, and whose loss is not absurd.
+        """
         parent = self._forked_from()
-        if parent.state is not State.DIVERGED:
+        if parent.state is not State.DIVERGED and not parent.trouble:
             raise InputError(f"this run is {parent.state.value}, not diverged; fork it at a step of your choice")
+        parent.pause()
+        parent.moment()  # answered once it stands still
         self._flush(parent)
-        step = rewound_to(parent.history, parent.step)
+        step = rewound_to(parent.history, parent.step, parent.dataset.highest_loss)
         lr = branching.settings_at(archive.find(parent.id), step).lr / 2
         # how long and how fast are no part of the trouble: there they stay as they were last
         kept = {"max_steps": parent.settings.max_steps, "speed": parent.settings.speed}
@@ -282,7 +287,9 @@ class Studio:
         if not 0 <= at <= snapshot.step:
             raise InputError(f"step {at:,} is not possible; choose one from 0 to {snapshot.step:,}")
         if changes.get("max_steps", at + 1) <= at:
-            raise InputError(f"max_steps {changes['max_steps']:,} is not possible; the fork is at step {at:,}")
+            raise InputError(
+                f"{changes['max_steps']:,} iterations are not possible: the fork is at step {at:,}; choose more"
+            )
         self._flush(parent)
         stored = archive.find(parent.id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_a_fork_is_a_run_of_its_own_with_its_parents_history(studio: Studio, go)
     assert losses(fork)[:250] == losses(parent)[:250]
     assert losses(fork)[251:] != losses(parent)[251:260]
     told = [(event.step, event.text) for event in fork.history.events]
-    assert (250, f"forked at step 250 from run {parent.id}") in told and (250, "lr 0.001 → 0.25") in told
+    assert (250, "forked at step 250") in told and (250, "lr 0.001 → 0.25") in told
     assert fork.history.series["train/loss"].count == 260
     assert archive.find(fork.id).state == "paused"
     assert (parent.state, parent.step, parent.settings.lr) == (State.PAUSED, 300, 0.001)
@@ -146,7 +147,7 @@ def test_what_cannot_be_forked_is_said(studio: Studio, go) -> None:
         (-1, {}, "step -1"),
         (50, {"lr": -1}, "lr -1"),
         (50, {"seed": 1}, "no setting 'seed'"),
-        (50, {"max_steps": 50}, "the fork is at step 50"),
+        (50, {"max_steps": 50}, "50 iterations are not possible: the fork is at step 50"),
     ):
         with pytest.raises(InputError, match=why):
             studio.fork(step, **changes)
@@ -181,3 +182,25 @@ def test_a_fork_that_is_closed_on_its_way_keeps_the_knobs_of_where_it_stands(tin
     assert run.close(30)
     kept, _ = snapshot_files.newest(home() / "runs" / run.id / "snapshots")
     assert kept is not None and (kept.step, kept.settings) == (0, SETTINGS)
+
+
+def test_a_fork_on_its_way_from_a_snapshot_says_how_far_it_is(studio: Studio, go, wait_until, monkeypatch) -> None:
+    parent = studio.prepare(BIGRAM, SETTINGS)
+    go(parent, 1300)
+    assert parent.header()["made_again"] is None
+    gate, advance = threading.Event(), Trainer.advance
+
+    def held(trainer: Trainer) -> None:
+        if trainer.step >= 1250:
+            gate.wait(30)
+        advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", held)
+    fork = studio.fork(1290)
+    wait_until(lambda: fork.header()["made_again"] == {"from": 1200, "at": 1250, "trains_on": False})
+    assert (fork.header()["state"], fork.header()["step"]) == ("paused", 1290)
+    fork.start()
+    assert fork.header()["made_again"]["trains_on"]
+    gate.set()
+    wait_until(lambda: fork.step > 1300)
+    assert fork.header()["made_again"] is None

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import archive
-from engine.config import changed, preset
-from engine.divergence import divergence_of, rewound_to
+from engine.config import InputError, changed, preset
+from engine.divergence import Divergence, divergence_of, rewound_to
 from engine.guard import FEWEST, LEAP, RECENT, Leaps
 from engine.runner import Run, State
 from engine.stream import Event, History, Observation, Scalars, taken
 from engine.studio import Studio
+from pages.live.lesson import sentences
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
 GPT = changed(preset("gpt-tiny").config, corpus="tiny", block_size=8, n_layer=2, n_embd=8)
@@ -165,3 +166,58 @@ def test_the_layer_that_left_first() -> None:
     assert rewound_to(history, 280) == 190
     assert rewound_to(history, 30) == 0
     assert divergence_of(History(), (), 1).first is None
+
+
+def test_the_trouble_began_where_the_loss_rose_to_stay() -> None:
+    history = History()
+    high = {1, 2, 700, *range(3000, 9001)} - {5000, 8990}
+    history.add([Scalars(step, 1e6 if step in high else 2.0, 0.1, 1e-3, 0.0) for step in range(1, 9001)])
+    turns = [(2900, "weight_decay"), (2999, "lr"), (8980, "weight_decay")]
+    history.add([Event(step, name, name) for step, name in turns])
+    history.add(
+        [Observation(step, {"update_ratio/a": 9.0 if step == 3001 else 0.1}, {}) for step in (2950, 3001, 8900)]
+    )
+    assert rewound_to(history, 9000, 40.0) == 2949, "before the rate was turned; what was turned later is no cause"
+    told = divergence_of(history, ("a",), 9000, 40.0)
+    assert (told.trouble, told.usual_loss, told.update) == (3000, 2.0, (3001, "a", 9.0))
+    assert [step for step, _ in told.losses] == list(range(8996, 9001))
+    assert [event.step for event in told.turned] == [2999, 8980]
+    assert rewound_to(history, 720, 40.0) == 650, "one loss is enough, if it is a moment ago"
+    assert rewound_to(history, 800, 40.0) == 750
+    assert rewound_to(history, 2, 40.0) == 0
+
+
+def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:
+    turned = (Event(100, "weight_decay", "weight_decay 0 → 0.01"),)
+    for step, said in ((90, True), (100, True), (101, False)):
+        told = Divergence(107, ((106, 1e19),), 8029454.0, None, None, (step, "a", 1933.4), None, None, turned)
+        (update,) = [sentence for sentence in sentences(told) if sentence.startswith("Largest update: 1,933 times")]
+        assert update.endswith(f"step {step}, measured before a knob was turned.") is said
+        assert "Last finite losses: 1e+19 (before: about 8,029,454)." in sentences(told)
+
+
+@pytest.mark.parametrize("diverges", [False, True], ids=["absurd", "diverged"])
+def test_out_of_an_absurd_loss_with_one_call(studio: Studio, wait_until, diverges: bool) -> None:
+    run = studio.prepare(BIGRAM, SETTINGS)
+    run.make_steps(500)
+    wait_until(lambda: run.step == 500 and run.state is State.PAUSED, 60)
+    with pytest.raises(InputError, match="not diverged"):
+        studio.rewind()
+    run.tune(changed(run.settings, lr=1e6, weight_decay=0.0))
+    run.start()
+    wait_until(lambda: run.trouble and run.step > 1500)
+    if diverges:
+        run.tune(changed(run.settings, weight_decay=0.1))
+        wait_until(lambda: run.state is State.DIVERGED)
+        studio._flush(run)
+        looks = [step for step, _ in _looks(run) if run.step - 10 < step <= run.step]
+        assert looks, "what a leap out of an absurd loss does is measured too"
+    again = studio.rewind()
+    wait_until(lambda: again.step > 600)
+    assert (again.settings.lr, again.settings.weight_decay, again.trouble) == (0.0005, 0.01, False)
+    assert (450, "forked at step 450") in [(event.step, event.text) for event in again.history.events]
+    assert studio.previous is run and run.state is (State.DIVERGED if diverges else State.PAUSED)
+
+
+def _looks(run: Run) -> list[tuple[int, dict[str, float]]]:
+    return [look for look in archive.looks(archive.find(run.id)) if "update_ratio/token_embedding" in look[1]]

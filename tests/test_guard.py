@@ -225,7 +225,9 @@ def test_a_huge_lr_with_decay_ends_in_diverged(corpus: Corpus, make_run: Make, w
     wait_until(lambda: run.state is State.DIVERGED)
     records = taken(run.queue)
     steps = [r.step for r in records if isinstance(r, Scalars)]
-    assert run.message == f"diverged at step {steps[-1]}: lower the learning rate, then reset"
+    assert run.message == (
+        f"diverged at step {steps[-1]}: its update was not kept; lower the learning rate, then reset"
+    )
     assert steps == list(range(1, run.step + 2))
     assert events(records)["diverged"] == Event(run.step + 1, "diverged", run.message)
     step, weights = run.copy_weights()
@@ -245,7 +247,8 @@ def test_a_huge_lr_without_decay_rings_the_alarm(corpus: Corpus, make_run: Make,
     limit = 10 * math.log(corpus.distinct)
     first = next(n for n in losses if all(losses.get(m, 0) > limit for m in range(n, n + HIGH_STEPS)))
     warning = events(records)["warning"]
-    assert run.warning == warning.text and "lower the learning rate" in warning.text and f"{limit:.1f}" in warning.text
+    assert run.warning == warning.text and "press Rewind" in warning.text and "lower the learning rate" in warning.text
+    assert f"{limit:.1f}" in warning.text and run.trouble and run.header()["trouble"]
     assert warning.step == first + HIGH_STEPS - 1
     assert run.header()["warning"] == run.warning
 
@@ -287,4 +290,4 @@ def test_the_warning_goes_when_the_loss_comes_down(
     wait_until(lambda: run.state is State.DONE)
     told = [step for step, warning in seen.items() if warning]
     assert told == list(range(HIGH_STEPS + 1, 82))
-    assert run.warning is None
+    assert run.warning is None and not run.trouble

@@ -167,7 +167,7 @@ def test_every_knob_leaves_an_event_with_its_step(tiny: Corpus, make_run: Make, 
     turned = [e for e in events(taken(run.queue)) if e.name in LiveSettings.model_fields]
     assert [(e.step, e.text) for e in turned] == [
         (5, "lr 0.001 → 0.02"),
-        (5, "max_steps 100,000 → 2,000"),
+        (5, "iterations 100,000 → 2,000"),
         (5, "batch_size 32 → 4"),
         (5, "weight_decay 0.01 → 0.5"),
         (5, "grad_clip off → 1"),
@@ -192,6 +192,22 @@ def test_more_iterations_after_done(tiny: Corpus, make_run: Make, wait_until: Wa
         (20, "resumed"),
         (50, "done"),
     ]
+
+
+def test_a_paused_run_whose_iterations_are_cut_and_raised_stays_paused(
+    tiny: Corpus, make_run: Make, steps: Callable[..., None], wait_until: Wait
+) -> None:
+    run = make_run(TINY, LIVE, tiny)
+    steps(run, 20)
+    run.tune(changed(run.settings, max_steps=10))
+    wait_until(lambda: run.state is State.DONE)
+    run.tune(changed(run.settings, max_steps=50))
+    run.moment()
+    assert (run.state, run.step, run.message) == (State.PAUSED, 20, "paused at step 20")
+    run.start()
+    wait_until(lambda: run.state is State.DONE and run.step == 50)
+    run.tune(changed(run.settings, max_steps=60))
+    wait_until(lambda: run.state is State.DONE and run.step == 60)
 
 
 def test_fewer_iterations_end_the_run(tiny: Corpus, make_run: Make, wait_until: Wait) -> None:

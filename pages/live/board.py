@@ -66,13 +66,15 @@ _element = st.components.v2.component("loopscope_board", js=SCRIPT, isolate_styl
 class Shown(TypedDict):
     """What a page was rendered with: the run (None without one), its state, its settings' and the library's version.
 
-    `at` is for a page that shows one moment of a run: "step/stage" where it stands, "" while it runs.
+    `trouble` tells whether its loss is absurd. `at` is for a page that shows one moment of a run: "step/stage" where
+    it stands, "" while it runs.
     """
 
     run: str | None
     state: str
     version: int
     library: int
+    trouble: bool
     at: NotRequired[str]
 
 
@@ -129,6 +131,7 @@ def shown_of(run: Run | Race | Followed | None, *, moment: bool = False) -> Show
         "state": str(run.state) if run else "ready",
         "version": run.version if run else 0,
         "library": studio().listed,
+        "trouble": isinstance(run, Run) and run.trouble,
     }
     if moment:
         stands = f"{run.step}/{run.stage}" if isinstance(run, Run | Race) else "0/0"

@@ -45,15 +45,20 @@ export class Header {
   show(head, { train, val }) {
     const { step = 0, max_steps: most = 0, steps_per_second: speed } = head;
     const running = head.state === "running";
-    const word = head.interrupted ? "interrupted" : (WORDS[head.state] ?? String(head.state));
+    const again = head.made_again; // on the way from a snapshot to `step`, which the curves show already
+    const word = again ? "catching up" : head.interrupted ? "interrupted" : (WORDS[head.state] ?? String(head.state));
     this.node.dataset.state = head.state;
+    this.node.dataset.trouble = head.trouble === true;
     write(this.state, word);
     write(this.title, head.title ?? "");
     this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
     const epoch = head.epochs ? `, epoch ${whole(head.epoch)} of ${whole(head.epochs)}` : "";
-    write(this.steps, `${whole(step)}${most ? ` / ${whole(most)}` : ""} steps${epoch}`);
-    this.bar.hidden = !most; // a run from elsewhere may not say where it ends
-    const share = most > 0 ? Math.min(1, step / most) : 0;
+    const over = most && step > most; // cut to fewer than it had made
+    const of = !most ? " steps" : over ? ` steps, cut to ${whole(most)}` : ` / ${whole(most)} steps`;
+    write(this.steps, again ? remaking(step, again) : `${whole(step)}${of}${epoch}`);
+    this.bar.hidden = !most && !again; // a run from elsewhere may not say where it ends
+    const begun = again?.from ?? 0;
+    const share = Math.min(1, ((again?.at ?? step) - begun) / Math.max(1, (again ? step : most) - begun));
     this.fill.style.transform = `scaleX(${share.toFixed(4)})`;
     this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
     write(this.speed, running && speed > 0 ? `${speed < 10 ? speed.toFixed(1) : whole(speed)} steps/s` : "");
@@ -68,11 +73,15 @@ export class Header {
     write(this.numbers.train, figures(train));
     write(this.numbers.val, figures(val));
     write(this.numbers.bits, figures(best / Math.LN2 / (head.characters_per_token || 1), 3));
-    write(this.numbers.tokens, text ? amount(head.tokens_seen) : whole(head.passes));
-    const passes = Number.isFinite(head.passes) ? `${figures(head.passes, 3)} passes over the training data` : "";
+    write(this.numbers.tokens, again ? "–" : text ? amount(head.tokens_seen) : whole(head.passes));
+    const passes = !again && Number.isFinite(head.passes) ? `${figures(head.passes, 3)} passes over the training data` : "";
     this.numbers.tokens.parentNode.title = passes;
   }
 }
+
+/** How far the way to `step` is made again. */
+const remaking = (step, { at, trains_on: on }) =>
+  `step ${whole(step)} is being made again: step ${whole(at)}${on ? ", then it trains on" : ""}`;
 
 /** Lines between header and stage, each shown only while there is something to say. */
 export class Notices {

@@ -6,7 +6,8 @@ const PATIENCE = 8000; // ms at the most between two tellings of the same, to a 
 
 /** What a page is rendered with, as one comparable text. */
 // `at` counts for a page that shows one moment of a run: step and stage where it stands, nothing while it runs.
-const spelled = ({ run, state, version, library, at }) => JSON.stringify({ run, state, version, library, at });
+const spelled = ({ run, state, version, library, trouble = false, at }) =>
+  JSON.stringify({ run, state, version, library, trouble, at });
 
 export class Reporter {
   told = null; // what the page was told last, for as long as it has not been drawn again
@@ -22,11 +23,11 @@ export class Reporter {
   }
 
   /** Compare the stream's newest header with the page. */
-  compare({ run = null, state, settings, step = 0, stage = 0, library = 0 }) {
+  compare({ run = null, state, settings, step = 0, stage = 0, library = 0, trouble }) {
     if (!this.onChange) return;
     const where = state === "running" ? "" : `${step}/${stage}`;
     const at = this.shown.at === undefined ? undefined : where;
-    const key = spelled({ run, state, version: settings?.version ?? 0, library, at });
+    const key = spelled({ run, state, version: settings?.version ?? 0, library, trouble, at });
     if (key === spelled(this.shown)) {
       this.forget();
       this.last = null;

@@ -204,7 +204,7 @@ def test_out_of_a_divergence_with_one_click(server: Server, new_tab: Callable[..
     expect(stage.keyed("lesson")).to_contain_text("Turned: lr 0.001 → 1e+06 after step 500.", timeout=PATIENCE)
     for words in ("Last finite losses", "Largest gradient norm", "Largest update", "First out of the ordinary"):
         expect(stage.keyed("lesson")).to_contain_text(words)
-    stage.page.get_by_role("button", name=re.compile("^Rewind 50 steps")).click()
+    stage.page.get_by_role("button", name=re.compile("^Rewind")).click()
     stage.wait("board.run !== given && board.stream.step > 600 && board.stream.state === 'running'", diverged)
     assert (stage.setting("lr"), stage.setting("max_steps")) == (0.0005, 100_000)
     told = stage.page.evaluate(f"{BOARD}.events.map(({{ step, name }}) => [step, name])")

@@ -117,6 +117,7 @@ def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(tab: Stag
     stage.start()
     warning = stage.page.get_by_role("status").filter(has_text="lower the learning rate")
     expect(warning).to_be_visible()
+    expect(stage.page.get_by_role("button", name=re.compile("^Rewind"))).to_be_visible()
     stage.is_in("running")
 
 
