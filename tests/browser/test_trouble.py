@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.served import Server, copy_project
-from tests.browser.stage import Stage
+from tests.browser.stage import PATIENCE, Stage
 
 STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
 HOSTILE = '<img src=x onerror=alert(1)> $a$ :red[x] ![y](http://evil.example/y.png) "><script>alert(2)</script>'
@@ -117,7 +117,7 @@ def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(tab: Stag
     stage.start()
     warning = stage.page.get_by_role("status").filter(has_text="lower the learning rate")
     expect(warning).to_be_visible()
-    expect(stage.page.get_by_role("button", name=re.compile("^Rewind"))).to_be_visible()
+    expect(stage.page.get_by_role("button", name=re.compile("^Rewind"))).to_be_visible(timeout=PATIENCE)
     stage.is_in("running")
 
 
