@@ -82,6 +82,17 @@ def test_the_loss_is_compared_with_the_three_baselines() -> None:
     assert shown["meta"] == {"events": "text"}
 
 
+def test_the_labels_of_the_baselines_hide_no_curve() -> None:
+    for facts in (BIGRAM, GPT):
+        assert not any("bgcolor" in note for note in layout(facts, "loss")["annotations"])
+
+
+@pytest.mark.parametrize("key", ["loss", "grad_norm", "update_ratio"])
+def test_wide_numbers_push_the_name_of_the_axis_aside_and_each_has_its_own_exponent(key: str) -> None:
+    axis = layout(BIGRAM, key)["yaxis"]
+    assert axis["automargin"] == "left" and axis["tickformat"] == ",.5~g"
+
+
 def test_loss_traces_name_their_channels() -> None:
     assert list(metas(BIGRAM, "loss")) == [
         {"channel": "train/loss", "smooth": True, "run": "previous"},

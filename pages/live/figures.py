@@ -40,7 +40,7 @@ VALIDATION = "#E69F00"
 BASELINE = "#8FA1B3"
 HEALTHY = "rgba(0,158,115,0.15)"
 HEALTHY_TEXT = "#3FBF9B"
-LABEL_GROUND = "rgba(19,26,34,0.7)"
+PANEL = "#131A22"
 # From the input to the output of a network: ordered and readable with any colour vision (a piece of cividis).
 LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
 BAND = (3e-4, 3e-3)
@@ -238,7 +238,6 @@ def _loss(info: RunInfo) -> Panel:
             annotation={
                 "text": text,
                 "font": {"color": BASELINE, "size": FIGURE_FONT},
-                "bgcolor": LABEL_GROUND,
                 "borderpad": 1,
             },
             annotation_position=position,
@@ -270,7 +269,7 @@ def _validation(figure: go.Figure) -> None:
     figure.add_scatter(
         name="its lowest",
         mode="markers",
-        marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": LABEL_GROUND, "width": 1}},
+        marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": PANEL, "width": 1}},
         meta={"channel": "val/loss", "only": "lowest"},
     )
 
@@ -438,7 +437,12 @@ def _step_chart(y_title: str, *, log: bool = False, events: bool | str = True) -
         hovermode="x unified",
         margin={"l": 66, "r": 14, "t": 8, "b": 46},
         xaxis={"title": {"text": "step"}, "rangemode": "tozero", "separatethousands": True, "exponentformat": "none"},
-        yaxis={"title": {"text": y_title}, "type": "log" if log else "linear", "exponentformat": "e"},
+        yaxis={
+            "title": {"text": y_title},
+            "type": "log" if log else "linear",
+            "tickformat": ",.5~g",
+            "automargin": "left",
+        },
     )
     return figure
 

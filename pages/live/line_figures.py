@@ -28,10 +28,9 @@ import plotly.graph_objects as go
 
 from engine.config import InputError
 from engine.fits import Floats, Pair, columns, curvature, fit, loss_at, lowest, ring
-from pages.live.figures import BASELINE, FIGURE_FONT, LABEL_GROUND, TRAIN, Panel, RunInfo, panels
+from pages.live.figures import BASELINE, FIGURE_FONT, PANEL, TRAIN, Panel, RunInfo, panels
 
 TEXT = "#E8EEF4"
-GROUND = "#131A22"
 WEIGHTS = ["parameter/a", "parameter/b"]
 SLOPES = ["gradient/a", "gradient/b"]
 RING = "#4A5D72"
@@ -82,7 +81,7 @@ def _moving_line(points: tuple[Pair, ...]) -> Panel:
         x=x.tolist(),
         y=y.tolist(),
         mode="markers",
-        marker={"color": TEXT, "size": 12, "line": {"color": GROUND, "width": 2}},
+        marker={"color": TEXT, "size": 12, "line": {"color": PANEL, "width": 2}},
         hovertemplate="(%{x}, %{y})<extra></extra>",
         meta={"points": True},
         showlegend=False,
@@ -137,7 +136,7 @@ def _surface(points: tuple[Pair, ...]) -> Panel:
     figure.add_scatter(
         name="now",
         mode="markers",
-        marker={"color": TRAIN, "size": 12, "line": {"color": GROUND, "width": 2}},
+        marker={"color": TRAIN, "size": 12, "line": {"color": PANEL, "width": 2}},
         hovertemplate="a %{x:.4~g}, b %{y:.4~g}<extra>now</extra>",
         meta={"here": WEIGHTS},
         showlegend=False,
@@ -193,7 +192,6 @@ def _loss(info: RunInfo) -> Panel:
             annotation={
                 "text": f"least squares {least:.4g}: no line has less",
                 "font": {"color": BASELINE, "size": FIGURE_FONT},
-                "bgcolor": LABEL_GROUND,
             },
             annotation_position="top right",
         )

@@ -1,4 +1,5 @@
 // A chart as a PNG, as it stands on the screen: its colours, its stretch, with title, legend, run and step. No network.
+import { PLAIN_FONT } from "./theme.js";
 import { element, literal, whole } from "./words.js";
 
 const SHARPER = 2; // pixels of the picture for each of the screen
@@ -18,10 +19,11 @@ export async function savePicture({ stage, frame, plot, aspect }) {
   const [width, height] = [Math.max(wide, LEAST[0] * scale), Math.max(high, LEAST[1] * scale) + above];
   const layout = {
     ...plot.layout, width, height, autosize: false, paper_bgcolor: theme.panel,
+    font: { ...plot.layout.font, family: PLAIN_FONT },
     margin: { ...plot.layout.margin, t: margin.t + above },
     title: {
       text: `<b>${literal(title)}</b><br>${literal(head.title ?? "")}, step ${whole(step)}`,
-      font: { size: 15 * scale, color: theme.text, family: theme.font },
+      font: { size: 15 * scale, color: theme.text },
       x: 0, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { l: 12 * scale, t: 28 * scale }, // of its second line
     },
     showlegend: keys > 0,

@@ -1,5 +1,6 @@
 // A chart over steps: curves fed by channels, event lines, zoom that stays, smoothing, log axis. The figure
 // comes from Python; this only fills it. Knows no socket.
+import { arrange, lengthOf, worthALine } from "./labels.js";
 import { markOf } from "./panel.js";
 import { savePicture } from "./picture.js";
 import { average, clip, overlay, roundTicks, roundish, thin } from "./series.js";
@@ -14,13 +15,15 @@ const MOST_EPOCHS = 12; // with more of them their ends are not marked
 const LABEL_ROWS = 3;
 const ROW = 19; // px: the height of a label
 const LONGEST_LABEL = 30; // characters
-const NARROW = 480; // px: there, labels keep to two rows
+const NARROW = 480; // px: there, labels go without what they have in brackets
+const LEAP = 1000; // times the first loss, a loss shows nothing else on a linear axis
 // Points handed to Plotly: of one curve about what the width can show, of many fewer each; more where zoomed.
 const DRAWN = 1000;
 const DRAWN_TOGETHER = 3000;
 const DRAWN_ZOOMED = 2400;
 const FAR = 1.15; // times the highest point of this run, the run before it is cut off: it may have diverged
 const NOTHING = { steps: [], values: [], means: [] };
+const LOG_HINT = "Logarithmic vertical axis: comes by itself when the loss leaps a thousandfold";
 export const CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
 
 export class StepChart {
@@ -37,7 +40,8 @@ export class StepChart {
     this.figure = panel.figure;
     this.traces = this.figure.data.map((trace, index) => ({ index, ...trace.meta })).filter((one) => one.channel);
     this.log = this.figure.layout.yaxis?.type === "log";
-    this.zoomed = false;
+    this.chosen = this.zoomed = false;
+    this.places = [];
     this.detail = new Map();
     this.frame.dress(panel);
     this.addTools();
@@ -46,7 +50,8 @@ export class StepChart {
 
   addTools() {
     if (this.traces.some((trace) => trace.smooth)) this.addSmoothing();
-    this.logButton = this.frame.addButton("log", "Logarithmic vertical axis", () => {
+    this.logButton = this.frame.addButton("log", LOG_HINT, () => {
+      this.chosen = true;
       this.log = !this.log;
       this.build(true);
     });
@@ -119,7 +124,8 @@ export class StepChart {
   }
 
   annotation(note, scale) {
-    const placed = { ...note, font: { ...note.font, size: (note.font?.size ?? 14) * scale } };
+    const size = (note.font?.size ?? 14) * scale;
+    const placed = { ...note, font: { ...note.font, size, shadow: halo(this.stage.theme) } };
     if (this.plot.clientWidth < NARROW) placed.text = placed.text.replace(/ \(.*?\)/, "");
     // Plotly wants the position of a text on a logarithmic axis as a logarithm, that of a line as it is.
     if (this.log && placed.yref === "y") placed.y = Math.log10(placed.y);
@@ -179,15 +185,22 @@ export class StepChart {
   render() {
     const { Plotly } = this.stage;
     if (!this.plot._fullLayout || this.plot._dragging) return false;
+    if (!this.log && !this.chosen && this.leapt()) {
+      this.log = true;
+      this.build(true);
+      return false;
+    }
     const change = {};
     if (!this.zoomed) this.grow(change);
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
-    this.mark(change, range);
+    const heights = String(this.plot._fullLayout.yaxis.range);
+    const curves = this.curves(range);
+    this.mark(change, range, curves);
     this.countAbove(change, range);
     this.nameAxis(change);
-    Plotly.update(this.plot, this.curves(range), change, this.traces.map((trace) => trace.index));
+    Plotly.update(this.plot, curves, change, this.traces.map((trace) => trace.index));
     if (this.log) this.markDecades();
-    this.dirty = false;
+    this.dirty = String(this.plot._fullLayout.yaxis.range) !== heights; // labels were placed by the one before
     return true;
   }
 
@@ -218,6 +231,13 @@ export class StepChart {
       for (const value of this.stage.series.get(trace.channel)?.values ?? []) if (value > most) most = value;
     }
     return most > 0 ? most : Infinity;
+  }
+
+  /** Has the loss leapt so high that a linear axis shows nothing else? */
+  leapt() {
+    if (!this.feeds("train/loss")) return false;
+    const { values } = this.stage.series.get("train/loss") ?? NOTHING;
+    return values.some((value) => value > LEAP * values[0]) && !values.some((value) => value <= 0);
   }
 
   /** Following: show all of the run, up to the stage's right edge. */
@@ -262,26 +282,26 @@ export class StepChart {
   }
 
   /** Vertical lines where events happened, with words where the figure asks for them and there is room. */
-  mark(change, range) {
+  mark(change, range, curves) {
     const wanted = this.figure.layout.meta?.events;
     const ends = this.stage.events.filter(({ name }) => name === "epoch").length;
     const told = this.stage.events.filter(({ name }) => name !== "epoch" || ends <= MOST_EPOCHS);
-    const events = wanted ? told.slice(-MOST_EVENTS) : [];
+    const events = wanted ? worthALine(told).slice(-MOST_EVENTS) : [];
     const notes = wanted ? this.stage.notes.slice(-MOST_EVENTS) : [];
     const width = this.plot._fullLayout._size.w;
     const past = this.stage.pastStep;
     const { theme } = this.stage;
-    const taken = this.taken(width);
-    const key = JSON.stringify([events.length, events.at(-1)?.step, notes, range, width, past, taken]);
+    const places = this.placed(range, width, curves);
+    const key = JSON.stringify([events.map(({ step }) => step), notes, range, width, past, places]);
     if (key === this.marks) return;
     this.marks = key;
     change.shapes = [...this.fixed.shapes];
-    change.annotations = [...this.fixed.annotations];
+    change.annotations = this.fixed.annotations.flatMap((note, index) => put(note, places[index], width));
     const marks = [
       ...events.map((event) => ({ ...event, colour: theme.event, dash: "dot" })),
       ...notes.map((note) => ({ ...note, text: `★ ${note.text}`, colour: theme.text, dash: "dash" })),
     ];
-    for (const { step, colour, dash } of marks) {
+    for (const [step, { colour, dash }] of new Map(marks.map((mark) => [mark.step, mark]))) {
       change.shapes.push({
         type: "line", xref: "x", yref: "paper", x0: step, x1: step, y0: 0, y1: 1, layer: "below",
         line: { color: colour, width: 1.5, dash },
@@ -293,20 +313,34 @@ export class StepChart {
         line: { color: theme.text, width: 2 },
       });
     }
-    if (wanted === "text") change.annotations.push(...this.labels(marks, range, width, taken));
+    if (wanted === "text") change.annotations.push(...this.labels(marks, range, width, this.taken(places)));
+  }
+
+  /** The words of the figure's own lines, each beside its line where the curves leave room. */
+  placed(range, width, { x, y }) {
+    if (!this.fixed.annotations.length) return [];
+    const { range: [low, high], _length: height } = this.plot._fullLayout.yaxis;
+    const down = (value) => ((high - value) / (high - low)) * height;
+    const points = (at) =>
+      x[at].flatMap((step, i) => {
+        const value = this.log ? Math.log10(y[at][i]) : y[at][i];
+        return Number.isFinite(value) ? [[((step - range[0]) / (range[1] - range[0])) * width, down(value)]] : [];
+      });
+    const named = ({ index }) => this.figure.data[index].showlegend !== false; // not the faint ones behind
+    const curves = this.traces.flatMap((trace, at) => (named(trace) ? [points(at)] : []));
+    const lines = this.fixed.annotations.map(({ text, y, yanchor, font }) => {
+      const top = Math.round(down(y)) - (yanchor === "top" ? 0 : ROW * this.stage.scale);
+      return { long: lengthOf(text, font.size), top, bottom: top + ROW * this.stage.scale };
+    });
+    return (this.places = arrange(lines, curves, width, this.places));
   }
 
   /** The rows of labels: what the words of the figure's own lines take of each, [from, to] from the left. */
-  taken(width) {
-    const { range, _length: height } = this.plot._fullLayout.yaxis;
+  taken(places) {
     const high = ROW * this.stage.scale;
-    const rows = Array.from({ length: width < NARROW * this.stage.scale ? 2 : LABEL_ROWS }, () => []);
-    for (const { text, y, yref, yanchor, font } of this.fixed.annotations) {
-      if (yref !== "y") continue;
-      const line = Math.round((height * (range[1] - y)) / (range[1] - range[0]));
-      const [top, bottom] = yanchor === "top" ? [line, line + high] : [line - high, line];
-      const left = Math.round(width - lengthOf(text, font.size));
-      rows.forEach((spans, row) => bottom > row * high && top < (row + 1) * high && spans.push([left, width]));
+    const rows = Array.from({ length: LABEL_ROWS }, () => []);
+    for (const { left, right, top, bottom } of places.filter(Boolean)) {
+      rows.forEach((spans, row) => bottom > row * high && top < (row + 1) * high && spans.push([left, right]));
     }
     return rows;
   }
@@ -328,7 +362,7 @@ export class StepChart {
     change["xaxis2.ticktext"] = ticks.map(amount);
   }
 
-  /** Notes first, then the newest event, each on the first of a few rows where it does not touch another. */
+  /** Notes first, then knobs, then pauses, the newest of each first; on the first row where they touch no other. */
   labels(marks, range, width, taken) {
     const { scale, theme } = this.stage;
     const size = 14 * scale;
@@ -346,8 +380,8 @@ export class StepChart {
       taken[row].push([left, left + length]);
       labels.push({
         text: literal(short), x: step, xref: "x", y: 1, yref: "paper", yshift: -row * ROW * scale, yanchor: "top",
-        xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: colour },
-        bgcolor: theme.label, borderpad: 1, ...(words.length > most && { hovertext: literal(text) }),
+        xanchor: left < at ? "right" : "left", showarrow: false, font: { size, color: colour, shadow: halo(theme) },
+        borderpad: 1, ...(words.length > most && { hovertext: literal(text) }),
       });
     }
     return labels;
@@ -377,11 +411,21 @@ function along(xs, ys, x) {
   return ys[at - 1] + slope * (x - xs[at - 1]);
 }
 
-/** About how long a text is on the chart, px. */
-const lengthOf = (text, size) => Array.from(text).length * size * 0.56 + 10;
+/** A label at its place along its line; nothing where it has none. */
+function put(note, place, width) {
+  if (!place) return [];
+  const at = place.place;
+  const x = at % 1 ? (place.left + place.right) / 2 / width : at;
+  return [{ ...note, x, xanchor: at === 1 ? "right" : at === 0 ? "left" : "center" }];
+}
+
+/** The ground's own colour close around the letters: they can be read over a curve, which goes on between them. */
+const halo = ({ panel }) => Array(4).fill(`0 0 2px ${panel}`).join(", ");
 
 const source = (trace) => `${trace.run ?? ""} ${trace.channel}`;
-const HOVER = (trace) => `${literal(trace.name ?? "")} %{y:.4~g}<extra></extra>`;
+// What is known at some steps only says at which: the step over the words is that under the pointer.
+const HOVER = ({ name, mode }) =>
+  `${literal(name ?? "")} %{y:.4g}${mode?.includes("markers") ? " at step %{x:,.0f}" : ""}<extra></extra>`;
 
 /** A figure's layout in the page's theme: transparent ground, quiet grid, one type size. */
 export function dressed(layout, theme, scale) {

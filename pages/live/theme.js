@@ -11,7 +11,6 @@ const TWINS = [
   ["#FF6B4A", "#C43D1B"], // diverged, error
   ["#0B0F14", "#FFFFFF"], // background
   ["#131A22", "#F5F7F9"], // panel
-  ["rgba(19,26,34,0.7)", "rgba(245,247,249,0.7)"], // behind a label
   ["#E8EEF4", "#15202B"], // text
   ["#253140", "#D9E0E6"], // grid lines
   ["#4A5D72", "#A9B6C2"], // rings of equal loss
@@ -26,6 +25,9 @@ const TWINS = [
   ["#DDCB5C", "#998525"],
   ["#F3DA3F", "#A38700"],
 ];
+
+// A saved picture knows no font of the page: words that were measured in that would run into each other in another.
+export const PLAIN_FONT = "system-ui, sans-serif";
 
 const SCALES = {
   signed: {
@@ -46,7 +48,7 @@ export function theme(name) {
   return {
     name,
     train: pick(0), validation: pick(1), baseline: pick(2), event: pick(3),
-    error: pick(6), background: pick(7), panel: pick(8), label: pick(9), text: pick(10), grid: pick(11),
+    error: pick(6), background: pick(7), panel: pick(8), text: pick(9), grid: pick(10),
   };
 }
 

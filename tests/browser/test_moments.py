@@ -180,14 +180,19 @@ PICTURE = """async (board) => {
   const toImage = async (figure) => { drawn = figure; return "data:,"; };
   for (const trace of plot.data) trace.name &&= "<b>&amp;</b>";
   await savePicture({ stage: { ...board, Plotly: { toImage } }, frame, plot });
-  return drawn.data.filter(({ showlegend }) => showlegend).map(({ name }) => name);
+  const names = drawn.data.filter(({ showlegend }) => showlegend).map(({ name }) => name);
+  return [names, JSON.stringify(drawn.layout).includes("Source Sans")];
 }"""
 
 
-def test_a_name_in_a_picture_is_no_markup(server: Server, new_tab: Callable[..., Stage]) -> None:
+def test_a_picture_has_no_markup_in_names_and_no_font_of_the_page(
+    server: Server, new_tab: Callable[..., Stage]
+) -> None:
     stage = new_tab(server).fresh(STEADY)
     stage.wait("board.panels.get('loss').chart.plot._fullLayout")
-    assert set(stage.page.evaluate(f"() => ({PICTURE})({BOARD})")) == {"&lt;b&gt;&amp;amp;&lt;/b&gt;"}
+    names, in_the_page_s_font = stage.page.evaluate(f"() => ({PICTURE})({BOARD})")
+    assert set(names) == {"&lt;b&gt;&amp;amp;&lt;/b&gt;"}
+    assert not in_the_page_s_font, "words are measured in it, but a picture cannot draw it"
 
 
 def test_out_of_a_divergence_with_one_click(server: Server, new_tab: Callable[..., Stage]) -> None:
