@@ -70,10 +70,10 @@ export class Scrubber {
     if (this.past && this.past.step === this.stage.opened) this.verbs.open.disabled = true;
   }
 
-  /** Have the page do something with the moment that the slider stands at. */
+  /** Have the page do something with the moment on show. */
   ask(verb) {
     this.stop();
-    this.stage.options?.onMoment?.({ verb, step: Number(this.slider.value), run: this.stage.run });
+    this.stage.options?.onMoment?.({ verb, step: this.past?.step ?? 0, run: this.stage.run });
   }
 
   /** To the stored moment so many further on, or back. */
@@ -136,6 +136,7 @@ export class Scrubber {
   enter({ header, arrays }) {
     const { step, scalars = {} } = header;
     this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null };
+    if (this.wanted === null) this.slider.value = step; // it stands at what is shown, and acted on, not between two
     const told = [["loss", "train/loss"], ["gradient norm", "grad_norm"]]
       .filter(([, channel]) => Number.isFinite(scalars[channel]))
       .map(([word, channel]) => `${word} ${figures(scalars[channel])}`);

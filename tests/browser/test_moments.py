@@ -42,11 +42,12 @@ DRAG = """async (many) => {
 
 
 def put(stage: Stage, step: int) -> None:
-    """Drag the scrubber to a step and wait until it shows the moment before it."""
+    """Drag the scrubber to a step and wait until it stands at the moment stored last before it, and shows that."""
     stage.page.locator(".ls-moment").evaluate(
         "(slider, step) => { slider.value = step; slider.dispatchEvent(new Event('input')); }", step
     )
     stage.wait("board.scrubber.past && board.scrubber.past.step <= given && !board.scrubber.busy", step)
+    stage.wait("Number(board.scrubber.slider.value) === board.scrubber.past.step")
 
 
 def said(stage: Stage) -> Locator:
@@ -106,21 +107,21 @@ def test_the_scrubber_by_key_and_in_motion(server: Server, new_tab: Callable[...
 
 def test_a_moment_opens_on_every_page_and_live_is_one_click_away(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(STEADY).start()
-    stage.reaches(250)
-    put(stage, 222)
+    stage.reaches(300)
+    put(stage, 270)
     stage.page.get_by_role("button", name=re.compile("^Open the full state")).click()
-    expect(said(stage)).to_contain_text("Step 222, past: made again from the snapshot of step 200.")
-    stage.wait("board.scrubber.past?.step === 222", timeout=PATIENCE)
+    expect(said(stage)).to_contain_text("Step 250, past: made again from the snapshot of step 200.")
+    stage.wait("board.scrubber.past?.step === 250", timeout=PATIENCE)
     follow(stage, "Inside")
-    expect(stage.page.get_by_text(re.compile("at step 222"))).to_be_visible(timeout=PATIENCE)
+    expect(stage.page.get_by_text(re.compile("at step 250"))).to_be_visible(timeout=PATIENCE)
     follow(stage, "Step")
     expect(stage.page.get_by_text("Before the step")).to_be_visible(timeout=PATIENCE)
     stage.press("ArrowRight")
     expect(stage.page.get_by_role("heading", name="1 batch")).to_be_visible(timeout=PATIENCE)
     follow(stage, "Embeddings")
-    expect(stage.page.get_by_text(re.compile("weights of step 222"))).to_be_visible(timeout=PATIENCE)
+    expect(stage.page.get_by_text(re.compile("weights of step 250"))).to_be_visible(timeout=PATIENCE)
     here = "[...window.loopscopeBoards.values()].find(({ page }) => page === 'embeddings')"
-    stage.page.wait_for_function(f"{here}?.scrubber.past?.step === 222", timeout=PATIENCE)
+    stage.page.wait_for_function(f"{here}?.scrubber.past?.step === 250", timeout=PATIENCE)
     stage.page.get_by_role("button", name="Back to the newest step").click()
     expect(said(stage)).to_have_count(0, timeout=PATIENCE)
     stage.page.wait_for_function(f"{here}?.scrubber.past === null", timeout=PATIENCE)
@@ -134,17 +135,18 @@ def test_a_note_is_pinned_and_a_fork_turns_a_knob_at_a_scrubbed_step(
     stage.reaches(120)
     parent = stage.run
     put(stage, 77)
+    expect(stage.page.locator(".ls-said")).to_have_text(re.compile("^step 50, past"))
     stage.page.get_by_role("button", name="Pin a note at this step of the charts").click()
-    stage.page.get_by_label("note at step 77").fill("<b>here</b> it turns")
+    stage.page.get_by_label("note at step 50").fill("<b>here</b> it turns")
     stage.page.get_by_role("button", name="Pin it").click()
     label = stage.loss.locator(".annotation-text").filter(has_text="<b>here</b> it turns")
     expect(label).to_be_visible(timeout=PATIENCE)
     put(stage, 77)
     stage.page.get_by_role("button", name="Fork the run at this step").click()
-    expect(stage.number("fork_step")).to_have_value("77", timeout=PATIENCE)
+    expect(stage.number("fork_step")).to_have_value("50", timeout=PATIENCE)
     stage.number("fork_lr").fill("0.25")
     stage.page.get_by_role("button", name="Fork there").click()
-    stage.wait("board.run !== given && board.stream.step === 77", parent)
+    stage.wait("board.run !== given && board.stream.step === 50", parent)
     stage.has("lr", 0.25)
     stage.is_in("paused")
 
