@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from engine.config import RunConfig
 from engine.models import LanguageModel, Model, build_language_model
+from engine.models.base import Dropout
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,15 @@ def path(config: RunConfig, vocab_size: int, batch_size: int) -> list[Stop]:
 
 
 def _stations(model: LanguageModel) -> list[tuple[str, nn.Module]]:
-    """The modules that the picture names: the model's children, and each block by itself."""
+    """The modules that the picture names: the model's children, and each block by itself.
+
+    A dropout among the children is the one place to see what was added up before it.
+    """
     found: list[tuple[str, nn.Module]] = []
     for name, child in model.named_children():
         if isinstance(child, nn.ModuleList):
             found += [(f"{name}.{i}", block) for i, block in enumerate(child)]
-        elif next(child.parameters(), None) is not None:
+        elif isinstance(child, Dropout) or next(child.parameters(), None) is not None:
             found.append((name, child))
     return found
 

@@ -95,6 +95,7 @@ def test_the_path_of_a_gpt_passes_every_block() -> None:
     wide = (4, config.block_size, config.n_embd)
     assert stops["token_embedding"] == stops["blocks.0"] == stops["blocks.1"] == stops["norm"] == wide
     assert stops["position_embedding"] == (config.block_size, config.n_embd)
+    assert stops["dropout"] == wide, "behind the sum of both embeddings"
     assert stops["head"] == (4, config.block_size, V)
 
 

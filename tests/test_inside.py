@@ -180,6 +180,24 @@ def test_the_shapes_follow_the_knobs(opened: Callable[..., AppTest], run_of: Cal
         assert f"<b>{shape}</b>" in picture
 
 
+def test_a_gpt_s_x_keeps_its_shape_from_the_first_look_up_to_the_head(
+    opened: Callable[..., AppTest], run_of: Callable[..., Run]
+) -> None:
+    run_of("gpt-tiny", 1)
+    (picture,) = [one.proto.body for one in opened().get("html") if "ls-path" in one.proto.body]
+    assert "<b>(32, 32)</b>" not in picture and "add a row for each place, (32, 32)," in picture
+    assert picture.count("<b>(16, 32, 32)</b><span>x ") == 4, "looked up, positions added, blocks, last norm"
+
+
+def test_what_parameters_gives_is_told_in_lines_of_python(
+    opened: Callable[..., AppTest], run_of: Callable[..., Run]
+) -> None:
+    run_of("gpt-tiny", 1)
+    (told,) = [block.value for block in opened("Parameters").code if "_parameters" in block.value]
+    assert "list(model.blocks[0].norm_1._parameters)" in told
+    compile(told, "told", "exec")
+
+
 def test_the_table_is_held_against_the_text(opened: Callable[..., AppTest], run_of: Callable[..., Run]) -> None:
     run = run_of("bigram", 50)
     page = opened("Table")

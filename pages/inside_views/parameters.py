@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import plotly.graph_objects as go
 import streamlit as st
 
 from engine.anatomy import Part, share_by_part, tree, yielded
+from engine.exhibits import percent
 from pages.inside_views.look import Look
 from pages.live import charts
 from pages.live.figures import TRAIN
@@ -75,12 +78,17 @@ def bars(counts: dict[str, tuple[int, float]]) -> go.Figure:
         y=names,
         orientation="h",
         marker={"color": TRAIN},
-        text=[f"{count:,} ({share:.1%})" for count, share in counts.values()],
+        text=[f"{count:,} ({percent(share, 1)})" for count, share in counts.values()],
         textposition="auto",
         hovertemplate="%{y}: %{x:,}<extra></extra>",
     )
     figure.update_layout(yaxis={"type": "category", "autorange": "reversed"})
     return figure
+
+
+def code(path: str) -> str:
+    """The Python for what `path` names: modules in a list have their place in brackets."""
+    return re.sub(r"\.(\d+)", r"[\1]", f"model.{path}")
 
 
 def told(look: Look) -> str:
@@ -89,7 +97,7 @@ def told(look: Look) -> str:
     kept = list(found.kept.items())
     shown = kept[:3]
     lines = [f"list(model._parameters)  # {list(found.own)}"]
-    lines += [f"list(model.{path}._parameters)  # {list(names)}" for path, names in shown if path]
+    lines += [f"list({code(path)}._parameters)  # {list(names)}" for path, names in shown if path]
     if len(kept) > len(shown):
         lines.append(f"# and so on in {len(kept) - len(shown)} more modules")
     first = ", ".join(found.names[:3]) + (f", … {len(found.names)} in all" if len(found.names) > 3 else "")
@@ -99,7 +107,7 @@ def told(look: Look) -> str:
         f"len(list(p))  # {len(found.names)}: {first}",
         f"len(list(p))  # {found.again}: a generator is used up after one pass",
         "",
-        f"model.{found.frozen}.requires_grad_(False)  # freeze it",
+        f"{code(found.frozen)}.requires_grad_(False)  # freeze it",
         f"len(list(model.parameters()))  # {found.after_freezing}: the frozen one is still among them",
         f"sum(p.requires_grad for p in model.parameters())  # {found.trainable_after_freezing}",
     ]

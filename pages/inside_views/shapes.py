@@ -15,7 +15,6 @@ from pages.live import charts
 
 STEPS = {
     "token_embedding": "look up a row of the table for each token",
-    "position_embedding": "a row for each place in the window, added",
     "norm": "the last layer norm",
     "head": "the head: a score for each candidate",
 }
@@ -61,7 +60,11 @@ def picture(stops: list[Stop]) -> None:
 
 
 def merged(stops: list[Stop]) -> list[Stop]:
-    """Blocks leave the same shape behind: all of them are one box."""
+    """Blocks leave the same shape behind: all of them are one box. The position rows are added to x: they have none."""
+    places = next((stop for stop in stops if stop.step == "position_embedding"), None)
+    if places is not None:
+        added = f"add a row for each place, {written(places.shape)}, the same in each window"
+        stops = [stop._replace(step=added) if stop.step == "dropout" else stop for stop in stops if stop is not places]
     blocks = [stop for stop in stops if stop.step.startswith("blocks.")]
     if not blocks:
         return stops
@@ -89,11 +92,15 @@ def box(stop: Stop) -> str:
     shadow = ", ".join(f"{3 * i}px {-3 * i}px 0 -1px var(--ls-cell-{i % 2})" for i in range(1, behind + 1))
     size = f"width:{side(columns)}px;height:{side(rows)}px;box-shadow:{shadow or 'none'}"
     margin = f"margin:{3 * behind}px {3 * behind}px 0 0"
-    shape = f"({stop.shape[0]:,},)" if len(stop.shape) == 1 else f"({', '.join(f'{n:,}' for n in stop.shape)})"
     return (
-        f'<div class="ls-stop"><i style="{size};{margin}"></i><b>{shape}</b>'
+        f'<div class="ls-stop"><i style="{size};{margin}"></i><b>{written(stop.shape)}</b>'
         f"<span>{html.escape(stop.name)} · {stop.dtype}</span></div>"
     )
+
+
+def written(shape: tuple[int, ...]) -> str:
+    """A shape as Python writes it."""
+    return f"({shape[0]:,},)" if len(shape) == 1 else f"({', '.join(f'{n:,}' for n in shape)})"
 
 
 def side(size: int) -> int:
