@@ -187,7 +187,7 @@ def transport_past(made: Reopened, shown: Opened) -> None:
 
 
 def rail(shown: Opened, look: Callable[[int], None]) -> None:
-    """The nine stages: done, now, next, to come. A stage that is done can be looked back at."""
+    """The nine stages: done, now, next, to come. What is done can be looked back at; any stage of a past step, made."""
     with st.container(key="rail"):
         for place, name in enumerate(STAGES):
             done = place < shown.present
@@ -201,7 +201,7 @@ def rail(shown: Opened, look: Callable[[int], None]) -> None:
                 f"{place + 1} {name} :small[{word}]",
                 key=f"rail_{name}",
                 type="primary" if place == shown.done - 1 else "secondary",
-                disabled=not done,
+                disabled=not (done or shown.past),
                 on_click=look,
                 args=(place + 1,),
                 help=about(name, shown.run.config).document,
@@ -263,9 +263,8 @@ def stage(shown: Opened) -> None:
     with left:
         words = about(shown.stage, shown.run.config)
         st.subheader(f"{shown.done} {shown.stage}" if shown.stage else "Before the step")
-        back = shown.looking_back and not shown.past
         now = STAGES[shown.present - 1]
-        st.caption(f"Looking back: the run itself stands after {now}." if back else words.document)
+        st.caption(f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document)
         st.code(words.code, language="python", wrap_lines=True)
         st.text(words.purpose)
         st.caption(words.underneath)

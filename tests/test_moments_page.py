@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,13 @@ def click(page: AppTest, key: str) -> None:
 
 def words(page: AppTest) -> str:
     return "\n".join(text.value for text in page.text)
+
+
+def told_by_the_rail(page: AppTest) -> list[str]:
+    """What the rail says of each stage."""
+    return [
+        re.sub(r".*small\[(?::\w+\[)?([\w ]+).*", r"\1", page.button(key=f"rail_{stage}").label) for stage in STAGES
+    ]
 
 
 def keys(page: AppTest) -> set[str | None]:
@@ -96,6 +104,7 @@ def test_step_makes_the_step_after_it_again(trains, at_41) -> None:
     page = at_41("step.py")
     assert "Step 41, past" in words(page) and run.state is State.RUNNING
     plain = alone(run, 41)
+    assert told_by_the_rail(page) == ["next", *["to come"] * 8]
     for stage in STAGES:
         click(page, "step_next")
         assert page.subheader[0].value == f"{STAGES.index(stage) + 1} {stage}"
@@ -106,6 +115,7 @@ def test_step_makes_the_step_after_it_again(trains, at_41) -> None:
     click(page, "step_previous")
     click(page, "rail_forward")
     assert page.subheader[0].value == "2 forward"
+    assert told_by_the_rail(page) == ["done", "now", "next", *["to come"] * 6]
     assert run.state is State.RUNNING and run.stage == 0
     click(page, "past_live")
     assert "step_pause" in keys(page) and "This run is training" in words(page)

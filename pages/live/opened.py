@@ -37,7 +37,8 @@ WAIT_SECONDS = 10.0
 class Opened:
     """A moment of a run, and a throwaway trainer that stands there, live graph included.
 
-    `present` is how many stages of this step the run itself has done: 9 for a step that was just completed.
+    `present` is how many stages of this step the run itself has done, 9 for a step that was just completed; of the
+    step after an earlier moment, how many are made again.
     """
 
     run: Run
@@ -259,7 +260,7 @@ def reopened(made: Reopened) -> Opened:
     if kept is None or kept[0] != key:
         shown = replace(made.moment, stages=stages)
         trainer = replay(made.run.config, made.run.dataset, shown)
-        kept = key, Opened(made.run, shown, len(STAGES), trainer, past=True)
+        kept = key, Opened(made.run, shown, stages, trainer, past=True)
         st.session_state.step_copy = kept
     return kept[1]
 
