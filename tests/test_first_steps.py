@@ -289,9 +289,12 @@ def test_the_board_is_told_what_feeds_each_moving_trace() -> None:
     assert fed == {
         "line": weights, "residuals": weights, "path": weights, "here": weights, "downhill": [*weights, *slopes]
     }  # fmt: skip
-    (cross,) = [trace for trace in surface["figure"]["data"] if trace.get("name") == "least loss"]
+    (cross,) = [trace for trace in surface["figure"]["data"] if trace.get("name") == "least"]
+    (arrow,) = [meta for meta in metas if "downhill" in meta]
+    assert arrow["label"].startswith("downhill"), "it points against the gradient"
     assert np.array([cross["x"][0], cross["y"][0]]) == pytest.approx([1.7, 1.5])
     assert loss["figure"]["layout"]["shapes"][0]["y0"] == pytest.approx(0.075)
+    assert loss["figure"]["layout"]["yaxis"]["rangemode"] == "tozero", "no square is below 0"
     twins = (Path(line_figures.__file__).parent / "theme.js").read_text(encoding="utf-8")
     for colour in re.findall(r"#[0-9A-Fa-f]{6}|rgba\([^)]*\)", json.dumps([line, surface, loss])):
         assert f'["{colour}"' in twins, "light paper has no twin of it"

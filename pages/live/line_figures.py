@@ -123,10 +123,10 @@ def _surface(points: tuple[Pair, ...]) -> Panel:
         line={"color": TEXT, "width": 2.5},
         marker={"color": TEXT, "symbol": "arrow", "size": [0, 14], "angleref": "previous"},
         hoverinfo="skip",
-        meta={"downhill": [*WEIGHTS, *SLOPES], "label": "gradient ({2}, {3})"},
+        meta={"downhill": [*WEIGHTS, *SLOPES], "label": "downhill; gradient ({2}, {3})"},
     )
     figure.add_scatter(
-        name="least loss",
+        name="least",
         x=[a],
         y=[b],
         mode="markers",
@@ -183,7 +183,7 @@ def _loss(info: RunInfo) -> Panel:
     """The loss over steps, as on Train, with the least that any line can reach."""
     loss, *_ = panels(info)
     assert loss.figure is not None
-    loss.figure.update_yaxes(title_text="loss, y squared")  # in a flat panel
+    loss.figure.update_yaxes(title_text="loss, y squared", rangemode="tozero")  # in a flat panel
     least = loss_at(info.points, *lowest(info.points))
     if least > 1e-12 * max(1.0, max(y * y for _, y in info.points)):
         loss.figure.add_hline(
