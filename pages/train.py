@@ -154,7 +154,12 @@ def new_run(run: Run | None) -> None:
         add_texts(lambda name: verbs.restructure("corpus", name))
         if run is not None:
             st.button(
-                "Start a new run with these", type="primary", on_click=verbs.attempt, args=("start",), width="stretch"
+                "Start a new run with these",
+                key="start_these",
+                type="primary",
+                on_click=verbs.attempt,
+                args=("start",),
+                width="stretch",
             )
             fine_tuning(run)
 

@@ -13,10 +13,21 @@ STYLE = """<style>
 .st-key-share > div:last-child { flex-grow: 1.35; }
 .st-key-share button { padding-left: 0; padding-right: 0; } .st-key-share button p { font-size: 0.8rem; }
 .st-key-controls input { font-variant-numeric: tabular-nums; }
+/* Why a number is refused, in sight: Streamlit tells it to screen readers and to a mouse that waits. */
+[data-testid="stNumberInputContainer"]:has([role="alert"]) { height: auto; flex-wrap: wrap; }
+[data-testid="stNumberInputContainer"] [role="alert"] { position: static; flex: 0 0 100%; height: auto; clip: auto;
+  margin: 0; padding: 0 0.6rem 0.4rem; white-space: normal; font-size: 0.85rem; line-height: 1.25; }
+[data-testid="stNumberInput"]:has([role="alert"]) [data-testid="InputInstructions"] { display: none; }
+.st-key-controls [data-testid="stColumn"]:has([role="alert"]) { min-width: 100%; }
+.st-key-start_these { position: sticky; bottom: -1rem; z-index: 1; } /* in sight, however much stands above it */
 @media (min-width: 1000px) { /* beside the menu, at the right end of the header */
   .st-key-share { position: fixed; top: 0.65rem; right: 3.75rem; width: auto; z-index: 999991; }
   .st-key-share > div, .st-key-share > div:last-child { flex: 0 0 auto; width: auto; }
   .st-key-controls .st-key-share button { min-height: 2.25rem; padding: 0 0.7rem; width: auto; }
+  [data-testid="stPopoverBody"]:has(.st-key-start_these) { /* beside the controls, below the header */
+    transform: none !important; left: 19vw !important; top: 4.25rem !important;
+    max-height: calc(100vh - 5rem) !important;
+  }
 }
 </style>"""
 

@@ -221,6 +221,7 @@ def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stag
     stage.start().reaches(5)
     first = stage.run
     stage.click("New run")
+    expect(stage.page.get_by_role("button", name="Start a new run with these")).to_be_in_viewport(ratio=1)
     stage.click("Start a new run with these")
     expect(stage.page.get_by_text("Stop it and start the new run?")).to_be_visible()
     stage.press("Space")  # no key acts behind the question
@@ -233,6 +234,17 @@ def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stag
     stage.click("Start a new run with these")
     stage.click("Stop it")
     stage.wait("board.run !== given && board.stream.state === 'running'", first)
+
+
+def test_why_a_number_is_refused_is_in_sight(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server).fresh(STEADY)
+    for key, number, told in (("lr_number", "1e38", "between 0 and"), ("max_steps_number", "9" * 11, "between 1 and")):
+        stage.number(key).fill(number)
+        stage.number(key).press("Enter")
+        reason = stage.keyed(key).get_by_role("alert")
+        expect(reason).to_contain_text(told)
+        box = reason.bounding_box()
+        assert box and box["width"] > 100 and box["height"] > 15
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
