@@ -22,10 +22,10 @@ HOSTILE = "</script><script>alert(1)</script><img src=//evil.example/x onerror=a
 RUN = "20260101-000000-aaaaaa"
 
 
-def stored(*records: Any, steps: int = 1000, model: str = "gpt") -> Overview:
+def stored(*records: Any, steps: int = 1000, model: str = "gpt", corpus: str = "gone") -> Overview:
     """A run with `steps` steps and `records`."""
     about = {
-        "config": RunConfig(model=model, corpus="gone").model_dump(),  # type: ignore[arg-type]
+        "config": RunConfig(model=model, corpus=corpus).model_dump(),  # type: ignore[arg-type]
         "settings": LiveSettings().model_dump(),
         "environment": {},
     }
@@ -71,12 +71,23 @@ def test_it_holds_what_the_run_showed() -> None:
     header, arrays = unpacked(page)
     assert (header["id"], header["events"], header["notes"]) == (RUN, [[0, "started"]], [[500, "look here"]])
     assert header["samples"] == [[500, "ab", 1]]
+    assert header["levels"] == [], "its text is not here"
     assert arrays["val"].tolist() == [[0, 500], [2.75, 2.5]]
     assert arrays["train"].shape == (3, 1000)
     (view,) = header["views"]
     assert (view["name"], view["steps"], view["tokens"]) == ("weights/x", [0, 500], [])
     shown = arrays["weights/x"] * np.array(view["limits"])[:, None, None] / 127
     np.testing.assert_allclose(shown, np.stack((table, 2 * table)), atol=4 / 127 / 2 + 1e-2)
+
+
+def test_its_loss_has_the_dashed_lines_of_the_stage() -> None:
+    header, _ = unpacked(page_of(stored(corpus="ferry-notebook")))
+    assert [words for _, words, _ in header["levels"]] == [
+        "guessing: ln 66 = 4.190",
+        "knows letter frequencies 3.099",
+        "floor for any bigram (training text) 2.273",
+    ]
+    assert "vocab_size" not in header["settings"], "it is the number of tokens that bpe learns; this run has characters"
 
 
 def test_a_hundred_thousand_steps_with_large_tables_stay_small() -> None:

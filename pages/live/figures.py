@@ -231,7 +231,7 @@ def _loss(info: RunInfo) -> Panel:
         )
     if info.epochs is not None:
         _by_epochs(figure)
-    for value, text, position in _ladder(info):
+    for value, text, position in ladder(info.baselines, info.tokens, info.model):
         figure.add_hline(
             y=value,
             line={"color": BASELINE, "dash": "dash", "width": 1.5},
@@ -298,17 +298,16 @@ def _by_epochs(figure: go.Figure) -> None:
     )
 
 
-def _ladder(info: RunInfo) -> list[tuple[float, str, str]]:
+def ladder(base: Baselines | None, tokens: tuple[str, ...], model: str) -> list[tuple[float, str, str]]:
     """The dashed lines: value, label, and on which side of the line the label sits."""
-    base = info.baselines
     if base is None:
         return []
     # A bigram stays above its floor and a GPT goes below it: the label keeps out of the way of the curve.
-    tokens = "letter" if all(len(token) == 1 for token in info.tokens) else "token"
-    free_side = "bottom right" if info.model == "bigram" else "top right"
+    kind = "letter" if all(len(token) == 1 for token in tokens) else "token"
+    free_side = "bottom right" if model == "bigram" else "top right"
     return [
-        (base.uniform, f"guessing: ln {len(info.tokens):,} = {base.uniform:.3f}", "top right"),
-        (base.unigram, f"knows {tokens} frequencies {base.unigram:.3f}", "top right"),
+        (base.uniform, f"guessing: ln {len(tokens):,} = {base.uniform:.3f}", "top right"),
+        (base.unigram, f"knows {kind} frequencies {base.unigram:.3f}", "top right"),
         (base.bigram, f"floor for any bigram (training text) {base.bigram:.3f}", free_side),
     ]
 

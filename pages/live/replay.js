@@ -1,7 +1,8 @@
 // The page of one stored run, in a file by itself: charts, and a moment that can be moved along the run.
 // Joined behind theme.js and words.js; Plotly and the data lie packed in the page.
 
-const FRAMES_A_SECOND = 8;
+const FRAMES_A_SECOND = 8; // at most
+const PLAY_SECONDS = 24; // however long the run is
 const SMOOTHING = 100; // the bold curve averages about this share of the run
 const at = (id) => document.getElementById(id);
 
@@ -74,6 +75,13 @@ function drawCurves(run, look) {
   if (val.x.length) {
     loss.push(curve("validation", val, look.validation, 2, { mode: "lines+markers", marker: { size: 6 } }));
   }
+  for (const [level, words, side] of run.levels) {
+    loss.unshift({
+      x: [0, run.last], y: [level, level], mode: "lines+text", line: { color: look.baseline, width: 1.5, dash: "dash" },
+      text: ["", words], textposition: side.replace("right", "left"), // from the line's end to the left
+      textfont: { color: look.baseline }, showlegend: false, hoverinfo: "skip",
+    });
+  }
   Plotly.newPlot(at("loss"), loss, layoutOf(look, "step", `loss, ${run.unit}`), CONFIG);
   const norms = [curve("norm", grad, look.train, 1, faint), curve("norm", bold(grad), look.train, 2.5)];
   const layout = { ...layoutOf(look, "step", "gradient norm"), showlegend: false };
@@ -140,7 +148,7 @@ async function start() {
   const library = document.createElement("script");
   library.textContent = new TextDecoder().decode(code);
   document.head.append(library);
-  const look = theme(themeAround(document.body));
+  let look = theme(themeAround(document.body));
   document.title = run.name;
   at("name").textContent = run.name;
   at("about").textContent = `${run.id}, ${run.standing}. Recorded with Loopscope; this file needs no network.`;
@@ -170,19 +178,26 @@ async function start() {
   };
   slider.oninput = at("view").onchange = show;
   let playing = null;
+  const last = Number(slider.max);
+  const stride = Math.max(1, Math.ceil(last / (PLAY_SECONDS * FRAMES_A_SECOND)));
   const play = (go) => {
     clearInterval(playing);
-    playing = go ? setInterval(next, 1000 / FRAMES_A_SECOND) : null;
+    playing = go ? setInterval(next, (1000 * PLAY_SECONDS * stride) / last) : null;
     at("play").textContent = go ? "Pause" : "Play";
   };
   const next = () => {
-    slider.value = Number(slider.value) + 1;
+    slider.value = Number(slider.value) + stride;
     show();
-    if (Number(slider.value) >= Number(slider.max)) play(false);
+    if (Number(slider.value) >= last) play(false);
   };
   at("play").onclick = () => {
     if (playing === null && slider.value === slider.max) slider.value = 0;
     play(playing === null);
+  };
+  matchMedia("(prefers-color-scheme: light)").onchange = () => {
+    look = theme(themeAround(document.body));
+    drawCurves(run, look);
+    show();
   };
   show();
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.archive import frame_of
+from engine.baselines import Baselines
 from engine.config import InputError
 from engine.corpus import Corpus
 from engine.curves import Curves, Floats, curves
@@ -23,7 +25,7 @@ from engine.metrics import reading
 from engine.overview import Overview
 from engine.stored import dataset_of
 from engine.stream import Curve
-from pages.live.figures import LOSS_UNITS, OWN_UNIT
+from pages.live.figures import LOSS_UNITS, OWN_UNIT, ladder
 from pages.live.vendor import PLOTLY
 
 HERE = Path(__file__).resolve().parent
@@ -58,9 +60,11 @@ def _data(one: Overview) -> bytes:
         "grad_norm": _points(found.steps, found.grad_norm),
         "val": np.stack((found.val_steps, found.val_loss)).astype("<f4"),
     }
-    views, tables = _frames(one)
+    corpus = _corpus(one)
+    views, tables = _frames(one, corpus)
     header = {
         **_facts(one, found),
+        "levels": _levels(one, corpus),
         "views": views,
         "samples": _samples(one),
         "arrays": [
@@ -83,11 +87,24 @@ def _facts(one: Overview, found: Curves) -> dict[str, Any]:
         "name": one.name,
         "standing": one.run.standing,
         "unit": OWN_UNIT if one.run.recorded else LOSS_UNITS.get(str(one.settings["model"]), "nats per token"),
-        "settings": {name: written(value) for name, value in one.settings.items()},
+        "settings": {name: written(value) for name, value in one.settings.items() if name not in _idle(one)},
         "last": float(found.steps[-1]) if len(found.steps) else 0.0,
         "notes": [[note.step, note.text] for note in one.notes.notes],
         "events": events,
     }
+
+
+def _idle(one: Overview) -> tuple[str, ...]:
+    """The settings that this run makes no use of and whose values would mislead."""
+    return ("vocab_size",) if one.settings.get("tokenizer") in ("char", "gpt2") else ()
+
+
+def _levels(one: Overview, corpus: Corpus | None) -> list[tuple[float, str, str]]:
+    """The dashed lines of the loss chart, as on the stage: value, words, side."""
+    if corpus is None:
+        return []
+    lines = ladder(Baselines.of(corpus), corpus.tokenizer.labels, str(one.settings["model"]))
+    return [line for line in lines if math.isfinite(line[0])]
 
 
 def _points(steps: Floats, values: Floats) -> NDArray[np.float32]:
@@ -97,7 +114,7 @@ def _points(steps: Floats, values: Floats) -> NDArray[np.float32]:
     return np.stack([column.astype("<f4") for column in curve])
 
 
-def _frames(one: Overview) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:
+def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:
     """Tables over time, as many as fit: each view's steps and limits, and its cells (frames, rows, cols) in LEVELS."""
     views: list[dict[str, Any]] = []
     tables: dict[str, NDArray[np.int8]] = {}
@@ -115,7 +132,7 @@ def _frames(one: Overview) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.i
                 limits.append(float(np.abs(table).max(initial=0)) or 1.0)
                 cells.append(np.round(table / limits[-1] * LEVELS).astype(np.int8))
             if cells:
-                views.append({"name": name, "steps": steps, "limits": limits, "tokens": _tokens(one, rows)})
+                views.append({"name": name, "steps": steps, "limits": limits, "tokens": _tokens(corpus, rows)})
                 tables[name] = np.stack(cells)
     return views, tables
 
@@ -129,15 +146,18 @@ def _samples(one: Overview) -> list[tuple[int, str, int]]:
     return told
 
 
-def _tokens(one: Overview, rows: int) -> list[str]:
-    """The visible names of a table's rows; none where they are not tokens, or the text is no longer here."""
+def _corpus(one: Overview) -> Corpus | None:
+    """What the run learnt from; None where that is no text, or the text is no longer here."""
     try:
         dataset = dataset_of(one.run)
     except InputError:
-        return []
-    if not isinstance(dataset, Corpus) or dataset.vocab_size != rows:
-        return []
-    return list(dataset.tokenizer.labels)
+        return None
+    return dataset if isinstance(dataset, Corpus) else None
+
+
+def _tokens(corpus: Corpus | None, rows: int) -> list[str]:
+    """The visible names of a table's rows; none where they are not tokens, or not known."""
+    return list(corpus.tokenizer.labels) if corpus is not None and corpus.vocab_size == rows else []
 
 
 def _spread(items: list[Any], most: int) -> list[Any]:
