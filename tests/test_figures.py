@@ -131,6 +131,14 @@ def test_the_healthy_band_is_drawn_for_a_gpt_and_never_for_a_bigram() -> None:
     assert band["y0"] < 1e-3 < band["y1"]
 
 
+def test_a_small_gpt_that_learns_well_is_not_called_ill() -> None:
+    help_of = {panel.key: panel.help for panel in panels(GPT)}
+    assert "healthy" not in json.dumps(layout(GPT, "update_ratio")), "gpt-tiny's own layers lie above the band"
+    assert "above it and is healthy" in help_of["update_ratio"]
+    assert "may climb all the while that its loss falls" in help_of["grad_norm"]
+    assert "may climb" not in {panel.key: panel.help for panel in panels(BIGRAM)}["grad_norm"]
+
+
 def test_only_a_bigram_table_is_shown_as_probabilities() -> None:
     (bigram,) = metas(BIGRAM, "table")
     (gpt,) = metas(GPT, "table")

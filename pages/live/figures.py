@@ -316,13 +316,19 @@ def _grad_norm(info: RunInfo) -> Panel:
     figure = _step_chart("‖g‖" if info.model == RECORDED else "‖g‖, nats per unit", log=True)
     _layer_lines(figure, info, "grad_norm")
     _raw_and_smooth(figure, "grad_norm", "all")
+    healthy = (
+        "a course without leaps, with some scatter: a small GPT's may climb all the while that its loss falls, at a "
+        "small learning rate more than at a large one"
+        if info.model == "gpt"
+        else "a level that settles, with some scatter"
+    )
     return Panel(
         key="grad_norm",
         title="Gradient norm",
         help=(
             "The length of the gradient before clipping: how steeply this batch says the loss would change. Healthy "
-            "is a level that settles, with some scatter; a steady climb, or a jump to ten times the level, points "
-            f"to a learning rate that is too high.{_layer_note(info)}"
+            f"is {healthy}; a jump to ten times the level, or a climb while the loss climbs too, points to a learning "
+            f"rate that is too high.{_layer_note(info)}"
         ),
         area="left",
         figure=figure,
@@ -337,12 +343,14 @@ def _update_ratio(info: RunInfo) -> Panel:
             fillcolor=HEALTHY,
             line_width=0,
             layer="below",
-            annotation={"text": "healthy, about 10⁻³", "font": {"color": HEALTHY_TEXT, "size": FIGURE_FONT}},
+            annotation={"text": "rule of thumb: 10⁻³", "font": {"color": HEALTHY_TEXT, "size": FIGURE_FONT}},
             annotation_position="top right",
         )
         healthy = (
-            "As a rule of thumb for deep networks it is healthy near 10⁻³ (the band); far above, steps undo each "
-            "other, far below, hardly anything is learnt."
+            "A rule of thumb for deep networks says about 10⁻³ (the band); far above, steps undo each other, far "
+            "below, hardly anything is learnt. A small GPT that is to learn within minutes lies several times above it "
+            "and is healthy: at a tenth of its learning rate it comes into the band, and needs more steps for the same "
+            "loss."
         )
     else:
         healthy = (
