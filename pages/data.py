@@ -11,6 +11,7 @@ import streamlit as st
 from engine.census import Census, surprise
 from engine.config import DEFAULT_CORPUS, InputError, RunConfig, changed, preset
 from engine.corpus import Corpus
+from engine.exhibits import percent
 from engine.library import Entry
 from engine.models import build_language_model
 from engine.runner import Run
@@ -229,8 +230,9 @@ def seen_in_validation_only(told: Census, entry: Entry) -> None:
     )
     share = told.new_pairs / max(1, told.val_pairs)
     unknown = (
-        f"{told.new_pairs:,} of the {told.val_pairs:,} pairs in the validation part ({share:.2%}) never occur in the "
-        "training part. Counting would give them probability 0 and an infinite loss; softmax never quite gives 0."
+        f"{told.new_pairs:,} of the {told.val_pairs:,} pairs in the validation part ({percent(share, 2)}) never occur "
+        "in the training part. Counting would give them probability 0 and an infinite loss; softmax never quite gives "
+        "0."
     )
     if not told.unseen:
         st.text("Every character of the validation part occurs in the training part too.\n\n" + unknown)

@@ -117,7 +117,12 @@ def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = Fals
     """An empty chart with named axes, to which traces are added."""
     figure = go.Figure()
     figure.update_layout(
-        xaxis={"title": {"text": x_title}, "type": "log" if log_x else "linear"},
+        xaxis={
+            "title": {"text": x_title},
+            "type": "log" if log_x else "linear",
+            "separatethousands": True,
+            "minexponent": 6,  # 5,000 rather than 5k
+        },
         yaxis={"title": {"text": y_title}, "type": "log" if log_y else "linear", "exponentformat": "power"},
     )
     return figure

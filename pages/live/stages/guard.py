@@ -7,6 +7,7 @@ import math
 import streamlit as st
 import torch
 
+from engine.exhibits import percent
 from engine.snapshot import Moment
 from engine.trainer import STAGES, replay
 from pages.live.charts import heading, plane, show
@@ -47,7 +48,7 @@ def measure_view(shown: Opened) -> None:
         height=280,
     )
     shares = [
-        (name, number(math.sqrt(square)), f"{square / total:.1%}" if total else "0 %")
+        (name, number(math.sqrt(square)), percent(square / total if total else 0.0, 1))
         for name, square in squares.items()
     ]
     numbers(shares, ("layer", "norm", "share of the square"))
