@@ -24,12 +24,12 @@ from pages.live import charts, moments, verbs
 from pages.live.board import board, shown_of
 from pages.live.embedding_figures import KINDS, kind_of
 from pages.live.look import STYLE
+from pages.live.names import name_axis
 from pages.live.trials import try_this
 
 NEAREST, FARTHEST = 8, 3
 PAST = -1
 MOST_CELLS = 80  # tokens on each side of the table of similarities
-MOST_LABELS = 27  # of them named on its axes
 COMPARED = ("less the average row", "rows as they are")
 OWN_STYLE = """<style>
 .st-key-live .ls-board { height: clamp(470px, 100vh - 300px, 900px); }
@@ -178,13 +178,13 @@ def near(looked: Looked) -> None:
         shown = list(range(len(labels)))
         if len(labels) > MOST_CELLS:
             shown = sorted([token, *(one.row for one in ranked[: MOST_CELLS - 1])])
-        names = [labels[row] for row in shown]
+        names = [charts.literal(labels[row]) for row in shown]
         similar = cosines(rows[shown])
-        figure = charts.heatmap(similar, scale="signed", x=names, y=names, x_title="token", y_title="token", limit=1.0)
-        every = len(names) // MOST_LABELS + 1
-        ticks = {"tickvals": list(range(len(names)))[::every], "ticktext": [charts.literal(n) for n in names[::every]]}
+        figure = charts.heatmap(similar, scale="signed", x_title="token", y_title="token", limit=1.0)
+        name_axis(figure, names)
+        name_axis(figure, names, "y")
         charts.show(
-            figure.update_yaxes(ticks).update_xaxes(ticks),
+            figure,
             "cosines",
             "Cosine similarity of every pair",
             "A cell compares two tokens' rows, so the diagonal is 1 and the picture is its own mirror image. Healthy: "

@@ -212,7 +212,7 @@ def knobs(lane: Run) -> None:
         "How high it may be",
         "The dot is the learning rate, on a logarithmic axis; the line is the largest stable one, 2 divided by the "
         "steepest curvature of the loss. In the green the line settles; beyond it, it swings further out at each step.",
-        height=100,
+        height=130,
     )
     st.caption(f"Largest stable: {most:.4g}. Above this the line swings further out at each step.")
     tried = float(f"{OVER * most:.3g}")
@@ -233,7 +233,7 @@ def knobs(lane: Run) -> None:
 def rates(lr: float, most: float) -> go.Figure:
     """The learning rate on a logarithmic axis, against the largest stable one."""
     low, high = min(lr, most / 100) / 2, max(lr, most * 10) * 2
-    figure = charts.plane("", "", log_x=True)
+    figure = charts.plane("learning rate", "", log_x=True)
     figure.add_vrect(low, most, fillcolor=HEALTHY, line_width=0)
     figure.add_vline(most, line={"color": charts.ERROR, "width": 3})
     figure.add_scatter(

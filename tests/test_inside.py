@@ -231,6 +231,8 @@ def test_token_by_token_it_writes_what_generate_writes(
     assert tokenizer.decode(made.ids).replace(" ", "␣").replace("\n", "↵") in code(page)
     assert f"# (1, {len(made.ids) - 1})" in code(page) and f"# (1, {len(made.ids)})" in code(page)
     assert f"had {made.probabilities[-1]:.4f}" in code(page)
+    (told,) = [block.value for block in page.code if "multinomial" in block.value]
+    assert max(map(len, told.splitlines())) <= 39, "a phone has room for so many characters"
     page.slider(key="inside_temperature").set_value(2.0).run()
     assert "logits / 0.8" in code(page), "the lines are those of the draw that was made"
     page.button(key="inside_begin").click().run()

@@ -84,7 +84,9 @@ def test_lanes_of_ones_own(page, house, wait_until) -> None:
     click(page, "race_play")
     race = end(page, house, wait_until)
     assert race.names == ("unchanged", "batch_size 48") and race.first_difference == 1
-    assert [one.proto.alt for one in page.get("plotly_chart")] == ["Where the lanes ended"]
+    (chart,) = [one.proto for one in page.get("plotly_chart")]
+    assert chart.alt == "Where the lanes ended"
+    assert json.loads(chart.spec)["layout"]["xaxis"]["type"] != "linear", "the lanes stand under their names"
     click(page, "race_compare")
     assert set(page.session_state.compared) == {lane.id for lane in race.lanes}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -9,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from engine.config import changed, preset
 from engine.runner import Run, State
 from engine.trainer import STAGES, Trainer
+from pages.live.stages.about import about
 from tests.test_page import SHELL, click, studio, words  # noqa: F401
 
 MODELS = ["bigram", "gpt-tiny", "document-002-line", "document-002"]
@@ -35,6 +39,11 @@ def weights(run: Run) -> list[torch.Tensor]:
     kept = run.moment().snapshot
     moments = [t for name in kept.weights for _, t in sorted(kept.optimizer.get(name, {}).items())]
     return [*kept.weights.values(), *moments]
+
+
+def figures(page: AppTest) -> dict[str, dict[str, Any]]:
+    """The charts on the page, by title."""
+    return {one.proto.alt: json.loads(one.proto.spec) for one in page.get("plotly_chart")}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -240,3 +249,50 @@ def test_a_corpus_s_own_characters_stay_text(page, studio) -> None:  # noqa: F81
         assert figures
         assert not [spec for spec in figures if '"<"' in spec]
     assert not [one for one in page.markdown if "<b>" in one.value]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_layer_has_its_bar(page, studio, name) -> None:  # noqa: F811
+    choose(page, name)
+    for _ in range(STAGES.index("measure") + 1):
+        click(page, "step_next")
+    figure = figures(page)["Layer by layer"]
+    (bars,) = figure["data"]
+    run = lane(studio)
+    layers = list(Trainer(run.config, run.settings, run.dataset, lambda _: None).model.parts())
+    (named,) = [axis for axis in "xy" if bars[axis] == layers]
+    assert figure["layout"][f"{named}axis"]["type"] != "linear", "an axis of numbers has no place for a name"
+
+
+def test_a_phone_has_room_for_what_is_written_on_a_chart(page) -> None:
+    choose(page, "gpt-tiny")
+    for stage in STAGES[:4]:
+        click(page, "step_next")
+        for title, figure in figures(page).items():
+            layout = figure["layout"]
+            assert layout["margin"]["t"] >= 28, f"{stage}, {title}: the button stands above the chart"
+            if layout["xaxis"].get("tickmode") == "array":
+                assert len(layout["xaxis"]["tickvals"]) <= 8, f"{stage}, {title}"
+    choose(page, "document-002")
+    for _ in range(STAGES.index("observe") + 1):
+        click(page, "step_next")
+    (cells,) = figures(page)["What the update changed: Δw"]["data"]
+    assert max(len(word) for row in cells["text"] for word in row) <= 7
+
+
+def test_the_first_update_has_no_momentum_from_earlier_ones(page) -> None:
+    choose(page, "bigram")
+    for first in (True, False):
+        for _ in range(STAGES.index("update") + 1):
+            click(page, "step_next")
+        (said,) = [line for line in words(page).splitlines() if "That is plain SGD" in line]
+        assert ("momentum" not in said) == first and "decay" in said
+        for _ in range(len(STAGES) - STAGES.index("update") - 1):
+            click(page, "step_next")
+
+
+@pytest.mark.parametrize("name", ["document-002-line", "document-002"])
+def test_a_small_model_is_told_nothing_of_what_it_lacks(name) -> None:
+    told = [about(stage, preset(name).config) for stage in (None, *STAGES)]
+    every = " ".join(text for words in told for text in (words.purpose, words.underneath))
+    assert not [word for word in ("probabilities", "validation", "sample", "token") if word in every]

@@ -18,18 +18,13 @@ from engine.corpus import Corpus
 from engine.models import GPT
 from engine.tokenizer import Tokenizer
 from pages.inside_views.look import Look, once
-from pages.inside_views.names import name_axis
 from pages.live import charts
 from pages.live.figures import BASELINE
+from pages.live.names import name_axis, shortened
 
 FIRST_LENGTH = 24
 MOST_MAPPED = 40_000
 MOST_READ = 32
-LONGEST_NAME = 6  # characters of a token in a cell; the whole of it is under the pointer
-WIDE = """<style>
-.st-key-inside_wide { overflow-x: auto; }
-.st-key-inside_wide [data-testid="stElementContainer"]:has([data-testid="stPlotlyChart"]) { min-width: WIDTHpx; }
-</style>"""
 
 
 class Seen(NamedTuple):
@@ -194,22 +189,15 @@ def lens(seen: Seen, tokenizer: Tokenizer) -> None:
     )
     name_axis(figure, [charts.literal(tokenizer.labels[i]) for i in ids])
     longest = max(len(shortened(token)) for row in tokens for token in row)
-    width = 150 + len(ids) * (14 + 8 * longest)
-    st.html(WIDE.replace("WIDTH", str(width)))  # a narrow screen scrolls: cells no narrower than their names
-    with st.container(key="inside_wide"):
-        charts.show(
-            figure,
-            "inside_lens",
-            "The next token, read out after each block",
-            "Each cell is what the model would say comes next if its last norm and head followed right there; the "
-            "colour is the probability. The lowest row is the model's real prediction; higher up it is often still "
-            "undecided.",
-            height=130 + 42 * len(stages),
-        )
+    charts.show(
+        figure,
+        "inside_lens",
+        "The next token, read out after each block",
+        "Each cell is what the model would say comes next if its last norm and head followed right there; the "
+        "colour is the probability. The lowest row is the model's real prediction; higher up it is often still "
+        "undecided.",
+        height=130 + 42 * len(stages),
+        least_width=150 + len(ids) * (14 + 8 * longest),  # cells no narrower than their names
+    )
     if len(seen.ids) > MOST_READ:
         st.caption(f"The last {MOST_READ} of {len(seen.ids)} tokens are read out.")
-
-
-def shortened(token: str) -> str:
-    """A token as it stands in a cell, at most LONGEST_NAME characters."""
-    return token if len(token) <= LONGEST_NAME else token[: LONGEST_NAME - 1] + "…"

@@ -15,9 +15,9 @@ from engine.models import LanguageModel
 from engine.sampling import Drawn, draw_one, evaluating, generate, next_token
 from engine.tokenizer import Tokenizer
 from pages.inside_views.look import Look, once, untrained
-from pages.inside_views.names import name_axis, places
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
+from pages.live.names import name_axis, places
 
 MOST_BARS = 30
 SAMPLE = 120
@@ -154,7 +154,7 @@ def draw(look: Look, knobs: Knobs, count: int) -> None:
 
 
 def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> str:
-    """Document 003's loop with the shapes of the last draw; before the first, the shapes that it will have."""
+    """Document 003's loop, the shapes of the last draw each under its line; before the first, those it will have."""
     knobs = writing.by or knobs
     drawn, steps = writing.last, len(writing.ids) - (writing.last is not None)
     seen, classes = min(steps, model.context), tokenizer.vocab_size
@@ -166,7 +166,7 @@ def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Token
         chances = drawn.probabilities[0]
         place = int((chances > chances[token]).sum()) + 1
         result = (
-            f"drawn: {tokenizer.labels[token]}, id {token}, had {chances[token]:.4f}, number {place} of {classes:,}"
+            f"drawn: {tokenizer.labels[token]}, id {token}\n# had {chances[token]:.4f}, number {place} of {classes:,}"
         )
     keep = f"of all {classes:,}" if knobs.top_k is None else f"of the {knobs.top_k:,} highest"
     told = [
@@ -178,7 +178,7 @@ def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Token
         ("idx_next = torch.multinomial(probs, 1)", f"{shapes[3]}"),
         ("idx = torch.cat((idx, idx_next), dim=1)", f"{shapes[4]}"),
     ]
-    return "\n".join([*(f"{line:40}# {shape}" for line, shape in told), f"# {result}"])
+    return "\n".join([*(f"{line}\n# {shape}" for line, shape in told), f"# {result}"])
 
 
 def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> go.Figure:

@@ -16,9 +16,9 @@ from torch import Tensor
 from engine.frequencies import MOST_TOKENS, Frequencies
 from engine.models import Bigram
 from pages.inside_views.look import Look, once
-from pages.inside_views.names import name_axis, places
 from pages.live import charts
 from pages.live.figures import BASELINE, TRAIN
+from pages.live.names import name_axis, places
 
 MOST_SHOWN = 73
 VALUES = NDArray[np.float64]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +51,10 @@ SCALES: dict[Scale, dict[str, list[list[Any]]]] = {
         "light": [[0, "#F5F7F9"], [0.05, "#CFE3F1"], [0.2, "#79B4DA"], [0.5, "#0072B2"], [1, "#062B48"]],
     },
 }
+WIDE = """<style>
+.st-key-KEY_wide { overflow-x: auto; }
+.st-key-KEY_wide > [data-testid="stElementContainer"] { min-width: WIDTHpx; }
+</style>"""
 PICTURE: dict[str, Any] = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -114,16 +119,16 @@ def heatmap(
 
 
 def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = False) -> go.Figure:
-    """An empty chart with named axes, to which traces are added."""
+    """An empty chart with named axes, to which traces are added: numbers, or names where an axis is not logarithmic."""
     figure = go.Figure()
     figure.update_layout(
         xaxis={
             "title": {"text": x_title},
-            "type": "log" if log_x else "linear",
+            "type": "log" if log_x else "-",
             "separatethousands": True,
             "minexponent": 6,  # 5,000 rather than 5k
         },
-        yaxis={"title": {"text": y_title}, "type": "log" if log_y else "linear", "exponentformat": "power"},
+        yaxis={"title": {"text": y_title}, "type": "log" if log_y else "-", "exponentformat": "power"},
     )
     return figure
 
@@ -163,21 +168,34 @@ def dressed(figure: go.Figure, name: str) -> go.Figure:
     return figure
 
 
-def show(figure: go.Figure, key: str, title: str, help: str, height: int = 320, picture: str | None = None) -> None:
+def show(
+    figure: go.Figure,
+    key: str,
+    title: str,
+    help: str,
+    height: int = 320,
+    picture: str | None = None,
+    least_width: int = 0,
+) -> None:
     """Put a figure on the page: its title with a "?" that says how to read it, and the chart. Titles are constants.
 
     A button over the chart saves it as PNG, under the name `picture` (or after its key); it comes with the pointer,
-    and where there is a `picture` it stays.
+    and where there is a `picture` it stays. A screen with less than `least_width` pixels scrolls the chart sideways.
     """
     heading(title, help)
     drawn = dressed(figure, theme())
     ground, quiet = ("#FFFFFF", TWINS[BASELINE]) if theme() == "light" else ("#0B0F14", BASELINE)
-    drawn.update_layout(paper_bgcolor=ground, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
+    room = {"t": 30}  # for the button, which a touch screen always shows
+    drawn.update_layout(paper_bgcolor=ground, margin=room, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
     config = PICTURE | {
         "displayModeBar": True if picture else "hover",
         "toImageButtonOptions": {"format": "png", "filename": picture or key.replace("_", "-"), "scale": 2},
     }
-    st.plotly_chart(drawn, key=key, theme=None, height=height, config=config, alt=title)
+    if least_width:
+        drawn.update_layout(dragmode=False)  # a finger that moves along it scrolls
+        st.html(WIDE.replace("KEY", key).replace("WIDTH", str(least_width)))
+    with st.container(key=f"{key}_wide") if least_width else nullcontext():
+        st.plotly_chart(drawn, key=key, theme=None, height=height, config=config, alt=title)
 
 
 def heading(title: str, help: str) -> None:

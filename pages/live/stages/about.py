@@ -119,9 +119,14 @@ PURPOSE = {
     "batch": "Get something to learn from: here the few examples there are, the same ones in every step.",
     "forward": "Let the model say what it expects for each example.",
     "loss": "Say in one number how far the outputs are from what is right.",
+    "observe": "Look at what the update did.",
 }
 UNDERNEATH = {
     "batch": "Nothing is drawn by chance: with so few numbers every batch is all of them.",
+    "forward": (
+        "Each operation computes its result and, because the weights require gradients, leaves a note (grad_fn) of how "
+        "to go back through it."
+    ),
     "loss": "Each output is compared with its target, and the mean over all of them is the loss.",
 }
 

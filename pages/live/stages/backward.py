@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,8 +15,9 @@ from engine.gradients import NUDGE, Slope, along, exact, in_float64, slope, tell
 from engine.graph import accumulated, by_hand
 from engine.probes import pooled
 from engine.thinning import bins
-from pages.live.charts import EVENT, heading, heatmap, plane, show
+from pages.live.charts import EVENT, heading, heatmap, literal, plane, show
 from pages.live.figures import TRAIN
+from pages.live.names import name_axis
 from pages.live.opened import Opened
 from pages.live.stages.parts import (
     exactly,
@@ -32,6 +34,7 @@ from pages.live.stages.parts import (
 
 CURVE = (-1.0, -0.7, -0.4, -0.2, 0.0, 0.2, 0.4, 0.7, 1.0)
 LARGE = 2_000_000
+SIDES: tuple[Literal["x", "y"], ...] = ("y", "x")
 
 
 def backward_view(shown: Opened) -> None:
@@ -57,19 +60,21 @@ def table(shown: Opened, name: str, values: Tensor, key: str, title: str, help: 
     """A parameter-shaped tensor as a heatmap, pooled where it is large, tokens on the axes that count them."""
     rows = values.reshape(-1, values.shape[-1]) if values.dim() > 1 else values.reshape(1, -1)
     cells = pooled(rows)
-    axes = [tokens_on(shown, name, axis) for axis in (0, 1)]
-    picked = [None if t is None else [t[i] for i in bins(len(t))] for t in axes]
-    small = cells.size <= 60
-    figure = heatmap(
-        cells,
-        scale="signed",
-        y=picked[0] if values.dim() > 1 else None,
-        x=picked[1],
-        text=[[number(float(v)) for v in line] for line in cells] if small else None,
-        y_title=("token" if axes[0] else "row") if values.dim() > 1 else "",
-        x_title="next token" if axes[1] else "column",
+    few = len(cells) <= 10 and cells.shape[1] <= 5
+    figure = fewer_ticks(
+        heatmap(
+            cells,
+            scale="signed",
+            text=[[number(float(f"{v:.2g}")) for v in line] for line in cells] if few else None,
+            y_title=("token" if tokens_on(shown, name, 0) else "row") if values.dim() > 1 else "",
+            x_title="next token" if tokens_on(shown, name, 1) else "column",
+        )
     )
-    show(fewer_ticks(figure), key, title, help, height=460 if not small else 120 + 50 * len(cells))
+    figure.update_traces(showscale=not few)
+    for axis, side in enumerate(SIDES):
+        if tokens := tokens_on(shown, name, axis):
+            name_axis(figure, [literal(tokens[i]) for i in bins(len(tokens))], side)
+    show(figure, key, title, help, height=120 + 50 * len(cells) if len(cells) <= 6 else 460)
     if cells.shape != tuple(rows.shape):
         st.caption(f"{tuple(rows.shape)} is drawn as {cells.shape}: neighbours are averaged.")
 

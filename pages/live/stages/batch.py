@@ -9,8 +9,9 @@ import torch
 
 from engine.corpus import Corpus
 from pages.live.charts import EVENT, heading, heatmap, literal, show
+from pages.live.names import shortened
 from pages.live.opened import Opened
-from pages.live.stages.parts import exactly, numbers, place, said, scrolled
+from pages.live.stages.parts import exactly, fewer_ticks, numbers, place, said, scrolled
 
 MOST_POSITIONS = 40
 MOST_ROWS = 64
@@ -40,7 +41,7 @@ def before_view(shown: Opened) -> None:
     )
     rows = [(name, str(tuple(p.shape)), f"{p.numel():,}", str(p.requires_grad)) for name, p in shown.parameters.items()]
     with scrolled(len(rows)):
-        numbers(rows, ("parameter", "shape", "numbers", "requires_grad"))
+        numbers(rows, ("parameter", "shape", "numbers", "requires grad"))
     model = shown.model
     own = list(model._parameters)
     children = {name: list(child._parameters) for name, child in model.named_children() if child._parameters}
@@ -66,6 +67,7 @@ def batch_view(shown: Opened) -> None:
         return
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
     row, position = place(shown)
+    longest = max(len(shortened(shown.labels[i])) for i in [*inputs[row].tolist(), *targets[row].tolist()])
     show(
         window_figure(shown, row, position),
         "step_window",
@@ -73,6 +75,7 @@ def batch_view(shown: Opened) -> None:
         "The upper row is what the model reads, the lower one what it should predict at each place; the arrow shows "
         "that a target is the next place's input. The prediction at this place may use the bright inputs.",
         height=190,
+        least_width=110 + min(inputs.shape[1], MOST_POSITIONS) * (11 + 11 * longest),
     )
     window, right = inputs[row], targets[row]
     st.code(
@@ -110,7 +113,7 @@ def window_figure(shown: Opened, row: int, position: int) -> go.Figure:
     z = np.zeros((2, len(inputs[cut])))
     z[0, max(0, at - reaches + 1) : at + 1] = 0.06
     z[:, at] = 0.16
-    text = [[shown.labels[i] for i in ids[cut]] for ids in (inputs, targets)]
+    text = [[literal(shortened(shown.labels[i])) for i in ids[cut]] for ids in (inputs, targets)]
     figure = heatmap(
         z,
         scale="probability",
@@ -118,11 +121,12 @@ def window_figure(shown: Opened, row: int, position: int) -> go.Figure:
         y=["inputs", "targets"],
         x_title="position t",
     )
+    fewer_ticks(figure)
     figure.update_traces(showscale=False, xgap=3, ygap=10, hoverinfo="skip", hovertemplate=None)
     for line, tokens in enumerate(text):
         for column, token in enumerate(tokens):
             figure.add_annotation(
-                x=column, y=line, text=literal(token), showarrow=False, font={"size": 18, "family": "monospace"}
+                x=column, y=line, text=token, showarrow=False, font={"size": 18, "family": "monospace"}
             )
     if at + 1 < z.shape[1]:
         arrow = {"ax": at, "ay": 0.72, "axref": "x", "ayref": "y", "x": at + 0.75, "y": 0.28}

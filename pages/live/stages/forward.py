@@ -12,6 +12,7 @@ from engine.dissect import chances
 from engine.models import Bigram, LanguageModel, Line
 from pages.live.charts import GOOD, heading, heatmap, literal, plane, show
 from pages.live.figures import BASELINE, TRAIN
+from pages.live.names import name_axis, places
 from pages.live.opened import Opened
 from pages.live.stages.parts import exactly, fewer_ticks, number, numbers, place, said
 
@@ -100,23 +101,16 @@ def bars(shown: Opened, values: Tensor, right: int, title: str) -> go.Figure:
     if len(values) > MOST_BARS:
         order = torch.tensor(sorted({*values.topk(MOST_BARS - 1).indices.tolist(), right}))
     ids = order.tolist()
+    names = [literal(shown.labels[i]) for i in ids]
     figure = plane("next token", title)
     figure.add_bar(
-        x=list(range(len(ids))),
+        x=places(names),
         y=values[order].tolist(),
         marker={"color": [GOOD if i == right else TRAIN for i in ids], "line": {"width": 0}},
-        customdata=[literal(shown.labels[i]) for i in ids],
+        customdata=names,
         hovertemplate="%{customdata}: %{y:.4~g}<extra></extra>",
     )
-    every = max(1, len(ids) // 36)
-    ticks = [place for place in range(len(ids)) if place % every == 0]
-    figure.update_xaxes(
-        tickmode="array",
-        tickvals=ticks,
-        ticktext=[literal(shown.labels[ids[i]]) for i in ticks],
-        tickangle=0,
-        showgrid=False,
-    )
+    name_axis(figure, names)
     figure.update_layout(bargap=0.15)
     return figure
 

@@ -37,15 +37,18 @@ def measure_view(shown: Opened) -> None:
         ],
         ("grad_norm", "value"),
     )
-    figure = plane("layer", "norm of its gradient")
-    figure.add_bar(x=list(squares), y=[math.sqrt(s) for s in squares.values()], marker={"color": TRAIN})
+    figure = plane("norm of its gradient", "")
+    figure.add_bar(
+        x=[math.sqrt(s) for s in squares.values()], y=list(squares), orientation="h", marker={"color": TRAIN}
+    )
+    figure.update_yaxes(autorange="reversed")
     show(
         figure,
         "step_norms",
         "Layer by layer",
         "A bar is the norm of one layer's gradient; the squares of the bars add up to the square of the whole. Healthy "
         "is that no layer is silent and none drowns the others.",
-        height=280,
+        height=100 + 26 * len(squares),
     )
     shares = [
         (name, number(math.sqrt(square)), percent(square / total if total else 0.0, 1))

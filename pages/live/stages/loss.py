@@ -21,6 +21,11 @@ TEXT_CELLS = 300
 DEPTH = 6
 GRAPH_COLOURS = {"dark": (TEXT, "#131A22", "#8FA1B3", "#3FBF9B"), "light": ("#15202B", "#F5F7F9", "#5B6B7A", "#00704F")}
 
+GRAPH_STYLE = """<style>
+.st-key-step_graph { overflow-x: auto; }
+.st-key-step_graph svg { max-width: none; }
+</style>"""
+
 
 def loss_view(shown: Opened) -> None:
     """From scores to one number, and what autograd remembers of the way."""
@@ -55,7 +60,7 @@ def loss_view(shown: Opened) -> None:
             "(B, T, C) → (B·T, C), and (B, T) → (B·T,)",
             "cross_entropy wants a list of cases: one row of scores and one right id each. The windows are laid end to "
             "end; nothing is computed and no number moves.",
-            height=250,
+            height=270,
         )
     else:
         mean_of(shown, losses)
@@ -71,12 +76,9 @@ def mean_of(shown: Opened, losses: Tensor) -> None:
         "The same places, added up by hand and by torch. Both are float32, so the order of the sum shows in the last "
         "digits: by hand it follows torch's own order.",
     )
-    function = {"line": "F.mse_loss", "logistic": "F.binary_cross_entropy_with_logits"}.get(
-        shown.run.config.model, "F.cross_entropy"
-    )
     numbers(
         [
-            (f"{function}(…)", repr(theirs)),
+            ("loss, by torch", repr(theirs)),
             (f"mean of the {losses.numel():,} losses, by hand", repr(mine)),
             ("equal to the last digit?", "yes" if theirs == mine else f"no, {abs(theirs - mine):.1e} apart"),
             ("the same mean in float64", repr(losses.double().mean().item())),
@@ -105,26 +107,27 @@ def flat_figure(rows: int, steps: int, scores: int) -> go.Figure:
     figure = go.Figure()
     sheets = min(rows, 4)
     for sheet in reversed(range(sheets)):
-        x, y = 0.9 + 0.3 * sheet, 0.5 + 0.5 * sheet
-        _box(figure, x, y, x + 2.2, y + 1.5, sheet)
+        x, y = 1.8 + 0.2 * sheet, 0.5 + 0.5 * sheet
+        _box(figure, x, y, x + 1.5, y + 1.5, sheet)
     for sheet in range(sheets):
         y = 0.3 + 0.85 * (sheets - 1 - sheet)
-        _box(figure, 6, y, 8.2, y + 0.85, sheet)
-        _box(figure, 9.35, y, 9.65, y + 0.85, sheet)
+        _box(figure, 7.2, y, 8.7, y + 0.85, sheet)
+        _box(figure, 9.9, y, 10.2, y + 0.85, sheet)
     words = [
-        (2.0, 0.2, f"C = {scores:,}"),
-        (0.45, 1.25, f"T = {steps}"),
-        (3.9, 3.7, f"B = {rows}" + (f", {sheets} drawn" if rows > sheets else "")),
-        (4.95, 2.3, "view(B·T, C)"),
-        (4.95, 1.5, "→"),
-        (2.4, -0.3, f"logits ({rows}, {steps}, {scores:,})"),
-        (7.1, -0.3, f"({rows * steps:,}, {scores:,})"),
-        (9.5, -0.3, f"targets ({rows * steps:,},)"),
+        (2.55, 0.2, "center", f"C = {scores:,}"),
+        (1.7, 1.25, "right", f"T = {steps}"),
+        (1.8, 3.9, "left", f"B = {rows}" + (f", {sheets} drawn" if rows > sheets else "")),
+        (5.55, 2.3, "center", "view(B·T, C)"),
+        (5.55, 1.5, "center", "→"),
+        (2.55, -0.3, "center", f"logits ({rows}, {steps}, {scores:,})"),
+        (7.95, -0.3, "center", f"({rows * steps:,}, {scores:,})"),
+        (10.6, -0.85, "right", f"targets ({rows * steps:,},)"),
     ]
-    for x, y, text in words:
-        figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 28 if text == "→" else FIGURE_FONT})
+    for x, y, anchor, text in words:
+        font = {"size": 28 if text == "→" else FIGURE_FONT}
+        figure.add_annotation(x=x, y=y, xanchor=anchor, text=text, showarrow=False, font=font)
     figure.update_xaxes(visible=False, range=[0, 10.6], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[-0.7, 4.1], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-1.2, 4.2], fixedrange=True)
     return figure
 
 
@@ -157,7 +160,9 @@ def graph(shown: Opened) -> None:
         key, depth, react = kept("graph_depth", DEPTH)
         depth = other.slider("how many steps back to draw", 1, 20, depth, key=key, on_change=react)
     drawn = reach(nodes, start, depth)
-    st.graphviz_chart(dot(nodes, drawn, theme()), width="content" if len(drawn) < 12 else "stretch")
+    st.html(GRAPH_STYLE)
+    with st.container(key="step_graph"):
+        st.graphviz_chart(dot(nodes, drawn, theme()), width="content")
     hidden = len(reach(nodes, start, len(nodes))) - len(drawn)
     if hidden:
         st.caption(f"{hidden:,} nodes lie further back. A box that ends in … goes on: choose it above, or draw more.")

@@ -52,7 +52,7 @@ def update_view(shown: Opened) -> None:
         "A few weights of this parameter, each with the move that either rule makes, in units of lr. "
         "A weight without a gradient still decays under AdamW, and keeps its old momentum.",
     )
-    numbers(five(shown, name, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
+    numbers(five(shown, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
 
 
 def taken_apart(shown: Opened, name: str) -> Taken:
@@ -197,9 +197,10 @@ def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
     rest = ""
     if not bool(has.all()):
         still = taken.change[~has].abs()
+        why = "decay alone, at its first update" if taken.number == 1 else "decay, and momentum from earlier steps"
         rest = (
             f" The {int((~has).sum()):,} weights without a gradient: AdamW moves them by up to "
-            f"{float(still.max()) / lr:.3g} × lr (decay, and momentum from earlier steps), the formula not at all."
+            f"{float(still.max()) / lr:.3g} × lr ({why}), the formula not at all."
         )
     said(
         "document 000",
@@ -210,7 +211,7 @@ def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
     )
 
 
-def five(shown: Opened, name: str, taken: Taken, plain: Tensor) -> list[tuple[str, str, str, str]]:
+def five(shown: Opened, taken: Taken, plain: Tensor) -> list[tuple[str, str, str, str]]:
     """Weights from the largest gradient to none: place, gradient, and both moves in units of lr."""
     flat, lr = taken.gradient.abs().flatten(), shown.trainer.settings.lr
     order = flat.argsort(descending=True)
@@ -220,5 +221,5 @@ def five(shown: Opened, name: str, taken: Taken, plain: Tensor) -> list[tuple[st
     for place in dict.fromkeys(int(order[max(0, rank)]) for rank in ranks):
         spot = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), taken.gradient.shape))
         moved, other = (float(t.flatten()[place]) / lr for t in (taken.change, plain))
-        rows.append((place_name(shown, name, spot), number(float(taken.gradient[spot])), number(moved), number(other)))
+        rows.append((place_name(shown, "w", spot), number(float(taken.gradient[spot])), number(moved), number(other)))
     return rows

@@ -10,6 +10,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
+LONGEST_NAME = 6  # characters of a token in a cell
+
 
 def places(names: Sequence[str]) -> list[str]:
     """The categories of an axis with these names, for the traces on it."""
@@ -22,3 +24,8 @@ def name_axis(figure: go.Figure, names: Sequence[str], side: Literal["x", "y"] =
     figure.update_traces({side: at}, selector={"type": "heatmap"})
     update = figure.update_xaxes if side == "x" else figure.update_yaxes
     update(type="category", tickmode="auto", labelalias=dict(zip(at, names, strict=True)), showgrid=False, tickangle=0)
+
+
+def shortened(token: str) -> str:
+    """A token as it stands in a cell, at most LONGEST_NAME characters."""
+    return token if len(token) <= LONGEST_NAME else token[: LONGEST_NAME - 1] + "…"
