@@ -2,6 +2,7 @@
 // `mount(root, options)` shows it; the same module serves the Streamlit page and the plain /watch page.
 // It knows no figure: those come from Python at /panels, and their traces name the channels that feed them.
 import { Header, Notices } from "./header.js";
+import "./keys.js";
 import { LaneSamples, LaneTable } from "./lanes.js";
 import { loadPlotly, loadStyle, prepareFor } from "./load.js";
 import { PanelFrame } from "./panel.js";

@@ -31,6 +31,7 @@ ASSETS: dict[str, Path] = {
         "board.css",
         "early.js",
         "header.js",
+        "keys.js",
         "labels.js",
         "lanes.js",
         "load.js",

@@ -115,6 +115,24 @@ def test_no_key_acts_while_somebody_types(ready: Stage) -> None:
     expect(ready.page.locator(".ls-sample").filter(has_text="so p")).to_have_count(0)
 
 
+def test_space_presses_the_control_that_has_the_focus(ready: Stage) -> None:
+    ready.start().reaches(5)
+    ready.press("Space")
+    ready.is_in("paused")
+    help_button = ready.loss.get_by_role("button", name="How to read")
+    help_button.press("Space")
+    expect(ready.loss.get_by_role("note")).to_be_visible()
+    ready.button("lr_up").press("Space")
+    ready.has("lr", 0.002)
+    ready.button("present").press("Space")
+    expect(ready.keyed("speed")).to_have_count(0)
+    ready.button("present").press("p")
+    expect(ready.keyed("speed")).to_be_visible()
+    ready.is_in("paused")
+    ready.press("Space")
+    ready.is_in("running")
+
+
 def quiet(stage: Stage, held: list[str | bytes]) -> bool:
     """Has no more come for a while?"""
     before = len(held)
