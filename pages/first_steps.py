@@ -31,6 +31,11 @@ FOURTH = (4.0, 8.0)
 SPEEDS = (1, 10, 100)
 OVER = 1.05  # of the largest stable rate: unstable enough to be seen within a few dozen steps
 TABS = ("The line", "The 5→3 layer")
+ABOUT = """
+Here a line, y = ax + b, learns to go through a few points. Its **loss** is the mean squared distance, in y, between
+the line and the points. The **gradient** is the slope of the loss in a and in b: it points to where the loss rises
+fastest, and each step moves a and b a little the opposite way. Press Start and watch both the line and its loss.
+"""
 
 
 def start_of() -> Preset:
@@ -259,8 +264,9 @@ def the_line() -> None:
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         transport(lane)
-        points_table(lane)
-        knobs(lane)
+        with st.container(key="more"):
+            points_table(lane)
+            knobs(lane)
     with right:
         board("first-steps", run="line", shown=shown)
 
@@ -271,6 +277,7 @@ def main() -> None:
     line, layer = st.tabs(TABS, key="part", on_change="rerun")
     if line.open:
         with line:
+            st.markdown(ABOUT)
             st.session_state.line_drawn = the_lane().config.points
             the_line()
             line_lesson.show(read_points(st.session_state.line_drawn))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.live.corrections import corrections
 from pages.live.look import STYLE
-from pages.live.terms import TERMS, found, slug
+from pages.live.terms import DOCUMENTS, TERMS, found, slug
 
 OWN_STYLE = """<style>
 .ls-terms { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 14px 32px; }
@@ -101,7 +101,7 @@ STOPS = (
 def the_map() -> None:
     """Document 002's ten steps as a way through the app."""
     st.subheader("From a text to a model, in ten steps", anchor="map")
-    st.caption("The steps are document 002's; each one says where in this app it can be seen and tried.")
+    st.caption(f"{DOCUMENTS} The steps are document 002's; each one says where in this app it can be seen and tried.")
     rows = [STOPS[start : start + 5] for start in range(0, len(STOPS), 5)]
     for at, row in enumerate(rows):
         for place, (number, stop) in zip(st.columns(5, gap="medium"), enumerate(row, start=5 * at + 1), strict=True):

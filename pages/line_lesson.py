@@ -96,7 +96,8 @@ def forms(pairs: list[Pair]) -> None:
         except InputError as error:
             st.text(f"{form.capitalize()}: {error}.")
             break  # what a form lacks, the next one lacks too
-    for place, (form, one) in zip(st.columns(len(FORMS)), found.items(), strict=False):
+    places = st.container(key="forms").columns(len(FORMS))
+    for place, (form, one) in zip(places, found.items(), strict=False):
         with place:
             charts.show(drawn(pairs, one), f"form-{form}", form.capitalize(), HELP[form], height=190)
             st.text(f"MSE {error_of(pairs, one):.4g}\n{formula(one)}")

@@ -228,7 +228,12 @@ def set_up(race: Race | None) -> None:
                 "preset", planned.config.preset, lambda _, name: verbs.take_preset(name), options=list(PRESETS)
             )
         count = st.segmented_control(
-            "lanes", range(FEWEST, MOST + 1), default=len(lanes()), key=f"race_count-{generation()}", required=True
+            "lanes",
+            range(FEWEST, MOST + 1),
+            default=len(lanes()),
+            key=f"race_count-{generation()}",
+            required=True,
+            width="stretch",
         )
         if count != len(lanes()):
             st.session_state.race_lanes = [*lanes(), *({} for _ in range(MOST))][: count or FEWEST]
@@ -334,12 +339,16 @@ def page() -> None:
             question()
         notices()
         transport(race)
-        pace(race)
-        set_up(race)
-        if race is not None:
-            ready_button("The learning rates", "secondary")
-            if st.button("The lanes on Compare", key="race_compare", icon=":material/arrow_forward:", width="stretch"):
-                compare(race)
+        with st.container(key="more"):
+            pace(race)
+            set_up(race)
+            if race is not None:
+                ready_button("The learning rates", "secondary")
+                on_compare = st.button(
+                    "The lanes on Compare", key="race_compare", icon=":material/arrow_forward:", width="stretch"
+                )
+                if on_compare:
+                    compare(race)
     with right:
         if race is None:
             beginning()

@@ -43,6 +43,7 @@ from pages.live.opened import (
 )
 from pages.live.stages.about import about
 from pages.live.stages.views import exists, view
+from pages.live.terms import DOCUMENTS
 from pages.live.trials import try_this
 from pages.live.whatif import what_if
 
@@ -58,6 +59,10 @@ PAGE_STYLE = """<style>
 .st-key-step_views button { border-radius: 0; padding: 0.3rem 0; }
 .st-key-step_sources button, .st-key-step_verbs button { white-space: nowrap; }
 @media (max-width: 860px) { .st-key-rail { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
+@media (max-width: 640px) { /* a stage is long there, and the way on stays in reach */
+  .st-key-step_next { position: fixed; right: 1rem; bottom: 1rem; z-index: 10; }
+  [data-testid="stMainBlockContainer"] { padding-bottom: 4.5rem; }
+}
 </style>"""
 TABS = ("This step", "What if", "Small examples")
 OPEN = ".st-key-tab_NAME button { color: var(--st-primary-color, #4C9BD0); border-bottom: 2px solid; }"
@@ -264,7 +269,8 @@ def stage(shown: Opened) -> None:
         words = about(shown.stage, shown.run.config)
         st.subheader(f"{shown.done} {shown.stage}" if shown.stage else "Before the step")
         now = STAGES[shown.present - 1]
-        st.caption(f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document)
+        told = f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document
+        st.caption(told, help=DOCUMENTS)
         st.code(words.code, language="python", wrap_lines=True)
         st.text(words.purpose)
         st.caption(words.underneath)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
+from engine.config import preset
 from pages.live import verbs
 
 
 def button(name: str) -> None:
-    """Open Train with the preset `name` as the next run's plan; a run under way goes on until somebody starts it."""
+    """Open Train with the preset `name` as the next run's plan; a run under way goes on, and Train asks about it."""
     if st.button("Train it on the stage", key=f"to_train-{name}", icon=":material/arrow_forward:", help=HELP):
-        verbs.take_preset(name)
+        verbs.lay_out(preset(name))
         st.switch_page("train.py", query_params={"preset": name})
 
 
-HELP = "Opens Train with this preset prepared. Nothing starts, and a run under way goes on, until you press Start."
+HELP = "Opens Train with this preset prepared. Nothing starts, and no run under way is stopped, until you say so."

@@ -115,7 +115,6 @@ def live_knobs(settings: LiveSettings) -> None:
 
 def more_knobs(settings: LiveSettings) -> None:
     """The rest of what turns while the run runs."""
-    controls.iterations(settings.max_steps, verbs.turn)
     controls.speed(settings.speed, verbs.turn)
     with st.popover("Batch, decay, clip", width="stretch"):
         controls.whole_number("batch_size", settings.batch_size, verbs.turn, label="batch size, windows")
@@ -300,11 +299,13 @@ def stage() -> None:
         transport(run)
         live_knobs(settings)
         if not presenter:
-            more_knobs(settings)
-            new_run(run)
-            sampling()
-            share()
-            timing = st.empty()
+            controls.iterations(settings.max_steps, verbs.turn)
+            with st.container(key="more"):
+                more_knobs(settings)
+                new_run(run)
+                sampling()
+                share()
+                timing = st.empty()
         else:
             present_button("Leave presenter mode")
     with right:

@@ -280,6 +280,19 @@ def test_the_way_to_the_stage_prepares_the_preset_and_starts_nothing(
     assert (chosen.value, studio.current) == ("document-002-line", None)
 
 
+def test_the_way_to_the_stage_asks_about_a_run_under_way(opened: Callable[[], AppTest], studio: Studio) -> None:
+    run = studio.prepare(preset("bigram").config, preset("bigram").settings)
+    run.start()
+    page = opened()
+    click(page, "Train it on the stage")
+    assert re.search(
+        r"document-002-line is set up, and bigram .* at step [\d,]+\. Stop it and start the new run\?", words(page)
+    )
+    assert (studio.current, run.alive) == (run, True), "nothing has started, and nothing has stopped"
+    click(page, "Stop it")
+    assert studio.current is not None and studio.current.config.preset == "document-002-line"
+
+
 def test_the_board_is_told_what_feeds_each_moving_trace() -> None:
     pairs = ((1.0, 3.0), (2.0, 5.0), (3.0, 7.0), (4.0, 8.0))
     line, surface, loss = panels_of(pairs)

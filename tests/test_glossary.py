@@ -206,8 +206,8 @@ def test_every_correction_is_two_clicks_away(number: int, visit: Visit, house: S
     assert house.current is None, "nothing is started by itself"
     state = page.session_state
     if one.page == "Train":
-        (name,) = one.open.args  # type: ignore[attr-defined]
-        assert page.button(key="play").label == "Start" and state["plan"].config == preset(name).config
+        (planned,) = one.open.args  # type: ignore[attr-defined]
+        assert page.button(key="play").label == "Start" and state["plan"].config == planned.config
     elif one.page == "Inside":
         assert "token_embedding" in " ".join(str(table.value) for table in page.dataframe)
     elif one.page == "Embeddings":

@@ -11,6 +11,7 @@ from functools import partial
 
 import streamlit as st
 
+from engine.config import preset
 from engine.studio import studio
 from engine.trainer import STAGES
 from pages.live import opened, verbs
@@ -67,7 +68,7 @@ CORRECTIONS: tuple[Correction, ...] = (
         ("Each loop makes the model a little better.", "Does every step make it better?", "Step",
          what_if("every-step-better")),
         ("After enough iterations it is very good at predicting.", "A bigram and its floor", "Train",
-         partial(verbs.take_preset, "document-000")),
+         partial(verbs.lay_out, preset("document-000"))),
         ("With too many iterations it might memorize.", "Too many on a short text", "Step", what_if("memorizing")),
         ("It goes through the data multiple times.", "Passes over the text", "Step", what_if("passes")),
         ("Gradients are adjustments of the weights, opposite to the error.", "A gradient is a slope", "Step",
@@ -82,9 +83,9 @@ CORRECTIONS: tuple[Correction, ...] = (
         ("loss.backwards() gives weight changes; AdamW is a perceptron.", "Slope, then step",
          "Step", partial(stage, "update")),
         ("The split is 80/10/10 (and the test part never used).", "A run that tests once", "Train",
-         partial(verbs.take_preset, "simple")),
+         partial(verbs.lay_out, preset("simple"))),
         ("global_step = −1: its step 0 comes after an update.", "A run with its step 0", "Train",
-         partial(verbs.take_preset, "simple")),
+         partial(verbs.lay_out, preset("simple"))),
         ("Evaluation draws from the shuffled training loader.", "It changes the training", "Step",
          what_if("evaluation-draws")),
     ),

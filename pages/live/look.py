@@ -8,6 +8,7 @@ STYLE = """<style>
 .st-key-verbs button, .st-key-sampling button, .st-key-share button { width: 100%; min-width: 0; }
 .st-key-controls .st-key-verbs button { padding: 0; }
 .st-key-verbs button p { font-size: 0.85rem; overflow: visible; }
+.st-key-line_verbs > div { flex: 1 1 auto; } .st-key-line_verbs button { width: 100%; min-width: 2.25rem; }
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
 .st-key-share > div:last-child { flex-grow: 1.35; }
@@ -20,6 +21,29 @@ STYLE = """<style>
 [data-testid="stNumberInput"]:has([role="alert"]) [data-testid="InputInstructions"] { display: none; }
 .st-key-controls [data-testid="stColumn"]:has([role="alert"]) { min-width: 100%; }
 .st-key-start_these { position: sticky; bottom: -1rem; z-index: 1; } /* in sight, however much stands above it */
+.st-key-forms [data-testid="stColumn"] { min-width: 9rem; }
+:is(a, button, summary):focus-visible { outline: 2px solid var(--st-primary-color, #4C9BD0); outline-offset: 2px; }
+@media (min-width: 641px) { /* the board gives way, not the controls beside it */
+  .stHorizontalBlock:has(> .stColumn .st-key-controls) { flex-wrap: nowrap; }
+  .stColumn:has(.st-key-controls) { flex-shrink: 0; min-width: 13.5rem; }
+  .stColumn:has(.st-key-controls) + .stColumn { min-width: 0; }
+}
+@media (max-width: 640px) { /* first what starts a run, then the board, then the other controls */
+  .stHorizontalBlock:has(> .stColumn .st-key-controls) { flex-direction: column; gap: 0.45rem; }
+  .stColumn:has(.st-key-controls), .stColumn:has(.st-key-controls) > div { display: contents; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-controls), .st-key-controls { display: contents; }
+  .stColumn:has(.st-key-controls) + .stColumn { order: 1; width: 100%; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-more) { order: 2; }
+  [data-testid="stToolbar"] > div > div { min-width: 0; } /* or the menu lies off the screen */
+}
+@media (max-width: 999px) { .st-key-present [data-testid="stIconMaterial"] { display: none; } }
+@media (hover: none) { /* there a table's tools are always on show: room for them above it */
+  .stElementContainer:has([data-testid="stElementToolbar"]) { margin-top: 2.75rem; }
+}
+@media (pointer: coarse) { /* for a finger */
+  .st-key-controls .st-key-lr_row button[kind="secondary"] { min-width: 2.5rem; }
+  button[aria-label="Help"] { min-width: 2rem; min-height: 2rem; margin: -0.5rem; justify-content: center; }
+}
 @media (min-width: 1000px) { /* beside the menu, at the right end of the header */
   .st-key-share { position: fixed; top: 0.65rem; right: 3.75rem; width: auto; z-index: 999991; }
   .st-key-share > div, .st-key-share > div:last-child { flex: 0 0 auto; width: auto; }

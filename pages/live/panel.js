@@ -11,7 +11,7 @@ function closeHelp() {
 }
 
 addEventListener("keydown", (event) => event.key === "Escape" && closeHelp());
-addEventListener("click", (event) => open && !open.node.contains(event.target) && closeHelp());
+addEventListener("click", (event) => open && !open.button.contains(event.target) && closeHelp());
 
 export class PanelFrame {
   constructor({ key, area }) {
@@ -25,8 +25,8 @@ export class PanelFrame {
     this.note = element("div", "ls-note", "", { hidden: true });
     this.note.setAttribute("role", "note");
     const top = element("div", "ls-top");
-    top.append(this.title, this.legend, this.tools);
-    this.node.append(top, this.note, this.body);
+    top.append(this.title, this.legend, this.tools, this.note);
+    this.node.append(top, this.body);
   }
 
   /** Title, help and an empty set of tools, for the figure of another run. */
@@ -66,7 +66,7 @@ export class PanelFrame {
       if (!closed) return;
       this.note.hidden = false;
       button.setAttribute("aria-expanded", "true");
-      open = { node: this.node, note: this.note, button };
+      open = { note: this.note, button };
     });
     button.setAttribute("aria-expanded", "false");
     button.classList.add("ls-round");

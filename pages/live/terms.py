@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+DOCUMENTS = (
+    "The documents, numbered 000 to 004, are five short teaching texts about training small models. Loopscope brings "
+    "what they explain on stage; nobody needs to have read them."
+)
 TEXT: dict[str, str] = {
     "corpus": "A text that a model learns from. What is not in it the model cannot know, and its quirks are learnt "
     "along with its language.",

@@ -221,11 +221,6 @@ def offer(page: str) -> None:
 
 
 def prepare(query: str) -> None:
-    """Plan the run that `query` describes; if one is under way, Train asks whether to stop it."""
+    """Plan the run that `query` describes."""
     planned, _ = link.read(dict(parse_qsl(query)))
-    verbs.plan()
-    verbs.keep(planned)
-    st.session_state.planned = True
-    run = studio().current
-    if run is not None and run.alive:
-        st.session_state.asking = "start", f"{run.title} is {run.state.value} at step {run.step:,}"
+    verbs.lay_out(planned)

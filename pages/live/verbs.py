@@ -114,6 +114,16 @@ def take_preset(name: str) -> None:
     st.session_state.planned = True
 
 
+def lay_out(prepared: Preset) -> None:
+    """A plan that Train opens with; if a run is under way, Train asks at once whether to stop that one."""
+    keep(prepared)
+    st.session_state.planned = True
+    run = studio().current
+    if run is not None and run.alive:
+        about = f"{prepared.config.preset} is set up, and {run.title} is {run.state.value} at step {run.step:,}"
+        st.session_state.asking = "start", about
+
+
 def attempt(action: str) -> None:
     """Start or reset; a run under way is asked about first. The panel of the new run closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
