@@ -22,7 +22,7 @@ STYLE = """<style>
 .st-key-controls [data-testid="stColumn"]:has([role="alert"]) { min-width: 100%; }
 .st-key-start_these { position: sticky; bottom: -1rem; z-index: 1; } /* in sight, however much stands above it */
 .st-key-forms [data-testid="stColumn"] { min-width: 9rem; }
-:is(a, button, summary):focus-visible { outline: 2px solid var(--st-primary-color, #4C9BD0); outline-offset: 2px; }
+:root a:focus-visible { outline: 2px solid var(--st-primary-color, #4C9BD0); outline-offset: 2px; }
 @media (min-width: 641px) { /* the board gives way, not the controls beside it */
   .stHorizontalBlock:has(> .stColumn .st-key-controls) { flex-wrap: nowrap; }
   .stColumn:has(.st-key-controls) { flex-shrink: 0; min-width: 13.5rem; }
@@ -49,7 +49,7 @@ STYLE = """<style>
   .st-key-share > div, .st-key-share > div:last-child { flex: 0 0 auto; width: auto; }
   .st-key-controls .st-key-share button { min-height: 2.25rem; padding: 0 0.7rem; width: auto; }
   [data-testid="stPopoverBody"]:has(.st-key-start_these) { /* beside the controls, below the header */
-    transform: none !important; left: 19vw !important; top: 4.25rem !important;
+    transform: none !important; left: max(15.5rem, 19vw) !important; top: 4.25rem !important;
     max-height: calc(100vh - 5rem) !important;
   }
 }
