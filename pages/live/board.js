@@ -22,6 +22,7 @@ const HERE = new URL(".", import.meta.url).href;
 const HINT = "Example: a recorded run. Press Start to train your own.";
 const PRESENTER_SCALE = 1.4;
 const DRAWING_SHARE = 0.5; // of one core, at most
+const PAST_SHARE = 0.35; // the same while an earlier moment is on show: it comes on top, and the run trains on beside it
 const CALM = 1000; // ms between two drawings while the page around is still on its way
 const ASIDE = 250; // ms between two drawings of a chart other than the main one
 // A "plot" is a table or a chart over steps, as its figure says.
@@ -437,8 +438,10 @@ class Board {
   /** Show an earlier moment in the tables, the plane and the samples, and mark it on the curves; null is now. */
   showPast(past) {
     this.node.classList.toggle("ls-travels", past !== null);
-    this.node.style.setProperty("--ls-past", past ? `"step ${whole(past.step)}, past"` : '""');
-    for (const { chart } of this.panels.values()) {
+    for (const { chart, frame } of this.panels.values()) {
+      // Told to each panel, not to the whole board: a style that all of it may inherit is worked out anew everywhere.
+      if (past) frame.body.dataset.past = `step ${whole(past.step)}, past`;
+      else delete frame.body.dataset.past;
       chart.showPast?.(past);
       if (past === null) chart.drawn = 0; // the newest comes back at once; a drag keeps to the usual pace of drawing
     }
@@ -503,7 +506,8 @@ class Board {
     building?.();
     if (opening && main.chart.drawn) requestAnimationFrame(() => onReady?.());
     const spent = performance.now() - start;
-    this.restUntil = building ? 0 : start + Math.max(spent / DRAWING_SHARE, calm ? CALM : 0);
+    const share = this.scrubber?.past ? PAST_SHARE : DRAWING_SHARE;
+    this.restUntil = building ? 0 : start + Math.max(spent / share, calm ? CALM : 0);
     clearTimeout(this.again);
     const more = this.undressed.length || due.some(({ chart }) => chart.dirty);
     if (more) this.again = setTimeout(() => this.schedule(), building ? 0 : Math.max(50, spent));

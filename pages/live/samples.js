@@ -29,6 +29,9 @@ export class Samples {
 
   /** Show the sample of an earlier moment alone; null brings the newest ones back. */
   showPast(past) {
+    const known = this.then && past && past.sample?.step === this.past?.sample?.step;
+    this.past = past;
+    if (known) return; // one sample stands for many moments, and a drag passes through them fast
     this.then?.remove();
     this.then = null;
     this.list.hidden = past !== null;
