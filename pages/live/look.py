@@ -36,7 +36,6 @@ STYLE = """<style>
   [data-testid="stLayoutWrapper"]:has(> .st-key-more) { order: 2; }
   [data-testid="stToolbar"] > div > div { min-width: 0; } /* or the menu lies off the screen */
 }
-@media (max-width: 999px) { .st-key-present [data-testid="stIconMaterial"] { display: none; } }
 @media (hover: none) { /* there a table's tools are always on show: room for them above it */
   .stElementContainer:has([data-testid="stElementToolbar"]) { margin-top: 2.75rem; }
 }
@@ -44,10 +43,15 @@ STYLE = """<style>
   .st-key-controls .st-key-lr_row button[kind="secondary"] { min-width: 2.5rem; }
   button[aria-label="Help"] { min-width: 2rem; min-height: 2rem; margin: -0.5rem; justify-content: center; }
 }
-@media (min-width: 1000px) { /* beside the menu, at the right end of the header */
+@media (max-width: 1159px) { /* two by two under the other controls */
+  .st-key-share { flex-wrap: wrap; } .st-key-share > div { flex: 1 1 45%; }
+}
+@media (min-width: 1160px) { /* beside the menu, at the right end of the header */
   .st-key-share { position: fixed; top: 0.65rem; right: 3.75rem; width: auto; z-index: 999991; }
   .st-key-share > div, .st-key-share > div:last-child { flex: 0 0 auto; width: auto; }
   .st-key-controls .st-key-share button { min-height: 2.25rem; padding: 0 0.7rem; width: auto; }
+}
+@media (min-width: 1000px) {
   [data-testid="stPopoverBody"]:has(.st-key-start_these) { /* beside the controls, below the header */
     transform: none !important; left: max(15.5rem, 19vw) !important; top: 4.25rem !important;
     max-height: calc(100vh - 5rem) !important;
