@@ -81,9 +81,13 @@ def rewound_to(history: History, last: int, limit: float = math.inf) -> int:
 def began(history: History, last: int, limit: float) -> int:
     """The first step of the trouble that step `last` is in: from there on the loss is never long below `limit`."""
     trouble = last
-    for end in range(last, -1, -MOST_POINTS):  # so few at a time are all there are
-        for step, loss in reversed(_points(history, "train/loss", end - MOST_POINTS + 1, end)):
-            if not loss <= limit:
+    for end in range(last, -1, -MOST_POINTS):  # of so few at a time none is left out
+        found = history.stretch("train/loss", max(0, end - MOST_POINTS + 1), end)
+        if found is None:
+            break
+        # Of a long run's early steps few are kept, and a low one may stand for many that were not: their mean tells.
+        for step, loss, mean in reversed(list(zip(*(column.tolist() for column in found), strict=True))):
+            if not max(loss, mean) <= limit:
                 trouble = step
             elif trouble - step > REWOUND:
                 return trouble

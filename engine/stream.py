@@ -265,7 +265,9 @@ class History:
     def _extend(self, name: str, points: Curve) -> None:
         finite = np.isfinite(points.values)
         if not finite.all():  # a diverging step is told by an event; a chart cannot draw it
-            points = Curve.whole(points.steps[finite], points.values[finite])
+            values = points.values[finite]
+            means = values if points.means is points.values else points.means[finite]
+            points = Curve(points.steps[finite], values, means)
         if name not in self.series:
             self.series[name] = Series()
         self.series[name].extend(points)

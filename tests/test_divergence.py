@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +16,7 @@ from engine.config import InputError, changed, preset
 from engine.divergence import Divergence, divergence_of, rewound_to
 from engine.guard import FEWEST, LEAP, RECENT, Leaps
 from engine.runner import Run, State
-from engine.stream import Event, History, Observation, Scalars, taken
+from engine.stream import Curve, Event, History, Observation, Scalars, taken
 from engine.studio import Studio
 from pages.live.lesson import sentences
 
@@ -185,6 +186,16 @@ def test_the_trouble_began_where_the_loss_rose_to_stay() -> None:
     assert rewound_to(history, 720, 40.0) == 650, "one loss is enough, if it is a moment ago"
     assert rewound_to(history, 800, 40.0) == 750
     assert rewound_to(history, 2, 40.0) == 0
+
+
+def test_a_valley_of_a_thinned_loss_does_not_end_the_trouble() -> None:
+    history = History()
+    steps = np.arange(0, 9001, 100, dtype=np.uint32)
+    high = (steps > 3000) & (steps != 6000)  # one step of 6,000 was low by chance; those before it were not
+    values = np.where(high, 1e6, 2.0).astype(np.float32)
+    means = np.where(steps > 3000, 1e6, 2.0).astype(np.float32)
+    history.add_points("train/loss", Curve(steps, values, means))
+    assert rewound_to(history, 9000, 40.0) == 3050
 
 
 def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:

@@ -313,6 +313,15 @@ def test_what_is_not_finite_is_not_drawn() -> None:
     assert decoded(history.snapshot(HEADER).encode())[1]["train/loss"].tolist() == [[0], [2.0]]
 
 
+def test_a_value_that_is_not_finite_leaves_the_means_of_its_neighbours() -> None:
+    history = History()
+    values, means = np.array([1.0, math.inf, 3.0], np.float32), np.array([1.5, math.inf, 3.5], np.float32)
+    history.add_points("train/loss", Curve(np.array([4, 8, 12], np.uint32), values, means))
+    read = history.stretch("train/loss", 0, 12)
+    assert read is not None
+    assert [column.tolist() for column in read] == [[4, 12], [1.0, 3.0], [1.5, 3.5]]
+
+
 def test_tables_are_sent_at_most_twice_a_second_and_in_turn() -> None:
     now = [100.0]
     history = History(clock=lambda: now[0])

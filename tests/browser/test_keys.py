@@ -29,6 +29,13 @@ def test_space_starts_and_pauses(ready: Stage) -> None:
     ready.is_in("running")
 
 
+def test_a_link_that_was_followed_keeps_no_key(ready: Stage) -> None:
+    ready.start().reaches(5)
+    ready.page.get_by_role("link", name="Train").first.focus()
+    ready.page.keyboard.press("Space")
+    ready.is_in("paused")
+
+
 def test_right_makes_one_step(ready: Stage) -> None:
     ready.start()
     ready.press("Space")
