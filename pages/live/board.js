@@ -306,6 +306,7 @@ class Board {
       this.ghost = told.previous ? { run: told.previous, to: 0, steps: [], values: [], means: [] } : null;
       this.edge = 10;
       this.grow();
+      this.ghostUpTo(this.edge);
       this.build(told.panels);
       this.dressed = run;
       this.travel();

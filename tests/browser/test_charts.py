@@ -104,3 +104,16 @@ def test_the_back_row_reads_the_names_of_all_curves(server: Server, new_tab: Cal
       return own.right <= room.right + 1 && own.bottom <= room.bottom + 1;
     })""")
     stage.press("p")
+
+
+def test_the_run_before_is_drawn_before_the_first_step_of_the_next(
+    server: Server, new_tab: Callable[..., Stage]
+) -> None:
+    stage = new_tab(server).fresh(STEADY).start()
+    stage.reaches(20)
+    stage.button("stop").click()
+    stage.is_in("stopped")
+    expect(stage.button("play")).to_have_text(re.compile("Start"))
+    stage.press("Backspace")
+    stage.is_in("ready")
+    stage.wait("board.panels.get('loss').chart.plot.data.find((trace) => trace.meta?.run === 'previous').y.length === 10")
