@@ -210,7 +210,8 @@ def ladder(told: Census) -> None:
             yanchor="bottom",
             showarrow=False,
         )
-    figure.update_layout(yaxis={"range": [len(rungs) - 0.7, -0.75], "showticklabels": False, "showgrid": False})
+    bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    figure.update_layout(yaxis={"range": [len(rungs) - 0.7, -0.75], **bare})
     charts.show(
         figure,
         "ladder",

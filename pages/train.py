@@ -83,8 +83,9 @@ def transport(run: Run | None) -> None:
             disabled=asking or studio().previous is None,
             help="Bring the previous run back.",
         )
-    if run is not None and run.state is State.STOPPED and run.can_go_on:
-        st.button("Go on with this run", on_click=run.start, width="stretch")
+    with st.container():  # as for what is above the verbs
+        if run is not None and run.state is State.STOPPED and run.can_go_on:
+            st.button("Go on with this run", on_click=run.start, width="stretch")
 
 
 def question() -> None:
@@ -289,13 +290,14 @@ def stage() -> None:
     st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
-        if "asking" in st.session_state:
-            question()
-        forking.card(run)
-        pinning.card(run)
-        notices()
-        if not presenter:
-            watching.offer()
+        with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
+            if "asking" in st.session_state:
+                question()
+            forking.card(run)
+            pinning.card(run)
+            notices()
+            if not presenter:
+                watching.offer()
         transport(run)
         live_knobs(settings)
         if not presenter:

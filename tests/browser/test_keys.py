@@ -186,3 +186,26 @@ def test_a_page_that_lags_behind_turns_no_knob_back(server: Server, new_tab: Cal
         "lr 0.005 → 0.002",
         "lr 0.002 → 0.005",
     ]
+
+
+def test_what_comes_and_goes_among_the_controls_moves_no_other(ready: Stage) -> None:
+    """A control that leaves the page for a moment, to be built elsewhere, takes no key meanwhile."""
+    ready.page.evaluate("""() => {
+      window.left = 0;
+      const present = (node) => node.nodeType === 1 && node.querySelector(".st-key-present");
+      new MutationObserver((changes) => {
+        for (const { removedNodes } of changes) for (const node of removedNodes) if (present(node)) window.left++;
+      }).observe(document.body, { subtree: true, childList: true });
+    }""")
+    ready.start()
+    ready.reaches(20)
+    ready.button("stop").click()
+    expect(ready.page.get_by_role("button", name="Go on with this run")).to_be_visible()
+    ready.press("Backspace")
+    expect(ready.page.get_by_role("button", name="Go on with this run")).to_have_count(0)
+    ready.start()
+    ready.press("Backspace")
+    expect(ready.page.get_by_role("button", name="Stop it")).to_be_visible()
+    ready.page.get_by_role("button", name="Cancel").click()
+    expect(ready.page.get_by_role("button", name="Stop it")).to_have_count(0)
+    assert ready.page.evaluate("left") == 0
