@@ -116,4 +116,6 @@ def test_the_run_before_is_drawn_before_the_first_step_of_the_next(
     expect(stage.button("play")).to_have_text(re.compile("Start"))
     stage.press("Backspace")
     stage.is_in("ready")
-    stage.wait("board.panels.get('loss').chart.plot.data.find((trace) => trace.meta?.run === 'previous').y.length === 10")
+    stage.wait(
+        "board.panels.get('loss').chart.plot.data.find((trace) => trace.meta?.run === 'previous').y.length === 10"
+    )
