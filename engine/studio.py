@@ -279,17 +279,18 @@ class Studio:
     def _leave(self, parent: Run, step: int | None, changes: Mapping[str, Any]) -> Callable[..., Run]:
         """The point of a fork: `parent` paused, all that it has made on the disk. Each call is a run that waits there.
 
-        InputError if the step, or max_steps among the `changes`, is not possible.
+        InputError if the step, or max_steps among the `changes`, is not possible; `parent` is then left as it is.
         """
+        stands = parent.step if step is None else step
+        if not 0 <= stands <= parent.step:
+            raise InputError(f"step {stands:,} is not possible; choose one from 0 to {parent.step:,}")
+        if changes.get("max_steps", stands + 1) <= stands:
+            raise InputError(
+                f"{changes['max_steps']:,} iterations are not possible: the fork is at step {stands:,}; choose more"
+            )
         parent.pause()
         snapshot = parent.moment().snapshot  # answered once it stands still
         at = snapshot.step if step is None else step
-        if not 0 <= at <= snapshot.step:
-            raise InputError(f"step {at:,} is not possible; choose one from 0 to {snapshot.step:,}")
-        if changes.get("max_steps", at + 1) <= at:
-            raise InputError(
-                f"{changes['max_steps']:,} iterations are not possible: the fork is at step {at:,}; choose more"
-            )
         self._flush(parent)
         stored = archive.find(parent.id)
 

@@ -120,7 +120,10 @@ def test_a_running_parent_is_asked_about_and_paused(studio: Studio, wait_until) 
     wait_until(lambda: parent.step > 100)
     with pytest.raises(RunActive):
         studio.fork()
-    assert studio.current is parent
+    for step, changes in ((10**6, {}), (50, {"max_steps": 50})):
+        with pytest.raises(InputError, match="not possible"):
+            studio.fork(step, replace=True, **changes)
+    assert studio.current is parent and parent.state is State.RUNNING, "a fork that is refused stops nothing"
     fork = studio.fork(replace=True)
     assert (parent.state, fork.state, fork.step) == (State.PAUSED, State.PAUSED, parent.step)
     assert same(fork, parent)
