@@ -237,8 +237,9 @@ def set_up(race: Race | None) -> None:
         )
         if count != len(lanes()):
             st.session_state.race_lanes = [*lanes(), *({} for _ in range(MOST))][: count or FEWEST]
-        for place in range(len(lanes())):
-            lane(place)
+        with st.container(key="lanes"):
+            for place in range(len(lanes())):
+                lane(place)
 
 
 def generation() -> int:
