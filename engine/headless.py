@@ -62,7 +62,10 @@ def train_on(order: Order, dataset: Corpus | Points, notice: str | None = None, 
     announce(config, limited(config, order.settings, dataset), dataset)
     run = Run(config, order.settings, dataset, origin=origin)
     try:
-        folder = folder or home() / "runs" / run.id
+        if folder is None:
+            folder = home() / "runs" / run.id
+        else:
+            run.id = folder.name  # as every verb calls it from now on
         with stopping(run) as stopped:
             start = start_of(run)
             begin(folder, start)

@@ -62,7 +62,10 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     wanted = {"speed": "unlimited"} if max_steps is None else {"speed": "unlimited", "max_steps": max_steps}
     settings = changed(before, **wanted)
     if settings.max_steps < past.snapshot.step:
-        raise InputError(f"--max-steps {max_steps} is behind the run, which is at step {past.snapshot.step:,}")
+        at = past.snapshot.step
+        raise InputError(
+            f"--max-steps {max_steps:,} is behind the run, which is at step {at:,}; choose at least {at:,}"
+        )
     snapshot = dataclasses.replace(past.snapshot, settings=settings)
     pending = tuple((step, stages, changed(knobs, **wanted)) for step, stages, knobs in past.pending)
     past = dataclasses.replace(past, snapshot=snapshot, pending=pending)
@@ -143,7 +146,8 @@ def export(run: str, csv: str) -> int:
     try:
         table.to_csv(csv, index=False)
     except OSError as error:
-        raise InputError(f"--csv {csv} cannot be written ({error.strerror}); choose another file") from None
+        why = (error.strerror or str(error)).lower()
+        raise InputError(f"--csv {csv} cannot be written ({why}); choose another file") from None
     say(f"{len(table):,} steps of {stored.id} in {Path(csv).absolute()}")
     return 0
 

@@ -159,6 +159,8 @@ def test_the_other_verbs(place, capsys) -> None:
     words = ["train", "--corpus", str(place / "text.txt"), "--max-steps", "500", "--evaluate", "--json"]
     assert command([*words, "--out", str(folder)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["run"] == folder.name, "as every other verb calls it"
+    assert json.loads((folder / "config.json").read_text())["run"] == folder.name
     for split in ("train", "val", "test"):
         assert command(["evaluate", folder.name, "--split", split, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["loss"] == told[f"{split}_split_loss"]
@@ -169,6 +171,10 @@ def test_the_other_verbs(place, capsys) -> None:
     assert command(["export", folder.name, "--csv", str(place / "a.csv")]) == 0
     lines = (place / "a.csv").read_text().splitlines()
     assert len(lines) == 502  # the head, step 0 with its look, and 500 steps
+    capsys.readouterr()
+    assert command(["export", folder.name, "--csv", str(place / "nowhere" / "a.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be written (" in told and "(None)" not in told and len(told.splitlines()) == 1
     assert command(["evaluate", "nothing-there", "--split", "val"]) == 2
     assert command(["evaluate", folder.name, "--split", "all"]) == 2
 
