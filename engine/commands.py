@@ -20,6 +20,7 @@ from engine.config import (
     DEFAULT_CORPUS,
     MAX_STEPS,
     PRESETS,
+    Drawing,
     Frozen,
     InputError,
     LiveSettings,
@@ -181,17 +182,15 @@ def _add_stored(verbs: Any) -> None:
 
     verbs.add_parser("runs", help="list the runs there are", description="List the runs there are, newest first.")
     resume = add("resume", "go on with a run that was interrupted or stopped, from its newest snapshot")
-    resume.add_argument("--max-steps", type=int, metavar="N", help="where it is to end now")
+    _add_field(resume, LiveSettings, "max_steps")
     resume.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
     evaluate = add("evaluate", "the exact loss of a run's newest snapshot over a whole split")
     evaluate.add_argument("--split", default="val", metavar="S", help="train, val or test (default val)")
     evaluate.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
     sample = add("sample", "text from a run's newest snapshot")
     sample.add_argument("--prompt", default="", help="what the text begins with")
-    sample.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="how many tokens (default 200)")
-    sample.add_argument("--temperature", type=float, default=1.0, metavar="X", help="below 1 safer, above 1 wilder")
-    sample.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens alone")
-    sample.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same weights: same text")
+    for name in Drawing.model_fields:
+        _add_field(sample, Drawing, name)
     export = add("export", "a run's numbers as a table")
     export.add_argument("--csv", required=True, metavar="FILE", help="where to write it")
 

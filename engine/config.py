@@ -130,6 +130,19 @@ class LiveSettings(Frozen):
     speed: Speed = Field("unlimited", description="Speed limit, steps per second. It never changes a loss.")
 
 
+class Drawing(Frozen):
+    """How the command line draws text from a trained model."""
+
+    max_new_tokens: int = Field(default=200, ge=1, le=1_000_000, description="How many tokens (200).")
+    temperature: float = Field(
+        default=1.0, ge=1e-4, le=1e4, allow_inf_nan=False, description="Below 1 safer, above 1 wilder."
+    )
+    top_k: int | None = Field(
+        default=None, ge=1, description="Draw from so many of the likeliest tokens alone; none is all."
+    )
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Same seed, same weights: same text.")
+
+
 @dataclass(frozen=True)
 class Preset:
     """A named start: the settings, and one sentence on what it is for."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from engine import archive
 from engine.archive import StoredRun
-from engine.config import InputError, changed, home
+from engine.config import Drawing, InputError, changed, home
 from engine.console import complain, printable, say
 from engine.corpus import Corpus
 from engine.evaluation import split_loss
@@ -50,6 +49,8 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     """Go on with a run from its newest snapshot; one that is over says its result again."""
     stored = archive.find(run)
     config, first_settings = archive.made_of(stored)
+    wanted = {"speed": "unlimited"} if max_steps is None else {"speed": "unlimited", "max_steps": max_steps}
+    changed(first_settings, **wanted)
     if _is_over(stored, max_steps):
         return _again(stored, json)
     if stored.live:
@@ -59,7 +60,6 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     for reason in past.refused:
         complain(reason)
     before = past.snapshot.settings
-    wanted = {"speed": "unlimited"} if max_steps is None else {"speed": "unlimited", "max_steps": max_steps}
     settings = changed(before, **wanted)
     if settings.max_steps < past.snapshot.step:
         at = past.snapshot.step
@@ -123,16 +123,13 @@ def evaluate(run: str, split: str, json: bool) -> int:
     return 0
 
 
-def sample(run: str, prompt: str, max_new_tokens: int, temperature: float, top_k: int | None, seed: int) -> int:
-    """Print text from the newest snapshot."""
-    if not 0 < temperature < math.inf:
-        raise InputError(f"--temperature {temperature:g} is not possible; choose a number above 0")
-    if max_new_tokens < 1 or (top_k is not None and top_k < 1):
-        raise InputError("--max-new-tokens and --top-k must be at least 1")
+def sample(run: str, prompt: str, **flags: Any) -> int:
+    """Print text from the newest snapshot, drawn as the `flags` say; one that is None is left at its default."""
+    drawing = changed(Drawing(), **{name: value for name, value in flags.items() if value is not None})
     _, model, corpus, _ = model_of(run)
     start = corpus.tokenizer.encode(prompt).tolist() if prompt else [0]
-    draws = torch.Generator().manual_seed(seed)
-    made = generate(model, start, max_new_tokens, draws, temperature, top_k)
+    draws = torch.Generator().manual_seed(drawing.seed)
+    made = generate(model, start, drawing.max_new_tokens, draws, drawing.temperature, drawing.top_k)
     say(printable(corpus.tokenizer.decode(made.ids), kept="\n\t"))
     return 0
 

@@ -83,7 +83,7 @@ def test_what_it_cannot_do_is_said_in_one_sentence(studio: Studio) -> None:
         lambda: studio.resume(log.id),
         lambda: stored.resume(log.id, None, False),
         lambda: stored.evaluate(log.id, "val", False),
-        lambda: stored.sample(log.id, "", 5, 1.0, None, 0),
+        lambda: stored.sample(log.id, ""),
         lambda: carrying.weights(run),
     ):
         with pytest.raises(InputError, match="recorded from another program's loop") as refused:
