@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import threading
@@ -249,7 +250,7 @@ def test_a_folder_taken_away_is_told_and_begun_anew(folder, wait_until) -> None:
     shutil.rmtree(folder)
     kept.put(rows(11, 20))
     wait_until(lambda: kept.problem)
-    assert "before step 20 is gone" in kept.problem
+    assert re.search("before step [12]0 is gone", kept.problem), "10, where it was seen before the rows after it came"
     assert kept.wait()
     assert not kept.close()
     assert list(archive.scalars(archive.find(folder.name))) == rows(11, 20)
