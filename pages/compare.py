@@ -155,6 +155,10 @@ def overlays(drawn: Drawn) -> None:
         st.caption("These runs differ in their text or tokens: a loss per token is not the same measure in each.")
     if view.by == "tokens" and (unknown := [one.name for one, _ in drawn if one.run.recorded]):
         st.text(f"How many tokens these have seen is not told, and they are left out here: {', '.join(unknown)}.")
+    gone = {} if view.log_y else overlay.beyond(drawn, "val") | overlay.beyond(drawn, "train")
+    if gone:
+        far = ", ".join(f"{name} up to {loss:.4g}" for name, loss in gone.items())
+        st.text(f'Far above the chart: {far}. "log loss" shows all of it.')
     left, right = st.columns(2, gap="medium")
     with left:
         charts.show(
@@ -193,7 +197,12 @@ def side_by_side(drawn: Drawn) -> None:
         names = differing(shown)
         if names:
             cells = {title: [written(one.settings.get(name, "")) for name in names] for title, one in columns.items()}
-            st.dataframe(pd.DataFrame({"setting": names, **cells}), hide_index=True, key="compare_settings")
+            st.dataframe(
+                pd.DataFrame({"setting": names, **cells}),
+                hide_index=True,
+                key="compare_settings",
+                column_config={"setting": st.column_config.TextColumn(width=120)},
+            )
         else:
             st.text("None: these runs began with the same settings.")
     with right:

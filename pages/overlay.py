@@ -23,6 +23,8 @@ MOST_RUNS = len(COLOURS)
 MOST_POINTS = 2000
 AXES: dict[By, str] = {"steps": "step", "tokens": "tokens seen", "seconds": "seconds of training"}
 CHOICES: tuple[By, ...] = get_args(By)
+FAR = 10  # times the highest first loss: on an axis up to there the other curves would be one flat line
+ROOF = 1.2  # times the highest first loss: there the axis ends instead
 WINDOWS = (0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 Split = Literal["train", "val"]
 
@@ -58,7 +60,26 @@ def losses(drawn: list[tuple[Overview, Curves]], split: Split, view: View) -> go
         at, values = _thinned(curves.steps, bold)
         _line(figure, shown, curves.along(view.by, at), values, colour, 2.5)
         _notes(figure, shown, curves, bold, colour, view)
+    if not view.log_y and beyond(drawn, split):
+        low, high = min(np.nanmin(found) for _, found in _told(drawn, split)), ROOF * _first(drawn, split)
+        figure.update_yaxes(range=[low - 0.05 * (high - low), high])
     return figure
+
+
+def beyond(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, float]:
+    """The highest losses of those runs, by name, that leave every scale on which the others can be read."""
+    highest = {shown.name: float(np.nanmax(found)) for shown, found in _told(drawn, split)}
+    return {name: loss for name, loss in highest.items() if loss > FAR * _first(drawn, split) > 0}
+
+
+def _first(drawn: list[tuple[Overview, Curves]], split: Split) -> float:
+    return max((float(found[0]) for _, found in _told(drawn, split)), default=0.0)
+
+
+def _told(drawn: list[tuple[Overview, Curves]], split: Split) -> list[tuple[Overview, Floats]]:
+    """The runs that have such losses, with them."""
+    both = [(shown, curves.loss if split == "train" else curves.val_loss) for shown, curves in drawn]
+    return [(shown, found) for shown, found in both if len(found)]
 
 
 def smoothed(values: Floats, window: int) -> Floats:

@@ -52,6 +52,15 @@ def stored(name: str, last: int = 3000, live: Any = None, **config: Any) -> str:
     return name
 
 
+def diverged(name: str) -> str:
+    """A run like those, whose loss leaves every scale in its last ten steps."""
+    stored(name)
+    store = Store(home() / "runs" / name, {})
+    store.put(Scalars(3000 + step, 10.0 ** (3 * step), 1.0, 1e6, 0.5) for step in range(1, 11))
+    assert store.close()
+    return name
+
+
 def choose(page: AppTest, *names: str) -> None:
     """Select these runs in the table."""
     (table,) = [one for one in page.dataframe if "state" in one.value.columns]
@@ -344,3 +353,25 @@ def test_there_is_something_to_take_away(visit: Visit, house: Studio) -> None:
     choose(page, name)
     labels = [button.label for button in page.get("download_button")]
     assert labels == ["Replay as HTML", "Metrics as CSV", "Weights as safetensors"]
+
+
+def test_a_run_that_diverged_leaves_the_others_their_scale(visit: Visit, house: Studio) -> None:
+    names = diverged("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
+    page = visit("compare.py")
+    choose(page, *names)
+    low, high = chart(page, "Training loss")["layout"]["yaxis"]["range"]
+    assert 2 < low < 3 and 4 < high < 6
+    (told,) = [one.value for one in page.text if "Far above" in one.value]
+    assert names[0] in told and names[1] not in told and "1e+30" in told
+    assert "range" not in chart(page, "Validation loss")["layout"]["yaxis"]
+    page.checkbox(key="compare_log_y").check().run()
+    assert "range" not in chart(page, "Training loss")["layout"]["yaxis"]
+    assert "Far above" not in words(page)
+
+
+def test_runs_that_stay_in_sight_keep_the_whole_axis(visit: Visit, house: Studio) -> None:
+    page = visit("compare.py")
+    stored("20260101-000000-aaaaaa")
+    page.run()
+    choose(page, "20260101-000000-aaaaaa")
+    assert "range" not in chart(page, "Training loss")["layout"]["yaxis"]
