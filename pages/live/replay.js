@@ -3,6 +3,7 @@
 
 const FRAMES_A_SECOND = 8; // at most
 const PLAY_SECONDS = 24; // however long the run is
+const LEAP = 1000; // times the first loss, a loss shows nothing else on a linear axis: as on the stage
 const SMOOTHING = 100; // the bold curve averages about this share of the run
 const at = (id) => document.getElementById(id);
 
@@ -70,19 +71,22 @@ function drawCurves(run, look) {
   const bold = ({ x, means }) => ({ x, y: average(x, means, window) });
   const train = points(run.data.train);
   const grad = points(run.data.grad_norm);
+  const leapt = train.y.some((value) => value > LEAP * train.y[0]) && train.y.every((value) => value > 0);
   const loss = [curve("train", train, look.train, 1, faint), curve("train", bold(train), look.train, 2.5)];
   const val = points(run.data.val);
   if (val.x.length) {
     loss.push(curve("validation", val, look.validation, 2, { mode: "lines+markers", marker: { size: 6 } }));
   }
-  for (const [level, words, side] of run.levels) {
+  for (const [level, words, side] of leapt ? [] : run.levels) { // on such a scale all of them lie together
     loss.unshift({
       x: [0, run.last], y: [level, level], mode: "lines+text", line: { color: look.baseline, width: 1.5, dash: "dash" },
       text: ["", words], textposition: side.replace("right", "left"), // from the line's end to the left
       textfont: { color: look.baseline }, showlegend: false, hoverinfo: "skip",
     });
   }
-  Plotly.newPlot(at("loss"), loss, layoutOf(look, "step", `loss, ${run.unit}`), CONFIG);
+  const lossLayout = layoutOf(look, "step", `loss, ${run.unit}`);
+  if (leapt) Object.assign(lossLayout.yaxis, { type: "log", exponentformat: "power" });
+  Plotly.newPlot(at("loss"), loss, lossLayout, CONFIG);
   const norms = [curve("norm", grad, look.train, 1, faint), curve("norm", bold(grad), look.train, 2.5)];
   const layout = { ...layoutOf(look, "step", "gradient norm"), showlegend: false };
   Plotly.newPlot(at("grad"), norms, layout, CONFIG);

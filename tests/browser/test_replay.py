@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, expect
 
-from engine.stream import Observation
+from engine.stream import Observation, Scalars
 from pages.live.replay import page_of
 from tests.test_replay_file import stored
 
@@ -27,10 +27,22 @@ def test_it_follows_the_theme_and_plays_for_as_long_as_anybody_looks(browser: Br
         for chart in ("loss", "grad", "table"):
             expect(page.locator(f"#{chart} .main-svg").first).to_have_css("background-color", PANELS[theme])
     expect(page.locator("#loss")).to_contain_text("guessing: ln 66 = 4.190")
+    assert page.evaluate("document.querySelector('#loss')._fullLayout.yaxis.type") == "linear"
     page.locator("#play").click()
     page.clock.run_for(15_000)
     expect(page.locator("#play")).to_have_text("Pause")
     page.clock.run_for(15_000)
     expect(page.locator("#play")).to_have_text("Play")
     expect(page.locator("#step")).to_have_text("step 900")
+    page.close()
+
+
+def test_a_loss_that_leaves_every_scale_is_drawn_on_a_logarithmic_one(browser: Browser, tmp_path: Path) -> None:
+    ended = [Scalars(1000 + step, 10.0 ** (3 * step), 1.0, 1e6, 0.5) for step in range(1, 11)]
+    file = tmp_path / "run.html"
+    file.write_bytes(page_of(stored(*ended)))
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    expect(page.locator("#loss .ytick").last).to_contain_text("10")
+    assert page.evaluate("document.querySelector('#loss')._fullLayout.yaxis.type") == "log"
     page.close()
