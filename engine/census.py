@@ -21,6 +21,7 @@ from engine.sampling import evaluating
 from engine.tokenizer import Tokenizer
 
 MOST_SHOWN = 40
+OPENING = 60  # tokens
 MOST_WINDOWS = 64
 
 
@@ -38,6 +39,7 @@ class Census:
     splits: by name, how many tokens of the whole text lie in each, in order. singles and pairs: the most frequent in
     the training split, at most MOST_SHOWN. unseen: tokens of the validation split that the training split lacks.
     new_pairs: targets of the validation split (of `val_pairs`) that complete a pair which training never shows.
+    opening: the first whole words of the training split, from about OPENING tokens.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Census:
     unseen: list[Often]
     new_pairs: int
     val_pairs: int
+    opening: str
     tokenizer: Tokenizer
 
     @classmethod
@@ -76,8 +79,15 @@ class Census:
             unseen=[Often((int(i),), int(val_singles[i])) for i in _most(np.where(singles > 0, 0, val_singles))],
             new_pairs=int(val_often[new].sum()),
             val_pairs=int(val_often.sum()),
+            opening=_opening(corpus.tokenizer.decode(corpus.train[: OPENING + 1].tolist())),
             tokenizer=corpus.tokenizer,
         )
+
+
+def _opening(start: str) -> str:
+    """`start` up to its last blank: the word after that may be cut short. All of it where it has none."""
+    blanks = [place for place, character in enumerate(start) if character.isspace()]
+    return start[: blanks[-1]].strip() if blanks and start[: blanks[-1]].strip() else start
 
 
 class Surprise(NamedTuple):

@@ -307,7 +307,7 @@ def page() -> None:
     frequent(told)
     one, two = st.columns([3, 2], gap="medium")
     with one:
-        token_lesson.pasted(told.tokenizer, entry, config_of(entry.name))
+        token_lesson.pasted(told, entry, config_of(entry.name))
     with two:
         seen_in_validation_only(told, entry)
     try_this("Data")

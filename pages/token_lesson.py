@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from engine import gpt2
+from engine.census import Census
 from engine.config import InputError, RunConfig, changed, home
 from engine.library import Entry
 from engine.studio import studio
@@ -17,11 +18,10 @@ from pages.live.tokens import coloured
 
 MOST_PASTED = 5000
 TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
-EXAMPLE = "The lamplighter said: 'Quiet, all is well.'"
 
 
-def pasted(characters: Tokenizer, entry: Entry, config: RunConfig) -> None:
-    """The tokens of a pasted text."""
+def pasted(told: Census, entry: Entry, config: RunConfig) -> None:
+    """The tokens of a pasted text; until one is pasted, of the corpus's own first words."""
     charts.heading(
         "Tokens of a text",
         "The same text cut three ways, each token on a ground of its own; its name and id appear under the pointer. "
@@ -31,9 +31,11 @@ def pasted(characters: Tokenizer, entry: Entry, config: RunConfig) -> None:
     size = 512
     if TOKENIZERS[kind] == "bpe":
         size = st.slider("tokens to learn", 256, 2048, 512, 64, key="bpe_size", help="256 bytes and the pairs joined.")
-    text = st.text_area("a text", EXAMPLE, key="pasted", max_chars=MOST_PASTED, height=110)
+    if st.session_state.get("pasted") in (None, st.session_state.get("pasted_example")):
+        st.session_state.pasted = st.session_state.pasted_example = told.opening
+    text = st.text_area("a text", key="pasted", max_chars=MOST_PASTED, height=110)
     tokenizer = (
-        characters
+        told.tokenizer
         if kind == "characters"
         else cutter(entry, changed(config, tokenizer=TOKENIZERS[kind], vocab_size=size))
     )

@@ -152,6 +152,18 @@ def test_tokens_of_a_pasted_text(kind: str, fewer: bool, visit: Visit) -> None:
     assert len(page.code[-1].value.split()) == tokens
 
 
+def test_until_a_text_is_pasted_it_is_the_chosen_ones_own(visit: Visit, house: Studio) -> None:
+    uploaded(house, "zig zag " * 100, "zigzag")
+    page = visit("data.py")
+    assert page.text_area(key="pasted").value.startswith("THE LAMPLIGHTERS OF QUAY STREET\nA play")
+    choose(page, "zigzag")
+    assert page.text_area(key="pasted").value == ("zig zag " * 7 + "zig").strip()
+    assert "does not know" not in words(page)
+    page.text_area(key="pasted").set_value("zag zig").run()
+    choose(page, "The Lamplighters of Quay Street")
+    assert page.text_area(key="pasted").value == "zag zig", "what somebody pasted stays"
+
+
 def test_characters_that_have_no_token_are_named(visit: Visit) -> None:
     page = visit("data.py")
     page.text_area(key="pasted").set_value("a日").run()
