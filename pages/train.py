@@ -28,7 +28,7 @@ def transport(run: Run | None) -> None:
     """Play, single steps, stop, reset: first-class verbs with keys."""
     running = run is not None and run.state is State.RUNNING
     paused = run is not None and run.state is State.PAUSED
-    asking = "asking" in st.session_state
+    asking, presenter = "asking" in st.session_state, st.session_state.get("presenter", False)
     label = "Pause" if running else "Resume" if paused else "Start"
     icon = ":material/pause:" if running else ":material/play_arrow:"
     st.button(
@@ -41,7 +41,7 @@ def transport(run: Run | None) -> None:
         width="stretch",
         on_click=verbs.play,
         args=(label,),
-        help="Start, pause, resume. Key: space.",
+        help=None if presenter else "Start, pause, resume. Key: space.",  # it would cover the verbs, in large type
     )
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
         st.button(
@@ -66,7 +66,7 @@ def transport(run: Run | None) -> None:
             disabled=asking or run is None,
             help="Reset to the same start: same seed, same curve. Key: Backspace.",
         )
-        if not st.session_state.get("presenter", False):
+        if not presenter:
             st.button(
                 "",
                 key="fork_now",

@@ -83,8 +83,10 @@ export class PanelFrame {
   }
 }
 
-/** The mark of a trace in the legend: "dash", "dot" or "star", as it is drawn. */
+const MARKS = { star: "star", x: "cross" };
+
+/** The mark of a trace in the legend: "dash", "dot", "star" or "cross", as it is drawn. */
 export function markOf({ mode, marker }) {
   if (mode !== "markers") return "dash";
-  return marker?.symbol === "star" ? "star" : "dot";
+  return MARKS[marker?.symbol] ?? "dot";
 }
