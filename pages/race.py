@@ -98,7 +98,8 @@ def set_lanes(changes: list[dict[str, Any]]) -> None:
 
 def kind_of_start() -> str:
     """Where the next race begins: at first weights, or at a fork of the current run."""
-    return "fork" if st.session_state.get("race_from") == STARTS[1] and studio().current is not None else "start"
+    run = studio().current
+    return "fork" if st.session_state.get("race_from") == STARTS[1] and run is not None and run.step else "start"
 
 
 def play(verb: str) -> None:

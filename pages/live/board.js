@@ -140,6 +140,7 @@ class Board {
     if (this.root !== root) return;
     this.root = null;
     this.node.remove();
+    this.scrubber?.stop(); // it would go on to fetch moments that nobody sees
     this.reporter.forget();
     this.reporter.onChange = null;
   }

@@ -43,7 +43,7 @@ STYLE = """<style>
 }
 @media (pointer: coarse) { /* for a finger */
   .st-key-controls .st-key-lr_row button[kind="secondary"] { min-width: 2.5rem; }
-  button[aria-label="Help"] { min-width: 2rem; min-height: 2rem; margin: -0.5rem; justify-content: center; }
+  button[aria-label^="Help"] { min-width: 2rem; min-height: 2rem; margin: -0.5rem; justify-content: center; }
 }
 @media (max-width: 1159px) { /* two by two under the other controls */
   .st-key-share { flex-wrap: wrap; } .st-key-share > div { flex: 1 1 45%; }

@@ -3,6 +3,7 @@
 
 const FRAMES_A_SECOND = 8; // at most
 const PLAY_SECONDS = 24; // however long the run is
+const SLOWEST = 2000; // ms between two moments, where it has few
 const LEAP = 1000; // times the first loss, a loss shows nothing else on a linear axis: as on the stage
 const SMOOTHING = 100; // the bold curve averages about this share of the run
 const at = (id) => document.getElementById(id);
@@ -186,7 +187,7 @@ async function start() {
   const stride = Math.max(1, Math.ceil(last / (PLAY_SECONDS * FRAMES_A_SECOND)));
   const play = (go) => {
     clearInterval(playing);
-    playing = go ? setInterval(next, (1000 * PLAY_SECONDS * stride) / last) : null;
+    playing = go ? setInterval(next, Math.min(SLOWEST, (1000 * PLAY_SECONDS * stride) / last)) : null;
     at("play").textContent = go ? "Pause" : "Play";
   };
   const next = () => {
@@ -195,7 +196,10 @@ async function start() {
     if (Number(slider.value) >= last) play(false);
   };
   at("play").onclick = () => {
-    if (playing === null && slider.value === slider.max) slider.value = 0;
+    if (playing === null && slider.value === slider.max) {
+      slider.value = 0;
+      show();
+    }
     play(playing === null);
   };
   matchMedia("(prefers-color-scheme: light)").onchange = () => {

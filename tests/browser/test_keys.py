@@ -140,6 +140,23 @@ def test_space_presses_the_control_that_has_the_focus(ready: Stage) -> None:
     ready.is_in("running")
 
 
+def test_space_starts_and_pauses_after_a_click_on_another_control(ready: Stage) -> None:
+    """The click left the focus there; nobody brought it there for the space bar."""
+    ready.start().reaches(5)
+    ready.button("lr_up").click()
+    ready.has("lr", 0.002)
+    ready.page.keyboard.press("Space")
+    ready.is_in("paused")
+    assert ready.setting("lr") == 0.002
+    ready.button("lr_up").click()
+    ready.has("lr", 0.005)
+    ready.page.keyboard.press("Tab")
+    ready.page.keyboard.press("Shift+Tab")
+    ready.page.keyboard.press("Space")
+    ready.has("lr", 0.01)
+    ready.is_in("paused")
+
+
 def quiet(stage: Stage, held: list[str | bytes]) -> bool:
     """Has no more come for a while?"""
     before = len(held)

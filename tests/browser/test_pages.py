@@ -98,3 +98,7 @@ def test_a_phone_has_the_chart_in_reach_and_its_note_goes_away(server: Server, n
         expect(note).to_be_visible()
         place.tap()
         expect(note).to_be_hidden()
+    widget = stage.page.get_by_role("button", name="Help for learning rate").first
+    assert widget.evaluate("node => node.getBoundingClientRect().height") >= 28, "large enough for a finger"
+    widget.tap()
+    expect(stage.page.get_by_test_id("stTooltipContent")).to_be_visible()

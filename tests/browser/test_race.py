@@ -14,6 +14,12 @@ BOARD = "[...(window.loopscopeBoards ?? [])].find(([key]) => key.includes(' race
 CURVES = """() => [...document.querySelectorAll('.ls-panel[data-panel="loss"] .js-plotly-plot')]
   .flatMap((plot) => plot.data).filter(({ meta }) => meta?.smooth).map(({ x }) => x.length)"""
 
+INSIDE = """() => [...document.querySelectorAll('.ls-panel')].every((panel) => {
+  const edge = panel.getBoundingClientRect().right;
+  const tools = [...panel.querySelectorAll('.ls-top :is(button, select)')].map((tool) => tool.getBoundingClientRect());
+  return tools.every(({ right, width }) => !width || right <= Math.min(edge, innerWidth));
+})"""
+
 
 def test_the_ready_made_race_runs_to_its_picture(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh()
@@ -42,3 +48,6 @@ def test_the_ready_made_race_runs_to_its_picture(server: Server, new_tab: Callab
     )
     held = page.evaluate(f"[1, 2, 3, 4].map((lane) => {BOARD}.series.get(`train/loss/${{lane}}`).steps.length)")
     assert held == [300] * 4
+    for width in (1100, 1280, 1366, 1600):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(INSIDE, timeout=PATIENCE)

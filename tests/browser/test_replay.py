@@ -29,6 +29,7 @@ def test_it_follows_the_theme_and_plays_for_as_long_as_anybody_looks(browser: Br
     expect(page.locator("#loss")).to_contain_text("guessing: ln 66 = 4.190")
     assert page.evaluate("document.querySelector('#loss')._fullLayout.yaxis.type") == "linear"
     page.locator("#play").click()
+    expect(page.locator("#step")).to_have_text("step 0")
     page.clock.run_for(15_000)
     expect(page.locator("#play")).to_have_text("Pause")
     page.clock.run_for(15_000)
