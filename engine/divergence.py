@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from engine.stream import MOST_POINTS, Event, History
 
 REWOUND = 50
@@ -45,7 +47,8 @@ def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: f
     """What led to the divergence of a run whose last update was step `last`; a loss above `limit` is absurd."""
     trouble = began(history, last, limit)
     since = trouble - REWOUND
-    before, norms = _points(history, "train/loss", since - USUAL, since), _points(history, "grad_norm", since - USUAL)
+    before, calm = (_points(history, channel, since - USUAL, since) for channel in ("train/loss", "grad_norm"))
+    norms = _points(history, "grad_norm", since + 1)
     ratios = {layer: _points(history, f"update_ratio/{layer}", 0) for layer in layers}
     gradients = {layer: _points(history, f"grad_norm/{layer}", 0) for layer in layers}
     recent = [(ratio, step, layer) for layer, points in ratios.items() for step, ratio in points if step > since]
@@ -58,8 +61,8 @@ def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: f
         trouble,
         tuple(_points(history, "train/loss", last - REWOUND)[-LAST:]),
         _median([loss for _, loss in before]),
-        max((point for point in norms if point[0] > since), key=lambda point: point[1], default=None),
-        _median([norm for step, norm in norms if step <= since]),
+        max(norms, key=lambda point: point[1], default=None),
+        _median([norm for _, norm in calm]),
         None if top is None else (top[1], top[2], top[0]),
         min(grown, key=lambda found: (found[0], -found[3]), default=None),
         faults[-1] if faults else None,
@@ -85,12 +88,16 @@ def began(history: History, last: int, limit: float) -> int:
         found = history.stretch("train/loss", max(0, end - MOST_POINTS + 1), end)
         if found is None:
             break
+        if not len(found.steps):
+            continue
         # Of a long run's early steps few are kept, and a low one may stand for many that were not: their mean tells.
-        for step, loss, mean in reversed(list(zip(*(column.tolist() for column in found), strict=True))):
-            if not max(loss, mean) <= limit:
-                trouble = step
-            elif trouble - step > REWOUND:
-                return trouble
+        high = ~(np.maximum(found.values, found.means) <= limit)
+        steps = found.steps.astype(np.int64)
+        following = np.minimum.accumulate(np.where(high, steps, trouble)[::-1])[::-1]  # of each the next high one
+        calm = np.flatnonzero(~high & (following - steps > REWOUND))
+        if len(calm):
+            return int(following[calm[-1]])
+        trouble = int(following[0])
     return trouble
 
 

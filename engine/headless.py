@@ -76,7 +76,14 @@ def train_on(order: Order, dataset: Corpus | Points, notice: str | None = None, 
             follow(run, course, stopped)
         return finish(run, course, folder, bool(stopped), order.evaluate, order.as_json)
     finally:
-        run.close()
+        close(run)
+
+
+def close(run: Run) -> None:
+    """End a run; a slow disk is waited for as long as it takes, unless it refuses."""
+    run.close()
+    while run.store is not None and not run.store.close(1.0) and run.store.problem is None:
+        pass
 
 
 def finish(run: Run, course: Course, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:

@@ -29,7 +29,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from engine.config import MAX_STEPS, MOST_SHOWN, Frozen, InputError, sentence
-from engine.stream import Event, Observation, Record, Sample, Scalars
+from engine.stream import MEAN, Event, Observation, Record, Sample, Scalars
 from engine.thinning import pooled
 
 FILE = "records.jsonl"
@@ -145,7 +145,7 @@ class Teller:
 
     def _channel(self, name: str) -> str:
         _check_name(name)
-        if name in TAKEN or name.startswith(TABLE):
+        if name in TAKEN or name.startswith(TABLE) or name.endswith(MEAN):
             raise InputError(f"{_shown(name)} has a meaning here; choose another name")
         return CHANNELS.get(name, name)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import archive, notes
+from engine import archive, notes, snapshot_files
 from engine.archive import BLOCKS, StoredRun
 from engine.config import LiveSettings, RunConfig, home
 from engine.lines import FILE
@@ -131,9 +131,10 @@ def _measured(folder: Path, stamp: Stamp, written: bool) -> Measured:
         return run, (None, None), 0.0, None, ""
     try:
         with reading(folder) as database:
-            if run.state == "interrupted" and archive.last_state(database) == "paused":
+            saved = snapshot_files.steps(folder / "snapshots")[-1:] == [run.step]
+            if run.state == "interrupted" and saved and archive.last_state(database) == "paused":
                 run = replace(run, state="paused")  # it was left like that, nothing is to be made again
-            return run, _best(database), _seconds(database), *_beginning(database)
+            return run, _best(database), _seconds(database), *_beginning(run, database)
     except (sqlite3.Error, *MANGLED):
         return StoredRun(folder, reason="metrics.db is damaged"), (None, None), 0.0, None, ""
 
@@ -145,14 +146,20 @@ def _best(database: sqlite3.Connection) -> tuple[float | None, int | None]:
     return best
 
 
-def _beginning(database: sqlite3.Connection) -> tuple[LiveSettings | None, str]:
+def _beginning(run: StoredRun, database: sqlite3.Connection) -> tuple[LiveSettings | None, str]:
     """The knobs as they stood before the first step of its own, and in words those that its fork turned."""
+    if run.config is None:  # recorded: its settings are its own
+        return None, ""
     (row, step), *_ = database.execute("SELECT MAX(rowid), step FROM events WHERE name = 'forked'")
     before = "SELECT settings FROM turns WHERE step <= ? AND stages = 0 ORDER BY rowid DESC LIMIT 1"
     found = database.execute(before, (step or 0,)).fetchone()
     after = database.execute("SELECT name, text FROM events WHERE rowid > ? AND step = ? ORDER BY rowid", (row, step))
     turned = [text for name, text in after if name in LiveSettings.model_fields and name not in PACE]
-    return LiveSettings(**json.loads(found[0])) if found else None, ", ".join(turned)
+    try:
+        knobs = LiveSettings(**json.loads(found[0])) if found else None
+    except MANGLED:
+        knobs = None
+    return knobs, ", ".join(turned)
 
 
 def _seconds(database: sqlite3.Connection) -> float:

@@ -129,14 +129,15 @@ class Run:
         self._halt = self.settings.max_steps
         self._past, self._origin = past, origin
         self._steps_left: int | None = None
-        self._held = False  # was it paused when its iterations were cut to what it had made?
+        # Does it wait where its iterations end, so that more of them do not set it going?
+        self._held = past is not None and past.parent is not None
         self._stages_left = 0
         self._began: Snapshot | None = None
         self._turns: list[tuple[int, LiveSettings]] = []
         self._pending = deque(past.pending if past else ())
         self._pending_at: float = past.pending[0][0] if past and past.pending else math.inf
         self._pending_since = self.version
-        self._asked = False
+        self._asked = self._trains_on = False
         self._pace = deque[tuple[float, int]](maxlen=64)
         self._thread = loop or Loop(self.id)
         if loop is None:
@@ -150,10 +151,15 @@ class Run:
         self.message = f"{'done' if over else 'forked' if past.parent else 'opened'} at step {self.step:,}"
         if past.pending:
             self.message += f"; the knobs turned up to step {past.pending[-1][0]:,} turn again there"
-        if over and Event(self.step, "done", f"done at step {self.step:,}") not in past.history.events:
-            self.queue.put(Event(self.step, "done", f"done at step {self.step:,}"))
         if past.parent is not None:
             self.queue.put(Event(self.step, "forked", f"forked at step {self.step:,}"))
+        done = Event(self.step, "done", f"done at step {self.step:,}")
+        if over and (past.parent is not None or done not in past.history.events):
+            self.queue.put(done)
+        before = past.history.stretch("train/loss", max(0, self.step - HIGH_STEPS + 1), self.step)
+        for loss in () if before is None else before.values.tolist():
+            if self._alarm.hear(loss):
+                self.warning = self._absurd()
 
     @property
     def title(self) -> str:
@@ -181,20 +187,22 @@ class Run:
 
     def start(self) -> None:
         """Train; from ready, paused, stopped, or done with iterations left."""
-        self._asked = True
+        self._asked = self._trains_on = True
         self._tell(self._go, None)
 
     def pause(self) -> None:
         """Hold after the step under way."""
+        self._trains_on = False
         self._tell(self._hold, State.PAUSED, "")
 
     def stop(self) -> None:
         """End the run after the step under way; `start` can still go on with it."""
+        self._trains_on = False
         self._tell(self._hold, State.STOPPED, "")
 
     def make_steps(self, count: int) -> None:
         """Make `count` steps, then pause; the last one is looked at closely."""
-        self._asked = True
+        self._asked = self._trains_on = True
         self._tell(self._go, count)
 
     def make_stage(self) -> None:
@@ -276,7 +284,7 @@ class Run:
         if past is None or self._prepared.is_set() or past.goal == past.snapshot.step:
             return None
         at = max(past.snapshot.step, self._trainer.step if self._trainer else 0)
-        return {"from": past.snapshot.step, "at": at, "trains_on": self._asked}
+        return {"from": past.snapshot.step, "at": at, "trains_on": self._trains_on}
 
     @property
     def can_go_on(self) -> bool:
@@ -380,6 +388,8 @@ class Run:
         """Stand where the past ends; commands wait until then."""
         trainer.halt = self._thread.closing.is_set
         trainer.restore(past.snapshot)
+        if (tested := past.history.series.get("test/loss")) is not None:
+            trainer.test_loss = tested.last  # once is once
         if past.goal > past.snapshot.step:
             message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
             trainer.repeat(past.goal, past.turns, self._thread.closing.is_set)
@@ -467,6 +477,12 @@ class Run:
         if ended and self.warning == self._leapt:
             self.warning = self._leapt = None
 
+    def _absurd(self) -> str:
+        return (
+            f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
+            "press Rewind on the stage, or lower the learning rate and reset"
+        )
+
     def _listen(self, row: Scalars) -> None:
         if self._leaps.hear(row.step, row.loss) and self._trainer is not None:
             self._trainer.alarmed = ALARMED_LOOKS
@@ -479,10 +495,7 @@ class Run:
                 self.queue.put(Event(row.step, "leap", f"loss leaps to {figures(row.loss)}"))
         heard = self._alarm.hear(row.loss)
         if heard:
-            self.warning = (
-                f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
-                "press Rewind on the stage, or lower the learning rate and reset"
-            )
+            self.warning = self._absurd()
             self.queue.put(Event(row.step, "warning", self.warning))
         elif heard is False:
             self.warning = None
@@ -506,7 +519,7 @@ class Run:
 
     def _end(self, trainer: Trainer) -> None:
         trainer.test()
-        self._held = self.state is State.PAUSED
+        self._held = self.state is State.PAUSED or self._steps_left is not None
         self._rest(State.DONE, f"done at step {self.step:,}")
 
     def _diverge(self, trainer: Trainer) -> None:
@@ -609,7 +622,7 @@ class Run:
         if settings.lr > LEAP * before["lr"]:
             self._trainer.alarmed = LOOKS_AFTER_TURN
         self._halt = settings.max_steps
-        if self.state in ALIVE and self.step >= self._halt:
+        if self.state in ALIVE and self.step >= self._halt and not self._trainer.stages_done:
             self._end(self._trainer)
         elif self.state is State.DONE and self.step < self._halt:
             if self._held:
@@ -668,4 +681,4 @@ def short(value: object) -> str:
 
 def figures(value: float, digits: int = 4) -> str:
     """A measured number as people read it: 2.487, 0.01234, 12,340."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 1000 <= abs(float(f"{value:.{digits}g}")) < 1e7 else f"{value:.{digits}g}"

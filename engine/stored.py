@@ -18,16 +18,16 @@ from engine.config import Drawing, InputError, changed, home
 from engine.console import complain, printable, say
 from engine.corpus import Corpus
 from engine.evaluation import split_loss
-from engine.headless import Order, finish, follow, stopping, train_on
+from engine.headless import Order, close, finish, follow, stopping, train_on
 from engine.library import Entry, Library
 from engine.models import LanguageModel, build_language_model
 from engine.points import Points
 from engine.result import SPLITS, Course, finite
-from engine.runner import Run
+from engine.runner import Run, pick_device
 from engine.sampling import generate
 from engine.snapshot import Origin, Snapshot
 from engine.store import Locked, Store
-from engine.stream import Event, Turn
+from engine.stream import Event, Observation, Turn
 from engine.texts import corpus_again, fine_tuning, tuned
 
 GOOD = ("done", "stopped")
@@ -55,17 +55,19 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
         return _again(stored, json)
     if stored.live:
         raise Locked(stored.folder)
-    dataset = dataset_of(stored)  # first: a run that cannot go on forgets nothing
+    dataset = dataset_of(stored)  # these first: a run that cannot go on forgets nothing
+    dataset.check(config)
+    pick_device(config.device)
+    at = archive.newest_snapshot(stored)[0].step
+    if max_steps is not None and max_steps < at:
+        raise InputError(
+            f"--max-steps {max_steps:,} is behind the run, which is at step {at:,}; choose at least {at:,}"
+        )
     past = archive.past(stored)
     for reason in past.refused:
         complain(reason)
     before = past.snapshot.settings
     settings = changed(before, **wanted)
-    if settings.max_steps < past.snapshot.step:
-        at = past.snapshot.step
-        raise InputError(
-            f"--max-steps {max_steps:,} is behind the run, which is at step {at:,}; choose at least {at:,}"
-        )
     snapshot = dataclasses.replace(past.snapshot, settings=settings)
     pending = tuple((step, stages, changed(knobs, **wanted)) for step, stages, knobs in past.pending)
     past = dataclasses.replace(past, snapshot=snapshot, pending=pending)
@@ -79,11 +81,12 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
             going.queue.put(Event(past.snapshot.step, "max_steps", text))
         first = next(archive.scalars(stored), None)
         course = Course(None if first is None else first.loss)
+        course.hear(Observation(step, channels, {}) for step, channels in archive.looks(stored))
         with stopping(going) as stopped:
             follow(going, course, stopped)
         return finish(going, course, stored.folder, bool(stopped), evaluate=False, as_json=json)
     finally:
-        going.close()
+        close(going)
 
 
 def opened(run: str) -> tuple[StoredRun, Snapshot]:
@@ -202,12 +205,11 @@ def _from_metrics(stored: StoredRun) -> dict[str, Any]:
     course = Course()
     course.hear(archive.scalars(stored))
     snapshot, _ = archive.newest_snapshot(stored)
-    for _, channels in archive.looks(stored):
-        course.val_loss = channels.get("val/loss", course.val_loss)
+    course.hear(Observation(step, channels, {}) for step, channels in archive.looks(stored))
     return {
         "run": stored.id,
         "state": stored.state,
-        "step": stored.step,
+        "step": stored.step - (stored.state == "diverged"),  # the update of its last loss was not kept
         "initial_loss": course.initial_loss,
         "train_loss": course.loss,
         "val_loss": course.val_loss,

@@ -5,10 +5,12 @@ Whoever shows or starts runs asks here. Knows no screen.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace as with_other
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -224,12 +226,12 @@ class Studio:
             raise InputError("this run has learnt nothing yet; train it first, then fine-tune it")
 
         def make() -> Run:
-            parent.pause()
-            snapshot = parent.moment().snapshot
-            origin = Origin(parent.id, snapshot.step, snapshot.weights)
-            return Run(config, settings, dataset, origin=origin)
+            with held(parent):
+                snapshot = parent.moment().snapshot
+                origin = Origin(parent.id, snapshot.step, snapshot.weights)
+                return Run(config, settings, dataset, origin=origin)
 
-        return self._begin(make, replace or parent.state is not State.RUNNING, go=False, leave=Run.pause)
+        return self._begin(make, replace or parent.state is not State.RUNNING, go=False, leave=Run.pause, of=parent)
 
     def rewind(self) -> Run:
         """Leave a run 50 steps before its trouble began, at half the learning rate of there, and train on.
@@ -239,14 +241,14 @@ class Studio:
         parent = self._forked_from()
         if parent.state is not State.DIVERGED and not parent.trouble:
             raise InputError(f"this run is {parent.state.value}, not diverged; fork it at a step of your choice")
-        parent.pause()
-        parent.moment()  # answered once it stands still
-        self._flush(parent)
-        step = rewound_to(parent.history, parent.step, parent.dataset.highest_loss)
-        lr = branching.settings_at(archive.find(parent.id), step).lr / 2
-        # how long and how fast are no part of the trouble: there they stay as they were last
-        kept = {"max_steps": parent.settings.max_steps, "speed": parent.settings.speed}
-        run = self._fork(parent, step, {"lr": lr, **kept}, True)
+        with held(parent):
+            parent.moment()  # answered once it stands still
+            self._flush(parent)
+            step = rewound_to(parent.history, parent.step, parent.dataset.highest_loss)
+            then, last = branching.settings_at(archive.find(parent.id), step), parent.settings
+            # how long and how fast are no part of the trouble: there they stay as they were last
+            most = last.max_steps if last.max_steps > step else then.max_steps
+            run = self._fork(parent, step, {"lr": then.lr / 2, "max_steps": most, "speed": last.speed}, True)
         run.start()
         return run
 
@@ -271,15 +273,20 @@ class Studio:
 
     def _fork(self, parent: Run, step: int | None, changes: dict[str, Any], replace: bool) -> Run:
         changed(parent.settings, **changes)  # what is not possible is said before anything is made
-        run = self._begin(lambda: self._leave(parent, step, changes)(), replace, go=False, leave=Run.pause)
+
+        def make() -> Run:
+            with held(parent):
+                return self._leave(parent, step, changes)()
+
+        run = self._begin(make, replace, go=False, leave=Run.pause, of=parent)
         if changes:
             run.tune(changed(run.settings, **changes))
         return run
 
     def _leave(self, parent: Run, step: int | None, changes: Mapping[str, Any]) -> Callable[..., Run]:
-        """The point of a fork: `parent` paused, all that it has made on the disk. Each call is a run that waits there.
+        """The point of a fork: `parent` is held, all that it made is on the disk. Each call is a run that waits there.
 
-        InputError if the step, or max_steps among the `changes`, is not possible; `parent` is then left as it is.
+        InputError if the step, or max_steps among the `changes`, is not possible.
         """
         stands = parent.step if step is None else step
         if not 0 <= stands <= parent.step:
@@ -288,8 +295,10 @@ class Studio:
             raise InputError(
                 f"{changes['max_steps']:,} iterations are not possible: the fork is at step {stands:,}; choose more"
             )
-        parent.pause()
-        snapshot = parent.moment().snapshot  # answered once it stands still
+        moment = parent.moment()  # answered once it stands still
+        snapshot = moment.snapshot
+        if moment.turns:  # inside the step under way
+            snapshot = with_other(snapshot, settings=moment.turns[-1][1])
         at = snapshot.step if step is None else step
         self._flush(parent)
         stored = archive.find(parent.id)
@@ -347,10 +356,17 @@ class Studio:
         check_memory(parent.config, parent.settings, parent.dataset, runs=len(changes))
 
         def make(loop: Loop) -> list[Run]:
-            fork = self._leave(parent, step, shared)
-            lanes = [fork(loop) for _ in changes]
-            for lane, change in zip(lanes, changes, strict=True):
-                lane.tune(knobs_of(changed(lane.settings, **shared), change))
+            lanes: list[Run] = []
+            try:
+                with held(parent):
+                    fork = self._leave(parent, step, shared)
+                    for change in changes:
+                        lanes.append(fork(loop))
+                        lanes[-1].tune(knobs_of(changed(lanes[-1].settings, **shared), change))
+            except BaseException:  # half a race leaves no folder behind
+                for lane in lanes:
+                    shutil.rmtree(home() / "runs" / lane.id, ignore_errors=True)
+                raise
             return lanes
 
         return self._race(make, names, replace, steps)
@@ -440,9 +456,19 @@ class Studio:
         check_memory(config, settings, dataset)
         return Run(config, settings, dataset)
 
-    def _begin(self, make: Callable[[], Run], replace: bool, go: bool, leave: Callable[[Run], None] = Run.stop) -> Run:
+    def _begin(
+        self,
+        make: Callable[[], Run],
+        replace: bool,
+        go: bool,
+        leave: Callable[[Run], None] = Run.stop,
+        of: Run | None = None,
+    ) -> Run:
+        """The run that `make` makes becomes the current one. InputError if that was to be `of`, and is not any more."""
         with self._lock:  # ten clicks at once make one run: the others find it active
             before = self.current
+            if of is not None and of is not before:
+                raise InputError(f"run {of.id} is not on the stage any more; see what is there now, then try again")
             if not replace:
                 self._ask(before, self.race if self.race is not None and self.race.state is State.RUNNING else None)
             run = make()
@@ -484,6 +510,19 @@ class Studio:
         if store is not None and store.closed:
             self._stores.pop(run_id, None)
         return run_id in self._stores
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Hold a run for something that may be refused: then it goes on as it did."""
+    went = run.state is State.RUNNING
+    run.pause()
+    try:
+        yield
+    except BaseException:
+        if went:
+            run.start()
+        raise
 
 
 @lru_cache(maxsize=1)

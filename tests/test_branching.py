@@ -207,3 +207,103 @@ def test_a_fork_on_its_way_from_a_snapshot_says_how_far_it_is(studio: Studio, go
     gate.set()
     wait_until(lambda: fork.step > 1300)
     assert fork.header()["made_again"] is None
+
+
+@pytest.mark.parametrize("refused", ["disk", "store"])
+def test_a_fork_or_rewind_that_cannot_be_kept_lets_the_run_go_on(
+    studio: Studio, wait_until, monkeypatch, refused: str
+) -> None:
+    run = studio.prepare(BIGRAM, SETTINGS)
+    run.make_steps(200)
+    wait_until(lambda: run.step == 200 and run.state is State.PAUSED, 60)
+    run.tune(changed(run.settings, lr=1e6, weight_decay=0.0))
+    run.start()
+    wait_until(lambda: run.trouble and run.step > 600)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if refused == "disk":
+        monkeypatch.setattr(branching, "copy_metrics", full)
+    else:
+        monkeypatch.setattr(Store, "wait", lambda self, timeout=10.0: False)
+    for verb in (
+        studio.rewind,
+        lambda: studio.fork(replace=True),
+        lambda: studio.fork_race([{"lr": 0.1}, {}], 100, True),
+    ):
+        with pytest.raises(InputError):
+            verb()
+        before = run.step
+        wait_until(lambda before=before: run.state is State.RUNNING and run.step > before)
+    assert studio.current is run and studio.race is None
+
+
+def test_a_race_that_cannot_be_made_leaves_no_folder(studio: Studio, go, monkeypatch) -> None:
+    run, past_of, made = studio.prepare(BIGRAM, SETTINGS), branching.past_of, []
+
+    def once(*of: object) -> Past:
+        if made:
+            raise InputError("the disk is full")
+        made.append(past_of(*of))
+        return made[0]
+
+    go(run, 60)
+    monkeypatch.setattr(branching, "past_of", once)
+    with pytest.raises(InputError, match="full"):
+        studio.fork_race([{"lr": 0.1}, {"lr": 0.2}])
+    assert [one.id for one in archive.runs()] == [run.id]
+
+
+def test_two_rewinds_at_once_make_one_fork(studio: Studio, wait_until) -> None:
+    run = studio.prepare(BIGRAM, changed(SETTINGS, lr=1e6, weight_decay=0.0))
+    run.start()
+    wait_until(lambda: run.trouble and run.step > 300)
+    told: list[Run | InputError] = []
+
+    def press() -> None:
+        try:
+            told.append(studio.rewind())
+        except InputError as error:
+            told.append(error)
+
+    pressed = [threading.Thread(target=press) for _ in range(2)]
+    for thread in pressed:
+        thread.start()
+    for thread in pressed:
+        thread.join()
+    (fork,) = [one for one in told if isinstance(one, Run)]
+    assert (studio.current, studio.previous) == (fork, run)
+
+
+def test_a_fork_of_a_run_that_is_done_waits_too(studio: Studio, go) -> None:
+    run = studio.prepare(BIGRAM, changed(SETTINGS, max_steps=100))
+    go(run, 100)
+    assert run.state is State.DONE
+    over = studio.fork()
+    over.moment()
+    studio._flush(over)
+    assert (over.state, archive.find(over.id).state) == (State.DONE, "done")
+    more = studio.fork(max_steps=10**8)
+    more.moment()
+    assert (more.state, more.step) == (State.PAUSED, 100)
+
+
+def test_steps_made_one_by_one_to_the_end_do_not_set_it_going(studio: Studio, go) -> None:
+    run = studio.prepare(BIGRAM, changed(SETTINGS, max_steps=20))
+    go(run, 20)
+    run.tune(changed(run.settings, max_steps=10**8))
+    run.moment()
+    assert (run.state, run.step) == (State.PAUSED, 20)
+
+
+def test_a_fork_from_inside_a_step_has_the_knobs_that_were_turned_there(studio: Studio, go) -> None:
+    run = studio.prepare(BIGRAM, SETTINGS)
+    go(run, 50)
+    for _ in range(3):
+        run.make_stage()
+    run.moment()
+    run.tune(changed(run.settings, lr=0.5, max_steps=50))
+    run.moment()
+    assert (run.state, run.stage) == (State.PAUSED, 3), "what is under way comes to its end first"
+    assert studio.fork(max_steps=60).settings.lr == 0.5

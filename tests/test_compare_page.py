@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -375,3 +376,28 @@ def test_runs_that_stay_in_sight_keep_the_whole_axis(visit: Visit, house: Studio
     page.run()
     choose(page, "20260101-000000-aaaaaa")
     assert "range" not in chart(page, "Training loss")["layout"]["yaxis"]
+
+
+@pytest.mark.parametrize("knobs", ['{"lr": -1}', '{"lr": 0.2, "momentum": 0.9}', "no json"])
+def test_knobs_that_cannot_be_read_take_nothing_else_with_them(house: Studio, knobs: str) -> None:
+    folder = home() / "runs" / stored("20260101-000000-aaaaaa")
+    with sqlite3.connect(folder / "metrics.db") as database:
+        database.execute("INSERT INTO turns (step, stages, settings) VALUES (0, 0, ?)", (knobs,))
+    found = overview(folder)
+    assert (found.run.reason, found.best_val_loss, found.began_with) == (None, 2.5, None)
+    assert found.settings["lr"] == 1e-3
+
+
+def test_a_paused_run_that_was_killed_is_interrupted_unless_it_is_all_saved(house: Studio, wait_until) -> None:
+    start = preset("bigram")
+    run = house.prepare(start.config, changed(start.settings, speed="unlimited"))
+    run.make_steps(60)
+    wait_until(lambda: run.step == 60 and run.state is State.PAUSED)
+    house._flush(run)
+    copy = home() / "runs" / "copy"
+    shutil.copytree(run.folder, copy)
+    assert (overview(copy).run.state, overview(copy).run.step) == ("interrupted", 60)
+    house.close(10)
+    kept = home() / "runs" / "kept"
+    shutil.copytree(run.folder, kept)
+    assert (overview(kept).run.state, overview(kept).run.step) == ("paused", 60)

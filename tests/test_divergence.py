@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine import archive
 from engine.config import InputError, changed, preset
-from engine.divergence import Divergence, divergence_of, rewound_to
+from engine.divergence import REWOUND, USUAL, Divergence, began, divergence_of, rewound_to
 from engine.guard import FEWEST, LEAP, RECENT, Leaps
 from engine.runner import Run, State
 from engine.stream import Curve, Event, History, Observation, Scalars, taken
@@ -196,6 +196,33 @@ def test_a_valley_of_a_thinned_loss_does_not_end_the_trouble() -> None:
     means = np.where(steps > 3000, 1e6, 2.0).astype(np.float32)
     history.add_points("train/loss", Curve(steps, values, means))
     assert rewound_to(history, 9000, 40.0) == 3050
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=200), st.integers(0, 100), st.booleans()
+)
+def test_the_beginning_of_trouble_against_a_walk_backwards(told, after: int, finite: bool) -> None:
+    steps = np.cumsum([gap for gap, _ in told])
+    high = {int(step) for step, (_, is_high) in zip(steps, told, strict=True) if is_high}
+    history, last = History(), int(steps[-1]) + after
+    history.add([Scalars(int(step), 1e6 if step in high else 2.0, 0.1, 1e-3, 0.0) for step in steps])
+    trouble = last
+    for step in reversed(steps.tolist()):
+        if step in high and finite:
+            trouble = step
+        elif trouble - step > REWOUND:
+            break
+    assert began(history, last, 40.0 if finite else math.inf) == trouble
+
+
+def test_what_was_usual_before_a_long_trouble_is_what_it_was() -> None:
+    draws, history, begins = np.random.default_rng(0), History(), 1000
+    norms = draws.gamma(2.0, 0.5, 300_000).tolist()
+    history.add([Scalars(step, 2.0 if step < begins else 1e6, norm, 1e-3, 0.0) for step, norm in enumerate(norms, 1)])
+    told = divergence_of(history, (), len(norms), 40.0)
+    since = begins - REWOUND
+    assert told.trouble == begins and told.grad_norm == (norms.index(top := max(norms[since:])) + 1, pytest.approx(top))
+    assert told.usual_norm == pytest.approx(median(norms[since - USUAL - 1 : since]), rel=1e-6)
 
 
 def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:

@@ -186,6 +186,7 @@ def test_everything_a_line_can_say() -> None:
         ({"step": 1, "a\nb": 1}, "no name"),
         ({"step": 1, "x" * 61: 1}, "no name"),
         ({"step": 1, "train/loss": 1}, "has a meaning"),
+        ({"step": 1, "accuracy:mean": 1}, "has a meaning"),
         ({"step": 1, "sample": 5}, "not a text"),
         ({"step": 1, "sample": "x" * 20_001}, "too long"),
         ({"step": 1, "table": "w", "rows": [[float("inf")]]}, "not finite"),

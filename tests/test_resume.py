@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,11 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import archive, snapshot_files
+from engine import archive, snapshot_files, stored
 from engine.commands import run as command
 from engine.config import InputError, RunConfig, changed, preset
 from engine.keeping import Keeping
-from engine.runner import Run, State
+from engine.runner import Run, State, pick_device
+from engine.snapshot import Snapshot
 from engine.store import Store
 from engine.stream import Record, Scalars, taken
 from engine.studio import Studio
@@ -302,3 +304,82 @@ def test_a_hand_on_a_knob_takes_the_place_of_what_was_turned_later_before_the_ki
     rows = {row.step: row.lr for row in archive.scalars(archive.find(again.id))}
     assert (rows[25], rows[26], rows[60]) == (settings.lr, 0.125, 0.125)
     assert [step for step, _, _ in archive.turns(archive.find(again.id), 0)] == [25]
+
+
+def test_a_resume_that_is_refused_forgets_nothing(place, corpus, wait_until, capsys, monkeypatch) -> None:
+    folder = place / "killed"
+    words = ["train", "--corpus", str(place / "text.txt"), "--max-steps", "700", "--out", str(folder)]
+    assert command(words) == 0
+    for step in snapshot_files.steps(folder / "snapshots"):
+        if step > 20:
+            shutil.rmtree(snapshot_files.at(folder / "snapshots", step))
+    capsys.readouterr()
+    for flags, why in ((["--max-steps", "0"], "at least 1"), (["--max-steps", "7"], "behind the run")):
+        with sqlite3.connect(folder / "metrics.db") as database:  # as a kill leaves it
+            database.execute("DELETE FROM events WHERE name = 'done'")
+        assert command(["resume", str(folder), *flags]) == 2
+        assert why in capsys.readouterr().err
+    monkeypatch.setattr(stored, "pick_device", lambda name: pick_device("cuda"))
+    if not torch.cuda.is_available():
+        assert command(["resume", str(folder)]) == 2
+    assert archive.find(str(folder)).step == 700
+
+
+def test_a_resume_knows_the_best_of_before(place, capsys) -> None:
+    folder = place / "best"
+    words = ["train", "--corpus", str(place / "text.txt"), "--max-steps", "600", "--lr", "5", "--out", str(folder)]
+    assert command(words) == 0
+    assert command(["resume", str(folder), "--max-steps", "700", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = archive.looks(archive.find(str(folder)))
+    looks = [(channels["val/loss"], step) for step, channels in found if "val/loss" in channels]
+    assert (told["best_val_loss"], told["best_val_step"]) == min(looks)
+
+
+def test_the_test_loss_of_a_run_that_goes_on_is_still_measured_once(place, capsys) -> None:
+    folder = place / "once"
+    words = ["train", "--preset", "gpt-tiny", "--epochs", "1", "--corpus", "ferry-notebook", "--out", str(folder)]
+    assert command([*words, "--max-steps", "8"]) == 0
+    assert command(["resume", str(folder), "--max-steps", "10"]) == 0
+    tested = [step for step, channels in archive.looks(archive.find(str(folder))) if "test/loss" in channels]
+    assert tested == [8]
+
+
+def test_a_slow_disk_is_waited_for(place, monkeypatch) -> None:
+    write = snapshot_files.write
+
+    def slowly(folder: Path, snapshot: Snapshot) -> None:
+        if snapshot.step == 60:
+            time.sleep(6)
+        write(folder, snapshot)
+
+    monkeypatch.setattr(snapshot_files, "write", slowly)
+    folder = place / "slow"
+    words = ["train", "--corpus", str(place / "text.txt"), "--max-steps", "60", "--out", str(folder)]
+    assert command(words) == 0
+    assert 60 in snapshot_files.steps(folder / "snapshots")
+
+
+def test_what_is_said_again_of_a_diverged_run_is_where_it_stands(studio: Studio, place, wait_until, capsys) -> None:
+    config = changed(preset("bigram").config, corpus="tiny")
+    run = studio.prepare(config, changed(preset("bigram").settings, lr=1e7, weight_decay=10.0, speed="unlimited"))
+    run.start()
+    wait_until(lambda: run.state is State.DIVERGED)
+    studio._flush(run)
+    assert command(["resume", run.id, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["step"] == run.step
+
+
+def test_an_absurd_loss_is_one_after_the_run_was_opened_too(studio: Studio, place, wait_until) -> None:
+    config = changed(preset("bigram").config, corpus="tiny")
+    run = studio.prepare(config, changed(preset("bigram").settings, lr=1e6, weight_decay=0.0, speed="unlimited"))
+    run.start()
+    wait_until(lambda: run.trouble and run.step > 300)
+    run.stop()
+    wait_until(lambda: run.state is State.STOPPED)
+    studio._flush(run)
+    name = f"{run.id}-copy"
+    shutil.copytree(run.folder, place / "runs" / name)
+    again = studio.resume(name)
+    assert again.trouble and again.warning == run.warning
+    assert studio.rewind().settings.lr == 5e5

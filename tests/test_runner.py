@@ -17,7 +17,7 @@ from engine.config import InputError, LiveSettings, RunConfig, changed
 from engine.corpus import Corpus
 from engine.ledger import HostLedger
 from engine.loop import Loop
-from engine.runner import Run, State, pick_device
+from engine.runner import Run, State, figures, pick_device
 from engine.stream import Event, Frames, Observation, Pump, Record, Sample, Scalars, taken
 from engine.studio import RunActive, Studio
 from engine.trainer import Trainer
@@ -698,3 +698,12 @@ def test_a_loop_that_is_closed_while_it_obeys_ends() -> None:
     loop.train()
     loop.join(10)
     assert not loop.is_alive()
+
+
+def test_a_number_that_rounds_to_a_thousand_reads_as_one() -> None:
+    assert [figures(999.7, 3), figures(999.4, 3), figures(12_340.4), figures(0.012344)] == [
+        "1,000",
+        "999",
+        "12,340",
+        "0.01234",
+    ]
