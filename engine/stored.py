@@ -146,7 +146,7 @@ def export(run: str, csv: str) -> int:
     try:
         table.to_csv(csv, index=False)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = error.strerror.lower() if error.strerror else str(error)
         raise InputError(f"--csv {csv} cannot be written ({why}); choose another file") from None
     say(f"{len(table):,} steps of {stored.id} in {Path(csv).absolute()}")
     return 0

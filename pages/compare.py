@@ -157,7 +157,7 @@ def overlays(drawn: Drawn) -> None:
         st.text(f"How many tokens these have seen is not told, and they are left out here: {', '.join(unknown)}.")
     gone = {} if view.log_y else overlay.beyond(drawn, "val") | overlay.beyond(drawn, "train")
     if gone:
-        far = ", ".join(f"{name} up to {loss:.4g}" for name, loss in gone.items())
+        far = ", ".join(f"{name} up to {loss:.4g}" for name, loss in gone.values())
         st.text(f'Far above the chart: {far}. "log loss" shows all of it.')
     left, right = st.columns(2, gap="medium")
     with left:

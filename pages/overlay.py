@@ -66,10 +66,10 @@ def losses(drawn: list[tuple[Overview, Curves]], split: Split, view: View) -> go
     return figure
 
 
-def beyond(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, float]:
-    """The highest losses of those runs, by name, that leave every scale on which the others can be read."""
-    highest = {shown.name: float(np.nanmax(found)) for shown, found in _told(drawn, split)}
-    return {name: loss for name, loss in highest.items() if loss > FAR * _first(drawn, split) > 0}
+def beyond(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, tuple[str, float]]:
+    """Names and highest losses of those runs, by id, that leave every scale on which the others can be read."""
+    highest = {shown.run.id: (shown.name, float(np.nanmax(found))) for shown, found in _told(drawn, split)}
+    return {run: told for run, told in highest.items() if told[1] > FAR * _first(drawn, split) > 0}
 
 
 def _first(drawn: list[tuple[Overview, Curves]], split: Split) -> float:

@@ -337,9 +337,10 @@ def page() -> None:
     st.html(STYLE)
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
-        if "race_asking" in st.session_state:
-            question()
-        notices()
+        with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
+            if "race_asking" in st.session_state:
+                question()
+            notices()
         transport(race)
         with st.container(key="more"):
             pace(race)

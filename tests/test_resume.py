@@ -174,9 +174,14 @@ def test_the_other_verbs(place, capsys) -> None:
     lines = (place / "a.csv").read_text().splitlines()
     assert len(lines) == 502  # the head, step 0 with its look, and 500 steps
     capsys.readouterr()
-    assert command(["export", folder.name, "--csv", str(place / "nowhere" / "a.csv")]) == 2
+    assert command(["export", folder.name, "--csv", str(place / "No Where" / "a.csv")]) == 2
     told = capsys.readouterr().err
-    assert "cannot be written (" in told and "(None)" not in told and len(told.splitlines()) == 1
+    assert (
+        "cannot be written (" in told
+        and "(None)" not in told
+        and told.count("No Where") == 2
+        and len(told.splitlines()) == 1
+    )
     assert command(["evaluate", "nothing-there", "--split", "val"]) == 2
     assert command(["evaluate", folder.name, "--split", "all"]) == 2
 

@@ -3,14 +3,21 @@
 // for the space bar, and one that was followed to a page still has the focus there.
 const CONTROLS = "button, summary, [role=button], [role=tab], [role=radio], [role=option], [role^=menuitem]";
 
-// After a click the focus is there too, but it was not brought there for the keyboard: the control lets go of it.
+// After a click the focus is there too, but nobody brought it there for the keyboard: where the page has a use for the
+// space bar it gets it. Before the control hears of it, since some of Streamlit's let nothing pass.
+const SHORTCUT = '[aria-label="Shortcut Space"]';
 let clicked = null;
 
 addEventListener("pointerdown", ({ target }) => (clicked = target.closest?.(CONTROLS) ?? null), true);
-document.documentElement.addEventListener("keydown", (event) => {
+addEventListener("keydown", (event) => {
   if (event.key === "Tab") clicked = null;
-  const control = event.key === " " && event.target.closest(CONTROLS);
-  if (!control) return;
-  if (control === clicked) event.target.blur();
-  else event.stopPropagation();
+  const control = event.key === " " && event.target.closest?.(CONTROLS);
+  if (!control || control !== clicked || !document.querySelector(SHORTCUT)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  event.target.blur();
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: " ", code: "Space", keyCode: 32, bubbles: true }));
+}, true);
+document.documentElement.addEventListener("keydown", (event) => {
+  if (event.key === " " && event.target.closest(CONTROLS)) event.stopPropagation();
 });

@@ -147,6 +147,13 @@ def test_space_starts_and_pauses_after_a_click_on_another_control(ready: Stage) 
     ready.has("lr", 0.002)
     ready.page.keyboard.press("Space")
     ready.is_in("paused")
+    ready.keyed("speed").get_by_text("10", exact=True).click()
+    ready.has("speed", 10)
+    ready.page.keyboard.press("Space")
+    ready.is_in("running")
+    expect(ready.button("play")).to_have_text(re.compile("Pause"))
+    ready.page.keyboard.press("Space")
+    ready.is_in("paused")
     assert ready.setting("lr") == 0.002
     ready.button("lr_up").click()
     ready.has("lr", 0.005)
@@ -209,7 +216,8 @@ def test_what_comes_and_goes_among_the_controls_moves_no_other(ready: Stage) -> 
     """A control that leaves the page for a moment, to be built elsewhere, takes no key meanwhile."""
     ready.page.evaluate("""() => {
       window.left = 0;
-      const present = (node) => node.nodeType === 1 && node.querySelector(".st-key-present");
+      const place = ".st-key-present";
+      const present = (node) => node.nodeType === 1 && (node.matches(place) || node.querySelector(place));
       new MutationObserver((changes) => {
         for (const { removedNodes } of changes) for (const node of removedNodes) if (present(node)) window.left++;
       }).observe(document.body, { subtree: true, childList: true });
