@@ -480,7 +480,7 @@ class Run:
     def _absurd(self) -> str:
         return (
             f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
-            "press Rewind on the stage, or lower the learning rate and reset"
+            "press Rewind on the stage, or reset and lower the learning rate"
         )
 
     def _listen(self, row: Scalars) -> None:
@@ -526,7 +526,7 @@ class Run:
         self.step = trainer.step
         self.warning = None
         bad = self.step + 1  # the step whose update was withheld or taken back
-        told = f"diverged at step {bad:,}: its update was not kept; lower the learning rate, then reset"
+        told = f"diverged at step {bad:,}: its update was not kept; reset, then lower the learning rate"
         self._rest(State.DIVERGED, told, bad)
 
     def _rest(self, state: State, message: str, at: int | None = None) -> None:

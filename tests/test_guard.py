@@ -226,7 +226,7 @@ def test_a_huge_lr_with_decay_ends_in_diverged(corpus: Corpus, make_run: Make, w
     records = taken(run.queue)
     steps = [r.step for r in records if isinstance(r, Scalars)]
     assert run.message == (
-        f"diverged at step {steps[-1]}: its update was not kept; lower the learning rate, then reset"
+        f"diverged at step {steps[-1]}: its update was not kept; reset, then lower the learning rate"
     )
     assert steps == list(range(1, run.step + 2))
     assert events(records)["diverged"] == Event(run.step + 1, "diverged", run.message)

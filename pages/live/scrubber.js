@@ -93,6 +93,7 @@ export class Scrubber {
 
   /** Show the stored moment at or before `step`; of many asked for in a hurry, the newest. */
   async seek(step) {
+    if (this.stage.run === undefined) return; // nothing has come yet; the board travels there when it has
     this.active = true;
     this.wanted = step;
     this.stage.schedule();
