@@ -86,8 +86,8 @@ class Census:
 
 def _opening(start: str) -> str:
     """`start` up to its last blank: the word after that may be cut short. All of it where it has none."""
-    blanks = [place for place, character in enumerate(start) if character.isspace()]
-    return start[: blanks[-1]].strip() if blanks and start[: blanks[-1]].strip() else start
+    words = start.rsplit(maxsplit=1)
+    return words[0].strip() if len(words) > 1 else start
 
 
 class Surprise(NamedTuple):

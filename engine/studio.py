@@ -5,12 +5,12 @@ Whoever shows or starts runs asks here. Knows no screen.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace as with_other
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -298,7 +298,7 @@ class Studio:
         moment = parent.moment()  # answered once it stands still
         snapshot = moment.snapshot
         if moment.turns:  # inside the step under way
-            snapshot = with_other(snapshot, settings=moment.turns[-1][1])
+            snapshot = dataclasses.replace(snapshot, settings=moment.turns[-1][1])
         at = snapshot.step if step is None else step
         self._flush(parent)
         stored = archive.find(parent.id)

@@ -88,14 +88,18 @@ def test_what_is_known_at_some_steps_says_at_which(tab: Stage) -> None:
     assert all("%{y:.4g}" in one for one in said.values()), "the same digits for all"
 
 
-@pytest.mark.parametrize("width", [1280, 1600])
-def test_the_back_row_reads_the_names_of_all_curves(server: Server, new_tab: Callable[..., Stage], width: int) -> None:
-    stage = new_tab(server, viewport={"width": width, "height": width * 9 // 16}).fresh(STEADY).start()
+def reset_after_some_steps(stage: Stage) -> None:
     stage.reaches(20)
     stage.button("stop").click()
     stage.is_in("stopped")
     expect(stage.button("play")).to_have_text(re.compile("Start"))
     stage.press("Backspace")
+
+
+@pytest.mark.parametrize("width", [1280, 1600])
+def test_the_back_row_reads_the_names_of_all_curves(server: Server, new_tab: Callable[..., Stage], width: int) -> None:
+    stage = new_tab(server, viewport={"width": width, "height": width * 9 // 16}).fresh(STEADY).start()
+    reset_after_some_steps(stage)
     stage.wait("board.ghost")
     stage.press("p")
     stage.wait("document.querySelector('.presenter .ls-board')")
@@ -110,11 +114,7 @@ def test_the_run_before_is_drawn_before_the_first_step_of_the_next(
     server: Server, new_tab: Callable[..., Stage]
 ) -> None:
     stage = new_tab(server).fresh(STEADY).start()
-    stage.reaches(20)
-    stage.button("stop").click()
-    stage.is_in("stopped")
-    expect(stage.button("play")).to_have_text(re.compile("Start"))
-    stage.press("Backspace")
+    reset_after_some_steps(stage)
     stage.is_in("ready")
     stage.wait(
         "board.panels.get('loss').chart.plot.data.find((trace) => trace.meta?.run === 'previous').y.length === 10"

@@ -14,7 +14,8 @@ BOARD = "[...(window.loopscopeBoards ?? [])].find(([key]) => key.includes(' race
 CURVES = """() => [...document.querySelectorAll('.ls-panel[data-panel="loss"] .js-plotly-plot')]
   .flatMap((plot) => plot.data).filter(({ meta }) => meta?.smooth).map(({ x }) => x.length)"""
 
-INSIDE = """() => [...document.querySelectorAll('.ls-panel')].every((panel) => {
+INSIDE = """() => document.querySelector('.ls-top select')
+  && [...document.querySelectorAll('.ls-panel')].every((panel) => {
   const edge = panel.getBoundingClientRect().right;
   const tools = [...panel.querySelectorAll('.ls-top :is(button, select)')].map((tool) => tool.getBoundingClientRect());
   return tools.every(({ right, width }) => !width || right <= Math.min(edge, innerWidth));
