@@ -3,7 +3,7 @@
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; max-width: none; }
 [data-testid="stButton"] [aria-label^="Shortcut"] { display: none; }
-[data-testid="stMain"]:focus-visible { outline: none; box-shadow: none; } /* it is the whole page: nothing to tell */
+[data-testid="stMain"]:focus-visible::before { box-shadow: none; } /* it is the whole page: a ring tells nothing */
 .st-key-controls [data-testid="stVerticalBlock"], .st-key-controls { gap: 0.45rem; }
 .st-key-verbs > div, .st-key-sampling > div, .st-key-share > div, .st-key-lr_row > div { flex: 1 1 0; min-width: 0; }
 .st-key-verbs button, .st-key-sampling button, .st-key-share button { width: 100%; min-width: 0; }

@@ -29,6 +29,15 @@ def test_space_starts_and_pauses(ready: Stage) -> None:
     ready.is_in("running")
 
 
+def test_a_key_after_a_click_beside_the_controls_draws_no_ring_around_the_page(ready: Stage) -> None:
+    ready.page.locator(".ls-header").click(position={"x": 4, "y": 4})
+    ready.page.keyboard.press("ArrowUp")
+    main = ready.page.get_by_test_id("stMain")
+    assert main.evaluate("node => node === document.activeElement")
+    ring = main.evaluate("node => getComputedStyle(node, '::before').boxShadow")
+    assert ring == "none"
+
+
 def test_a_link_that_was_followed_keeps_no_key(ready: Stage) -> None:
     ready.start().reaches(5)
     ready.page.get_by_role("link", name="Train").first.focus()
