@@ -14,16 +14,16 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from engine import link
-from engine.config import InputError
-from engine.studio import studio
-from pages.live import room as rooms
-from pages.live.gate import Gate
-from pages.live.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes, warm_up
+from engine.errors import InputError
+from engine.runs.manager import run_manager
+from pages.server import room as rooms
+from pages.server.gate import Gate
+from pages.server.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes, warm_up
 
 address = st.config.get_option("server.address")
 hosts = [address, *st.config.get_option("server.allowedHosts")]
 room = rooms.open_room(st.config.get_option("server.port")) if rooms.asked() else None
-hub = Hub(studio())
+hub = Hub(run_manager())
 gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts, room=room)
 
 
@@ -32,9 +32,9 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     """The pump and the folder watch live as long as the server; every training thread is joined at its end."""
     rooms.end_promptly()
     prompt = asyncio.create_task(rooms.answer_promptly())
-    studio().open()
+    run_manager().open()
     hub.open()
-    warming = threading.Thread(target=warm_up, args=(studio(),), name="warming up", daemon=True)
+    warming = threading.Thread(target=warm_up, args=(run_manager(),), name="warming up", daemon=True)
     warming.start()
     start_as_told(os.environ.get("LOOPSCOPE_START"))
     try:
@@ -43,7 +43,7 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     finally:
         prompt.cancel()
         await hub.close()
-        joined = studio().close()
+        joined = run_manager().close()
         warming.join(1)
         if not joined or warming.is_alive():
             sys.stderr.flush()
@@ -58,7 +58,7 @@ def start_as_told(query: str | None) -> None:
     try:
         if notices:
             raise InputError("; ".join(notices))
-        studio().start(plan.config, plan.settings)
+        run_manager().start(plan.config, plan.settings)
     except InputError as error:
         print(f"LOOPSCOPE_START: {error}", file=sys.stderr, flush=True)
 

@@ -12,14 +12,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _PLACES = {
     "RunConfig": "config",
     "LiveSettings": "config",
-    "preset": "config",
-    "Corpus": "corpus",
-    "record": "recording",
-    "Run": "runner",
-    "State": "runner",
-    "Studio": "studio",
-    "Trainer": "trainer",
-    "generate": "sampling",
+    "preset": "presets",
+    "Corpus": "text.corpus",
+    "record": "tracking.recorder",
+    "Run": "runs.run",
+    "State": "runs.run",
+    "RunManager": "runs.manager",
+    "Trainer": "training.trainer",
+    "generate": "training.sampling",
 }
 __all__ = sorted(_PLACES)
 

@@ -11,8 +11,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from engine.check import report
-from engine.console import complain
+from .cli.check import report
+from .console import complain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a sample may hold what the terminal cannot show
     try:
         try:
-            from engine.commands import run
+            from .cli.parser import run
         except ModuleNotFoundError as error:
             if words == ["check"]:
                 return report()

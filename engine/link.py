@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from engine.config import MAX_STEPS, MOST_SHOWN, SPEEDS, InputError, LiveSettings, Preset, RunConfig, changed, preset
+from .config import MAX_STEPS, MOST_SHOWN, SPEEDS, LiveSettings, RunConfig, changed
+from .errors import InputError
+from .presets import Preset, preset
 
 DEFAULT_PRESET = "bigram"
 

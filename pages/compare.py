@@ -11,16 +11,18 @@ import sqlite3
 import pandas as pd
 import streamlit as st
 
-from engine.config import home
-from engine.curves import Curves, curves
-from engine.overview import Overview, differing, overviews
-from engine.studio import studio
-from pages import one_run, overlay
-from pages.live import charts, verbs, watching
-from pages.live.board import board, shown_of
-from pages.live.look import STYLE
-from pages.live.replay import written
-from pages.overlay import CHOICES, MOST_RUNS, WINDOWS, View
+from engine.paths import home
+from engine.runs.manager import run_manager
+from engine.storage.curves import Curves, curves
+from engine.storage.index import Overview, differing, overviews
+from pages.board.board import board, shown_of
+from pages.board.replay.export import written
+from pages.charts import static
+from pages.views.compare import overlay, run_panel
+from pages.views.compare.overlay import CHOICES, MOST_RUNS, WINDOWS, View
+from pages.views.train import external_run
+from pages.widgets import actions
+from pages.widgets.style import STYLE
 
 Drawn = list[tuple[Overview, Curves]]
 ROW, MOST_ROWS_SHOWN = 35, 9
@@ -45,7 +47,7 @@ COLUMNS = {
 
 def table(shown: list[Overview]) -> list[Overview]:
     """All runs; returns those that are selected, at most MOST_RUNS."""
-    charts.heading(
+    static.heading(
         "Runs",
         "One row a run; click a column's title to sort, and the boxes at the left to choose. The lower the validation "
         "loss the better, among runs on the same text and tokens; the settings are those that differ here.",
@@ -99,7 +101,7 @@ def frame_of(shown: list[Overview]) -> pd.DataFrame:
 
 def standing(one: Overview) -> str:
     """Where a run stands, in words."""
-    here = studio().find(one.run.id)
+    here = run_manager().find(one.run.id)
     if here is not None:
         return here.state.value
     if one.run.reason is not None:
@@ -161,7 +163,7 @@ def overlays(drawn: Drawn) -> None:
         st.text(f'Far above the chart: {far}. "log loss" shows all of it.')
     left, right = st.columns(2, gap="medium")
     with left:
-        charts.show(
+        static.show(
             overlay.losses(drawn, "train", view),
             "compare_train",
             "Training loss",
@@ -170,7 +172,7 @@ def overlays(drawn: Drawn) -> None:
             picture="training-loss",
         )
     with right:
-        charts.show(
+        static.show(
             overlay.losses(drawn, "val", view),
             "compare_val",
             "Validation loss",
@@ -189,7 +191,7 @@ def side_by_side(drawn: Drawn) -> None:
     columns = titles(shown)
     left, right = st.columns(2, gap="medium")
     with left:
-        charts.heading(
+        static.heading(
             "Settings that differ",
             "What each run began with, a fork where it left its parent; a setting that is the same in all of them is "
             "left out. One difference at a time tells what it does; runs that differ in many things tell little.",
@@ -206,7 +208,7 @@ def side_by_side(drawn: Drawn) -> None:
         else:
             st.text("None: these runs began with the same settings.")
     with right:
-        charts.heading(
+        static.heading(
             "Events",
             "What happened after which step, one column a run: knobs that were turned, pauses, warnings, the end. "
             "Look here first where two curves part that began alike.",
@@ -248,13 +250,13 @@ def page() -> None:
     if st.session_state.pop("to_train", False):
         st.switch_page("train.py")
     st.html(STYLE + OWN_STYLE)
-    verbs.plan()
+    actions.plan()
     with st.container(key="header"):
-        board("compare", shown=shown_of(studio().current))
+        board("compare", shown=shown_of(run_manager().current))
     for sentence in st.session_state.pop("notices", None) or []:
         st.text(sentence)
-    one_run.deleted()
-    watching.offer("to_train")
+    run_panel.deleted()
+    external_run.offer("to_train")
     shown = overviews()
     if not shown:
         st.text(f"No runs yet in {home() / 'runs'}. Start one on Train: all of them are kept here.")
@@ -268,7 +270,7 @@ def page() -> None:
         if len(drawn) > 1:
             side_by_side(drawn)
     with right:
-        one_run.panel(chosen, shown)
+        run_panel.panel(chosen, shown)
 
 
 page()

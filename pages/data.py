@@ -8,22 +8,25 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from engine.census import Census, surprise
-from engine.config import DEFAULT_CORPUS, InputError, RunConfig, changed, preset
-from engine.corpus import Corpus
-from engine.exhibits import percent
-from engine.library import Entry
+from engine.analysis.text_statistics import Census, surprise
+from engine.config import DEFAULT_CORPUS, RunConfig, changed
+from engine.errors import InputError
+from engine.lessons.results import percent
 from engine.models import build_language_model
-from engine.runner import Run
-from engine.studio import studio
-from engine.texts import corpus_of
-from pages import token_lesson
-from pages.live import charts, verbs
-from pages.live.adding import add_texts
-from pages.live.board import board, shown_of
-from pages.live.figures import BASELINE, TRAIN, VALIDATION
-from pages.live.look import STYLE
-from pages.live.trials import try_this
+from engine.presets import preset
+from engine.runs.dataset import corpus_of
+from engine.runs.manager import run_manager
+from engine.runs.run import Run
+from engine.text.corpus import Corpus
+from engine.text.library import Entry
+from pages.board.board import board, shown_of
+from pages.charts import static
+from pages.charts.training import BASELINE, TRAIN, VALIDATION
+from pages.views.data import tokenization
+from pages.views.data.add_text import add_texts
+from pages.views.shared.try_this import try_this
+from pages.widgets import actions
+from pages.widgets.style import STYLE
 
 SPLIT_COLOURS = {"training": TRAIN, "validation": VALIDATION, "test": BASELINE}
 MOST_BARS = 20
@@ -35,7 +38,7 @@ OWN_STYLE = "<style>.st-key-header .ls-board.ls-example { display: none; }</styl
 
 def config_of(name: str) -> RunConfig:
     """A run on the text `name`, read by characters, split as the plan says."""
-    planned = verbs.plan().config
+    planned = actions.plan().config
     return changed(
         preset("bigram").config,
         corpus=name,
@@ -52,7 +55,7 @@ def census(entry: Entry) -> Census | None:
     if kept is None or kept[0] != key:
         try:
             with st.spinner("counting"):
-                counted = Census.of(corpus_of(*studio().library.load_name(entry.name), config))
+                counted = Census.of(corpus_of(*run_manager().library.load_name(entry.name), config))
         except InputError as error:
             st.text(str(error))
             return None
@@ -67,10 +70,10 @@ def choose(name: str) -> None:
 
 def train_on(name: str) -> None:
     """The next run's text is this one."""
-    verbs.restructure("corpus", name)
-    if not verbs.plan().config.reads_text:
+    actions.restructure("corpus", name)
+    if not actions.plan().config.reads_text:
         start = preset("bigram")
-        verbs.replan(config=changed(start.config, corpus=name), settings=start.settings)
+        actions.replan(config=changed(start.config, corpus=name), settings=start.settings)
 
 
 # -------------------------------------------------------------------- the page's parts
@@ -80,7 +83,7 @@ def texts(entries: list[Entry]) -> Entry:
     """The list of texts, and the one that is looked at."""
     ready = {entry.name: entry for entry in entries if entry.ready}
     shown = st.session_state.get("text_shown")
-    run = studio().current
+    run = run_manager().current
     first = run.config.corpus if run is not None and run.config.corpus in ready else DEFAULT_CORPUS
     names = list(ready)
     chosen: str = st.selectbox(
@@ -117,16 +120,16 @@ def adding() -> None:
     """Upload, fetch, or drop a text."""
     with st.expander("Add a text", icon=":material/add:"):
         st.markdown("Drop a `.txt` file into this folder and it is in the list two seconds later:")
-        st.code(str(studio().library.folder.path), language=None, wrap_lines=True)
+        st.code(str(run_manager().library.folder.path), language=None, wrap_lines=True)
         add_texts(choose)
-    broken = [entry for entry in studio().library.entries() if entry.problem]
+    broken = [entry for entry in run_manager().library.entries() if entry.problem]
     for entry in broken:
         st.text(f"{entry.title}: {entry.problem}")
 
 
 def splits(told: Census) -> None:
     """The three parts, drawn to scale."""
-    figure = charts.plane("characters, from the first to the last", "")
+    figure = static.plane("characters, from the first to the last", "")
     for name, size in told.splits.items():
         figure.add_bar(
             x=[size],
@@ -143,7 +146,7 @@ def splits(told: Census) -> None:
         xaxis={"tickformat": ",", "range": [0, told.characters]},
         yaxis={"visible": False},
     )
-    charts.show(
+    static.show(
         figure,
         "splits",
         "How the text is split",
@@ -162,18 +165,18 @@ def frequent(told: Census) -> None:
         (right, told.pairs, "pairs", "Most frequent pairs", max(1, told.splits["training"] - 1)),
     ):
         names = ["".join(labels[token] for token in one.tokens) for one in often[:MOST_BARS]]
-        figure = charts.plane("", "share of the training text")
+        figure = static.plane("", "share of the training text")
         figure.add_bar(
             x=list(range(len(names))),
             y=[one.times / whole for one in often[:MOST_BARS]],
             marker={"color": TRAIN},
-            customdata=[f"{charts.literal(name)}: {one.times:,}" for name, one in zip(names, often, strict=False)],
+            customdata=[f"{static.literal(name)}: {one.times:,}" for name, one in zip(names, often, strict=False)],
             hovertemplate="%{customdata}<extra></extra>",
         )
-        ticks = {"tickvals": list(range(len(names))), "ticktext": [charts.literal(name) for name in names]}
+        ticks = {"tickvals": list(range(len(names))), "ticktext": [static.literal(name) for name in names]}
         figure.update_layout(xaxis=ticks, yaxis={"tickformat": ".1%"})
         with place:
-            charts.show(
+            static.show(
                 figure,
                 key,
                 title,
@@ -186,7 +189,7 @@ def frequent(told: Census) -> None:
 def ladder(told: Census) -> None:
     """What a loss means on this text."""
     base = told.baselines
-    figure = charts.plane("loss, nats per character", "")
+    figure = static.plane("loss, nats per character", "")
     rungs = {
         f"guessing among {told.distinct:,}": base.uniform,
         "knowing how often each comes": base.unigram,
@@ -212,7 +215,7 @@ def ladder(told: Census) -> None:
         )
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
     figure.update_layout(yaxis={"range": [len(rungs) - 0.7, -0.75], **bare})
-    charts.show(
+    static.show(
         figure,
         "ladder",
         "The entropy ladder",
@@ -224,7 +227,7 @@ def ladder(told: Census) -> None:
 
 def seen_in_validation_only(told: Census, entry: Entry) -> None:
     """Characters that training never shows, and what they cost."""
-    charts.heading(
+    static.heading(
         "In validation only",
         "The vocabulary is made from the whole text, so such a character has a token and a row, yet no batch ever "
         "trains them. Healthy is none, or a handful; many say that the text changes on the way from part to part.",
@@ -240,7 +243,7 @@ def seen_in_validation_only(told: Census, entry: Entry) -> None:
         return
     names = ", ".join(f"{told.tokenizer.labels[one.tokens[0]]} ({one.times:,} ×)" for one in told.unseen)
     st.text(f"Only in the validation part: {names}.\n\n{unknown}")
-    run = studio().current
+    run = run_manager().current
     if run is None or not trained_on(run, entry, told):
         st.text("Train a bigram or a GPT on this text, by characters, and what it pays for them is computed here.")
         return
@@ -287,14 +290,14 @@ def cost(run: Run, told: Census) -> None:
 def page() -> None:
     """The page."""
     st.html(STYLE + OWN_STYLE)
-    verbs.plan()
+    actions.plan()
     with st.container(key="header"):
-        board("data", shown=shown_of(studio().current))
+        board("data", shown=shown_of(run_manager().current))
     for sentence in st.session_state.pop("notices", None) or []:
         st.text(sentence)
     left, right = st.columns([2, 5], gap="medium")
     with left:
-        entry = texts(studio().library.entries())
+        entry = texts(run_manager().library.entries())
         told = census(entry)
         if told is not None:
             facts(told, entry)
@@ -307,7 +310,7 @@ def page() -> None:
     frequent(told)
     one, two = st.columns([3, 2], gap="medium")
     with one:
-        token_lesson.pasted(told, entry, config_of(entry.name))
+        tokenization.pasted(told, entry, config_of(entry.name))
     with two:
         seen_in_validation_only(told, entry)
     try_this("Data")

@@ -12,20 +12,23 @@ import plotly.graph_objects as go
 import streamlit as st
 from torch import Tensor
 
-from engine.config import InputError, preset
-from engine.draws import generator
+from engine.errors import InputError
+from engine.generators import generator
 from engine.link import DEFAULT_PRESET
 from engine.models import build_language_model
-from engine.projection import MOST_ROWS, Neighbour, analogy, centred, cosines, neighbours
-from engine.runner import ENDED, Run, State
-from engine.studio import studio
-from pages import word_lesson
-from pages.live import charts, moments, verbs
-from pages.live.board import board, shown_of
-from pages.live.embedding_figures import KINDS, kind_of
-from pages.live.look import STYLE
-from pages.live.names import name_axis
-from pages.live.trials import try_this
+from engine.presets import preset
+from engine.runs.manager import run_manager
+from engine.runs.run import ENDED, Run, State
+from engine.training.projection import MOST_ROWS, Neighbour, analogy, centred, cosines, neighbours
+from pages.board.board import board, shown_of
+from pages.charts import static
+from pages.charts.embeddings import KINDS, kind_of
+from pages.charts.token_axes import name_axis
+from pages.views.embeddings import word_vectors
+from pages.views.shared import scrubbed_moment
+from pages.views.shared.try_this import try_this
+from pages.widgets import actions
+from pages.widgets.style import STYLE
 
 NEAREST, FARTHEST = 8, 3
 PAST = -1
@@ -51,7 +54,7 @@ class Looked(NamedTuple):
 
 def look(run: Run) -> Looked:
     """The table of a run at the moment that is opened, else as it is now; InputError where the run cannot answer."""
-    tokenizer, made = run.corpus.tokenizer, moments.ready()
+    tokenizer, made = run.corpus.tokenizer, scrubbed_moment.ready()
     if made is not None and made.moment is not None:
         step, weights, stage = made.step, made.moment.snapshot.weights, PAST
     else:
@@ -65,7 +68,7 @@ def look(run: Run) -> Looked:
 def untrained() -> Looked:
     """The table that a run with the default preset begins with."""
     config = preset(DEFAULT_PRESET).config
-    corpus = studio().corpus(config)
+    corpus = run_manager().corpus(config)
     model = build_language_model(config, corpus.vocab_size, generator(config.seed, "weights"))
     tokenizer = corpus.tokenizer
     table = model.token_embedding.weight.detach()
@@ -77,7 +80,7 @@ def looked_up(run: Run | None) -> Looked | None:
     kept: Looked | None = st.session_state.get("looked")
     key = ("", 0, 0) if run is None else (run.id, run.step, run.stage)
     stays = run is not None and run.state is State.RUNNING
-    if run is not None and (past := moments.step_shown()) is not None:
+    if run is not None and (past := scrubbed_moment.step_shown()) is not None:
         key, stays = (run.id, past, PAST), False
     if kept is None or (kept.key[0] != key[0] or kept.key[2] == PAST if stays else kept.key != key):
         try:
@@ -108,7 +111,7 @@ def transport(run: Run | None, own: Run | None) -> None:
             type="secondary" if running else "primary",
             icon=":material/pause:" if running else ":material/play_arrow:",
             shortcut="Space",
-            on_click=verbs.play,
+            on_click=actions.play,
             args=(label,),
             help="Start, pause, resume the room's run. Key: space.",
         )
@@ -116,7 +119,7 @@ def transport(run: Run | None, own: Run | None) -> None:
             "Look again",
             key="again",
             icon=":material/visibility:",
-            disabled=own is None or moments.past() is not None,
+            disabled=own is None or scrubbed_moment.past() is not None,
             on_click=lambda: st.session_state.pop("looked", None),
             help="Take the weights of this moment for everything below the two charts.",
         )
@@ -166,7 +169,7 @@ def near(looked: Looked) -> None:
             key=f"token-{len(labels)}",
         )
         ranked = neighbours(rows, rows[token], leave_out=[token])
-        charts.show(
+        static.show(
             bars(ranked[:NEAREST] + ranked[NEAREST:][-FARTHEST:], looked),
             "nearest",
             "Nearest and farthest",
@@ -178,12 +181,12 @@ def near(looked: Looked) -> None:
         shown = list(range(len(labels)))
         if len(labels) > MOST_CELLS:
             shown = sorted([token, *(one.row for one in ranked[: MOST_CELLS - 1])])
-        names = [charts.literal(labels[row]) for row in shown]
+        names = [static.literal(labels[row]) for row in shown]
         similar = cosines(rows[shown])
-        figure = charts.heatmap(similar, scale="signed", x_title="token", y_title="token", limit=1.0)
+        figure = static.heatmap(similar, scale="signed", x_title="token", y_title="token", limit=1.0)
         name_axis(figure, names)
         name_axis(figure, names, "y")
-        charts.show(
+        static.show(
             figure,
             "cosines",
             "Cosine similarity of every pair",
@@ -196,7 +199,7 @@ def near(looked: Looked) -> None:
 
 def bars(ranked: list[Neighbour], looked: Looked) -> go.Figure:
     """Cosine similarities as bars, in the colours of the kinds of tokens."""
-    figure = charts.plane("cosine similarity", "")
+    figure = static.plane("cosine similarity", "")
     figure.add_bar(
         x=[one.cosine for one in ranked],
         y=list(range(len(ranked))),
@@ -213,7 +216,7 @@ def bars(ranked: list[Neighbour], looked: Looked) -> go.Figure:
         yaxis={
             "autorange": "reversed",
             "tickvals": list(range(len(ranked))),
-            "ticktext": [charts.literal(looked.labels[one.row]) for one in ranked],
+            "ticktext": [static.literal(looked.labels[one.row]) for one in ranked],
         },
         bargap=0.25,
     )
@@ -222,7 +225,7 @@ def bars(ranked: list[Neighbour], looked: Looked) -> go.Figure:
 
 def sums(looked: Looked) -> None:
     """One row minus another plus a third, with the tokens of this model."""
-    charts.heading(
+    static.heading(
         "The same arithmetic with this model's rows",
         "Which row lies nearest to the first row, less the second, plus the third; rows that went into the sum are "
         "marked, since one of them is often nearest. Healthy: nothing of meaning before training, and little after it "
@@ -257,26 +260,26 @@ def first_of(looked: Looked, *wanted: str) -> int:
 @st.fragment
 def page() -> None:
     """The page."""
-    run = studio().current
+    run = run_manager().current
     own = reads_tokens(run)
     st.html(STYLE + OWN_STYLE)
     with st.container(key="live"):
-        moments.line("Embeddings")
+        scrubbed_moment.line("Embeddings")
         board(
             "embeddings",
             shown=shown_of(run, moment=True),
-            past=moments.step_shown(),
-            verbs=moments.can("open"),
-            on_moment=moments.take,
+            past=scrubbed_moment.step_shown(),
+            verbs=scrubbed_moment.can("open"),
+            on_moment=scrubbed_moment.take,
         )
-    verbs.plan()
+    actions.plan()
     transport(run, own)
-    looked = None if moments.opening() else looked_up(own)
+    looked = None if scrubbed_moment.opening() else looked_up(own)
     if looked is not None:
         moment(looked, run, own)
         near(looked)
     st.divider()
-    word_lesson.king_and_queen()
+    word_vectors.king_and_queen()
     if looked is not None:
         st.divider()
         sums(looked)

@@ -13,17 +13,20 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.config import InputError, Preset, changed, preset
-from engine.fits import largest_stable_lr
-from engine.points import read_points, write_points
-from engine.runner import ENDED, Run, State
-from engine.studio import studio
-from pages import layer_lesson, line_lesson
-from pages.live import charts, controls
-from pages.live.board import board, shown_of
-from pages.live.figures import HEALTHY, TRAIN
-from pages.live.look import STYLE
-from pages.live.trials import try_this
+from engine.analysis.least_squares import largest_stable_lr
+from engine.config import changed
+from engine.errors import InputError
+from engine.presets import Preset, preset
+from engine.runs.manager import run_manager
+from engine.runs.run import ENDED, Run, State
+from engine.text.points import read_points, write_points
+from pages.board.board import board, shown_of
+from pages.charts import static
+from pages.charts.training import HEALTHY, TRAIN
+from pages.views.first_steps import exact_solution, logistic_layer
+from pages.views.shared.try_this import try_this
+from pages.widgets import fields
+from pages.widgets.style import STYLE
 
 Row = tuple[float | None, float | None]
 
@@ -47,7 +50,7 @@ def start_of() -> Preset:
 def the_lane() -> Run:
     """The line that is on show for everybody, made where there is none yet."""
     start = start_of()
-    return studio().followed("line") or studio().lane("line", start.config, start.settings)
+    return run_manager().followed("line") or run_manager().lane("line", start.config, start.settings)
 
 
 # -------------------------------------------------------------------- what a person can do
@@ -57,7 +60,7 @@ def renew(points: str | None = None, **knobs: Any) -> Run:
     """The line again from step 0, with other points or knobs where given."""
     before = the_lane()
     config = changed(before.config, points=points or before.config.points)
-    return studio().lane("line", config, changed(before.settings, **knobs))
+    return run_manager().lane("line", config, changed(before.settings, **knobs))
 
 
 def play(verb: str) -> None:
@@ -95,7 +98,7 @@ def turn(name: str, value: Any) -> None:
 
 def notch(up: int) -> None:
     """The learning rate a notch up or down."""
-    turn("lr", controls.notch(the_lane().settings.lr, up))
+    turn("lr", fields.notch(the_lane().settings.lr, up))
 
 
 def overstep(lr: float) -> None:
@@ -149,7 +152,7 @@ def back_to_three() -> None:
 def points_table(lane: Run) -> None:
     """The points, to be edited; a change that makes sense is a new line at step 0, and the page is drawn again."""
     generation, rows, _ = table_of(lane)
-    charts.heading(
+    static.heading(
         "Points", "Each row is one example: an input x and the output y it should give. Every change starts anew."
     )
     number = st.column_config.NumberColumn
@@ -207,11 +210,11 @@ def transport(lane: Run) -> None:
 
 def knobs(lane: Run) -> None:
     """Learning rate and speed of the running line, and how high the rate may be."""
-    controls.learning_rate(lane.settings.lr, turn, notch)
+    fields.learning_rate(lane.settings.lr, turn, notch)
     if "line_refused" in st.session_state:
         st.text(st.session_state.line_refused)
     most = largest_stable_lr(read_points(lane.config.points))
-    charts.show(
+    static.show(
         rates(lane.settings.lr, most),
         "line_rates",
         "How high it may be",
@@ -222,7 +225,7 @@ def knobs(lane: Run) -> None:
     st.caption(f"Largest stable: {most:.4g}. Above this the line swings further out at each step.")
     tried = float(f"{OVER * most:.3g}")
     st.button(f"Try just above it: {tried:g}", key="overstep", on_click=overstep, args=(tried,), width="stretch")
-    key, start = controls.follow("line_speed", lane.settings.speed)
+    key, start = fields.follow("line_speed", lane.settings.speed)
     st.segmented_control(
         "speed, steps/s",
         sorted({*SPEEDS, start}, key=str),
@@ -230,7 +233,7 @@ def knobs(lane: Run) -> None:
         key=key,
         required=True,
         help="How many steps a second, so that one can follow. It changes no number.",
-        on_change=controls.told("line_speed", key, "speed", turn),
+        on_change=fields.told("line_speed", key, "speed", turn),
         width="stretch",
     )
 
@@ -238,9 +241,9 @@ def knobs(lane: Run) -> None:
 def rates(lr: float, most: float) -> go.Figure:
     """The learning rate on a logarithmic axis, against the largest stable one."""
     low, high = min(lr, most / 100) / 2, max(lr, most * 10) * 2
-    figure = charts.plane("learning rate", "", log_x=True)
+    figure = static.plane("learning rate", "", log_x=True)
     figure.add_vrect(low, most, fillcolor=HEALTHY, line_width=0)
-    figure.add_vline(most, line={"color": charts.ERROR, "width": 3})
+    figure.add_vline(most, line={"color": static.ERROR, "width": 3})
     figure.add_scatter(
         x=[lr],
         y=[0],
@@ -280,10 +283,10 @@ def main() -> None:
             st.markdown(ABOUT)
             st.session_state.line_drawn = the_lane().config.points
             the_line()
-            line_lesson.show(read_points(st.session_state.line_drawn))
+            exact_solution.show(read_points(st.session_state.line_drawn))
     if layer.open:
         with layer:
-            layer_lesson.show()
+            logistic_layer.show()
     try_this("First steps")
 
 

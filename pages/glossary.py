@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.live.corrections import corrections
-from pages.live.look import STYLE
-from pages.live.terms import DOCUMENTS, TERMS, found, slug
+from pages.views.glossary.corrections import corrections
+from pages.widgets.glossary import DOCUMENTS, TERMS, found, slug
+from pages.widgets.style import STYLE
 
 OWN_STYLE = """<style>
 .ls-terms { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 14px 32px; }

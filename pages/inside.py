@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from engine.config import InputError
+from engine.errors import InputError
 from engine.models import GPT, Bigram
-from engine.runner import Run, State
-from engine.studio import RunActive, studio
-from pages import to_train
-from pages.inside_views import attention, generation, parameters, questions, shapes, table
-from pages.inside_views.look import Look, again, default, look
-from pages.live import moments
-from pages.live.board import board, shown_of
-from pages.live.look import STYLE
-from pages.live.trials import try_this
+from engine.runs.manager import RunActive, run_manager
+from engine.runs.run import Run, State
+from pages.board.board import board, shown_of
+from pages.views.inside import attention, generation, parameters, questions, shapes, table
+from pages.views.inside.inspected_model import Look, again, default, look
+from pages.views.shared import scrubbed_moment
+from pages.views.shared.try_this import try_this
+from pages.widgets import open_on_train
+from pages.widgets.style import STYLE
 
 VIEWS: dict[str, Callable[[Look], None]] = {
     "Shapes": shapes.show,
@@ -37,7 +37,7 @@ def start() -> None:
     """A run of the default experiment, for the whole room."""
     begin = default()
     try:
-        studio().start(begin.config, begin.settings)
+        run_manager().start(begin.config, begin.settings)
     except RunActive:
         pass  # somebody else was quicker: that run is on show next
     except InputError as error:
@@ -58,7 +58,7 @@ def missing(view: str, seen: Look) -> tuple[str, str]:
 
 def standing(run: Run | None, seen: Look) -> None:
     """Which weights are on show, and how to see newer ones."""
-    if moments.ready() is not None:
+    if scrubbed_moment.ready() is not None:
         return  # its line says it
     with st.container(horizontal=True, vertical_alignment="center", key="inside_standing"):
         if run is None:
@@ -80,7 +80,7 @@ def standing(run: Run | None, seen: Look) -> None:
 @st.fragment
 def inside() -> None:
     """The page."""
-    run = studio().current
+    run = run_manager().current
     shown = shown_of(run, moment=True)
     st.html(STYLE)
     live = st.container()
@@ -96,9 +96,9 @@ def inside() -> None:
     )
     with live:
         page = "inside-table" if view == "Table" and trains_bigram else "inside"
-        board(page, shown=shown, past=moments.step_shown())
-        moments.line("Inside")
-    if moments.opening():
+        board(page, shown=shown, past=scrubbed_moment.step_shown())
+        scrubbed_moment.line("Inside")
+    if scrubbed_moment.opening():
         return
     try:
         with st.spinner("reading the weights"):
@@ -110,7 +110,7 @@ def inside() -> None:
     lack, other = missing(view, seen)
     if lack:
         st.text(lack)
-        to_train.button(other)
+        open_on_train.button(other)
     else:
         VIEWS[view](seen)
     try_this("Inside")

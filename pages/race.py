@@ -9,14 +9,16 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from engine.config import MAX_STEPS, PRESETS, SPEEDS, InputError, changed
-from engine.race import FEWEST, MOST, Change, Race
-from engine.runner import State
-from engine.studio import RunActive, studio
-from pages import race_outcome
-from pages.live import controls, verbs
-from pages.live.board import board, shown_of
-from pages.live.look import STYLE
+from engine.config import MAX_STEPS, SPEEDS, changed
+from engine.errors import InputError
+from engine.presets import PRESETS
+from engine.runs.manager import RunActive, run_manager
+from engine.runs.race import FEWEST, MOST, Change, Race
+from engine.runs.run import State
+from pages.board.board import board, shown_of
+from pages.views.race import results
+from pages.widgets import actions, fields
+from pages.widgets.style import STYLE
 
 READY_MADE: tuple[Change, ...] = ({"lr": 3e-4}, {"lr": 1e-2}, {"lr": 1.0}, {"lr": 10.0})
 KNOBS = {
@@ -60,7 +62,7 @@ def shared() -> dict[str, Any]:
 
 def beginning_at() -> int:
     """The step at which the next race begins."""
-    run, step = studio().current, st.session_state.get("race_at")
+    run, step = run_manager().current, st.session_state.get("race_at")
     if kind_of_start() == "start" or run is None:
         return 0
     return run.step if step is None else int(step)
@@ -71,22 +73,22 @@ def start(kind: str, replace: bool = False, steps: int | None = None) -> None:
     st.session_state.pop("race_asking", None)
     try:
         if kind == "fork":
-            house, step = studio(), st.session_state.get("race_at")
+            house, step = run_manager(), st.session_state.get("race_at")
             house.fork_race(lanes(), step, replace, steps, **shared())
         else:
-            planned = verbs.plan()
-            studio().start_race(planned.config, changed(planned.settings, **shared()), lanes(), replace, steps)
+            planned = actions.plan()
+            run_manager().start_race(planned.config, changed(planned.settings, **shared()), lanes(), replace, steps)
     except RunActive as active:
         st.session_state.race_asking = kind, steps, str(active)
     except InputError as error:
-        verbs.say(str(error))
+        actions.say(str(error))
 
 
 def ready_made() -> None:
     """The learning rates on the smallest model."""
     set_lanes([dict(one) for one in READY_MADE])
     st.session_state.race_from = STARTS[0]
-    verbs.take_preset("bigram")
+    actions.take_preset("bigram")
     start("start")
 
 
@@ -98,13 +100,13 @@ def set_lanes(changes: list[dict[str, Any]]) -> None:
 
 def kind_of_start() -> str:
     """Where the next race begins: at first weights, or at a fork of the current run."""
-    run = studio().current
+    run = run_manager().current
     return "fork" if st.session_state.get("race_from") == STARTS[1] and run is not None and run.step else "start"
 
 
 def play(verb: str) -> None:
     """The big button, with the verb it was drawn with: a click that comes too late changes nothing."""
-    race = studio().race
+    race = run_manager().race
     if verb == "Start":
         start(kind_of_start())
     elif race is not None and verb == "Pause":
@@ -115,7 +117,7 @@ def play(verb: str) -> None:
 
 def step_by_hand(count: int) -> None:
     """A few steps in each lane; the first of a new race if this one is over."""
-    race = studio().race
+    race = run_manager().race
     if race is None or not race.alive:
         start(kind_of_start(), steps=count)
     else:
@@ -124,16 +126,16 @@ def step_by_hand(count: int) -> None:
 
 def turn(name: str, value: Any) -> None:
     """Steps or speed: of the race under way, and of the next one."""
-    race = studio().race
+    race = run_manager().race
     try:
         if race is not None and race.alive:
             race.tune(**{name: value})
-        changed(verbs.plan().settings, **{name: value})
+        changed(actions.plan().settings, **{name: value})
         if name == "max_steps" and value <= beginning_at() and (race is None or not race.alive):
             raise InputError(f"{value:,} iterations are not possible: the race begins at step {beginning_at():,}")
         st.session_state.race_shared[name] = value
     except InputError as error:
-        verbs.say(str(error))
+        actions.say(str(error))
 
 
 # -------------------------------------------------------------------- controls
@@ -201,8 +203,8 @@ def notices() -> None:
 def pace(race: Race | None) -> None:
     """How many steps, how fast: of all lanes."""
     now = race.settings.model_dump() if race is not None and race.alive else shared()
-    controls.whole_number("max_steps", now["max_steps"], turn, label="iterations (steps)", key="race_steps")
-    key, begin = controls.follow("race_speed", now["speed"])
+    fields.whole_number("max_steps", now["max_steps"], turn, label="iterations (steps)", key="race_steps")
+    key, begin = fields.follow("race_speed", now["speed"])
     st.segmented_control(
         "speed limit, steps/s of each lane",
         SPEEDS,
@@ -210,7 +212,7 @@ def pace(race: Race | None) -> None:
         key=key,
         required=True,
         format_func=lambda speed: "max" if speed == "unlimited" else f"{speed:,}",
-        on_change=controls.told("race_speed", key, "speed", turn),
+        on_change=fields.told("race_speed", key, "speed", turn),
         width="stretch",
     )
 
@@ -218,15 +220,15 @@ def pace(race: Race | None) -> None:
 def set_up(race: Race | None) -> None:
     """The next race: where it begins, and what each lane changes."""
     with st.expander("The next race", expanded=race is None):
-        planned, run = verbs.plan(), studio().current
+        planned, run = actions.plan(), run_manager().current
         if run is not None and run.step:
             st.session_state.setdefault("race_from", STARTS[0])
             st.segmented_control("all lanes begin at", STARTS, key="race_from", required=True)
         if kind_of_start() == "fork":
             st.number_input("its step", 0, None, None, key="race_at", placeholder="now", help=AT)
         else:
-            controls.choice(
-                "preset", planned.config.preset, lambda _, name: verbs.take_preset(name), options=list(PRESETS)
+            fields.choice(
+                "preset", planned.config.preset, lambda _, name: actions.take_preset(name), options=list(PRESETS)
             )
         count = st.segmented_control(
             "lanes",
@@ -286,7 +288,7 @@ def value(knob: str, now: Any, key: str, keep: Any) -> None:
     if knob == "optimizer":
         st.selectbox("to", ("adamw", "sgd"), ("adamw", "sgd").index(now), key=key, on_change=keep)
         return
-    low, high = controls.bounds(controls.field_of(knob))
+    low, high = fields.bounds(fields.field_of(knob))
     if knob == "batch_size":
         st.number_input("to", int(low or 1), int(high or 1), int(now), key=key, on_change=keep)
         return
@@ -305,7 +307,7 @@ def beginning() -> None:
     """Before the first race: what it is, and one obvious button."""
     st.markdown(ABOUT)
     ready_button("Race the learning rates 3e-4, 1e-2, 1 and 10", "primary")
-    race_outcome.example()
+    results.example()
 
 
 def ready_button(label: str, kind: Literal["primary", "secondary"]) -> None:
@@ -331,9 +333,9 @@ def compare(race: Race) -> None:
 @st.fragment
 def page() -> None:
     """The page."""
-    race = studio().race
+    race = run_manager().race
     shown = shown_of(race, moment=True)
-    verbs.plan()
+    actions.plan()
     st.html(STYLE)
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
@@ -356,7 +358,7 @@ def page() -> None:
         if race is None:
             beginning()
         elif not race.alive:
-            race_outcome.show(race)
+            results.show(race)
         failed = [lane for lane in race.lanes if lane.error] if race is not None else []
         for lane in failed:
             st.code(lane.error, language=None)

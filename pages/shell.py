@@ -11,7 +11,7 @@ st.set_page_config(
     layout="wide",
     menu_items={"About": "Loopscope: watch a neural network learn, live."},
 )
-st.logo(Path(__file__).parent / "live" / "logo.svg", size="large")
+st.logo(Path(__file__).parent / "board" / "logo.svg", size="large")
 PAGES = [
     st.Page("train.py", title="Train", default=True),
     st.Page("step.py", title="Step", url_path="step"),

@@ -1,6 +1,7 @@
 """One optimizer update, stage by stage: the rail, the buttons, and what exists at each stage. Holds no training state.
 
-The page looks into a copy that stands where the run stands (`engine.trainer.replay`); the buttons move the run itself.
+The page looks into a copy that stands where the run stands (`engine.training.trainer.replay`); the buttons move the
+run itself.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from engine.config import InputError
-from engine.reopening import Reopened
-from engine.runner import Run, State
-from engine.studio import studio
-from engine.trainer import STAGES
-from pages.live import moments
-from pages.live.board import board, shown_of
-from pages.live.examples import small_examples
-from pages.live.look import STYLE
-from pages.live.opened import (
+from engine.errors import InputError
+from engine.runs.manager import run_manager
+from engine.runs.restored_state import RestoredState
+from engine.runs.run import Run, State
+from engine.training.trainer import STAGES
+from pages.board.board import board, shown_of
+from pages.views.shared import scrubbed_moment
+from pages.views.shared.inspected_step import (
     CURRENT,
     FRESH,
     LANE,
@@ -41,11 +40,13 @@ from pages.live.opened import (
     source_of,
     why_not,
 )
-from pages.live.stages.about import about
-from pages.live.stages.views import exists, view
-from pages.live.terms import DOCUMENTS
-from pages.live.trials import try_this
-from pages.live.whatif import what_if
+from pages.views.shared.try_this import try_this
+from pages.views.step.experiments import what_if
+from pages.views.step.small_examples import small_examples
+from pages.views.step.stages.about import about
+from pages.views.step.stages.views import exists, view
+from pages.widgets.glossary import DOCUMENTS
+from pages.widgets.style import STYLE
 
 PACE_SECONDS = 2.0
 BUILD_SECONDS = 10.0
@@ -71,10 +72,10 @@ CHOSEN = ".st-key-source_NAME button { box-shadow: inset 0 -3px var(--st-primary
 
 def picker(run: Run | None) -> None:
     """What to step through: the room's run, or a fresh one. Buttons, since these leave the arrow keys to the page."""
-    now = CURRENT if run is not None and run is studio().current else run.config.preset if run else ""
+    now = CURRENT if run is not None and run is run_manager().current else run.config.preset if run else ""
     st.html(f"<style>{CHOSEN.replace('NAME', now)}</style>" if now in (CURRENT, *FRESH) else "<style></style>")
     with st.container(horizontal=True, gap="xsmall", key="step_sources", width="content"):
-        for name in [CURRENT, *FRESH] if studio().current else FRESH:
+        for name in [CURRENT, *FRESH] if run_manager().current else FRESH:
             st.button(
                 "room's run" if name == CURRENT else FRESH[name],
                 key=f"source_{name}",
@@ -165,7 +166,7 @@ def beat(run: Run) -> None:
         st.session_state.step_slow = time.monotonic()
 
 
-def transport_past(made: Reopened, shown: Opened) -> None:
+def transport_past(made: RestoredState, shown: Opened) -> None:
     """Previous and next, through the step that came after an earlier moment."""
     with st.container(horizontal=True, gap="small", key="step_verbs", width="content"):
         st.button(
@@ -215,7 +216,7 @@ def rail(shown: Opened, look: Callable[[int], None]) -> None:
 
 def this_step(run: Run, bar: DeltaGenerator) -> None:
     """The step under way, or that after an earlier moment; the buttons go into `bar`."""
-    made = moments.past()
+    made = scrubbed_moment.past()
     if made is None and run.state is State.RUNNING:
         with bar:
             st.button(
@@ -305,7 +306,7 @@ def step() -> None:
     shown = shown_of(run, moment=True)
     st.html(STYLE + PAGE_STYLE)
     board("step", run=source_of(run), shown=shown)
-    moments.line("Step")
+    scrubbed_moment.line("Step")
     tab = tabs()
     if tab == "What if":
         what_if()

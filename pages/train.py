@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine import gpt2, link
-from engine.config import PRESETS, InputError, LiveSettings, RunConfig, home
-from engine.cost import LARGE, duration
-from engine.following import Followed
-from engine.runner import Run, State
-from engine.studio import studio
-from pages.live import controls, forking, moments, pinning, room, verbs, watching
-from pages.live.adding import add_texts
-from pages.live.board import board, shown_of
-from pages.live.fine_tuning import fine_tuning
-from pages.live.lesson import lesson
-from pages.live.look import STYLE, STYLE_PRESENTER
-from pages.live.trials import offer
+from engine import link
+from engine.config import LiveSettings, RunConfig
+from engine.errors import InputError
+from engine.paths import home
+from engine.presets import PRESETS
+from engine.runs.cost import LARGE, duration
+from engine.runs.manager import run_manager
+from engine.runs.run import Run, State
+from engine.text import gpt2
+from engine.tracking.external_run import ExternalRun
+from pages.board.board import board, shown_of
+from pages.server import room
+from pages.views.data.add_text import add_texts
+from pages.views.shared import scrubbed_moment
+from pages.views.shared.try_this import offer
+from pages.views.train import external_run, fork, pin_note
+from pages.views.train.divergence import lesson
+from pages.views.train.fine_tuning import fine_tuning
+from pages.widgets import actions, fields
+from pages.widgets.style import STYLE, STYLE_PRESENTER
 
 
 def transport(run: Run | None) -> None:
@@ -39,15 +46,21 @@ def transport(run: Run | None) -> None:
         shortcut="Space",
         disabled=asking,
         width="stretch",
-        on_click=verbs.play,
+        on_click=actions.play,
         args=(label,),
         help=None if presenter else "Start, pause, resume. Key: space.",  # it would cover the verbs, in large type
     )
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
         st.button(
-            "+1", key="one", shortcut="Right", on_click=verbs.steps, args=(1,), disabled=asking, help="One step. Key: →"
+            "+1",
+            key="one",
+            shortcut="Right",
+            on_click=actions.steps,
+            args=(1,),
+            disabled=asking,
+            help="One step. Key: →",
         )
-        st.button("+10", key="ten", on_click=verbs.steps, args=(10,), disabled=asking, help="Ten steps.")
+        st.button("+10", key="ten", on_click=actions.steps, args=(10,), disabled=asking, help="Ten steps.")
         st.button(
             "",
             key="stop",
@@ -61,7 +74,7 @@ def transport(run: Run | None) -> None:
             key="reset",
             icon=":material/replay:",
             shortcut="Backspace",
-            on_click=verbs.attempt,
+            on_click=actions.attempt,
             args=("reset",),
             disabled=asking or run is None,
             help="Reset to the same start: same seed, same curve. Key: Backspace.",
@@ -71,7 +84,7 @@ def transport(run: Run | None) -> None:
                 "",
                 key="fork_now",
                 icon=":material/fork_right:",
-                on_click=forking.ask,
+                on_click=fork.ask,
                 disabled=asking or run is None,
                 help="Fork: go on from this step, or an earlier one, in a new run that is turned another way.",
             )
@@ -79,8 +92,8 @@ def transport(run: Run | None) -> None:
             "",
             key="undo",
             icon=":material/undo:",
-            on_click=verbs.bring_back,
-            disabled=asking or studio().previous is None,
+            on_click=actions.bring_back,
+            disabled=asking or run_manager().previous is None,
             help="Bring the previous run back.",
         )
     with st.container():  # as for what is above the verbs
@@ -95,7 +108,7 @@ def question() -> None:
     with st.container(border=True):
         st.text(f"{about}. Stop it and {verb}?")
         yes, no = st.columns(2)
-        yes.button("Stop it", type="primary", on_click=verbs.go_ahead, args=(action,), width="stretch")
+        yes.button("Stop it", type="primary", on_click=actions.go_ahead, args=(action,), width="stretch")
         no.button("Cancel", on_click=lambda: st.session_state.pop("asking"), width="stretch")
 
 
@@ -111,53 +124,53 @@ def notices() -> None:
 
 def live_knobs(settings: LiveSettings) -> None:
     """The learning rate: slider, number and a notch either way."""
-    controls.learning_rate(settings.lr, verbs.turn, lambda up: verbs.turn("lr", controls.notch(verbs.knobs().lr, up)))
+    fields.learning_rate(settings.lr, actions.turn, lambda up: actions.turn("lr", fields.notch(actions.knobs().lr, up)))
 
 
 def more_knobs(settings: LiveSettings) -> None:
     """The rest of what turns while the run runs."""
-    controls.speed(settings.speed, verbs.turn)
+    fields.speed(settings.speed, actions.turn)
     with st.popover("Batch, decay, clip", width="stretch"):
-        controls.whole_number("batch_size", settings.batch_size, verbs.turn, label="batch size, windows")
-        controls.real_number("weight_decay", settings.weight_decay, verbs.turn, label="weight decay, per unit of lr")
-        controls.real_number("grad_clip", settings.grad_clip, verbs.turn, label="gradient clip, norm", step=0.1)
+        fields.whole_number("batch_size", settings.batch_size, actions.turn, label="batch size, windows")
+        fields.real_number("weight_decay", settings.weight_decay, actions.turn, label="weight decay, per unit of lr")
+        fields.real_number("grad_clip", settings.grad_clip, actions.turn, label="gradient clip, norm", step=0.1)
 
 
 def new_run(run: Run | None) -> None:
     """What needs a new run: set apart, and it says so."""
-    planned = verbs.plan().config
-    texts = {entry.name: entry.title for entry in studio().library.entries() if entry.ready}
+    planned = actions.plan().config
+    texts = {entry.name: entry.title for entry in run_manager().library.entries() if entry.ready}
     texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
     with st.popover("New run: model, text, seed", width="stretch", key=f"new_run-{st.session_state.get('panel', 0)}"):
         st.caption("These need a new run. Nothing here touches the one that is running.")
         left, right = st.columns(2)
-        controls.choice("preset", planned.preset, lambda _, name: verbs.take_preset(name), left, options=list(PRESETS))
-        controls.choice("corpus", planned.corpus, verbs.restructure, right, "text", list(texts), lambda n: texts[n])
-        st.caption(verbs.plan().about)
+        fields.choice("preset", planned.preset, lambda _, name: actions.take_preset(name), left, options=list(PRESETS))
+        fields.choice("corpus", planned.corpus, actions.restructure, right, "text", list(texts), lambda n: texts[n])
+        st.caption(actions.plan().about)
         three = st.columns(3)
-        controls.choice("model", planned.model, verbs.restructure, three[0])
+        fields.choice("model", planned.model, actions.restructure, three[0])
         for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
-            controls.whole_number(name, getattr(planned, name), verbs.restructure, place, name.replace("_", " "))
+            fields.whole_number(name, getattr(planned, name), actions.restructure, place, name.replace("_", " "))
         if planned.reads_text:
             tokens(planned)
         if planned.model == "line":
-            controls.text("points", planned.points, verbs.restructure, label="points: x,y x,y …")
+            fields.text("points", planned.points, actions.restructure, label="points: x,y x,y …")
         if planned.model == "gpt":
             three = st.columns(3)
             for place, name in zip(three, ("n_layer", "n_head", "n_embd"), strict=True):
-                controls.whole_number(name, getattr(planned, name), verbs.restructure, place)
+                fields.whole_number(name, getattr(planned, name), actions.restructure, place)
         three = st.columns(3)
-        controls.choice("optimizer", planned.optimizer, verbs.restructure, three[0])
-        controls.choice("device", planned.device, verbs.restructure, three[1])
+        fields.choice("optimizer", planned.optimizer, actions.restructure, three[0])
+        fields.choice("device", planned.device, actions.restructure, three[1])
         if planned.model == "gpt":
-            controls.real_number("dropout", planned.dropout, verbs.restructure, three[2])
-        add_texts(lambda name: verbs.restructure("corpus", name))
+            fields.real_number("dropout", planned.dropout, actions.restructure, three[2])
+        add_texts(lambda name: actions.restructure("corpus", name))
         if run is not None:
             st.button(
                 "Start a new run with these",
                 key="start_these",
                 type="primary",
-                on_click=verbs.attempt,
+                on_click=actions.attempt,
                 args=("start",),
                 width="stretch",
             )
@@ -168,10 +181,10 @@ def tokens(planned: RunConfig) -> None:
     """What a token is, and runs by epochs."""
     three = st.columns(3)
     names = {"char": "characters", "bpe": "bpe, learnt here", "gpt2": "GPT-2's own"}
-    controls.choice("tokenizer", planned.tokenizer, verbs.restructure, three[0], shown=names.__getitem__)
+    fields.choice("tokenizer", planned.tokenizer, actions.restructure, three[0], shown=names.__getitem__)
     if planned.tokenizer == "bpe":
-        controls.whole_number("vocab_size", planned.vocab_size, verbs.restructure, three[1], "vocabulary, tokens")
-    controls.whole_number("epochs", planned.epochs, verbs.restructure, three[2])
+        fields.whole_number("vocab_size", planned.vocab_size, actions.restructure, three[1], "vocabulary, tokens")
+    fields.whole_number("epochs", planned.epochs, actions.restructure, three[2])
     if planned.tokenizer == "gpt2" and gpt2.found(home()) is None:
         label = f"Fetch {gpt2.TITLE} ({gpt2.BYTES / 1e6:.1f} MB)"
         st.button(label, key="fetch_gpt2", width="stretch", on_click=fetch_gpt2)
@@ -182,9 +195,9 @@ def fetch_gpt2() -> None:
     try:
         gpt2.fetch(home())
     except InputError as error:
-        verbs.say(str(error))
+        actions.say(str(error))
     else:
-        verbs.restructure("tokenizer", "gpt2")
+        actions.restructure("tokenizer", "gpt2")
 
 
 def sampling() -> None:
@@ -195,7 +208,7 @@ def sampling() -> None:
             "Sample",
             key="sample",
             shortcut="S",
-            on_click=verbs.sample,
+            on_click=actions.sample,
             help="Sample from the model as it is now. Key: s",
         )
         with st.popover("Options"):
@@ -210,7 +223,7 @@ def share() -> None:
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="share"):
         with st.popover("Link", help="Copy a link that sets this experiment up."):
             st.code(
-                f"{st.context.url}?{link.write(verbs.plan().config, verbs.knobs())}", language=None, wrap_lines=True
+                f"{st.context.url}?{link.write(actions.plan().config, actions.knobs())}", language=None, wrap_lines=True
             )
         with st.popover("QR", help="The audience's address."):
             audience()
@@ -249,18 +262,18 @@ def estimate(run: Run | None) -> None:
         return
     try:
         with st.spinner("reading the text, timing a few steps"):
-            seconds = studio().estimate(verbs.plan().config, verbs.knobs())
-            cost = studio().cost(verbs.plan().config, verbs.knobs())
+            seconds = run_manager().estimate(actions.plan().config, actions.knobs())
+            cost = run_manager().cost(actions.plan().config, actions.knobs())
     except InputError as error:
         st.text(str(error))
         return
     if seconds is not None:
-        st.caption(f"{verbs.knobs().max_steps:,} steps take about {duration(seconds)} here.")
+        st.caption(f"{actions.knobs().max_steps:,} steps take about {duration(seconds)} here.")
     if cost is not None and cost.parameters >= LARGE:
         st.caption(f"{cost.parameters:,} parameters, about {cost.bytes / 1e9:.1f} GB of memory.")
 
 
-def watch(run: Followed) -> None:
+def watch(run: ExternalRun) -> None:
     """The stage while it shows a run that another process trains."""
     shown = shown_of(run)
     presenter = st.session_state.get("presenter", False)
@@ -268,9 +281,9 @@ def watch(run: Followed) -> None:
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         notices()
-        watching.panel(run, presenter)
+        external_run.panel(run, presenter)
         if not presenter:
-            watching.offer()
+            external_run.offer()
         present_button("Leave presenter mode" if presenter else "Present")
     with right:
         board("train", run="current", shown=shown, presenter=presenter)
@@ -279,13 +292,13 @@ def watch(run: Followed) -> None:
 @st.fragment
 def stage() -> None:
     """The page."""
-    if (watched := studio().watched) is not None:
+    if (watched := run_manager().watched) is not None:
         watch(watched)
         return
-    run = studio().current
+    run = run_manager().current
     shown = shown_of(run, moment=True)
-    verbs.plan()
-    settings = verbs.knobs()
+    actions.plan()
+    settings = actions.knobs()
     presenter = st.session_state.get("presenter", False)
     st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
     left, right = st.columns([2, 9], gap="small")
@@ -293,15 +306,15 @@ def stage() -> None:
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
             if "asking" in st.session_state:
                 question()
-            forking.card(run)
-            pinning.card(run)
+            fork.card(run)
+            pin_note.card(run)
             notices()
             if not presenter:
-                watching.offer()
+                external_run.offer()
         transport(run)
         live_knobs(settings)
         if not presenter:
-            controls.iterations(settings.max_steps, verbs.turn)
+            fields.iterations(settings.max_steps, actions.turn)
             with st.container(key="more"):
                 more_knobs(settings)
                 new_run(run)
@@ -312,15 +325,15 @@ def stage() -> None:
             present_button("Leave presenter mode")
     with right:
         lesson(run)
-        moments.line("Train")
+        scrubbed_moment.line("Train")
         board(
             "train",
             run="current",
             shown=shown,
             presenter=presenter,
-            past=moments.step_shown(),
-            verbs=moments.can("open", "fork", "note"),
-            on_moment=moments.take,
+            past=scrubbed_moment.step_shown(),
+            verbs=scrubbed_moment.can("open", "fork", "note"),
+            on_moment=scrubbed_moment.take,
         )
     if not presenter:
         with timing.container():

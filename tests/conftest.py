@@ -13,11 +13,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from engine import studio as studios
-from engine.config import InputError, LiveSettings, RunConfig
-from engine.corpus import Corpus
-from engine.runner import Run
-from engine.studio import Studio
+from engine.config import LiveSettings, RunConfig
+from engine.errors import InputError
+from engine.runs import manager as manager_module
+from engine.runs.manager import RunManager
+from engine.runs.run import Run
+from engine.text.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAY = ROOT / "data" / "lamplighters.txt"
@@ -120,27 +121,27 @@ class OneText:
 
 
 @pytest.fixture
-def studio() -> Iterator[Studio]:
-    """A studio whose only text is called "tiny", pumping; all its threads are ended after the test."""
-    studio = Studio(OneText("abcde edcba bad cab deed ace " * 12))  # type: ignore[arg-type]
-    studio.open()
-    yield studio
-    studio.close(30)
+def manager() -> Iterator[RunManager]:
+    """A manager whose only text is called "tiny", pumping; all its threads are ended after the test."""
+    manager = RunManager(OneText("abcde edcba bad cab deed ace " * 12))  # type: ignore[arg-type]
+    manager.open()
+    yield manager
+    manager.close(30)
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
-    """The process's studio, with a data home of its own, as pages see it."""
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
+    """The process's manager, with a data home of its own, as pages see it."""
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    studios.studio.cache_clear()
-    studio = studios.studio()
-    yield studio
-    studio.close(30)
-    studios.studio.cache_clear()
+    manager_module.run_manager.cache_clear()
+    manager = manager_module.run_manager()
+    yield manager
+    manager.close(30)
+    manager_module.run_manager.cache_clear()
 
 
 @pytest.fixture
-def visit(house: Studio) -> Callable[..., AppTest]:
+def visit(house: RunManager) -> Callable[..., AppTest]:
     """`visit("data.py")`: that page, reached from the first one as a person reaches it."""
 
     def visit(page: str) -> AppTest:

@@ -8,16 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from engine.config import (
-    MAX_STEPS,
-    PRESETS,
-    InputError,
-    LiveSettings,
-    RunConfig,
-    changed,
-    home,
-    preset,
-)
+from engine.config import MAX_STEPS, LiveSettings, RunConfig, changed
+from engine.errors import InputError
+from engine.paths import home
+from engine.presets import PRESETS, preset
 
 CONFIG = RunConfig(preset="bigram")
 SETTINGS = LiveSettings()

@@ -179,10 +179,10 @@ def folder_before(place, name):
 
 def pages_show(folder):
     """What the pages make of a run's folder: its line in the list, its curves, its past moments, its file to replay."""
-    from engine.curves import curves
-    from engine.overview import overview
-    from engine.scrubbing import frames, moment_at
-    from pages.live.replay import page_of
+    from engine.storage.curves import curves
+    from engine.storage.displayed_state import frames, moment_at
+    from engine.storage.index import overview
+    from pages.board.replay.export import page_of
 
     one = overview(folder)
     found = curves(one)

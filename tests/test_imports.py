@@ -36,8 +36,8 @@ for module in pkgutil.walk_packages(engine.__path__, "engine."):
     if not module.name.endswith("__main__"):
         __import__(module.name)
 from engine.config import PRESETS
-from engine.corpus import Corpus
-from engine.trainer import Trainer
+from engine.text.corpus import Corpus
+from engine.training.trainer import Trainer
 start = PRESETS["bigram"]
 trainer = Trainer(start.config, start.settings, Corpus.of("abcd efgh " * 40), lambda record: None)
 trainer.advance()
@@ -49,6 +49,6 @@ print([name for name in {SHOWS} if name in sys.modules])
 
 def test_pandas_is_whole_before_a_chart_is_built() -> None:
     """Plotly looks for pandas among the loaded modules, and fails on one that another session has half imported."""
-    script = "import sys, pages.live.charts; print('pandas' in sys.modules)"
+    script = "import sys, pages.charts.static; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr

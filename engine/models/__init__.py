@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from engine.config import RunConfig
-from engine.models.base import LanguageModel, Model
-from engine.models.bigram import Bigram
-from engine.models.gpt import GPT
-from engine.models.line import Line
-from engine.models.logistic import Logistic
+from ..config import RunConfig
+from .base import LanguageModel, Model
+from .bigram import Bigram
+from .gpt import GPT
+from .line import Line
+from .logistic import Logistic
 
 __all__ = ["GPT", "Bigram", "LanguageModel", "Line", "Logistic", "Model", "build", "build_language_model"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.models.base import LanguageModel
+from .base import LanguageModel
 
 
 class Bigram(LanguageModel):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.base import Dropout, LanguageModel
+from .base import Dropout, LanguageModel
 
 
 class Attention(nn.Module):

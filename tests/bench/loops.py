@@ -19,13 +19,14 @@ from pathlib import Path
 
 import torch
 
-from engine.config import LiveSettings, RunConfig, changed, preset
-from engine.corpus import Corpus
+from engine.config import LiveSettings, RunConfig, changed
 from engine.models import LanguageModel, build
-from engine.result import start_of
-from engine.runner import Run, State
-from engine.store import Store
-from engine.stream import Pump
+from engine.presets import preset
+from engine.runs.result import start_of
+from engine.runs.run import Run, State
+from engine.storage.writer import Store
+from engine.stream.pump import Pump
+from engine.text.corpus import Corpus
 from tests.bench.figures import Figure, interleave, ratio, told
 
 Loop = Callable[[int], None]

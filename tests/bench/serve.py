@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.config import LiveSettings, changed
-from engine.runner import Run
-from engine.stream import Record, Scalars
-from engine.studio import studio
+from engine.runs.manager import run_manager
+from engine.runs.run import Run
+from engine.stream.messages import Record, Scalars
 
 MARK = "bench: "
 LEARNING_RATES = itertools.cycle((1e-3, 2e-3, 5e-4))
@@ -27,7 +27,7 @@ LEARNING_RATES = itertools.cycle((1e-3, 2e-3, 5e-4))
 
 def current() -> Run:
     """The run that the server began with, once its model is there."""
-    while (run := studio().current) is None:
+    while (run := run_manager().current) is None:
         time.sleep(0.05)
     run.wait()
     return run
@@ -98,16 +98,16 @@ class Ear:
         """When each step of the next `seconds` left the training thread: [[time, step], …]."""
         trainer = current()._trainer
         assert trainer is not None
-        emit, stamps = trainer.ledger.emit, list[tuple[float, int]]()
+        emit, stamps = trainer.recorder.emit, list[tuple[float, int]]()
 
         def stamped(record: Record) -> None:
             if type(record) is Scalars:
                 stamps.append((time.monotonic(), record.step))
             emit(record)
 
-        trainer.ledger.emit = stamped
+        trainer.recorder.emit = stamped
         time.sleep(seconds)
-        trainer.ledger.emit = emit
+        trainer.recorder.emit = emit
         return {"stamps": stamps}
 
 

@@ -21,7 +21,7 @@ MARKS = """(board) => {
   return [shapes.filter(({ xref }) => xref === "x").map(({ x0 }) => x0),
           annotations.filter(({ xref }) => xref === "x").map(({ text }) => text)];
 }"""
-CALL = "async ([name, ...given]) => (await import('/labels.js'))[name](...given)"
+CALL = "async ([name, ...given]) => (await import('/charts/labels.js'))[name](...given)"
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ def test_a_browser_that_watches_a_long_run_keeps_its_beginning(server: Server, n
     page = new_tab(server).open().page
     widest = page.evaluate(
         """async () => {
-          const { Series } = await import("/series.js");
+          const { Series } = await import("/charts/series.js");
           const kept = new Series();
           for (let step = 1; step <= 100_000; step++) kept.append([0, Math.sin(step)], step);
           return Math.max(...kept.steps.map((step, i) => step - (kept.steps[i - 1] ?? 0)));
@@ -271,7 +271,7 @@ def test_the_average_that_a_browser_draws_is_that_of_all_steps(server: Server, n
     page = new_tab(server).open().page
     drawn, true = page.evaluate(
         """async () => {
-          const { Series, average } = await import("/series.js");
+          const { Series, average } = await import("/charts/series.js");
           const kept = new Series();
           let seed = 1, sum = 0;
           for (let step = 1; step <= 100_000; step++) {
@@ -289,7 +289,7 @@ def test_the_average_that_a_browser_draws_is_that_of_all_steps(server: Server, n
 
 REPORTS = """async () => {
   const board = [...loopscopeBoards.values()][0];
-  const { Reporter } = await import(new URL("report.js", board.base).href);
+  const { Reporter } = await import(new URL("client/report.js", board.base).href);
   const reporter = new Reporter(), heard = [];
   const state = (name) => ({ run: "a", state: name, version: 0, library: 0 });
   const draw = (name) => reporter.drawn(state(name), ({ state }) => heard.push(state));

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from engine import link, texts
-from engine.archive import StoredRun, scalars
-from engine.config import home
-from engine.library import Library
-from engine.trainer import Trainer
+from engine import link
+from engine.paths import home
+from engine.runs import dataset
+from engine.storage.reader import StoredRun, scalars
+from engine.text.library import Library
+from engine.training.trainer import Trainer
 from tests.browser.served import Server
 from tests.browser.stage import BOARD, PATIENCE, Stage
 
@@ -78,7 +79,7 @@ def test_scrubbing_through_many_moments_changes_no_loss(server: Server, new_tab:
     stage.retried(lambda: len(list(scalars(run))) == 6_000)
     begin, notices = link.read(dict(parse_qsl(urlsplit(QUICK).query)))
     assert not notices
-    corpus = texts.corpus_of(*Library(home()).load_name(begin.config.corpus), begin.config)
+    corpus = dataset.corpus_of(*Library(home()).load_name(begin.config.corpus), begin.config)
     losses: list[float] = []
     alone = Trainer(begin.config, begin.settings, corpus, lambda record: losses.append(getattr(record, "loss", None)))
     while alone.step < 6_000:
@@ -176,7 +177,7 @@ def test_each_chart_is_saved_as_a_picture(
 
 
 PICTURE = """async (board) => {
-  const { savePicture } = await import("/picture.js");
+  const { savePicture } = await import("/charts/picture.js");
   const { frame, plot } = board.panels.get("loss").chart;
   let drawn = null;
   const toImage = async (figure) => { drawn = figure; return "data:,"; };

@@ -17,7 +17,7 @@ PLACE = """() => {
 
 OTHER_KIND = """async () => {
   const board = [...loopscopeBoards.values()][0];
-  const { prepareFor } = await import(new URL("load.js", board.base).href);
+  const { prepareFor } = await import(new URL("client/load.js", board.base).href);
   const place = document.body.appendChild(document.createElement("div"));
   const data = [{ type: "bar", x: [1, 2], y: [2, 1] }];
   prepareFor([{ data: [{}, { type: "heatmap" }] }], board.Plotly);

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, expect
 
-from engine.stream import Observation, Scalars
-from pages.live.replay import page_of
-from tests.test_replay_file import stored
+from engine.stream.messages import Observation, Scalars
+from pages.board.replay.export import page_of
+from tests.board.test_replay_file import stored
 
 PANELS = {"dark": "rgb(19, 26, 34)", "light": "rgb(245, 247, 249)"}
 

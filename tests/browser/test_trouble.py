@@ -21,7 +21,7 @@ FELT_AT_ONCE = 2000  # ms: what is promised is 1 s, on a machine with nothing el
 FAULT = """
 import threading
 from engine.config import home
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 _forward, _seen = Trainer.forward, set()
 

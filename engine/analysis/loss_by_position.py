@@ -1,0 +1,55 @@
+"""A loss taken apart into the positions that it is the mean of. Pure functions of tensors.
+
+Shapes: outputs and targets as the models have them; B windows, T tokens, C scores for a model of text.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models import LanguageModel, Line, Model
+
+_LEVELS, _LEAST_POWER = 8, 4
+
+
+def chances(logits: Tensor, targets: Tensor) -> Tensor:
+    """The probability that softmax gives the right token at each position: (B, T, C) and (B, T) -> (B, T)."""
+    return F.softmax(logits, dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def pointwise(model: Model, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each position before the mean: (B, T) for text, the targets' shape for the small models."""
+    if isinstance(model, LanguageModel):
+        flat = F.cross_entropy(outputs.view(-1, outputs.size(-1)), targets.reshape(-1), reduction="none")
+        return flat.view(targets.shape)
+    if isinstance(model, Line):
+        return F.mse_loss(outputs, targets, reduction="none")
+    return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+
+
+def mean_like_cross_entropy(losses: Tensor) -> float:
+    """The mean of float32 `losses`, added up in the order in which torch's cross-entropy adds them on the CPU.
+
+    Floating-point sums depend on their order. torch keeps partial sums, carried over every 16 numbers
+    (aten/src/ATen/native/LossNLL.cpp), and so does this.
+    """
+    flat = losses.detach().reshape(-1).to("cpu", torch.float32).numpy()
+    power = max(_LEAST_POWER, (len(flat) - 1).bit_length() // _LEVELS)
+    sums = np.zeros(_LEVELS, np.float32)
+    for place, loss in enumerate(flat):
+        sums[0] += loss
+        for level in range(_LEVELS - 1):
+            if place & (((1 << power) - 1) << (level * power)):
+                break
+            sums[level + 1] += sums[level]
+            sums[level] = 0
+    total = np.cumsum(sums)[-1]  # one after the other
+    return float(total / np.float32(len(flat)))
+
+
+def added_as_torch_does(model: Model, losses: Tensor) -> float:
+    """The mean of a model's pointwise losses, in the order of the loss function that it uses."""
+    return mean_like_cross_entropy(losses) if isinstance(model, LanguageModel) else float(losses.detach().mean())

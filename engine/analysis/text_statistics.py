@@ -1,0 +1,135 @@
+"""A text by its numbers: what is in it, what follows what, and what its validation part has that training never sees.
+
+Knows no screen. Counts are of tokens; with the character tokenizer these are characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.base import LanguageModel
+from ..text.baselines import Baselines, Counts, counts
+from ..text.corpus import SPLITS, Corpus, windows
+from ..text.tokenizer import Tokenizer
+from ..training.sampling import evaluating
+
+MOST_SHOWN = 40
+OPENING = 60  # tokens
+MOST_WINDOWS = 64
+
+
+class Often(NamedTuple):
+    """A token, or tokens in a row, and how often they come."""
+
+    tokens: tuple[int, ...]
+    times: int
+
+
+@dataclass(frozen=True)
+class Census:
+    """What there is to say about a text before anything is trained on it.
+
+    splits: by name, how many tokens of the whole text lie in each, in order. singles and pairs: the most frequent in
+    the training split, at most MOST_SHOWN. unseen: tokens of the validation split that the training split lacks.
+    new_pairs: targets of the validation split (of `val_pairs`) that complete a pair which training never shows.
+    opening: the first whole words of the training split, from about OPENING tokens.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    characters: int
+    distinct: int
+    splits: dict[str, int]
+    singles: list[Often]
+    pairs: list[Often]
+    baselines: Baselines
+    unseen: list[Often]
+    new_pairs: int
+    val_pairs: int
+    opening: str
+    tokenizer: Tokenizer
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Census:
+        """Count `corpus`."""
+        size = corpus.vocab_size
+        singles, pairs, often = counts(corpus.train.numpy(), size)
+        val_singles, val_pairs, val_often = counts(corpus.val.numpy(), size)
+        new = ~np.isin(val_pairs, pairs)
+        return cls(
+            name=corpus.name,
+            title=corpus.title,
+            source=corpus.source,
+            licence=corpus.licence,
+            characters=corpus.characters,
+            distinct=corpus.distinct,
+            splits={told: len(getattr(corpus, name)) for name, told in SPLITS.items()},
+            singles=[Often((int(i),), int(singles[i])) for i in _most(singles)],
+            pairs=[Often((int(pairs[i]) // size, int(pairs[i]) % size), int(often[i])) for i in _most(often)],
+            baselines=Baselines.of(corpus),
+            unseen=[Often((int(i),), int(val_singles[i])) for i in _most(np.where(singles > 0, 0, val_singles))],
+            new_pairs=int(val_often[new].sum()),
+            val_pairs=int(val_often.sum()),
+            opening=_opening(corpus.tokenizer.decode(corpus.train[: OPENING + 1].tolist())),
+            tokenizer=corpus.tokenizer,
+        )
+
+
+def _opening(start: str) -> str:
+    """`start` up to its last blank: the word after that may be cut short. All of it where it has none."""
+    words = start.rsplit(maxsplit=1)
+    return words[0].strip() if len(words) > 1 else start
+
+
+class Surprise(NamedTuple):
+    """What a model pays, nats per token: for the unseen tokens as targets, right after one, and for all the others.
+
+    None where there are no such targets. `windows` of the validation split were looked at, those with unseen tokens.
+    """
+
+    itself: float | None
+    after: float | None
+    others: float | None
+    windows: int
+
+
+def surprise(model: LanguageModel, val: Tensor, unseen: Sequence[int], block_size: int) -> Surprise:
+    """The losses of `model` on the windows of `val` [n] that hold tokens of `unseen`, at most MOST_WINDOWS of them."""
+    wanted = torch.tensor(sorted(unseen), dtype=torch.long)
+    device = model.token_embedding.weight.device
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []  # of each target: its loss, is it unseen, does it follow one
+    seen = 0
+    with evaluating(model):
+        for inputs, targets in windows(val, block_size):
+            rows = (torch.isin(inputs, wanted) | torch.isin(targets, wanted)).any(1)
+            inputs, targets = inputs[rows][: MOST_WINDOWS - seen], targets[rows][: MOST_WINDOWS - seen]
+            if not len(inputs):
+                continue
+            seen += len(inputs)
+            logits = model.logits(inputs.to(device)).flatten(0, 1).cpu()  # (B·T, C)
+            losses = F.cross_entropy(logits, targets.flatten(), reduction="none")  # (B·T,)
+            parts.append((losses, torch.isin(targets, wanted).flatten(), torch.isin(inputs, wanted).flatten()))
+    if not parts:
+        return Surprise(None, None, None, 0)
+    loss, itself, after = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Surprise(_mean(loss[itself]), _mean(loss[after & ~itself]), _mean(loss[~itself & ~after]), seen)
+
+
+def _mean(losses: Tensor) -> float | None:
+    """The mean of `losses` [n], None of none."""
+    return float(losses.double().mean()) if len(losses) else None
+
+
+def _most(times: Counts) -> list[int]:
+    """Where `times` is largest, above 0, the largest first, at most MOST_SHOWN."""
+    order = np.argsort(-times, kind="stable")[:MOST_SHOWN]
+    return [int(i) for i in order if times[i] > 0]

@@ -1,0 +1,228 @@
+"""Is everything here that a workshop needs? One line for each thing, and what to do about what is missing.
+
+Looks and changes nothing: packages are found without being imported, but for torch, which alone knows its devices.
+Starts with the standard library, so that it can speak where nothing is installed yet.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ..console import printable, say
+
+OLDEST_PYTHON = (3, 11)
+REQUIREMENTS = Path(__file__).resolve().parent.parent.parent / "requirements.txt"
+INSTALL = "run `python -m pip install -r requirements.txt`"
+PORT = 8501
+TIGHT_BYTES, TOO_FEW_BYTES = 2**30, 100 * 2**20
+APPLE = "Apple's GPU is not used"
+
+
+class Finding(NamedTuple):
+    """One line of the report. "missing" is needed and not there; "note" is good to know."""
+
+    status: Literal["ok", "note", "missing"]
+    text: str
+
+
+def report() -> int:
+    """Print what there is; returns 0 if all that is needed is there, else 1."""
+    status = 0
+    for finding in findings():
+        say(f"{finding.status:<8} {printable(finding.text)}")
+        status = status or int(finding.status == "missing")
+    return status
+
+
+def findings(requirements: Path = REQUIREMENTS) -> Iterator[Finding]:
+    """All lines of the report, one by one: torch takes a moment."""
+    looks: tuple[Callable[[], Iterable[Finding]], ...] = (
+        lambda: [python()],
+        lambda: packages(pins(requirements)),
+        lambda: [device()],
+        lambda: [streamlit(pins(requirements).get("streamlit"))],
+        lambda: [browser_assets()],
+        lambda: [port()],
+        _data_home,
+    )
+    for look in looks:
+        try:
+            yield from look()
+        except ModuleNotFoundError as error:
+            yield Finding("missing", f"the package {error.name}; {INSTALL}")
+
+
+def _data_home() -> Iterator[Finding]:
+    from ..paths import home  # needs pydantic, and the lines above do not
+
+    yield writable(home())
+    yield disk(home())
+    yield from corpora(home())
+
+
+def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    """This Python's version."""
+    name = f"Python {'.'.join(map(str, running))}"
+    if running < OLDEST_PYTHON:
+        return Finding("missing", f"{name} is too old; install {'.'.join(map(str, OLDEST_PYTHON))} or a later one")
+    return Finding("ok", name)
+
+
+def pins(requirements: Path) -> dict[str, str]:
+    """The versions that `requirements` pins, by package; none where there is no such file."""
+    try:
+        lines = requirements.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    matches = (re.match(r"([\w.-]+)(?:\[[^]]*\])?\s*==\s*([^\s;#]+)", line) for line in lines)
+    return {match[1].lower(): match[2] for match in matches if match}
+
+
+def packages(pinned: dict[str, str]) -> Iterator[Finding]:
+    """Whether what requirements.txt names is installed, and as pinned."""
+    installed = {name: _installed(name) for name in pinned}
+    absent = [name for name, found in installed.items() if found is None]
+    if absent:
+        yield Finding("missing", f"the packages {', '.join(absent)}; {INSTALL}")
+    other = [
+        f"{name} {found} (pinned {pinned[name]})"
+        for name, found in installed.items()
+        if found is not None and found != pinned[name] and name != "streamlit"
+    ]
+    if other:
+        yield Finding("note", f"other versions than the tested ones: {', '.join(other)}; to have those, {INSTALL}")
+    if not pinned:
+        yield Finding("note", f"versions are not checked: {REQUIREMENTS.name} is not beside the engine")
+    elif not absent and not other:
+        yield Finding("ok", f"{len(pinned)} packages as {REQUIREMENTS.name} pins them")
+
+
+def _installed(package: str) -> str | None:
+    """The installed version of `package` without its local part ("+cpu"); None where there is none."""
+    try:
+        return version(package).partition("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+def device() -> Finding:
+    """torch, and where it would train."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise
+    except (ImportError, OSError) as error:
+        return Finding("missing", f"torch cannot be loaded ({' '.join(str(error).split())[:200]}); install it again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an old driver warns, and then there is no device
+        cuda = torch.cuda.is_available()
+    if cuda:
+        return Finding("ok", f"torch {torch.__version__} on CUDA: {torch.cuda.get_device_name()}")
+    apple = f"; {APPLE}" if torch.backends.mps.is_available() else ""
+    return Finding("ok", f"torch {torch.__version__} on the CPU with {torch.get_num_threads()} threads{apple}")
+
+
+def streamlit(pinned: str | None) -> Finding:
+    """The dashboard's server: the pinned version, or a later one."""
+    found = _installed("streamlit")
+    if found is None or find_spec("streamlit") is None:
+        return Finding("missing", f"streamlit, which the dashboard runs on; {INSTALL}")
+    if pinned is None or found == pinned:
+        return Finding("ok", f"streamlit {found}")
+    if _numbers(found) < _numbers(pinned):
+        return Finding("missing", f"streamlit {pinned}, there is only {found}; {INSTALL}")
+    return Finding("note", f"streamlit {found} is later than the tested {pinned}; if the dashboard fails, {INSTALL}")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def browser_assets() -> Finding:
+    """plotly.min.js, which the board draws with: out of the installed package, so no page needs the internet."""
+    spec = find_spec("plotly")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        script = Path(folder) / "package_data" / "plotly.min.js"
+        if script.is_file():
+            size = script.stat().st_size / 1e6
+            return Finding("ok", f"plotly {_installed('plotly')} with plotly.min.js ({size:.1f} MB), served from here")
+    return Finding("missing", f"plotly.min.js, which the charts are drawn with; {INSTALL}")
+
+
+def port(number: int = PORT) -> Finding:
+    """Whether the dashboard's port on loopback is free."""
+    with socket.socket() as listener:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server just ended is no hindrance
+        try:
+            listener.bind(("127.0.0.1", number))
+        except OSError:
+            return Finding(
+                "note",
+                f"port {number} is taken; end what uses it, or run `streamlit run app.py --server.port {number + 1}`",
+            )
+    return Finding("ok", f"port {number} is free on 127.0.0.1")
+
+
+def writable(home: Path) -> Finding:
+    """Whether the data home can be written to; it need not be there yet."""
+    place = _nearest(home)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return Finding("ok", f"data home {home} can be written to")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return Finding(
+            "missing", f"data home {home} cannot be written to ({why}); set LOOPSCOPE_HOME to another folder"
+        )
+
+
+def disk(home: Path, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> Finding:
+    """The space left where runs and downloads go."""
+    try:
+        free = usage(_nearest(home))[2]
+    except OSError as error:
+        return Finding("note", f"free disk space is not known ({error.strerror})")
+    text = f"{free / 1e9:.1f} GB free in {home}"
+    if free < TOO_FEW_BYTES:
+        return Finding("missing", f"{text}; free some space, or set LOOPSCOPE_HOME to another disk")
+    return Finding("note", f"{text}, which is little; free some space") if free < TIGHT_BYTES else Finding("ok", text)
+
+
+def _nearest(path: Path) -> Path:
+    """`path`, or the closest folder above it that exists."""
+    return next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+
+
+def corpora(home: Path) -> Iterator[Finding]:
+    """The texts: those that are here, those to fetch before the internet is gone, those that cannot be read."""
+    from ..config import DEFAULT_CORPUS
+    from ..text import gpt2
+    from ..text.library import Library
+
+    entries = Library(home).entries()
+    here = [entry.name for entry in entries if entry.ready]
+    if DEFAULT_CORPUS not in here:
+        yield Finding("missing", f"the default text {DEFAULT_CORPUS}.txt; get the project's `data` folder again")
+    if here:
+        yield Finding("ok", f"texts here: {', '.join(here)}")
+    if absent := [entry.name for entry in entries if entry.kind == "fetchable"]:
+        yield Finding("note", f"texts not here: {', '.join(absent)}; `python -m engine fetch --all` gets them")
+    if (files := gpt2.found(home)) is not None:
+        yield Finding("ok", f"{gpt2.TITLE}: {', '.join(path.name for path in files)} in {files[0].parent}")
+    else:
+        yield Finding("note", f"{gpt2.TITLE} is not here; `python -m engine fetch {gpt2.NAME}` gets its two files")
+    for entry in entries:
+        if entry.problem:
+            yield Finding("note", f"{entry.name} cannot be learnt from: {entry.problem}")

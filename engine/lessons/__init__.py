@@ -1,0 +1,1 @@
+"""Lessons: experiments, small examples and questions, each one really computed."""

@@ -1,0 +1,231 @@
+"""What if: experiments with the training loop, really run, on throwaway copies that never touch a run.
+
+An experiment takes a `Start` and a `Pacer` and returns an `Outcome`, whose sentence is computed from what was
+seen. Each is built from the trainer's own stages, left out, moved or replaced: there is no second loop and no second
+model. The settings are ones under which an effect was measured; where it does not show, the sentence says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..results import Outcome
+from . import batches, clearing, mistakes, rates
+from .start import MOST_PARAMETERS, Pacer, Start
+
+__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "Pacer", "Experiment", "Outcome", "Start"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`asks` what is changed and what to look for; `code` is the changed loop in PyTorch.
+
+    `documents` names where the documents speak of it. `begins` is where the effect shows most: at first weights, or
+    at any moment. `model` is what it can be tried on: a bigram, a model up to MOST_PARAMETERS, any, or none at all.
+    """
+
+    name: str
+    title: str
+    asks: str
+    code: str
+    documents: str
+    begins: Literal["first", "moment"]
+    model: Literal["bigram", "small", "any", "none"]
+    run: Callable[[Start, Pacer], Outcome]
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment(
+        "no-zero-grad-sgd",
+        "No zero_grad, under SGD",
+        "Gradients are never cleared: each backward() adds to all before it. Plain SGD, learning rate 1, 1,000 steps.",
+        "loss.backward()\noptimizer.step()\n# optimizer.zero_grad()   left out",
+        "000 line 399, 004 lines 31–36",
+        "first",
+        "bigram",
+        clearing.never_cleared_sgd,
+    ),
+    Experiment(
+        "no-zero-grad-adamw",
+        "No zero_grad, under AdamW",
+        "The same mistake with AdamW at 3e-3 first looks like a gain. Watch where the curves cross. 3,000 steps.",
+        "loss.backward()\noptimizer.step()\n# optimizer.zero_grad()   left out",
+        "000 line 399, 004 lines 31–36",
+        "first",
+        "bigram",
+        clearing.never_cleared_adamw,
+    ),
+    Experiment(
+        "zero-grad-too-late",
+        "zero_grad between backward and step",
+        "The gradients are computed and thrown away before the optimizer can read them. AdamW at 0.01, 200 steps.",
+        "loss.backward()\noptimizer.zero_grad()   # too early by one line\noptimizer.step()",
+        "000 lines 383–422, 004 lines 70–76",
+        "first",
+        "bigram",
+        clearing.cleared_too_late,
+    ),
+    Experiment(
+        "zero-grad-places",
+        "zero_grad at its three places",
+        "The documents clear at the end of a step, before the forward pass, and before backward(). Three loops, "
+        "compared bit "
+        "for bit over 100 steps.",
+        "optimizer.zero_grad()\n# 000: at the end of the step\n# 001, 002: before the forward pass\n"
+        "# 003, 004: before backward()",
+        "000 line 409, 001 line 56, 002 line 51, 003 line 670, 004 line 10",
+        "moment",
+        "small",
+        clearing.cleared_at_three_places,
+    ),
+    Experiment(
+        "zeros-or-none",
+        "Zeros instead of None",
+        "A further weight takes part in the loss for 20 steps and is then skipped. AdamW with gradients set to zeros, "
+        "and with gradients set to None, which is PyTorch's default.",
+        "optimizer.zero_grad(set_to_none=False)   # or True",
+        "000 line 409, 004 lines 31–38",
+        "moment",
+        "small",
+        clearing.zeros_or_none,
+    ),
+    Experiment(
+        "sgd",
+        "SGD instead of AdamW",
+        "The same learning rate under another rule; and the rate that this rule needs. 2,000 steps each.",
+        "torch.optim.AdamW(model.parameters(), lr=1e-3)\ntorch.optim.SGD(model.parameters(), lr=1e-3)\n"
+        "torch.optim.SGD(model.parameters(), lr=30)",
+        "000 lines 355–375, 003 line 660, 004 lines 53–66",
+        "first",
+        "bigram",
+        rates.sgd_for_adamw,
+    ),
+    Experiment(
+        "learning-rates",
+        "A learning rate far too high",
+        "Five learning rates under AdamW, from far too small to far too large. 1,000 steps each.",
+        "for lr in (3e-4, 1e-2, 0.1, 1, 10):\n    torch.optim.AdamW(model.parameters(), lr=lr)",
+        "000 lines 18–25",
+        "first",
+        "bigram",
+        rates.learning_rates,
+    ),
+    Experiment(
+        "every-step-better",
+        "Does every step make the model better?",
+        "The loss of each step's batch beside the loss on the whole text, at every step: once from the start, once "
+        "near "
+        "the floor.",
+        "print(loss.item())   # this batch's, before this update",
+        "000 lines 99 and 365, 004 line 13",
+        "first",
+        "bigram",
+        rates.every_step_better,
+    ),
+    Experiment(
+        "memorizing",
+        "Too many iterations on a short text",
+        "A bigram trains on the first 1,000 characters alone, for 2,000 steps. When does validation turn?",
+        "data = text[:1000]",
+        "000 line 12",
+        "first",
+        "bigram",
+        rates.memorizing,
+    ),
+    Experiment(
+        "until-80-percent",
+        "Recalculate until within 80 %",
+        "A note in document 001 lets backpropagation repeat until the output is close enough. Here that is done, on "
+        "one "
+        "batch, beside the ordinary loop; calls of backward() are counted.",
+        "while probability_of_the_right_character < 0.8:\n    # forward, backward and step, on the same batch",
+        "001 lines 21–24",
+        "first",
+        "bigram",
+        rates.until_80_percent,
+    ),
+    Experiment(
+        "batch-sizes",
+        "A batch of 1, 8, 32, 256",
+        "Gradients of many batches of each size, all at the same weights: how far do they point from the gradient of "
+        "the text?",
+        "for batch_size in (1, 8, 32, 256):\n    xb, yb = get_batch('train')",
+        "000 lines 130–135",
+        "first",
+        "small",
+        batches.batch_sizes,
+    ),
+    Experiment(
+        "passes",
+        "Through the data multiple times",
+        "Windows are drawn at random. Which places of the text have been a target, after how many passes' worth?",
+        "ix = torch.randint(len(data) - block_size, (batch_size,))",
+        "000 line 88",
+        "first",
+        "none",
+        batches.passes,
+    ),
+    Experiment(
+        "last-window",
+        "len(data) - block_size - 1",
+        "Document 003's get_batch on 12 characters, drawn 20,000 times, and on one window exactly.",
+        "ix = torch.randint(len(data) - block_size - 1, (batch_size,))",
+        "003 line 221",
+        "first",
+        "none",
+        batches.last_window,
+    ),
+    Experiment(
+        "evaluation-draws",
+        "Evaluate on the shuffled train loader",
+        "Drawing batches for an evaluation moves the generator that training draws from. Three ways to evaluate, "
+        "60 steps each.",
+        "evaluate_model(model, train_loader, val_loader, device, eval_iter)",
+        "001 lines 64–66 and 81–87",
+        "moment",
+        "small",
+        batches.evaluation_moves_training,
+    ),
+    Experiment(
+        "softmax-dimension",
+        "softmax over the wrong dimension",
+        "dim=1 is right where the scores are (B, C), as in generate, and wrong where they are (B, T, C).",
+        "F.softmax(logits, dim=1)\nF.softmax(logits, dim=-1)",
+        "003 lines 408 and 558",
+        "moment",
+        "any",
+        mistakes.softmax_dimension,
+    ),
+    Experiment(
+        "second-backward",
+        "backward() twice",
+        "Walk the graph of one loss a second time.",
+        "loss.backward()\nloss.backward()",
+        "004 lines 42–49",
+        "moment",
+        "any",
+        mistakes.second_backward,
+    ),
+    Experiment(
+        "item-backward",
+        "loss.item().backward()",
+        "Turn the loss into a number first.",
+        "loss.item().backward()",
+        "004 lines 80–96",
+        "moment",
+        "any",
+        mistakes.item_backward,
+    ),
+    Experiment(
+        "one-generator",
+        "One parameters() for two optimizers",
+        "model.parameters() is a generator: it can be read once.",
+        "p = model.parameters()\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)",
+        "004 lines 18–23",
+        "moment",
+        "any",
+        mistakes.one_generator,
+    ),
+)

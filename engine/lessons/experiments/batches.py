@@ -1,0 +1,238 @@
+"""What if batches were smaller or larger, drawn otherwise, or drawn from the generator that evaluation uses too?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...config import changed
+from ...generators import generator
+from ...text.corpus import Batcher, draw
+from ...training.evaluation import mean_loss
+from ...training.trainer import Trainer
+from ..results import Chart, Curve, Outcome, Raised, Table, percent
+from .loops import POINTS, USUAL, apart, language_model, walk
+from .start import Pacer, Start
+
+SLOPE = (Trainer.batch, Trainer.forward, Trainer.loss_stage, Trainer.backward)
+SIZES = (1, 8, 32, 256)
+DOCUMENT_STEPS = 10_000
+REFERENCE = 512  # windows in each of the batches whose mean stands for the whole text
+
+
+def gradient(trainer: Trainer, batch_size: int) -> Tensor:
+    """The gradient of one batch, all parameters in one row; the trainer's weights stay as they are."""
+    trainer.tune(changed(trainer.settings, batch_size=batch_size))
+    walk(trainer, SLOPE)
+    row = torch.cat([p.grad.reshape(-1) for p in trainer.parameters if p.grad is not None]).clone()
+    trainer.optimizer.zero_grad()
+    return row
+
+
+def batch_sizes(start: Start, courtesy: Pacer, draws: int = 16) -> Outcome:
+    """Gradients of the same weights on many batches of each size: how far they are from that of the text."""
+    start = start.small()
+    trainer = start.trainer(grad_clip=None)
+    courtesy.expect(draws * (len(SIZES) + 1))
+    reference = torch.zeros_like(gradient(trainer, 1))
+    for _ in range(draws):
+        reference += gradient(trainer, REFERENCE) / draws
+        courtesy.beat()
+    sigma, angle = [], []
+    for size in SIZES:
+        away, angles = [], []
+        for _ in range(draws):
+            row = gradient(trainer, size)
+            away.append(float((row - reference).norm()))
+            cosine = float(torch.cosine_similarity(row, reference, dim=0))
+            angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
+            courtesy.beat()
+        sigma.append(math.sqrt(float(np.mean(np.square(away)))))
+        angle.append(float(np.median(angles)))
+    power = exponent(SIZES, sigma)
+    length = float(reference.norm())
+    seen = (
+        f"A gradient from 1 window points {angle[0]:.0f}° away from that of the text, one from 256 windows "
+        f"{angle[-1]:.0f}°. Its noise falls as the batch size to the power {power:.2f} (averaging says −0.5): to halve "
+        "the noise takes four times as much work."
+    ).replace("power -", "power −")
+    chart = Chart(
+        "Noise of the gradient",
+        f"How far the gradient of a batch is from the mean one, root mean square over {draws} real batches of each "
+        "size. "
+        "Both axes are logarithmic; the dashed line falls as one over the square root of the batch size.",
+        "batch size, windows",
+        "σ of the gradient, nats per unit of weight",
+        (
+            Curve("measured", SIZES, sigma, "usual"),
+            Curve("1/√(batch size)", SIZES, [sigma[0] / math.sqrt(size) for size in SIZES], "reference"),
+        ),
+        log_x=True,
+        log_y=True,
+    )
+    table = Table(
+        "Batches beside the text's gradient",
+        "All gradients were taken at the same weights, which nothing here moves. An angle of 90° says that a batch "
+        "knows nothing of the direction, 0° that it is the text's own.",
+        ("windows", "angle to the text's gradient, median", "σ", "σ : length of the gradient"),
+        tuple(
+            (f"{size:,}", f"{a:.1f}°", f"{s:.4f}", f"{s / length:.2f}" if length else "–")
+            for size, a, s in zip(SIZES, angle, sigma, strict=True)
+        ),
+    )
+    figures = {"power": power} | {f"sigma_{size}": s for size, s in zip(SIZES, sigma, strict=True)}
+    figures |= {f"angle_{size}": a for size, a in zip(SIZES, angle, strict=True)}
+    return Outcome(seen, (chart, table), start.about(), figures)
+
+
+def exponent(x: tuple[int, ...], y: list[float]) -> float:
+    """The power p of y ≈ c·xᵖ, by least squares on the logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def passes(start: Start, courtesy: Pacer, most_passes: float = 5.0) -> Outcome:
+    """Through the data multiple times? Count which places of the text a run's windows really cover."""
+    corpus, config, size = start.dataset, start.config, start.settings.batch_size
+    places = len(corpus.train)
+    window = size * config.block_size
+    steps = min(DOCUMENT_STEPS, math.ceil(most_passes * places / window), max(1, 4_000_000 // window))
+    courtesy.expect(steps)
+    # the run's own generator over the places themselves: the windows that it draws from its first step on
+    batcher = Batcher(torch.arange(places), config.block_size, generator(config.seed, "data"))
+    seen_at = torch.zeros(places, dtype=torch.bool)
+    at, shares = [0.0], [0.0]
+    for step in range(1, steps + 1):
+        _, targets = batcher.draw(size)
+        seen_at[targets] = True
+        if step % max(1, steps // POINTS) == 0 or step == steps:
+            at.append(step * window / places)
+            shares.append(float(seen_at[1:].float().mean()))  # nothing comes before the first place
+        courtesy.beat()
+    ordered = [min(1.0, share) for share in at]
+    seen = (
+        f"{steps:,} steps of {size} × {config.block_size} are {steps * window:,} characters, {at[-1]:.2f} times the "
+        f"{places:,} of the training text. Windows are drawn at random, so {percent(1 - shares[-1], 1)} of the places "
+        f"were not a target once, and others came many times. Document 000's {DOCUMENT_STEPS:,} steps would be "
+        f"{DOCUMENT_STEPS * window / places:.2f} passes' worth of this text: count tokens seen, not epochs."
+    )
+    chart = Chart(
+        "How much of the text has been seen",
+        "The share of all places that were a target at least once. Reading in order reaches all of it after one pass; "
+        "random windows come close to it slowly, as the dashed line says.",
+        "passes: tokens seen / length of the training text",
+        "share of the text seen at least once",
+        (
+            Curve("windows drawn at random", at, shares, "usual"),
+            Curve("read in order", at, ordered, "changed"),
+            Curve("1 − e^(−passes)", at, [1 - math.exp(-p) for p in at], "reference"),
+        ),
+    )
+    figures = {"passes": at[-1], "never": 1 - shares[-1], "expected": math.exp(-at[-1]), "steps": steps}
+    return Outcome(seen, (chart,), f"the draws of a run on {corpus.title}", figures)
+
+
+def last_window(start: Start, courtesy: Pacer, draws: int = 20_000) -> Outcome:
+    """`randint(len(data) - block_size - 1)`: which windows come, and what happens on a text that holds one."""
+    block_size, length = 8, 12
+    data = torch.arange(length)
+    courtesy.expect(2)
+    counted: dict[str, list[int]] = {}
+    for name, spare in (("len(data) - block_size", 0), ("len(data) - block_size - 1", 1)):
+        starts = Batcher(data, block_size, generator(start.config.seed, "data"), spare).draw(draws)[0][:, 0]
+        counted[name] = torch.bincount(starts, minlength=length - block_size).tolist()
+        courtesy.beat()
+    lost = [at for at, count in enumerate(counted["len(data) - block_size - 1"]) if count == 0]
+    short = torch.arange(block_size + 1)
+    code = "ix = torch.randint(len(data) - block_size - 1, (batch_size,))"
+    tried = tried_out(code, {"data": short, "block_size": block_size, "batch_size": 4})
+    one = draw(short, 1, block_size, generator(start.config.seed, "data"))[0]
+    seen = (
+        f"A text of {length} characters has {length - block_size} windows of {block_size} with a target for each "
+        f"place. In {draws:,} draws the document's bound never gives the window at "
+        f"{', '.join(map(str, lost)) or 'none'}; without the −1 all "
+        f"{sum(map(bool, counted['len(data) - block_size']))} come. And on {block_size + 1} characters, which hold one "
+        f"whole window, it fails, where the other bound finds it ({one.numel()} inputs)."
+    )
+    rows = tuple((str(at), *(f"{count[at]:,}" for count in counted.values())) for at in range(length - block_size))
+    table = Table(
+        f"How often each window came in {draws:,} draws",
+        "Rows are the places where a window can begin. Each should come about equally often; a 0 is text that is never "
+        "learnt from, here the last character as a target.",
+        ("begins at", *counted),
+        rows,
+    )
+    figures = {"lost": len(lost), "windows": length - block_size}
+    return Outcome(seen, (table, tried), f"the numbers 0 to {length - 1} in place of a text", figures)
+
+
+def tried_out(code: str, names: dict[str, object]) -> Raised:
+    """Run a line or two of PyTorch as they stand and keep what comes of them. Only for code written in this module."""
+    try:
+        exec(code, {"torch": torch}, names)
+    except Exception as error:
+        return Raised(code, type(error).__name__, str(error))
+    return Raised(code, "no error", "")
+
+
+def evaluation_moves_training(start: Start, courtesy: Pacer, steps: int = 60) -> Outcome:
+    """Evaluate on batches from the training's own generator, or from another: do the weights notice?"""
+    start = start.small()
+    own = start.dataset.val_batches(start.config, start.settings.batch_size, torch.device("cpu"))[:5]
+
+    def shared_loader(trainer: Trainer) -> None:
+        with torch.no_grad():
+            for _ in range(5):
+                walk(trainer, SLOPE[:-1])
+
+    def own_loader(trainer: Trainer) -> None:
+        mean_loss(language_model(trainer), own)
+
+    kinds: dict[str, tuple[Callable[[Trainer], None], int]] = {
+        "its own generator, every 5 steps": (own_loader, 5),
+        "the training's generator, every 5 steps": (shared_loader, 5),
+        "the training's generator, every 20 steps": (shared_loader, 20),
+    }
+    courtesy.expect(steps * (len(kinds) + 1))
+    never = start.trainer()
+    others = {name: start.trainer() for name in kinds}
+    far: dict[str, list[float]] = {name: [0.0] for name in kinds}
+    for step in range(steps):
+        walk(never, USUAL)
+        courtesy.beat()
+        for name, trainer in others.items():
+            evaluate, every = kinds[name]
+            walk(trainer, USUAL)
+            if step % every == 0:
+                evaluate(trainer)
+            far[name].append(apart(trainer, never))
+            courtesy.beat()
+    same, five, twenty = (path[-1] for path in far.values())
+    between = apart(*list(others.values())[1:])
+    seen = (
+        f"After {steps} steps the weights of a run that evaluates with its own generator differ by {same:.3g} from "
+        "those of a run that never evaluates. Drawing the evaluation's batches from the training's own shuffled "
+        f"loader changes them by {five:.3g} (every 5 steps) and {twenty:.3g} (every 20), and by {between:.3g} between "
+        "these two: "
+    )
+    seen += (
+        "with a shared generator, how often one looks decides what is learnt."
+        if five and twenty and between
+        else "here it made no difference."
+    )
+    colours = ("usual", "changed", "other")
+    chart = Chart(
+        "Largest difference of a weight from a run that never evaluates",
+        "All runs begin with the same weights and the same generator. Flat at 0 means that looking changed nothing; "
+        "anything else means that another evaluation interval is another experiment.",
+        "step",
+        "largest difference of a weight",
+        tuple(
+            Curve(name, list(range(steps + 1)), path, tone)  # type: ignore[arg-type]
+            for (name, path), tone in zip(far.items(), colours, strict=True)
+        ),
+    )
+    return Outcome(seen, (chart,), start.about(), {"own": same, "shared": five, "rarely": twenty, "between": between})

@@ -1,0 +1,211 @@
+"""What if gradients are not cleared, cleared at another place, or set to zero instead of None?"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...config import OptimizerName
+from ...training.trainer import Trainer
+from ..results import Chart, Curve, Outcome, Table
+from .loops import USUAL, Learnt, Stage, StageOrder, WholeText, apart, learn, walk
+from .start import Pacer, Start
+
+NEVER_CLEARED: StageOrder = tuple(stage for stage in USUAL if stage is not Trainer.reset)
+LOSS_HELP = (
+    "The exact loss on the whole training text, so nothing scatters from batch to batch. Healthy is a fall that "
+    "flattens; both curves began with the same weights and saw the same batches."
+)
+LOSS_TITLE = "loss on the training text, nats per token"
+
+
+def cleared_after(stage: Stage) -> StageOrder:
+    """The usual order with the gradients cleared right after `stage`, and nowhere else."""
+    order = list(NEVER_CLEARED)
+    order.insert(order.index(stage) + 1, Trainer.reset)
+    return tuple(order)
+
+
+def curves(named: dict[str, Learnt], tones: str = "usual changed") -> tuple[Curve, ...]:
+    """Each loop's losses on the whole text, in the tones of that order."""
+    pairs = zip(named.items(), tones.split(), strict=False)
+    return tuple(Curve(name, learnt.steps, learnt.losses, tone) for (name, learnt), tone in pairs)  # type: ignore[arg-type]
+
+
+def never_cleared(start: Start, courtesy: Pacer, optimizer: OptimizerName, lr: float, steps: int) -> Outcome:
+    """Train twice, with and without clearing the gradients after each step."""
+    start = start.bigram()
+    text = WholeText(start.dataset)
+    courtesy.expect(2 * steps)
+    decay = 0.01 if optimizer == "adamw" else 0.0
+    learnt = {
+        name: learn(start.trainer(optimizer, lr=lr, batch_size=32, weight_decay=decay, grad_clip=None), text, steps,
+                    courtesy, order)
+        for name, order in (("with zero_grad", USUAL), ("without zero_grad", NEVER_CLEARED))
+    }  # fmt: skip
+    kept, left = learnt.values()
+    behind = [at for at, a, b in zip(kept.steps, kept.losses, left.losses, strict=False) if b >= a and at > 0]
+    crossed = behind[0] if behind and behind[0] > kept.steps[2] else 0
+    seen = f"After {steps:,} steps the loss is {kept.losses[-1]:.2f} with zero_grad and {left.losses[-1]:.2f} without. "
+    seen += f"Forgetting it looks better up to about step {crossed:,}. " if crossed else ""
+    if left.losses[-1] <= kept.losses[-1]:
+        seen += "Here it is ahead: a sum of old gradients acts like a large momentum. Give it more steps."
+    else:
+        seen += (
+            "Every backward() adds to what is in .grad, so each update repeats all gradients so far, also those of "
+            "weights that are long gone, and overshoots. "
+        )
+        seen += (
+            "AdamW divides by the size of the gradient, so its steps grow no longer; but they go on pointing where the "
+            "slope was long ago."
+            if optimizer == "adamw"
+            else "SGD's steps grow with the sum."
+        )
+    chart = Chart("Loss with and without zero_grad", LOSS_HELP, "step", LOSS_TITLE, curves(learnt))
+    figures = {"with": kept.losses[-1], "without": left.losses[-1], "crossed": crossed}
+    return Outcome(seen, (chart,), start.about(), figures)
+
+
+def never_cleared_sgd(start: Start, courtesy: Pacer, steps: int = 1000) -> Outcome:
+    """Plain SGD at learning rate 1: the sum of all gradients runs away."""
+    return never_cleared(start, courtesy, "sgd", 1.0, steps)
+
+
+def never_cleared_adamw(start: Start, courtesy: Pacer, steps: int = 3000) -> Outcome:
+    """AdamW at 3e-3: it first looks better."""
+    return never_cleared(start, courtesy, "adamw", 3e-3, steps)
+
+
+def cleared_too_late(start: Start, courtesy: Pacer, steps: int = 200) -> Outcome:
+    """Clear the gradients between backward() and step(): the optimizer finds none."""
+    start = start.bigram()
+    text = WholeText(start.dataset)
+    courtesy.expect(2 * steps)
+    orders = {"zero_grad after step": USUAL, "zero_grad between backward and step": cleared_after(Trainer.guard)}
+    trainers = [start.trainer("adamw", lr=0.01, batch_size=32, weight_decay=0.01, grad_clip=None) for _ in orders]
+    learnt = {
+        name: learn(trainer, text, steps, courtesy, order)
+        for trainer, (name, order) in zip(trainers, orders.items(), strict=True)
+    }
+    untouched = start.trainer("adamw")
+    moved = [apart(trainer, untouched) for trainer in trainers]
+    late = learnt["zero_grad between backward and step"].losses
+    seen = (
+        f"In {steps:,} steps the largest change of a weight is {moved[0]:.3g} in the right order and {moved[1]:.3g} "
+        f"with the gradients cleared before step(): the loss went from {late[0]:.4f} to {late[-1]:.4f}. "
+    )
+    seen += (
+        "The optimizer passes over a weight whose .grad is None, so nothing is learnt, and no error says so."
+        if moved[1] == 0
+        else "Something moved all the same."
+    )
+    chart = Chart("Loss with the gradients cleared at two places", LOSS_HELP, "step", LOSS_TITLE, curves(learnt))
+    return Outcome(seen, (chart,), start.about(), {"moved": moved[0], "moved_late": moved[1]})
+
+
+PLACES: dict[str, tuple[str, StageOrder]] = {
+    "at the end of the step": ("000", USUAL),
+    "before the forward pass": ("001, 002", cleared_after(Trainer.batch)),
+    "before backward()": ("003, 004", cleared_after(Trainer.loss_stage)),
+}
+
+
+def cleared_at_three_places(start: Start, courtesy: Pacer, steps: int = 100) -> Outcome:
+    """The documents clear gradients at three places of the loop: do the weights differ?"""
+    start = start.small()
+    courtesy.expect(len(PLACES) * steps)
+    trainers, losses = [], []
+    for _, order in PLACES.values():
+        trainer, ends = start.trainer(), []
+        for _ in range(steps):
+            walk(trainer, order)
+            ends.append(trainer.recorder.loss)
+            courtesy.beat()
+        trainers.append(trainer)
+        losses.append(ends)
+    apart_by = [apart(trainer, trainers[0]) for trainer in trainers]
+    same = all(difference == 0 for difference in apart_by) and all(each == losses[0] for each in losses)
+    rows = tuple(
+        (place, document, f"{ends[-1]:.9f}", f"{difference:.3g}")
+        for (place, (document, _)), ends, difference in zip(PLACES.items(), losses, apart_by, strict=True)
+    )
+    seen = (
+        f"After {steps} steps all three have the same weights and the same losses, bit for bit. Any place will do, as "
+        "long as it is after one step() and before the next backward()."
+        if same
+        else "The three differ, as the table says."
+    )
+    table = Table(
+        f"After {steps} steps",
+        "Three loops from the same weights, on the same batches. A difference of 0 means equal to the last bit.",
+        ("zero_grad stands", "documents", "last batch's loss, nats per token", "largest difference of a weight"),
+        rows,
+    )
+    return Outcome(seen, (table,), start.about(), {"apart": max(apart_by), "losses_equal": float(same)})
+
+
+def zeros_or_none(start: Start, courtesy: Pacer, steps: int = 100, used: int = 20) -> Outcome:
+    """A weight that the loss uses for a while and then skips: what AdamW does to it with zeros, and with None."""
+    start = start.small()
+    courtesy.expect(2 * steps)
+    paths: dict[bool, list[float]] = {}
+    trainers = []
+    for to_none in (True, False):
+        trainer = start.trainer("adamw", lr=0.01, weight_decay=0.01)
+        spare = nn.Parameter(torch.ones(()))
+        trainer.optimizer.add_param_group({"params": [spare], "lr": 0.01, "weight_decay": 0.01})
+        path = paths[to_none] = [1.0]
+        order = cleared_with(to_none, spare)
+        for step in range(steps):
+            walk(trainer, order if step < used else tuple(_skipping(order)))
+            path.append(float(spare.detach()))
+            courtesy.beat()
+        trainers.append(trainer)
+    rest = {to_none: path[-1] - path[used] for to_none, path in paths.items()}
+    model_apart = apart(*trainers)
+    seen = (
+        f"The loss uses this weight for {used} steps and then skips it. In the {steps - used} steps after that it "
+        f"moves by {rest[False]:+.4f} where its gradient is set to zeros, and by {rest[True]:+.4f} where it is set to "
+        "None. With zeros AdamW still sees a gradient: the momentum of old steps and the decay go on. None means: "
+        "leave it. "
+    ).replace("-", "−")
+    seen += (
+        "For the weights that every loss uses it makes no difference at all: they agree to the last bit."
+        if model_apart == 0
+        else f"The model's other weights differ by {model_apart:.3g}."
+    )
+    steps_at = list(range(steps + 1))
+    chart = Chart(
+        "A weight that the loss skips after a while",
+        f"The value of one further weight, in the optimizer together with the model's; the loss uses it until step "
+        f"{used}. Flat after that is what one expects of a weight that nothing depends on.",
+        "step",
+        "value of the weight",
+        (
+            Curve("set to None", steps_at, paths[True], "usual"),
+            Curve("set to zeros", steps_at, paths[False], "changed"),
+        ),
+    )
+    figures = {"none": rest[True], "zeros": rest[False], "apart": model_apart}
+    return Outcome(seen, (chart,), start.about(), figures)
+
+
+def cleared_with(to_none: bool, spare: nn.Parameter) -> StageOrder:
+    """The usual order, with `spare` as a further term of the loss, and PyTorch's own zero_grad."""
+
+    def loss_with_spare(trainer: Trainer) -> None:
+        Trainer.loss_stage(trainer)
+        trainer.loss = trainer.loss + spare
+
+    def clear(trainer: Trainer) -> None:
+        trainer.optimizer.zero_grad(set_to_none=to_none)
+
+    changed: dict[Stage, Stage] = {Trainer.loss_stage: loss_with_spare, Trainer.reset: clear}
+    return tuple(changed.get(stage, stage) for stage in USUAL)
+
+
+def _skipping(order: StageOrder) -> list[Stage]:
+    """The same order with the model's own loss alone."""
+    return [
+        Trainer.loss_stage if usual is Trainer.loss_stage else stage for stage, usual in zip(order, USUAL, strict=True)
+    ]

@@ -1,0 +1,133 @@
+"""Gradients: the names of the nodes they flow through, how they add up, and what an optimizer makes of their size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..results import Example, Table
+
+GRADIENTS = (2e-2, 2e-4, 2e-6)
+LR = 1e-3
+
+
+def node(tensor: Tensor) -> str:
+    """The name of the graph node that made it."""
+    return type(tensor.grad_fn).__name__
+
+
+def names_of_nodes() -> Example:
+    """Real operations, and what their grad_fn is called."""
+    w = torch.ones(3, requires_grad=True)
+    image, kernel = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2, requires_grad=True)
+    weight, bias = torch.ones(2, 3, requires_grad=True), torch.ones(2)
+    made: dict[str, tuple[str, Tensor]] = {
+        "F.cross_entropy(logits, targets)": ("NllLossBackward0", F.cross_entropy(w.view(1, 3), torch.tensor([1]))),
+        "a + b": ("AddBackward0", w + w),
+        "a * b": ("MulBackward0", w * w),
+        "a.mean()": ("MeanBackward0", w.mean()),
+        "F.conv2d(image, kernel)": ("Conv2DBackward", F.conv2d(image, kernel)),
+        "F.linear(rows, weight, bias)": ("LinearBackward", F.linear(torch.ones(4, 3), weight, bias)),
+    }
+    rows = tuple((code, said, node(tensor)) for code, (said, tensor) in made.items())
+    wrong = [(said, real) for _, said, real in rows if said != real]
+    made_of_w = w * 2
+    assert made_of_w.grad_fn is not None
+    leaf = made_of_w.grad_fn.next_functions[0][0]
+    stores = getattr(leaf, "variable", None) is w
+    true = (
+        "The real names are "
+        + ", ".join(f"{real} (the document: {said})" for said, real in wrong)
+        + f"; the other {len(rows) - len(wrong)} are right. At the end of every path stands {type(leaf).__name__}: it "
+        f"holds the parameter itself{' (checked here)' if stores else ''} and adds what arrives to its `.grad`. It "
+        "computes no gradient; the nodes before it have done that."
+    )
+    table = Table(
+        "grad_fn of real operations",
+        "Each operation was carried out just now; the last column is the name that PyTorch gives its node.",
+        ("operation", "the document says", "PyTorch says"),
+        rows,
+    )
+    return Example(
+        "003, lines 412–432",
+        "A list of nodes: NllLossBackward0, AddBackward0, MulBackward0, MeanBackward0, Conv2DBackward, "
+        "LinearBackward; and "
+        "AccumulateGrad, said to compute the gradients.",
+        true,
+        (table,),
+        {"wrong": len(wrong), "stores": float(stores)},
+    )
+
+
+def adding_up() -> Example:
+    """backward() adds to `.grad`, it does not replace it."""
+    w = torch.tensor(3.0, requires_grad=True)
+    rows: list[tuple[str, str]] = [("before", str(w.grad))]
+    for count in ("once", "twice"):
+        (w**2).backward()  # type: ignore[no-untyped-call]
+        assert w.grad is not None
+        rows.append((f"backward() {count}", f"{float(w.grad):g}"))
+    twice = float(w.grad) if w.grad is not None else 0.0
+    torch.optim.SGD([w], lr=1).zero_grad(set_to_none=True)
+    rows.append(("zero_grad(set_to_none=True)", str(w.grad)))
+    cleared = w.grad is None
+    (w**2).backward()  # type: ignore[no-untyped-call]
+    assert w.grad is not None
+    fresh = float(w.grad)
+    rows.append(("backward() once more", f"{fresh:g}"))
+    table = Table(
+        "w = 3, loss = w²: what is in w.grad",
+        "Each row is the state after one more call. The slope of w² at 3 is 6, and nothing else is ever computed.",
+        ("after", "w.grad"),
+        tuple(rows),
+    )
+    true = (
+        f"After two calls `.grad` is {twice:g}, twice the slope. `zero_grad` puts "
+        f"{'None' if cleared else 'something else'} there, and the next call gives {fresh:g} again. Adding up is no "
+        "fault: it is how several small batches become one large one."
+    )
+    return Example(
+        "000, lines 395–409; 004, lines 31–38",
+        "If the gradients are not cleared, the next batch's are added to the old ones.",
+        true,
+        (table,),
+        {"twice": twice, "fresh": fresh, "cleared": float(cleared)},
+    )
+
+
+def three_weights() -> Example:
+    """A big, a small and a very small gradient: what SGD and AdamW do with them at the first step."""
+    moved: dict[str, list[float]] = {}
+    for name in ("SGD", "AdamW"):
+        weights = torch.zeros(len(GRADIENTS), dtype=torch.float64, requires_grad=True)
+        weights.grad = torch.tensor(GRADIENTS, dtype=torch.float64)
+        kind: type[torch.optim.Optimizer] = getattr(torch.optim, name)
+        kind([weights], lr=LR).step()  # type: ignore[call-arg]
+        moved[name] = (-weights.detach()).tolist()
+    spans = {name: max(steps) / min(steps) for name, steps in moved.items()}
+    true = (
+        f"The gradients differ by a factor of {GRADIENTS[0] / GRADIENTS[-1]:,.0f}. Under SGD the three moves differ by "
+        f"a factor of {spans['SGD']:,.0f}, as the formula says; under AdamW, which the document uses, by "
+        f"{spans['AdamW']:.3f}: each weight moves by about the learning rate, {LR:g}, whatever its gradient. Size "
+        "comes back later, through the moments."
+    )
+    table = Table(
+        f"The first step at learning rate {LR:g}",
+        "How far each weight moves against its gradient. Read down a column: SGD keeps the proportions, AdamW nearly "
+        "removes them.",
+        ("gradient", "moved by SGD", "moved by AdamW"),
+        tuple(
+            (f"{g:.0e}", f"{s:.2e}", f"{a:.6f}")
+            for g, s, a in zip(GRADIENTS, moved["SGD"], moved["AdamW"], strict=True)
+        ),
+    )
+    return Example(
+        "000, lines 303–305 and 355–361",
+        "A weight that contributed much to the error gets a big update, one that contributed little a very small one: "
+        "new "
+        "= old − learning rate × gradient.",
+        true,
+        (table,),
+        {"sgd": spans["SGD"], "adamw": spans["AdamW"], "largest": moved["AdamW"][0]},
+    )

@@ -1,0 +1,153 @@
+"""Named starts: a configuration, the knobs to begin with, and one sentence on what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .config import MAX_STEPS, LiveSettings, RunConfig
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named start: the settings, and one sentence on what it is for."""
+
+    config: RunConfig
+    settings: LiveSettings
+    about: str
+
+
+def _preset(name: str, about: str, live: dict[str, Any] | None = None, **config: Any) -> tuple[str, Preset]:
+    return name, Preset(RunConfig(preset=name, **config), LiveSettings(**(live or {})), about)
+
+
+# Plain gradient descent on a handful of numbers: slow enough to be followed, every step looked at.
+_SMALL: dict[str, Any] = {"optimizer": "sgd", "observe_every": 1}
+
+_GPT: dict[str, Any] = {
+    "model": "gpt",
+    "observe_every": 20,
+    "eval_every": 250,
+    "snapshot_every": 500,
+    "sample_every": 1000,
+}
+
+# Document 001's loop: losses of 5 batches of either part, and a greedy sample after each epoch.
+_BY_EPOCHS: dict[str, Any] = {
+    "model": "gpt",
+    "dropout": 0.1,
+    "epochs": 10,
+    "eval_every": 5,
+    "eval_batches": 5,
+    "sample_tokens": 50,
+    "sample_prompt": "Every effort moves you",
+}
+
+PRESETS: Mapping[str, Preset] = dict(
+    [
+        _preset(
+            "bigram",
+            "The smallest language model: one table, one row of scores per character.",
+            {"speed": 100},
+        ),
+        _preset(
+            "lecture",
+            "The well-known lecture recipe, draw for draw; on tiny shakespeare its printed losses come out.",
+            {"max_steps": 10_000, "speed": 100},
+            corpus="tiny-shakespeare",
+            test_fraction=0.0,
+            draws="lecture",
+            sample_tokens=100,
+        ),
+        _preset(
+            "document-000",
+            "Nine steps of training a bigram: 10,000 iterations at learning rate 3e-4.",
+            {"lr": 3e-4, "max_steps": 10_000, "speed": 100},
+        ),
+        _preset(
+            "document-001",
+            "train_model_simple: a GPT of 162 million parameters, ten epochs on a short story, seconds a step.",
+            {"lr": 4e-4, "max_steps": MAX_STEPS, "batch_size": 2, "weight_decay": 0.1},
+            corpus="the-verdict",
+            tokenizer="gpt2",
+            block_size=256,
+            n_layer=12,
+            n_head=12,
+            n_embd=768,
+            seed=123,
+            observe_every=10,
+            snapshot_every=20,  # a step takes seconds: a power cut may cost minutes, not hours
+            **_BY_EPOCHS,
+        ),
+        _preset(
+            "document-002",
+            "The 5→3 logistic layer: five steps of SGD at learning rate 0.01.",
+            {"lr": 0.01, "max_steps": 5, "speed": 1, "weight_decay": 0.0},
+            model="logistic",
+            **_SMALL,
+        ),
+        _preset(
+            "document-002-line",
+            "y = ax + b through (1, 3), (2, 5), (3, 7), found by gradient descent.",
+            {"lr": 0.05, "max_steps": 1000, "speed": 10, "weight_decay": 0.0},
+            model="line",
+            **_SMALL,
+        ),
+        _preset(
+            "document-003",
+            "The bigram module in full, with the document's own get_batch: 100,000 steps at 1e-3.",
+            {"max_steps": 100_000, "speed": 100},
+            corpus="tiny-shakespeare",
+            test_fraction=0.0,
+            draws="document-003",
+            sample_tokens=100,
+        ),
+        _preset(
+            "document-004",
+            "The loop as an overview: 100 steps at 1e-3.",
+            {"max_steps": 100, "speed": 10},
+        ),
+        _preset(
+            "gpt-small",
+            "A GPT of about 0.8 million parameters: real words within minutes on a laptop.",
+            {"lr": 1e-3, "max_steps": 5_000, "batch_size": 12, "weight_decay": 0.1},
+            block_size=64,
+            eval_batches=4,
+            **_GPT,
+        ),
+        _preset(
+            "gpt-tiny",
+            "The same GPT made tiny: hundreds of steps in seconds.",
+            {"lr": 3e-3, "max_steps": 2_000, "batch_size": 16, "weight_decay": 0.1},
+            block_size=32,
+            n_layer=2,
+            n_head=2,
+            n_embd=32,
+            eval_batches=8,
+            **_GPT,
+        ),
+        _preset(
+            "simple",
+            "The same as document-001, small: within a minute training falls below 1 and validation turns.",
+            {"lr": 2e-3, "max_steps": MAX_STEPS, "batch_size": 8, "weight_decay": 0.1},
+            corpus="ferry-notebook",
+            block_size=32,
+            n_layer=3,
+            n_head=4,
+            n_embd=96,
+            seed=123,
+            observe_every=20,
+            **(_BY_EPOCHS | {"epochs": 70, "eval_every": 25}),
+        ),
+    ]
+)
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`; InputError lists the names there are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InputError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}") from None

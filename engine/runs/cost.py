@@ -1,0 +1,174 @@
+"""What a run would cost, before it starts: parameters, memory and time. Refuses what does not fit.
+
+Memory and the time of a large model come from arithmetic, since trying one out would cost what is to be known; a
+small model is timed by a few steps on a trainer that is thrown away. Shape letters as in `engine.models`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import psutil  # type: ignore[import-untyped]
+import torch
+
+from ..config import LiveSettings, RunConfig
+from ..errors import InputError
+from ..models import build
+from ..text.corpus import Corpus
+from ..text.points import Points
+from ..training.trainer import Trainer
+from .run import pick_device, smaller, threads_for
+
+TRIED = 20_000_000
+"""Parameters up to which a model is timed by trying it out."""
+LARGE = 1_000_000
+"""Parameters from which a run says what it will take."""
+TRY_SECONDS = 0.15
+BASE_BYTES = 400 * 2**20  # Python, torch and the text
+FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """About what a run takes: how many numbers it trains, its memory at the highest, the time of a step."""
+
+    parameters: int
+    bytes: int
+    seconds_per_step: float
+
+    def sentence(self, steps: int) -> str:
+        """For people, before it starts."""
+        total = self.seconds_per_step * steps
+        return (
+            f"{self.parameters:,} parameters, about {self.bytes / 1e9:.1f} GB of memory, {steps:,} steps of about "
+            f"{self.seconds_per_step:.2g} s: about {duration(total)}"
+        )
+
+
+def cost_of(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> Cost:
+    """The cost of a run; InputError where it does not fit, or its first step fails."""
+    parameters, needed = check_memory(config, settings, dataset)
+    if parameters > TRIED:
+        return Cost(parameters, needed, step_seconds(config, settings, parameters, dataset.vocab_size))
+    try:
+        return Cost(parameters, needed, tried_seconds(config, settings, dataset))
+    except (MemoryError, RuntimeError) as error:
+        raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
+
+
+def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, runs: int = 1) -> tuple[int, int]:
+    """Parameters of a run and the bytes that it needs; InputError where that is more than the machine has free now.
+
+    With `runs`, the bytes of so many of them beside each other.
+    """
+    with torch.device("meta"):
+        parameters = build(config, dataset.vocab_size).parameter_count()
+    needed = BASE_BYTES + runs * (bytes_needed(config, settings, parameters, dataset.vocab_size) - BASE_BYTES)
+    device = pick_device(config.device)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed - BASE_BYTES > free:  # the base is taken already
+        who = "this run needs" if runs == 1 else f"these {runs} runs need"
+        raise InputError(
+            f"{who} about {needed / 1e9:,.1f} GB of memory, and {device.type} has {free / 1e9:,.1f} GB free; "
+            f"end other programs, or {smaller(config, settings, dataset)}"
+        )
+    return parameters, needed
+
+
+def bytes_needed(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> int:
+    """About the memory of training at its highest.
+
+    Five numbers for each parameter (weight, gradient, two moments, and a copy of the weight while an update is
+    measured), and what a batch leaves on its way forward.
+    """
+    return BASE_BYTES + FLOAT * (5 * parameters + numbers_left(config, settings, vocab_size))
+
+
+def numbers_left(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
+    """About how many numbers a batch leaves for the way back.
+
+    Three times the logits (B, T, C), and in each block of a GPT some twenty times (B, T, D) and six times the
+    attention (B, H, T, T).
+    """
+    tokens = settings.batch_size * config.block_size
+    blocks = config.n_layer if config.model == "gpt" else 0
+    return tokens * (3 * vocab_size + blocks * (20 * config.n_embd + 6 * config.n_head * config.block_size))
+
+
+def step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
+    """About the time of one step, from how fast this machine multiplies matrices and moves numbers.
+
+    Forward and backward multiply each token with each weight of a matrix three times, two operations each; attention
+    adds 12·T·D a block. The optimizer reads or writes seven numbers for each parameter, and everything else moves each
+    number that a batch leaves about twelve times.
+    """
+    tokens = settings.batch_size * config.block_size
+    in_tables = (vocab_size + config.block_size) * config.n_embd if config.model == "gpt" else parameters
+    work = 6 * tokens * (parameters - in_tables)
+    if config.tie_weights:
+        work += 6 * tokens * vocab_size * config.n_embd
+    if config.model == "gpt":
+        work += 12 * config.n_layer * tokens * config.block_size * config.n_embd
+    device = pick_device(config.device)
+    multiplied, moved = _speeds(device, threads_for(parameters, device))
+    moves = 7 * parameters + 12 * numbers_left(config, settings, vocab_size)
+    return work / multiplied + FLOAT * moves / moved
+
+
+@lru_cache(maxsize=4)
+def _speeds(device: torch.device, threads: int) -> tuple[float, float]:
+    """Operations a second in products of matrices as a GPT has them, and bytes a second copied; float32."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        one, other = torch.ones(512, 768, device=device), torch.ones(768, 3072, device=device)
+        copied = torch.ones(2**24, device=device)
+        target = torch.empty_like(copied)
+        product = _timed(lambda: one @ other, device)
+        copy = _timed(lambda: target.copy_(copied), device)
+    finally:
+        torch.set_num_threads(before)
+    return 2 * 512 * 768 * 3072 / product, 2 * copied.nbytes / copy
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one `work`, the median of as many as fit into a moment."""
+    times: list[float] = []
+    begin = time.perf_counter()
+    work()
+    while time.perf_counter() - begin < TRY_SECONDS or len(times) < 3:
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def tried_seconds(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
+    """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
+    device, before = pick_device(config.device), torch.get_num_threads()
+    trainer = Trainer(config, settings, dataset, lambda _: None, device)
+    torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))
+    trainer.advance()  # the first one warms up
+    trainer.settle()
+    times: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < TRY_SECONDS or len(times) < 2:
+        started = time.perf_counter()
+        trainer.advance()
+        trainer.settle()
+        times.append(time.perf_counter() - started)
+    torch.set_num_threads(before)
+    return statistics.median(times)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

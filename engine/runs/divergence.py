@@ -1,0 +1,123 @@
+"""A divergence as a lesson: what happened, in numbers from the history, and where to take the run up again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from ..stream.history import MOST_POINTS, History
+from ..stream.messages import Event
+
+REWOUND = 50
+"""Steps between the point where a run is taken up again and the trouble that it had."""
+KNOBS = ("lr", "batch_size", "weight_decay", "grad_clip")
+USUAL = 100  # steps before the last REWOUND ones, or looks: what is compared with
+LAST = 5
+GROWN = 3.0  # times its usual size, a layer's update or gradient is out of the ordinary
+
+Point = tuple[int, float]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """What led to a divergence. Steps count from 1; losses as everywhere, update ratios are ‖Δw‖ ÷ ‖w‖."""
+
+    trouble: int
+    """The step at which it began, as far as the losses tell."""
+    losses: tuple[Point, ...]
+    """The last finite ones."""
+    usual_loss: float | None
+    grad_norm: Point | None
+    """The largest since shortly before the trouble; usual_norm is the median before that."""
+    usual_norm: float | None
+    update: tuple[int, str, float] | None
+    """The largest in the steps since then that were looked at: step, layer, ratio."""
+    first: tuple[int, str, str, float] | None
+    """Which layer left the ordinary first: step, layer, what of it ("update" or "gradient"), times its usual size."""
+    fault: str | None
+    """What was not finite, and where."""
+    turned: tuple[Event, ...]
+    """The knobs turned on the way."""
+
+
+def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: float = math.inf) -> Divergence:
+    """What led to the divergence of a run whose last update was step `last`; a loss above `limit` is absurd."""
+    trouble = began(history, last, limit)
+    since = trouble - REWOUND
+    before, calm = (_points(history, channel, since - USUAL, since) for channel in ("train/loss", "grad_norm"))
+    norms = _points(history, "grad_norm", since + 1)
+    ratios = {layer: _points(history, f"update_ratio/{layer}", 0) for layer in layers}
+    gradients = {layer: _points(history, f"grad_norm/{layer}", 0) for layer in layers}
+    recent = [(ratio, step, layer) for layer, points in ratios.items() for step, ratio in points if step > since]
+    grown = [*_grown(ratios, "update", since), *_grown(gradients, "gradient", since)]
+    with history.lock:
+        events = list(history.events)
+    faults = [event.text for event in events if event.name == "not finite" and event.step > last]
+    top = max(recent, default=None)
+    return Divergence(
+        trouble,
+        tuple(_points(history, "train/loss", last - REWOUND)[-LAST:]),
+        _median([loss for _, loss in before]),
+        max(norms, key=lambda point: point[1], default=None),
+        _median([norm for _, norm in calm]),
+        None if top is None else (top[1], top[2], top[0]),
+        min(grown, key=lambda found: (found[0], -found[3]), default=None),
+        faults[-1] if faults else None,
+        tuple(event for event in events if event.name in KNOBS and event.step > since),
+    )
+
+
+def rewound_to(history: History, last: int, limit: float = math.inf) -> int:
+    """REWOUND steps before the trouble that the last update was in, or before the first knob turned on the way there.
+
+    Knobs turned in the midst of it were no cause of it.
+    """
+    trouble = began(history, last, limit)
+    with history.lock:
+        turned = [event.step for event in history.events if event.name in KNOBS]
+    return max(0, min((step for step in turned if trouble - REWOUND < step <= trouble), default=trouble) - REWOUND)
+
+
+def began(history: History, last: int, limit: float) -> int:
+    """The first step of the trouble that step `last` is in: from there on the loss is never long below `limit`."""
+    trouble = last
+    for end in range(last, -1, -MOST_POINTS):  # of so few at a time none is left out
+        found = history.stretch("train/loss", max(0, end - MOST_POINTS + 1), end)
+        if found is None:
+            break
+        if not len(found.steps):
+            continue
+        # Of a long run's early steps few are kept, and a low one may stand for many that were not: their mean tells.
+        high = ~(np.maximum(found.values, found.means) <= limit)
+        steps = found.steps.astype(np.int64)
+        following = np.minimum.accumulate(np.where(high, steps, trouble)[::-1])[::-1]  # of each the next high one
+        calm = np.flatnonzero(~high & (following - steps > REWOUND))
+        if len(calm):
+            return int(following[calm[-1]])
+        trouble = int(following[0])
+    return trouble
+
+
+def _points(history: History, channel: str, first: int, last: int | None = None) -> list[Point]:
+    found = history.stretch(channel, max(0, first), last)
+    if found is None:
+        return []
+    return list(zip(found.steps.tolist(), found.values.tolist(), strict=True))
+
+
+def _grown(series: dict[str, list[Point]], what: str, since: int) -> Iterator[tuple[int, str, str, float]]:
+    """The first point of each layer after `since` that is GROWN times the median of those before."""
+    for layer, points in series.items():
+        usual = _median([value for step, value in points if step <= since][-USUAL:])
+        for step, value in points:
+            if step > since and usual and value > GROWN * usual:
+                yield step, layer, what, value / usual
+                break
+
+
+def _median(values: list[float]) -> float | None:
+    return median(values) if values else None

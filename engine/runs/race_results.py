@@ -1,0 +1,92 @@
+"""What a race came to, lane by lane, as measured: where each loss ended, how much it scattered, and a word for it.
+
+Knows no screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .race import Race
+from .run import Run, State
+
+FEWEST = 40  # steps: of fewer nothing is said
+AS_GOOD = 0.05  # of what the best lane has learnt: a lane that is no further off is as good
+SURE = 3.0  # standard errors by which a mean must have fallen
+RATTLE = 1.2  # times the scatter of the best lane
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A lane at the end. Losses are means over its last tenth of steps, in the run's own unit."""
+
+    name: str
+    lr: float
+    state: State
+    step: int
+    first: float
+    """The loss of its first step: all lanes from one start begin with the same."""
+    loss: float
+    low: float
+    """Nine in ten of the last tenth's losses are above this one,"""
+    high: float
+    """and nine in ten below that."""
+    scatter: float
+    """Standard deviation from one step to the next over the last quarter, its trend not counted."""
+    falling: bool
+    """Is the mean of the last quarter below that of the one before, for sure?"""
+
+
+def outcomes(race: Race) -> list[Outcome]:
+    """Those of the lanes that have made enough steps to tell, or have diverged on the way."""
+    found = [_outcome(name, lane, race.first_step) for name, lane in zip(race.names, race.lanes, strict=True)]
+    return [outcome for outcome in found if outcome is not None]
+
+
+def _outcome(name: str, lane: Run, start: int) -> Outcome | None:
+    with lane.history.lock:
+        series = lane.history.series.get("train/loss")
+        losses = np.empty(0) if series is None else series.view(series.capacity, start + 1).values.astype(np.float64)
+    if not len(losses) or (len(losses) < FEWEST and lane.state is not State.DIVERGED):
+        return None
+    end, quarter, before = losses[-(len(losses) // 10 or 1) :], *np.array_split(losses, 4)[:1:-1]
+    error = np.hypot(_error(quarter), _error(before))
+    low, high = np.percentile(end, [10, 90])
+    return Outcome(
+        name,
+        lane.settings.lr,
+        lane.state,
+        lane.step,
+        float(losses[0]),
+        float(end.mean()),
+        float(low),
+        float(high),
+        scatter=float(np.diff(quarter).std() / np.sqrt(2)) if len(quarter) > 1 else 0.0,
+        falling=bool(len(before)) and bool(before.mean() - quarter.mean() > SURE * error),
+    )
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    return float(values.std() / np.sqrt(len(values))) if len(values) else 0.0
+
+
+def best_of(found: list[Outcome]) -> Outcome | None:
+    """The lane that ended lowest, of those that did not diverge or fail."""
+    sound = [one for one in found if one.state not in (State.DIVERGED, State.FAILED)]
+    return min(sound, key=lambda one: one.loss, default=None)
+
+
+def word_for(one: Outcome, best: Outcome | None) -> str:
+    """What its learning rate did, beside that of the best lane."""
+    if one.state is State.DIVERGED:
+        return f"diverged at step {one.step + 1:,}"
+    if one.state is State.FAILED or best is None:
+        return one.state.value
+    if one.loss - best.loss <= AS_GOOD * (best.first - best.loss):
+        return "good"
+    if one.lr < best.lr:
+        return "too slow: still falling" if one.falling else "too slow: hardly moves"
+    return "too fast: rattles" if one.scatter > RATTLE * best.scatter else "too fast"

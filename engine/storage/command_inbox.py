@@ -1,0 +1,183 @@
+"""The mailbox of a run: how another process turns its knobs, where its writer honours that.
+
+`<run>/mailbox/`: takes.json, there for as long as a writer listens, lists what it can be told; each other file is one
+command, put there whole by a rename and read once, in the order of the names:
+
+    {"settings": {"lr": 0.01}}        {"verb": "pause"}        {"verb": "resume"}        {"verb": "stop"}
+
+A command is data with bounds: nothing of it is executed, and no path is taken from it. Knows no training.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..config import LiveSettings, changed
+from ..errors import InputError
+from .json_lines import opened_regular
+
+FOLDER = "mailbox"
+TAKES = "takes.json"
+KNOBS = tuple(LiveSettings.model_fields)
+ALL = (*KNOBS, "pause", "stop")
+"""What can be honoured; who pauses also resumes."""
+VERBS = ("pause", "resume", "stop")
+LARGEST = 4096  # bytes of a command
+MOST_AT_ONCE = 50
+ANY: dict[str, Any] = {}
+FOUND = LiveSettings(**ANY)
+
+
+class Command(NamedTuple):
+    """What was asked: knobs to turn, checked one by one, or a verb."""
+
+    settings: dict[str, Any]
+    verb: str | None
+
+
+class Mailbox:
+    """The writer's side: says what it takes, and takes it."""
+
+    def __init__(self, run: Path, takes: Sequence[str] = ALL) -> None:
+        self.folder, self.takes = run / FOLDER, tuple(takes)
+        self._stuck: set[str] = set()
+        self._open = False
+        with suppress(OSError):  # a disk that refuses now is asked again
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.folder.is_symlink():  # into a folder that is not ours
+            self.folder.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self._waiting():  # told to somebody who is gone
+            try:
+                left.unlink()
+            except OSError:  # a folder, say
+                self._stuck.add(left.name)
+        _put(self.folder, TAKES, list(self.takes))
+        self._open = True
+
+    def taken(self) -> Iterator[Command | InputError]:
+        """What has come since the last call, in order; an InputError for what is no command."""
+        try:
+            if not self._open:
+                self._begin()
+            waiting = self._waiting()[:MOST_AT_ONCE]
+        except OSError:
+            return
+        for path in waiting:
+            try:
+                content = _read(path)
+                path.unlink()
+            except OSError as error:
+                self._stuck.add(path.name)
+                with suppress(OSError):
+                    path.unlink()
+                yield InputError(f"a command was ignored: its file cannot be taken ({error.strerror or error})")
+                continue
+            try:
+                yield self._command(content)
+            except InputError as error:
+                yield InputError(f"a command was ignored: {error}")
+
+    def close(self) -> None:
+        """Listen no more."""
+        with suppress(OSError):
+            (self.folder / TAKES).unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _waiting(self) -> list[Path]:
+        """The commands there are: by name, those that could not be taken left out."""
+        names = sorted(path.name for path in self.folder.glob("[!.]*.json"))
+        return [self.folder / name for name in names if name != TAKES and name not in self._stuck]
+
+    def _command(self, content: bytes) -> Command:
+        if len(content) > LARGEST:
+            raise InputError(f"it is longer than {LARGEST:,} bytes")
+        try:
+            told = json.loads(content)
+        except (ValueError, RecursionError):
+            raise InputError("it is not JSON") from None
+        if not isinstance(told, dict) or len(told) != 1:
+            raise InputError('it is neither {"settings": {…}} nor {"verb": "…"}')
+        if "verb" in told:
+            return Command({}, checked_verb(told["verb"], self.takes))
+        settings = told.get("settings")
+        if not isinstance(settings, dict) or not settings:
+            raise InputError('it is neither {"settings": {…}} nor {"verb": "…"}')
+        return Command(checked(settings, self.takes), None)
+
+
+def takes(run: Path) -> tuple[str, ...]:
+    """What the writer of a run says that it can be told; nothing where it does not listen."""
+    try:
+        told = json.loads(_read(run / FOLDER / TAKES))
+    except (OSError, ValueError, RecursionError):
+        return ()
+    return tuple(name for name in ALL if isinstance(told, list) and name in told)
+
+
+def forget(run: Path) -> None:
+    """Nobody listens any more, whatever a writer that was killed has left. OSError."""
+    if not (run / FOLDER).is_symlink():
+        (run / FOLDER / TAKES).unlink(missing_ok=True)
+
+
+def turn(run: Path, **settings: Any) -> None:
+    """Ask the writer of a run to turn these knobs. InputError where it does not, or they are not possible."""
+    _drop(run, {"settings": checked(settings, takes(run))})
+
+
+def tell(run: Path, verb: str) -> None:
+    """Ask the writer of a run to pause, resume or stop. InputError where it does not."""
+    _drop(run, {"verb": checked_verb(verb, takes(run))})
+
+
+def checked(settings: dict[str, Any], taken: Sequence[str]) -> dict[str, Any]:
+    """These knobs with values that are possible; InputError names the first that is not, or is not taken."""
+    for name in settings:
+        if name not in taken or name not in KNOBS:
+            knobs = ", ".join(knob for knob in taken if knob in KNOBS) or "none"
+            raise InputError(f"{name[:40]!r} is not a knob that this run honours; it honours {knobs}")
+    whole = changed(FOUND, **settings)
+    return {name: getattr(whole, name) for name in settings}
+
+
+def checked_verb(verb: object, taken: Sequence[str]) -> str:
+    """`verb`, if it is one that is taken; InputError else."""
+    if not isinstance(verb, str) or verb not in VERBS:
+        raise InputError(f"{str(verb)[:40]!r} is not a verb; choose {', '.join(VERBS)}")
+    if ("pause" if verb == "resume" else verb) not in taken:
+        raise InputError(f"this run does not honour {verb}")
+    return verb
+
+
+def _drop(run: Path, command: dict[str, Any]) -> None:
+    if (run / FOLDER).is_symlink():
+        raise InputError(f"run {run.name} cannot be told: its mailbox is a link")
+    name = f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
+    try:
+        _put(run / FOLDER, name, command)
+    except OSError as error:
+        raise InputError(f"run {run.name} cannot be told ({error.strerror}); it may have ended") from None
+
+
+def _put(folder: Path, name: str, content: Any) -> None:
+    """Under another name first, then renamed: who looks finds nothing or all of it."""
+    partial = folder / f".{name}-{secrets.token_hex(4)}"
+    try:
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        partial.replace(folder / name)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    with opened_regular(path) as file:
+        return file.read(LARGEST + 1)

@@ -1,0 +1,1 @@
+"""The stream: what the training thread measures, on its way to whoever looks."""

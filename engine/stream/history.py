@@ -1,0 +1,202 @@
+"""What a run has shown so far, in bounded memory, and the frames that are made of it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from .messages import EACH_STEP, Event, Floats, Observation, Record, Sample, Scalars
+from .series import MEAN, Curve, Series, Steps, averaged
+
+SNAPSHOT_BYTES = 250_000
+MOST_POINTS = 2000
+DELTA_POINTS = 32
+KEPT = 200
+EVENT_BYTES = 30_000
+SAMPLE_BYTES = 100_000
+SLOW_POINTS = 8  # of a channel that hardly moves
+SLOW = ("lr", "step_time")
+TABLE_BYTES_A_SECOND = 32_000
+TABLE_SECONDS = 0.5
+RIDERS = "projection/"  # so small that they come along with the next table, whatever its turn
+
+
+@dataclass
+class Frame:
+    """One message for every viewer of a run: the header's fields, and arrays by channel."""
+
+    header: dict[str, Any]
+    arrays: list[tuple[str, Floats]] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """The wire form: u32 header length, JSON padded to a multiple of 4, float32 arrays back to back."""
+        header = {**self.header, "arrays": [{"name": name, "shape": array.shape} for name, array in self.arrays]}
+        head = orjson.dumps(header)
+        head += b" " * (-len(head) % 4)
+        return b"".join(
+            (len(head).to_bytes(4, "little"), head, *(array.astype("<f4").tobytes() for _, array in self.arrays))
+        )
+
+
+class History:
+    """What a run has shown so far, in bounded memory; and what is new since the last delta.
+
+    Only the pump's thread writes; `lock` guards readers in other threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, averaged: Callable[[str], bool] = averaged) -> None:
+        self.lock = threading.Lock()
+        self.averaged = averaged
+        self.series: dict[str, Series] = {}
+        self.tables: dict[str, Floats] = {}
+        self.events: deque[Event] = deque(maxlen=KEPT)
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self._clock = clock
+        self._new_points: dict[str, list[Curve]] = {}
+        self._new_tables: list[str] = []
+        self._new_events: list[Event] = []
+        self._new_samples: list[Sample] = []
+        self._table_due = -math.inf
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take records in the order in which they were made."""
+        rows: list[Scalars] = []
+        others: list[Record] = []
+        for record in records:
+            (rows if type(record) is Scalars else others).append(record)  # type: ignore[arg-type]
+        with self.lock:
+            if rows:
+                self._add_rows(rows)
+            for record in others:
+                if isinstance(record, Observation):
+                    self._add_observation(record)
+                elif isinstance(record, Event):
+                    self.events.append(record)
+                    self._new_events.append(record)
+                elif isinstance(record, Sample):
+                    self.samples.append(record)
+                    self._new_samples.append(record)
+
+    def _add_rows(self, rows: list[Scalars]) -> None:
+        block = np.array(rows, np.float64)  # (n, 5)
+        self._add_block(block[:, 0].astype(np.uint32), block[:, 1:])
+
+    def add_steps(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
+        """Take steps [n] with their loss, gradient norm, lr and seconds [n, 4], as they come from a run folder."""
+        with self.lock:
+            self._add_block(steps, numbers)
+
+    def add_points(self, channel: str, points: Curve) -> None:
+        """Take points of one channel, with steps that grow."""
+        with self.lock:
+            self._extend(channel, points)
+
+    def _add_block(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
+        for column, name in enumerate(EACH_STEP):
+            self._extend(name, Curve.whole(steps, numbers[:, column]))
+
+    def _add_observation(self, observation: Observation) -> None:
+        for name, value in observation.scalars.items():
+            self._extend(name, Curve.whole(np.array([observation.step], np.uint32), np.array([value])))
+        for name, table in observation.tables.items():
+            self.tables[name] = table
+            if name not in self._new_tables:
+                self._new_tables.append(name)
+
+    def _extend(self, name: str, points: Curve) -> None:
+        finite = np.isfinite(points.values)
+        if not finite.all():  # a diverging step is told by an event; a chart cannot draw it
+            values = points.values[finite]
+            means = values if points.means is points.values else points.means[finite]
+            points = Curve(points.steps[finite], values, means)
+        if name not in self.series:
+            self.series[name] = Series()
+        self.series[name].extend(points)
+        self._new_points.setdefault(name, []).append(points)
+
+    def delta(self, header: dict[str, Any]) -> Frame:
+        """What is new since the last delta, at most DELTA_POINTS a channel and one table per TABLE_SECONDS."""
+        frame = Frame({**header, "kind": "delta"})
+        with self.lock:
+            pieces = {
+                name: Curve(*map(np.concatenate, zip(*new, strict=True))).thinned(
+                    SLOW_POINTS if name in SLOW else DELTA_POINTS
+                )
+                for name, new in self._new_points.items()
+            }
+            self._new_points.clear()
+            if self._new_tables and self._clock() >= self._table_due:
+                name = self._new_tables.pop(0)
+                riders = [rider for rider in self._new_tables if rider.startswith(RIDERS)]
+                self._new_tables = [rest for rest in self._new_tables if rest not in riders]
+                frame.arrays += [(each, self.tables[each]) for each in (name, *riders)]
+                rest = max(TABLE_SECONDS, self.tables[name].nbytes / TABLE_BYTES_A_SECOND)
+                self._table_due = self._clock() + rest
+            events, self._new_events = self._new_events, []
+            samples, self._new_samples = self._new_samples, []
+        base, frame.arrays[:0] = self._on_wire(pieces)
+        frame.header.update(base_step=base, events=_dicts(events[-KEPT:]), samples=_dicts(samples[-KEPT:]))
+        return frame
+
+    def snapshot(self, header: dict[str, Any]) -> Frame:
+        """All that a viewer needs to begin, within SNAPSHOT_BYTES: points a series are what the budget leaves."""
+        frame = Frame({**header, "kind": "snapshot", "base_step": 0})
+        with self.lock:
+            tables = list(self.tables.items())
+            spent = sum(4 * table.size for _, table in tables)
+            frame.header["events"] = _newest(self.events, EVENT_BYTES)
+            frame.header["samples"] = _newest(self.samples, min(SAMPLE_BYTES, (SNAPSHOT_BYTES - spent) // 2))
+            spent += len(orjson.dumps(frame.header))
+            most = max(1, len(self.series) + sum(map(self.averaged, self.series)))
+            spent += 80 * (most + len(tables))  # a name and a shape in the header
+            points = min(MOST_POINTS, (SNAPSHOT_BYTES - spent) // (8 * most))
+            views = {name: series.view(max(points, 3)) for name, series in self.series.items()}
+        frame.header["base_step"], arrays = self._on_wire(views)
+        frame.arrays = arrays + tables
+        return frame
+
+    def _on_wire(self, curves: Mapping[str, Curve]) -> tuple[int, list[tuple[str, Floats]]]:
+        """The base of the steps, and the arrays: of a channel that is averaged also its means, where they differ."""
+        base = min((int(curve.steps[0]) for curve in curves.values() if len(curve.steps)), default=0)
+        arrays = []
+        for name, (steps, values, means) in curves.items():
+            arrays.append((name, on_wire(steps, values, base)))
+            if self.averaged(name) and not np.array_equal(means, values):
+                arrays.append((name + MEAN, on_wire(steps, means, base)))
+        return base, arrays
+
+    def stretch(self, channel: str, first: int, last: int | None) -> Curve | None:
+        """At most MOST_POINTS points of `channel` with steps in first..last; None for an unknown channel."""
+        with self.lock:
+            series = self.series.get(channel)
+            return None if series is None else series.view(MOST_POINTS, first, last)
+
+
+def on_wire(steps: Steps, values: Floats, base: int) -> Floats:
+    """[2, n]: the steps minus `base` (float32 counts exactly to 16.7 million only), and the values."""
+    return np.stack(((steps.astype(np.int64) - base).astype(np.float32), values))
+
+
+def _dicts(items: Sequence[Event] | Sequence[Sample]) -> list[dict[str, Any]]:
+    return [item._asdict() for item in items]
+
+
+def _newest(items: Sequence[Event | Sample], most_bytes: int) -> list[dict[str, Any]]:
+    """The newest of `items` that fit into `most_bytes` of JSON, oldest first."""
+    kept: list[dict[str, Any]] = []
+    for item in reversed(items):
+        as_dict = item._asdict()
+        most_bytes -= len(orjson.dumps(as_dict)) + 1
+        if most_bytes < 0:
+            break
+        kept.append(as_dict)
+    return kept[::-1]

@@ -1,0 +1,1 @@
+"""Text: where it comes from, how it is cut into tokens, and the batches drawn from it."""

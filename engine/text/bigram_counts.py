@@ -1,0 +1,77 @@
+"""What follows what in the training text, counted once; and how far a bigram's table is from it.
+
+A bigram can learn nothing else than these frequencies, so the distance is all that training has left to gain. Knows
+nothing of training.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .baselines import conditional_entropy, counts
+from .corpus import Corpus
+
+MOST_TOKENS = 1024
+"""Vocabularies up to this size have their pairs in a full table, at most 8 MiB."""
+
+
+class Frequencies:
+    """The pairs of neighbours in a training split of n tokens: C tokens in the vocabulary, n - 1 pairs.
+
+    following: int64 (C, C), how often token j comes right after token i. floor: the entropy of that, nats per token,
+    which no bigram's loss on the training split goes below.
+    """
+
+    def __init__(self, following: npt.NDArray[np.int64]) -> None:
+        self.following = following
+        firsts, seconds = following.nonzero()
+        often = following[firsts, seconds]
+        self.floor = conditional_entropy(firsts.astype(np.int64), often)
+        self._pairs = torch.from_numpy(firsts * following.shape[1] + seconds)  # (P,), the pairs that occur
+        self._share = torch.from_numpy(often / max(1, often.sum()))  # (P,), float64, sums to 1
+        self._firsts = torch.from_numpy(following.sum(axis=1) / max(1, often.sum()))  # (C,), float64
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Frequencies | None:
+        """The pairs of `corpus`, counted once a text; None where the vocabulary is above MOST_TOKENS."""
+        return _counted(corpus) if corpus.vocab_size <= MOST_TOKENS else None
+
+    def given(self) -> npt.NDArray[np.float64]:
+        """(C, C): the share of token j among what follows token i; a row of zeros where nothing follows."""
+        totals = self.following.sum(axis=1, keepdims=True)
+        shares: npt.NDArray[np.float64] = self.following / np.maximum(totals, 1)
+        return shares
+
+    def divergence(self, table: Tensor) -> float:
+        """Channel `kl`: the KL divergence of the text's next tokens from the rows of logits `table` (C, C), in nats.
+
+        Each row counts as often as its token comes, so this is exactly the bigram's mean loss over the n - 1 targets
+        of the training split, less `floor`: 0 for a table that knows the text by heart.
+        """
+        table = table.detach()
+        pairs, share, firsts = (t.to(table.device) for t in (self._pairs, self._share, self._firsts))
+        scores = table.flatten()[pairs].double()
+        loss = (firsts * table.logsumexp(dim=1).double()).sum() - (share * scores).sum()
+        return float(loss) - self.floor
+
+    def divergences(self, table: Tensor) -> npt.NDArray[np.float64]:
+        """(C,): the KL divergence of each row of logits `table` (C, C) alone, in nats; nan where nothing follows."""
+        log_given = np.log(self.given(), where=self.following > 0, out=np.zeros(self.following.shape))
+        log_model = F.log_softmax(table.detach().cpu().double(), dim=1).numpy()
+        rows = (self.given() * (log_given - log_model)).sum(axis=1)
+        return np.where(self.following.sum(axis=1) > 0, rows, np.nan)
+
+
+@lru_cache(maxsize=1)
+def _counted(corpus: Corpus) -> Frequencies:
+    size = corpus.vocab_size
+    _, pairs, often = counts(corpus.train.numpy(), size)
+    following = np.zeros(size * size, dtype=np.int64)
+    following[pairs] = often
+    return Frequencies(following.reshape(size, size))

@@ -1,0 +1,19 @@
+"""What a run learns from, in words and in numbers."""
+
+from __future__ import annotations
+
+from ..config import RunConfig
+from .corpus import Corpus
+from .points import Points
+
+
+def title_of(config: RunConfig, dataset: Corpus | Points | None, source: str) -> str:
+    """What is being learnt from `source`, for people."""
+    names = {"gpt": "GPT", "bigram": "bigram", "line": "line", "logistic": "5→3 logistic layer"}
+    tuned = isinstance(dataset, Corpus) and dataset.former is not None
+    return f"{names[config.model]} {'fine-tuned ' if tuned else ''}on {source}"
+
+
+def training_size(dataset: Corpus | Points) -> int:
+    """How many tokens, or numbers, one pass over the training data takes in."""
+    return len(dataset.train) if isinstance(dataset, Corpus) else dataset.inputs.numel()

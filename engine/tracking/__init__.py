@@ -1,0 +1,1 @@
+"""Tracking: loops of other people recorded, and runs of other processes followed."""

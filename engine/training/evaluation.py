@@ -1,0 +1,35 @@
+"""Losses on text that is not being trained on: quick estimates on fixed batches, and exact means over a split.
+
+Always `eval()` and without gradients; touches no generator of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..models.base import LanguageModel
+from ..text.corpus import windows
+from .sampling import evaluating
+
+Batch = tuple[Tensor, Tensor]
+
+
+def mean_loss(model: LanguageModel, batches: Sequence[Batch]) -> float:
+    """Mean loss over batches of equal size, nats per token."""
+    with evaluating(model):
+        losses = [model(inputs, targets)[1] for inputs, targets in batches]
+    return sum(float(loss) for loss in losses) / len(losses)
+
+
+def split_loss(model: LanguageModel, data: Tensor, block_size: int) -> float:
+    """Exact mean loss over `data` [n]: windows of block_size side by side, each target once, float64 sum."""
+    total, count = 0.0, 0
+    device = model.token_embedding.weight.device
+    with evaluating(model):
+        for inputs, targets in windows(data, block_size):
+            loss = model(inputs.to(device), targets.to(device))[1]
+            total += float(loss) * targets.numel()
+            count += targets.numel()
+    return total / count

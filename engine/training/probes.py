@@ -1,0 +1,98 @@
+"""What is measured in a step, on copies: norms, update ratios, pooled tables. Decides nothing, draws nothing.
+
+Every quantity here is a plain function of tensors, so that a test can hold it against autograd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..models.base import LanguageModel, Model
+from ..stream import downsampling
+from ..stream.downsampling import MOST_CELLS
+from .projection import TOKEN_EMBEDDING, Projector, looks_apart
+
+
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean length of all numbers in `tensors` together, a scalar tensor."""
+    if len(tensors) == 1:
+        return cast(Tensor, torch.linalg.vector_norm(tensors[0]))
+    return cast(Tensor, torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)))))
+
+
+def gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The gradients that exist; a parameter that the loss skipped has none."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def layer_norms(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, float]:
+    """Gradient norm of each layer, in the units of the loss per unit of weight."""
+    return {name: float(global_norm(grads)) for name, part in parts.items() if (grads := gradients(part))}
+
+
+def copies(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, list[Tensor]]:
+    """The weights of each layer as they are now."""
+    return {name: [p.detach().clone() for p in part] for name, part in parts.items()}
+
+
+def update_ratios(before: Mapping[str, list[Tensor]], parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, float]:
+    """‖Δw‖ / ‖w‖ of an update as it happened, w as before it: of all weights, and of each layer.
+
+    A layer whose weights were all 0 has no ratio and is left out.
+    """
+    moved, length = {}, {}
+    for name, part in parts.items():
+        deltas = [after.detach() - was for after, was in zip(part, before[name], strict=True)]
+        moved[name], length[name] = float(global_norm(deltas)), float(global_norm(before[name]))
+    ratios = {f"update_ratio/{name}": moved[name] / length[name] for name in parts if length[name]}
+    if total := math.hypot(*length.values()):
+        ratios["update_ratio"] = math.hypot(*moved.values()) / total
+    return ratios
+
+
+def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
+    """A CPU copy of a table (rows, cols), float32, neighbours averaged so that neither side is above `most`."""
+    return downsampling.pooled(table.detach().to("cpu", torch.float32).numpy(), most)
+
+
+def weight_tables(model: Model) -> dict[str, NDArray[np.float32]]:
+    """The values of the model's tables, pooled, by channel."""
+    return {f"weights/{name}": pooled(table) for name, table in model.tables().items()}
+
+
+def gradient_tables(model: Model) -> dict[str, NDArray[np.float32]]:
+    """The gradients of the model's tables, pooled, by channel; nothing where there is none."""
+    return {f"gradients/{name}": pooled(t.grad) for name, t in model.tables().items() if t.grad is not None}
+
+
+def numbers(model: Model) -> dict[str, float]:
+    """The values of the model's single numbers, by channel."""
+    return {f"parameter/{name}": float(number.detach()) for name, number in model.numbers().items()}
+
+
+def slopes(model: Model) -> dict[str, float]:
+    """The gradients of the model's single numbers, by channel."""
+    return {f"gradient/{name}": float(n.grad) for name, n in model.numbers().items() if n.grad is not None}
+
+
+def projection(model: Model, projector: Projector) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
+    """The token embedding as points of a plane (V, 2), and the share of the variance along each axis, by channel."""
+    if not isinstance(model, LanguageModel):
+        return {}, {}
+    seen = projector.look(model.token_embedding.weight)
+    shares = {f"explained_variance/{axis}": float(share) for axis, share in zip((1, 2), seen.shares, strict=True)}
+    return shares, {TOKEN_EMBEDDING: np.ascontiguousarray(seen.points, np.float32)}
+
+
+def looks_between_projections(model: Model) -> int:
+    """At every how many looks the token embedding of `model` is projected."""
+    if not isinstance(model, LanguageModel):
+        return 1
+    return looks_apart(model.token_embedding.embedding_dim, model.parameter_count())

@@ -1,0 +1,125 @@
+"""The live board as a Streamlit element: a place for it, and the way back when the run changes.
+
+The board itself is JavaScript that the server hands out as files (`ASSETS`) and that reads the stream by
+itself. What goes through Streamlit is small: where those files are, and what the page was rendered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, NotRequired, TypedDict
+
+import streamlit as st
+
+from engine.runs.manager import run_manager
+from engine.runs.race import Race
+from engine.runs.run import Run, State
+from engine.tracking.external_run import ExternalRun
+from pages.charts.training import Panel
+
+__all__ = ["ASSETS", "Panel", "Shown", "board", "shown_of"]
+
+HERE = Path(__file__).resolve().parent
+
+# Served under their paths beside this file; the board also asks for vendor/plotly.min.js beside them.
+ASSETS: dict[str, Path] = {
+    path.relative_to(HERE).as_posix(): path
+    for folder in (".", "charts", "client", "panels")
+    for path in sorted((HERE / folder).iterdir())
+    if path.suffix in (".js", ".css")
+}
+
+# Streamlit runs this from a blob, where a relative import leads nowhere; hence the full address.
+SCRIPT = """
+export default async function ({ parentElement, data, setTriggerValue }) {
+  const base = new URL(data.base, location.origin).href;
+  const { mount } = await import(new URL("board.js", base).href);
+  const onChange = (change) => setTriggerValue("change", change);
+  const onMoment = (asked) => setTriggerValue("moment", asked);
+  return mount(parentElement, { ...data, base, onChange, onMoment });
+}
+"""
+
+_element = st.components.v2.component("loopscope_board", js=SCRIPT, isolate_styles=False)
+
+
+class Shown(TypedDict):
+    """What a page was rendered with: the run (None without one), its state, its settings' and the library's version.
+
+    `trouble` tells whether its loss is absurd. `at` is for a page that shows one moment of a run: "step/stage" where
+    it stands, "" while it runs.
+    """
+
+    run: str | None
+    state: str
+    version: int
+    library: int
+    trouble: bool
+    at: NotRequired[str]
+
+
+def board(
+    page: str = "train",
+    *,
+    shown: Shown,
+    run: str = "here",
+    base: str = "/",
+    presenter: bool = False,
+    past: int | None = None,
+    verbs: Sequence[str] = (),
+    on_moment: Callable[[Any], None] | None = None,
+) -> Any:
+    """Show the live board with the panels of `page` for `run`: "here" is this process's own current run, "current"
+    whatever is on the stage, which may be a run elsewhere; or the name of a side lane.
+
+    `base` is the address that the board's routes stand under. The script reruns by itself when the
+    stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
+    `past` is the step of an earlier moment to show. `verbs` are what a person can have done at the scrubber;
+    `on_moment` is then called with what the browser sent: {"verb", "step", "run"}, if it is our own script.
+    """
+    key = f"board-{page}-{run}"
+
+    def asked() -> None:
+        if on_moment is not None:
+            on_moment(st.session_state[key].get("moment"))
+
+    return _element(
+        key=key,
+        data={
+            "page": page,
+            "run": run,
+            "base": base,
+            "presenter": presenter,
+            "shown": shown,
+            "past": past,
+            "verbs": list(verbs),
+            "drawn": monotonic_ns(),  # a page drawn again with the same old state must hear again that it is old
+        },
+        on_change_change=_nothing,
+        on_moment_change=asked,
+    )
+
+
+def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False) -> Shown:
+    """What a page that is being drawn now shows of `run`: asked before anything else of the run is read.
+
+    What is read later may be newer, which the stream then tells. With `moment` it is told of each step made by hand
+    too; a page that has a button for steps needs that, since "paused" before and after one look the same.
+    """
+    shown: Shown = {
+        "run": run.id if run else None,
+        "state": str(run.state) if run else "ready",
+        "version": run.version if run else 0,
+        "library": run_manager().listed,
+        "trouble": isinstance(run, Run) and run.trouble,
+    }
+    if moment:
+        stands = f"{run.step}/{run.stage}" if isinstance(run, Run | Race) else "0/0"
+        shown["at"] = "" if run and run.state is State.RUNNING else stands
+    return shown
+
+
+def _nothing() -> None:
+    """A trigger needs a callback to be one; the rerun itself is all that is wanted."""

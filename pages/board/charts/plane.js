@@ -1,0 +1,175 @@
+// A chart over two quantities, neither of them the step: points, a moving line, a path over a surface. The figure
+// comes from Python, and a trace's meta names the channels that feed it; this only fills it. Knows no socket.
+import { markOf } from "../panels/panel.js";
+import { savePicture } from "./picture.js";
+import { CONFIG, dressed } from "./steps.js";
+import { repaint } from "./theme.js";
+import { element, figures } from "../format.js";
+
+const ARROW_SHARE = 0.25; // of half the view's shorter side
+const NOTHING = { x: [], y: [] };
+
+/** What a trace shows, by the name in its meta: from the channels' series, the chart's view and its points. */
+const FEEDS = {
+  line: ([a, b], { view: [left, right] }) => {
+    const [slope, start] = [newest(a), newest(b)];
+    return slope === undefined ? NOTHING : { x: [left, right], y: [slope * left + start, slope * right + start] };
+  },
+  residuals: ([a, b], { points }) => {
+    const [slope, start] = [newest(a), newest(b)];
+    if (slope === undefined) return NOTHING;
+    const x = points.x.flatMap((at) => [at, at, null]);
+    return { x, y: points.x.flatMap((at, index) => [points.y[index], slope * at + start, null]) };
+  },
+  path: ([x, y]) => joined(x, y),
+  here: ([x, y]) => (newest(x) === undefined ? NOTHING : { x: [newest(x)], y: [newest(y)] }),
+  /** From where the newest slope was measured, which is before the newest step, the way down. */
+  downhill: ([x, y, slopeX, slopeY], { reach }) => {
+    const [dx, dy] = [newest(slopeX), newest(slopeY)];
+    const length = Math.hypot(dx, dy);
+    if (!(length > 0)) return NOTHING;
+    const [atX, atY] = [x.values.at(-2), y.values.at(-2)];
+    return { x: [atX, atX - (reach * dx) / length], y: [atY, atY - (reach * dy) / length] };
+  },
+};
+
+export class PlaneChart {
+  /** `stage` is the board: its Plotly, series and theme. */
+  constructor(frame, stage) {
+    Object.assign(this, { frame, stage, dirty: true, drawn: 0, listening: false, fed: [] });
+    this.plot = frame.body.appendChild(element("div", "ls-plot"));
+  }
+
+  dress(panel) {
+    this.figure = panel.figure;
+    this.fed = this.figure.data.flatMap(({ meta = {} }, index) => {
+      const kind = Object.keys(FEEDS).find((name) => name in meta);
+      return kind ? [{ index, kind, channels: meta[kind], label: meta.label }] : [];
+    });
+    this.points = this.figure.data.find(({ meta }) => meta?.points) ?? NOTHING;
+    this.widened = 1;
+    this.zoomed = false;
+    this.frame.dress(panel);
+    this.followButton = this.frame.addReturn("whole chart", "Show the whole chart again", () => this.follow());
+    this.frame.addPicture(() => savePicture(this));
+    this.frame.addHelp();
+    return this.build();
+  }
+
+  /** Draw the figure anew in the page's colours and type; with `keep` the zoomed view stays. */
+  async build(keep = false) {
+    const { Plotly, theme, scale } = this.stage;
+    const { data, layout } = repaint(this.figure, theme.name);
+    const full = keep && this.zoomed ? this.plot._fullLayout : null;
+    this.base = dressed(layout, theme, scale);
+    for (const name of ["xaxis", "yaxis"]) if (full) this.base[name].range = full[name].range.slice();
+    for (const trace of data) {
+      if (trace.line?.width) trace.line.width *= scale;
+      if (trace.marker?.size) trace.marker.size *= scale;
+    }
+    for (const { index } of this.fed) Object.assign(data[index], { x: [], y: [] });
+    this.addLegend(data);
+    this.followButton.hidden = !this.zoomed;
+    this.framed = null;
+    await Plotly.react(this.plot, data, this.base, CONFIG);
+    if (!this.listening) this.listen();
+    this.redo();
+  }
+
+  addLegend(data) {
+    this.frame.legend.replaceChildren();
+    this.labels = new Map();
+    data.forEach((trace, index) => {
+      if (trace.showlegend === false || !trace.name) return;
+      const colour = trace.line?.color ?? trace.marker?.color;
+      this.labels.set(index, this.frame.addKey(trace.name, [colour], markOf(trace)).lastChild);
+    });
+  }
+
+  listen() {
+    this.listening = true;
+    this.plot.on("plotly_relayout", (change) => {
+      if (!Object.keys(change).some((key) => /^[xy]axis\.range/.test(key))) return;
+      this.zoomed = true;
+      this.followButton.hidden = false;
+      this.redo();
+    });
+    this.plot.on("plotly_doubleclick", () => this.follow());
+  }
+
+  follow() {
+    this.zoomed = false;
+    this.followButton.hidden = true;
+    this.framed = null;
+    this.redo();
+  }
+
+  redo() {
+    this.dirty = true;
+    this.stage.schedule();
+  }
+
+  feeds(name) {
+    return this.fed.some(({ channels }) => channels.includes(name));
+  }
+
+  render() {
+    if (!this.plot._fullLayout || this.plot._dragging) return false;
+    const series = this.fed.map(({ channels }) => channels.map((name) => this.stage.series.get(name) ?? EMPTY));
+    const change = this.zoomed ? {} : this.view(series);
+    const { xaxis, yaxis } = this.plot._fullLayout;
+    const view = change["xaxis.range"] ?? xaxis.range;
+    const high = change["yaxis.range"] ?? yaxis.range;
+    const reach = ARROW_SHARE * 0.5 * Math.min(Math.abs(view[1] - view[0]), Math.abs(high[1] - high[0]));
+    const drawn = this.fed.map(({ kind }, at) => FEEDS[kind](series[at], { view, reach, points: this.points }));
+    this.fed.forEach(({ index, label }, at) => label && this.tell(index, label, series[at]));
+    const indices = this.fed.map(({ index }) => index);
+    this.stage.Plotly.update(this.plot, { x: drawn.map(({ x }) => x), y: drawn.map(({ y }) => y) }, change, indices);
+    this.dirty = false;
+    return true;
+  }
+
+  /** A view that the figure describes by its middle and half its height is square, and widens to keep the path in. */
+  view(series) {
+    const { square, widest } = this.figure.layout.meta ?? {};
+    if (!square) {
+      if (this.framed) return {};
+      this.framed = "once";
+      return { "xaxis.range": this.base.xaxis.range.slice(), "yaxis.range": this.base.yaxis.range.slice() };
+    }
+    const [x, y, half] = square;
+    const at = this.fed.findIndex(({ kind }) => kind === "here");
+    const away = Math.max(Math.abs(newest(series[at][0]) - x), Math.abs(newest(series[at][1]) - y));
+    while (this.widened < widest && away > half * this.widened) this.widened *= 2;
+    const { w: width, h: height } = this.plot._fullLayout._size;
+    const framed = `${this.widened} ${width}×${height}`;
+    if (framed === this.framed) return {};
+    this.framed = framed;
+    const [across, up] = [Math.max(1, width / height), Math.max(1, height / width)].map((n) => n * half * this.widened);
+    return { "xaxis.range": [x - across, x + across], "yaxis.range": [y - up, y + up] };
+  }
+
+  /** The legend's words, with the channels' newest values in their places. */
+  tell(index, label, series) {
+    const words = label.replace(/\{(\d)\}/g, (_, at) => figures(newest(series[at]) ?? NaN, 3));
+    const node = this.labels.get(index);
+    if (node && node.textContent !== words) node.textContent = words;
+  }
+}
+
+const EMPTY = { steps: [], values: [] };
+
+const newest = (series) => series.values.at(-1);
+
+/** Two channels as the points of a path, where both have a value of the same step. */
+function joined(one, other) {
+  const out = { x: [], y: [] };
+  let at = 0;
+  one.steps.forEach((step, index) => {
+    while (at < other.steps.length && other.steps[at] < step) at += 1;
+    if (other.steps[at] !== step) return;
+    out.x.push(one.values[index]);
+    out.y.push(other.values[at]);
+  });
+  return out;
+}

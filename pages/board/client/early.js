@@ -1,0 +1,55 @@
+// The stage before Streamlit: the board stands where the page will place it, and draws the run meanwhile. Streamlit's
+// script, which is large, is asked for when the first curve is drawn, or after a while if none comes.
+import { element } from "../format.js";
+
+const PATIENCE = 8000; // ms
+const QUICK = 800; // ms: a machine that took longer for the first curve has other tabs to draw first
+const STACKED = 640; // px: on a narrower page Streamlit puts its columns below each other
+
+let asked = false;
+
+function askForStreamlit() {
+  if (asked) return;
+  asked = true;
+  for (const part of document.querySelectorAll("link[data-part]")) part.rel = "modulepreload";
+  const src = document.querySelector("script[data-next]").dataset.next;
+  document.head.append(element("script", "", "", { type: "module", crossOrigin: "", src }));
+}
+
+/** "dark" or "light", as Streamlit keeps what was chosen in its menu; null where it follows the system. */
+function chosenTheme() {
+  try {
+    const chosen = JSON.parse(localStorage.getItem(`stActiveTheme-${location.pathname}-v2`));
+    return { Dark: "dark", Light: "light" }[chosen] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Where the page's right column will be, until the board moves there or the page turns out to be another one. */
+function makePlace() {
+  const place = document.body.appendChild(element("div", "ls-early"));
+  const { pathname } = location;
+  const look = setInterval(() => {
+    const wrong = location.pathname !== pathname || document.querySelector('[data-testid="stException"]');
+    if (place.firstChild && !wrong) return;
+    clearInterval(look);
+    place.remove();
+  }, 100);
+  return place;
+}
+
+/** Where many tabs open at once, each has its first curve before any goes on. */
+function goOn() {
+  setTimeout(askForStreamlit, Math.max(0, performance.now() - QUICK));
+}
+
+setTimeout(askForStreamlit, PATIENCE);
+const chosen = chosenTheme();
+if (chosen) document.documentElement.dataset.theme = chosen;
+if (innerWidth > STACKED) {
+  const { mount } = await import("../board.js");
+  mount(makePlace(), { page: "train", calm: true, onReady: goOn });
+} else {
+  askForStreamlit();
+}

@@ -1,0 +1,133 @@
+// The line above the stage: state, title, progress and the headline numbers; and the notices below it.
+import { amount, clock, element, figures, whole, write } from "../format.js";
+
+const WORDS = {
+  ready: "ready", running: "training", paused: "paused", done: "done", stopped: "stopped",
+  diverged: "diverged", failed: "failed",
+};
+
+export class Header {
+  constructor() {
+    this.node = element("header", "ls-header");
+    this.node.setAttribute("aria-live", "off");
+    const line = element("div", "ls-line");
+    this.dot = element("i", "ls-state-dot");
+    this.state = element("b", "ls-state", "connecting");
+    this.title = element("span", "ls-run");
+    this.steps = element("span", "ls-steps");
+    this.bar = element("span", "ls-bar");
+    this.fill = this.bar.appendChild(element("i"));
+    this.bar.setAttribute("role", "progressbar");
+    this.bar.setAttribute("aria-label", "steps done");
+    this.speed = element("span");
+    this.eta = element("span");
+    this.device = element("span");
+    const state = element("span", "ls-word-state");
+    state.append(this.dot, this.state);
+    line.append(state, this.title, this.steps, this.bar, this.speed, this.eta, this.device);
+    const numbers = element("div", "ls-numbers");
+    this.numbers = {};
+    for (const [key, label, hint] of [
+      ["train", "train", "Training loss, smoothed (of text: nats per token)"],
+      ["val", "val", "Validation loss on fixed batches, nats per token"],
+      ["bits", "bits/char", "Validation loss (training loss where there is none) ÷ ln 2: bits per character"],
+      ["tokens", "tokens seen", ""],
+    ]) {
+      const box = element("span", `ls-number ls-${key}`, "", { title: hint });
+      this.numbers[key] = element("b");
+      box.append(element("span", "", label), this.numbers[key]);
+      numbers.append(box);
+    }
+    this.node.append(line, numbers);
+  }
+
+  /** `head` is the newest frame's header, `train` and `val` losses in nats per token. */
+  show(head, { train, val }) {
+    const { step = 0, max_steps: most = 0, steps_per_second: speed } = head;
+    const running = head.state === "running";
+    const again = head.made_again; // on the way from a snapshot to `step`, which the curves show already
+    const word = again ? "catching up" : head.interrupted ? "interrupted" : (WORDS[head.state] ?? String(head.state));
+    this.node.dataset.state = head.state;
+    this.node.dataset.trouble = head.trouble === true;
+    write(this.state, word);
+    write(this.title, head.title ?? "");
+    this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
+    const epoch = head.epochs ? `, epoch ${whole(head.epoch)} of ${whole(head.epochs)}` : "";
+    const over = most && step > most; // cut to fewer than it had made
+    const of = !most ? " steps" : over ? ` steps, cut to ${whole(most)}` : ` / ${whole(most)} steps`;
+    write(this.steps, again ? remaking(step, again) : `${whole(step)}${of}${epoch}`);
+    this.bar.hidden = !most && !again; // a run from elsewhere may not say where it ends
+    const begun = again?.from ?? 0;
+    const share = Math.min(1, ((again?.at ?? step) - begun) / Math.max(1, (again ? step : most) - begun));
+    this.fill.style.transform = `scaleX(${share.toFixed(4)})`;
+    this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    write(this.speed, running && speed > 0 ? `${speed < 10 ? speed.toFixed(1) : whole(speed)} steps/s` : "");
+    write(this.eta, running && Number.isFinite(head.eta_s) ? `ETA ${clock(head.eta_s)}` : "");
+    write(this.device, [head.device, head.elsewhere && "trained elsewhere"].filter(Boolean).join(", "));
+    const text = head.reads_text !== false; // a few points have no validation part and no characters
+    this.numbers.val.parentNode.hidden = !text && !Number.isFinite(val);
+    this.numbers.bits.parentNode.hidden = !text;
+    this.numbers.tokens.parentNode.hidden = head.elsewhere === true && !(text ? head.tokens_seen : head.passes);
+    write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");
+    const best = Number.isFinite(val) ? val : train;
+    write(this.numbers.train, figures(train));
+    write(this.numbers.val, figures(val));
+    write(this.numbers.bits, figures(best / Math.LN2 / (head.characters_per_token || 1), 3));
+    write(this.numbers.tokens, again ? "–" : text ? amount(head.tokens_seen) : whole(head.passes));
+    const passes = !again && Number.isFinite(head.passes) ? `${figures(head.passes, 3)} passes over the training data` : "";
+    this.numbers.tokens.parentNode.title = passes;
+  }
+}
+
+/** How far the way to `step` is made again. */
+const remaking = (step, { at, trains_on: on }) =>
+  `step ${whole(step)} is being made again: step ${whole(at)}${on ? ", then it trains on" : ""}`;
+
+/** Lines between header and stage, each shown only while there is something to say. */
+export class Notices {
+  constructor() {
+    this.node = element("div", "ls-notices");
+    this.connection = this.add("ls-lost", "status");
+    this.hint = this.add("ls-hint", "status");
+    this.warning = this.add("ls-warning", "status");
+    this.unsaved = this.add("ls-warning", "status");
+    this.failure = this.add("ls-failure", "alert");
+    this.said = this.failure.appendChild(element("b"));
+    this.traceback = this.failure.appendChild(element("pre"));
+    this.traceback.tabIndex = 0;
+    this.traceback.setAttribute("aria-label", "Traceback");
+  }
+
+  add(name, role) {
+    const box = element("div", `ls-notice ${name}`, "", { hidden: true });
+    box.setAttribute("role", role);
+    this.node.append(box);
+    return box;
+  }
+
+  say(box, text) {
+    write(box, text ?? "");
+    box.hidden = !text;
+  }
+
+  show(head, hint) {
+    this.say(this.hint, hint);
+    const bad = head.state === "failed" || head.state === "diverged";
+    const text = bad ? head.message || `The run ${head.state}.` : "";
+    this.say(this.warning, head.warning === text ? null : head.warning); // nothing is said twice
+    this.say(this.unsaved, head.unsaved);
+    this.failure.hidden = !bad;
+    write(this.said, text);
+    const traceback = (bad && head.error) || "";
+    this.traceback.hidden = !traceback;
+    if (this.traceback.textContent !== traceback) {
+      this.traceback.textContent = traceback;
+      this.showEnd();
+    }
+  }
+
+  /** The last line of a traceback says what went wrong; a box that is moved to another place forgets it. */
+  showEnd() {
+    this.traceback.scrollTop = this.traceback.scrollHeight;
+  }
+}

@@ -1,0 +1,92 @@
+// The frame around whatever a panel shows: title, legend, tools, the "?" and its text. Knows no data.
+import { element } from "../format.js";
+
+let open = null;
+
+function closeHelp() {
+  if (!open) return;
+  open.note.hidden = true;
+  open.button.setAttribute("aria-expanded", "false");
+  open = null;
+}
+
+addEventListener("keydown", (event) => event.key === "Escape" && closeHelp());
+addEventListener("click", (event) => open && !open.button.contains(event.target) && closeHelp());
+
+export class PanelFrame {
+  constructor({ key, area }) {
+    this.node = element("section", "ls-panel");
+    this.node.dataset.panel = key;
+    this.node.dataset.area = area;
+    this.title = element("span", "ls-title");
+    this.legend = element("span", "ls-legend");
+    this.tools = element("span", "ls-tools");
+    this.body = element("div", "ls-body");
+    this.note = element("div", "ls-note", "", { hidden: true });
+    this.note.setAttribute("role", "note");
+    const top = element("div", "ls-top");
+    top.append(this.title, this.legend, this.tools, this.note);
+    this.node.append(top, this.body);
+  }
+
+  /** Title, help and an empty set of tools, for the figure of another run. */
+  dress({ title, help }) {
+    this.title.textContent = title;
+    this.node.setAttribute("aria-label", title);
+    this.note.textContent = help;
+    this.legend.replaceChildren();
+    this.tools.replaceChildren();
+  }
+
+  /** A button with its word on it; `hint` is read out and shown as a tooltip. */
+  addButton(word, hint, onclick, place = this.tools) {
+    const button = element("button", "ls-button", word, { type: "button", title: hint, onclick });
+    button.setAttribute("aria-label", hint);
+    place.append(button);
+    return button;
+  }
+
+  /** The way back from a zoom: lies on the chart while it is needed. */
+  addReturn(word, hint, onclick) {
+    this.back?.remove();
+    this.back = this.addButton(word, hint, onclick, this.body);
+    this.back.classList.add("ls-follow");
+    return this.back;
+  }
+
+  addPicture(save) {
+    const button = this.addButton("↓", `Save as PNG: ${this.title.textContent}`, save);
+    button.classList.add("ls-round", "ls-save");
+  }
+
+  addHelp() {
+    const button = this.addButton("?", `How to read: ${this.title.textContent}`, () => {
+      const closed = this.note.hidden;
+      closeHelp();
+      if (!closed) return;
+      this.note.hidden = false;
+      button.setAttribute("aria-expanded", "true");
+      open = { note: this.note, button };
+    });
+    button.setAttribute("aria-expanded", "false");
+    button.classList.add("ls-round");
+  }
+
+  /** A legend entry: a "dash" (or another mark) of one colour, or a strip from the first colour to the last. */
+  addKey(name, colours, mark = "dash") {
+    const entry = element("span", "ls-key", "", { title: name });
+    const sign = element("i", `ls-${mark}`);
+    sign.style.background = colours.length > 1 ? `linear-gradient(90deg, ${colours.join(",")})` : colours[0];
+    entry.append(sign, element("span", "", name));
+    this.legend.append(entry);
+    return entry;
+  }
+}
+
+const MARKS = { star: "star", x: "cross" };
+
+/** The mark of a trace in the legend: "dash", "dot", "star" or "cross", as it is drawn. */
+export function markOf({ mode, marker }) {
+  if (mode !== "markers") return "dash";
+  return MARKS[marker?.symbol] ?? "dot";
+}

@@ -1,0 +1,81 @@
+// Samples of text, newest on top: each character shaded by how likely it was when drawn. Text nodes only.
+import { element, visible, whole } from "../format.js";
+
+const MOST = 40;
+const STRONGEST = 0.62;
+
+export class Samples {
+  constructor(frame) {
+    this.frame = frame;
+    this.list = frame.body.appendChild(element("div", "ls-samples"));
+    this.list.tabIndex = 0;
+    this.list.setAttribute("aria-live", "off");
+  }
+
+  dress(panel) {
+    this.frame.dress(panel);
+    this.list.setAttribute("aria-label", panel.title);
+    const key = element("span", "ls-key", "", { title: "Shade: the probability of a character when it was drawn" });
+    key.append(element("span", "", "unlikely"), element("i", "ls-ramp"), element("span", "", "likely"));
+    this.frame.legend.append(key);
+    this.frame.addHelp();
+    this.clear();
+  }
+
+  clear() {
+    this.list.replaceChildren(element("p", "ls-quiet", "The first sample is on its way."));
+    this.empty = true;
+  }
+
+  /** Show the sample of an earlier moment alone; null brings the newest ones back. */
+  showPast(past) {
+    const known = this.then && past && past.sample?.step === this.past?.sample?.step;
+    this.past = past;
+    if (known) return; // one sample stands for many moments, and a drag passes through them fast
+    this.then?.remove();
+    this.then = null;
+    this.list.hidden = past !== null;
+    if (past === null) return;
+    this.then = element("div", "ls-samples");
+    this.then.append(past.sample ? card(past.sample) : element("p", "ls-quiet", "No sample was taken before that step."));
+    this.frame.body.append(this.then);
+  }
+
+  add(samples) {
+    if (!samples.length) return;
+    if (this.empty) this.list.replaceChildren();
+    this.empty = false;
+    // Somebody who has scrolled down to read keeps the line under their eyes.
+    const reading = this.list.scrollTop > 4;
+    const before = this.list.scrollHeight;
+    this.list.prepend(...samples.slice(-MOST).map(card).reverse());
+    while (this.list.children.length > MOST) this.list.lastChild.remove();
+    if (reading) this.list.scrollTop += this.list.scrollHeight - before;
+  }
+}
+
+export function card(sample) {
+  const box = element("article", "ls-sample");
+  box.append(element("div", "ls-when", `step ${whole(sample.step)}`), shaded(sample));
+  return box;
+}
+
+/** One span for each run of characters with the same confidence. */
+function shaded({ text, confidence = "", prompt = 0 }) {
+  const box = element("div", "ls-text");
+  const characters = Array.from(text);
+  let start = 0;
+  for (let at = 1; at <= characters.length; at++) {
+    const same = confidence[at] === confidence[start] && at < prompt === start < prompt;
+    if (at < characters.length && same) continue;
+    const piece = characters.slice(start, at).join("");
+    const asked = start < prompt;
+    const span = element("span", asked ? "ls-prompt" : "", asked ? visible(piece) : piece);
+    const digit = Number.parseInt(confidence[start], 10);
+    if (!asked && digit > 0) span.style.setProperty("--shade", ((digit / 9) * STRONGEST).toFixed(3));
+    if (!asked && digit >= 0) span.title = `${digit * 10} to ${digit * 10 + 10} % likely`;
+    box.append(span);
+    start = at;
+  }
+  return box;
+}

@@ -1,0 +1,1 @@
+"""A run as one HTML file that replays it without a network."""

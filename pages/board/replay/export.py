@@ -1,0 +1,177 @@
+"""One run as one HTML file that replays it with no server and no network: to hand out after a workshop.
+
+Plotly and the run's data lie inside, gzipped and written in base64; a script opens them. Text from people and models
+is data in there and becomes text on the page, never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.cli.stored_runs import dataset_of
+from engine.errors import InputError
+from engine.storage.curves import Curves, Floats, curves
+from engine.storage.index import Overview
+from engine.storage.metrics import reading
+from engine.storage.reader import frame_of
+from engine.stream.series import Curve
+from engine.text.baselines import Baselines
+from engine.text.corpus import Corpus
+from pages.board.vendor import PLOTLY
+from pages.charts.training import LOSS_UNITS, OWN_UNIT, ladder
+
+HERE = Path(__file__).resolve().parent
+BOARD = HERE.parent
+MOST_BYTES = 8_000_000
+FRAME_BYTES = 3_500_000  # tables, a byte a cell: at their worst gzip saves nothing, and base64 adds a third
+TEXT_BYTES = 300_000  # of samples, and of events
+MOST_POINTS = 4000
+LEVELS = 127
+STILL = "projection/"  # small companions of a table, not tables to look at
+
+
+def page_of(one: Overview) -> bytes:
+    """The whole file, at most MOST_BYTES; sqlite3.Error where the run's metrics cannot be read."""
+    scripts = "".join(
+        (BOARD / name).read_text(encoding="utf-8").replace("export ", "") for name in ("charts/theme.js", "format.js")
+    )
+    filled = (HERE / "replay.html").read_text(encoding="utf-8")
+    for mark, content in (
+        ("@script@", scripts + (HERE / "replay.js").read_text(encoding="utf-8")),
+        ("@plotly@", _packed(PLOTLY.read_bytes())),
+        ("@data@", _packed(_data(one))),
+    ):
+        filled = filled.replace(mark, content)
+    return filled.encode()
+
+
+def _data(one: Overview) -> bytes:
+    """u32 length of the header, the header as JSON padded to a multiple of 4, then its arrays back to back."""
+    found = curves(one)
+    arrays: dict[str, NDArray[Any]] = {
+        "train": _points(found.steps, found.loss),
+        "grad_norm": _points(found.steps, found.grad_norm),
+        "val": np.stack((found.val_steps, found.val_loss)).astype("<f4"),
+    }
+    corpus = _corpus(one)
+    views, tables = _frames(one, corpus)
+    header = {
+        **_facts(one, found),
+        "levels": _levels(one, corpus),
+        "views": views,
+        "samples": _samples(one),
+        "arrays": [
+            {"name": name, "kind": array.dtype.kind, "shape": array.shape} for name, array in (arrays | tables).items()
+        ],
+    }
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 4)
+    parts = [array.tobytes() for array in (arrays | tables).values()]
+    return b"".join((len(head).to_bytes(4, "little"), head, *parts))
+
+
+def _facts(one: Overview, found: Curves) -> dict[str, Any]:
+    """What the run is, what happened in it, and what people wrote about it."""
+    events = [[event.step, event.text] for event in found.events]
+    while len(json.dumps(events)) > TEXT_BYTES:
+        events = events[len(events) // 4 + 1 :]
+    return {
+        "id": one.run.id,
+        "name": one.name,
+        "standing": one.run.standing,
+        "unit": OWN_UNIT if one.run.recorded else LOSS_UNITS.get(str(one.settings["model"]), "nats per token"),
+        "settings": {name: written(value) for name, value in one.settings.items() if name not in _idle(one)},
+        "last": float(found.steps[-1]) if len(found.steps) else 0.0,
+        "notes": [[note.step, note.text] for note in one.notes.notes],
+        "events": events,
+    }
+
+
+def _idle(one: Overview) -> tuple[str, ...]:
+    """The settings that this run makes no use of and whose values would mislead."""
+    return ("vocab_size",) if one.settings.get("tokenizer") in ("char", "gpt2") else ()
+
+
+def _levels(one: Overview, corpus: Corpus | None) -> list[tuple[float, str, str]]:
+    """The dashed lines of the loss chart, as on the stage: value, words, side."""
+    if corpus is None:
+        return []
+    lines = ladder(Baselines.of(corpus), corpus.tokenizer.labels, str(one.settings["model"]))
+    return [line for line in lines if math.isfinite(line[0])]
+
+
+def _points(steps: Floats, values: Floats) -> NDArray[np.float32]:
+    """[3, n] with n at most MOST_POINTS: steps, values with their peaks and valleys, means since the point before."""
+    finite = np.isfinite(values)
+    curve = Curve.whole(steps[finite].astype(np.uint32), values[finite]).thinned(MOST_POINTS)
+    return np.stack([column.astype("<f4") for column in curve])
+
+
+def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:
+    """Tables over time, as many as fit: each view's steps and limits, and its cells (frames, rows, cols) in LEVELS."""
+    views: list[dict[str, Any]] = []
+    tables: dict[str, NDArray[np.int8]] = {}
+    with reading(one.run.folder) as database:
+        shapes = database.execute(
+            "SELECT name, rows, cols FROM frames WHERE name NOT LIKE ? GROUP BY name ORDER BY name DESC", (f"{STILL}%",)
+        ).fetchall()
+        for name, rows, cols in shapes:
+            told = database.execute("SELECT DISTINCT step FROM frames WHERE name = ? ORDER BY step", (name,))
+            steps = _spread([step for (step,) in told], FRAME_BYTES // len(shapes) // (rows * cols))
+            cells, limits = [], []
+            for step in steps:
+                asked = "SELECT rows, cols, data FROM frames WHERE name = ? AND step = ?"
+                table = np.nan_to_num(frame_of(*database.execute(asked, (name, step)).fetchone()))
+                limits.append(float(np.abs(table).max(initial=0)) or 1.0)
+                cells.append(np.round(table / limits[-1] * LEVELS).astype(np.int8))
+            if cells:
+                views.append({"name": name, "steps": steps, "limits": limits, "tokens": _tokens(corpus, rows)})
+                tables[name] = np.stack(cells)
+    return views, tables
+
+
+def _samples(one: Overview) -> list[tuple[int, str, int]]:
+    """Step, text, and how many characters of it were given; evenly chosen where there are too many."""
+    with reading(one.run.folder) as database:
+        told = database.execute("SELECT step, text, prompt FROM samples ORDER BY rowid").fetchall()
+    while len(json.dumps(told)) > TEXT_BYTES:
+        told = _spread(told, len(told) // 2)
+    return told
+
+
+def _corpus(one: Overview) -> Corpus | None:
+    """What the run learnt from; None where that is no text, or the text is no longer here."""
+    try:
+        dataset = dataset_of(one.run)
+    except InputError:
+        return None
+    return dataset if isinstance(dataset, Corpus) else None
+
+
+def _tokens(corpus: Corpus | None, rows: int) -> list[str]:
+    """The visible names of a table's rows; none where they are not tokens, or not known."""
+    return list(corpus.tokenizer.labels) if corpus is not None and corpus.vocab_size == rows else []
+
+
+def _spread(items: list[Any], most: int) -> list[Any]:
+    """At most `most` of `items`, evenly, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, max(0, most)).round()]
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def written(value: object) -> str:
+    """A setting's value as people write it."""
+    return "off" if value is None else f"{value:,}" if type(value) is int else str(value)

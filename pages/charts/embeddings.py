@@ -1,0 +1,90 @@
+"""The live charts of the Embeddings page: the table, and its rows as points of a plane.
+
+Pure, as `figures`: knows no streamlit, no engine and no run. The plane's traces are one for each kind of token; a
+trace's meta names the channel (`channel`, a table of V rows and 2 columns) and which rows of it are its own (`rows`).
+The layout's meta names the channels of the share of the variance along each axis (`shares`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from pages.charts.training import BASELINE, HEALTHY_TEXT, TRAIN, VALIDATION, Panel, RunInfo, panels
+
+CAPITAL = "#CC79A7"
+OTHER = "#C8BC72"
+KINDS = {
+    "vowels": VALIDATION,
+    "consonants": TRAIN,
+    "capitals": CAPITAL,
+    "digits": HEALTHY_TEXT,
+    "punctuation, blanks": BASELINE,
+    "other": OTHER,
+}
+VOWELS = frozenset("aeiouæœøαεηιουωаеёиоуыэюя")
+MOST_POINTS = 1000  # as many rows as the engine projects
+MOST_WORDS = 150  # more tokens than this are drawn as dots with their names on hover
+
+
+def kind_of(token: str) -> str:
+    """Which of `KINDS` a token is; letters with accents count as the letter below the accent."""
+    if len(token) != 1:
+        return "other"
+    if token.isdecimal():
+        return "digits"
+    if not token.isalpha():
+        return "punctuation, blanks"
+    if token.isupper():
+        return "capitals"
+    if not token.islower():
+        return "other"
+    return "vowels" if unicodedata.normalize("NFD", token)[0] in VOWELS else "consonants"
+
+
+def embedding_panels(info: RunInfo) -> list[Panel]:
+    """The panels of the Embeddings page; none for a model that reads no tokens."""
+    if not info.tokens:
+        return []
+    return [_plane(info.tokens), *(panel for panel in panels(info) if panel.key == "table")]
+
+
+def _plane(tokens: Sequence[str]) -> Panel:
+    rows: dict[str, list[int]] = {kind: [] for kind in KINDS}
+    for row, token in enumerate(tokens[:MOST_POINTS]):
+        rows[kind_of(token)].append(row)
+    figure = go.Figure()
+    for kind, own in rows.items():
+        if not own:
+            continue
+        figure.add_scatter(
+            name=kind,
+            mode="text" if len(tokens) <= MOST_WORDS else "markers",
+            textfont={"color": KINDS[kind], "size": 17},
+            marker={"color": KINDS[kind], "size": 7},
+            meta={"channel": "projection/token_embedding", "rows": own},
+        )
+    figure.update_layout(
+        template=None,
+        meta={"shares": ["explained_variance/1", "explained_variance/2"]},
+        showlegend=False,
+        hovermode="closest",
+        margin={"l": 56, "r": 10, "t": 6, "b": 46},
+        xaxis={"title": {"text": "first axis"}, "zeroline": False},
+        yaxis={"title": {"text": "second axis"}, "zeroline": False, "scaleanchor": "x"},
+    )
+    some = f" These are the first {MOST_POINTS:,} tokens." if len(tokens) > MOST_POINTS else ""
+    return Panel(
+        key="plane",
+        title="Tokens in a plane",
+        help=(
+            "Each token's row of the table, seen from the side on which the rows differ most (principal component "
+            "analysis): near each other means alike, as far as two of the many dimensions can show it. Healthy: a "
+            f"cloud in no order at first, then groups; the axes mean nothing by themselves.{some}"
+        ),
+        area="main",
+        kind="scatter",
+        figure=figure,
+    )

@@ -1,0 +1,124 @@
+"""The live panels of a race: the losses of all lanes, the tables of two of them, and what each one writes. Pure.
+
+The channels `train/loss/1` … are those of the lanes, `train/loss/before` that of the run that they were forked from. A
+lane's table is a part of one that has the rows of all lanes, one lane after the other. A layout says in `meta`:
+
+- `lanes`: [{"name", "colour"}] in order, for a panel of kind "lane-table" or "lane-samples".
+
+A view of such a table says in `of` what of two chosen lanes it shows: "first", "second" or "difference".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import plotly.graph_objects as go
+
+from pages.charts.training import BASELINE, TRAIN, VALIDATION, Panel, RunInfo, panels
+
+LANES = (TRAIN, VALIDATION, "#3FBF9B", "#CC79A7")
+"""A colour for each lane; told apart with any colour vision."""
+VIEWS = (("A", "first"), ("B", "second"), ("B − A", "difference"))
+
+
+class RaceInfo(RunInfo, Protocol):
+    """The facts about a race that its charts depend on."""
+
+    @property
+    def lanes(self) -> tuple[str, ...]: ...
+    @property
+    def forked(self) -> bool: ...
+
+
+def race_panels(info: RaceInfo) -> list[Panel]:
+    """The panels of the Race page; none before there is a race."""
+    if not info.lanes:
+        return []
+    alone = {panel.key: panel for panel in panels(info)}
+    found = [_losses(info, alone["loss"])]
+    if "table" in alone:
+        found.append(_table(info, alone["table"]))
+    if "samples" in alone:
+        found.append(_samples(info))
+    return found
+
+
+def _losses(info: RaceInfo, alone: Panel) -> Panel:
+    assert alone.figure is not None
+    figure = go.Figure(layout=alone.figure.layout)  # with its axes and the lines to compare with
+    figure.update_layout(meta={"events": "text"}, yaxis={"type": "log"})
+    if info.forked:
+        figure.add_scatter(
+            name="before the fork",
+            mode="lines",
+            line={"color": BASELINE, "width": 2},
+            meta={"channel": "train/loss/before", "smooth": True},
+        )
+    for number, (name, colour) in enumerate(zip(info.lanes, LANES, strict=False), 1):
+        figure.add_scatter(
+            name=name,
+            mode="lines",
+            line={"color": colour, "width": 1},
+            opacity=0.25,
+            showlegend=False,
+            hoverinfo="skip",
+            meta={"channel": f"train/loss/{number}"},
+        )
+    for number, (name, colour) in enumerate(zip(info.lanes, LANES, strict=False), 1):
+        figure.add_scatter(
+            name=name,
+            mode="lines",
+            line={"color": colour, "width": 3},
+            meta={"channel": f"train/loss/{number}", "smooth": True},
+        )
+    return replace(
+        alone,
+        help=(
+            "One colour a lane: faint is the loss of each batch, bold the average over them; all lanes draw the same "
+            "batches in the same order. They lie on each other up to the marked step where the losses part; from there "
+            "on, what differs is what was changed. Healthy is a lane that falls and settles; of two that draw the same "
+            "batches, the lower one learns more."
+        ),
+        figure=figure,
+    )
+
+
+def _table(info: RaceInfo, alone: Panel) -> Panel:
+    assert alone.figure is not None
+    figure = go.Figure(alone.figure)
+    channel = figure.data[0].meta["views"][0]["channel"]
+    views = [{"name": name, "channel": channel, "scale": "signed", "of": of} for name, of in VIEWS]
+    figure.update_traces(meta={"views": views})
+    figure.update_layout(meta={**figure.layout.meta, **_lanes(info)})
+    return Panel(
+        key="table",
+        title=alone.title,
+        help=(
+            "The table of two lanes, A and B, in the same colours, and B less A, all at the same step. At first there "
+            "is no difference; healthy is one that grows where the lanes go different ways, and it shows in which rows."
+        ),
+        area="side",
+        kind="lane-table",
+        figure=figure,
+    )
+
+
+def _samples(info: RaceInfo) -> Panel:
+    return Panel(
+        key="samples",
+        title="Samples",
+        help=(
+            "What each lane writes, newest on top, from the same prompt and the same random numbers: texts differ only "
+            "as far as the models do. Healthy: from noise to shapes of words; a lane that rattles keeps writing noise."
+        ),
+        area="foot",
+        kind="lane-samples",
+        figure=go.Figure(layout={"meta": _lanes(info)}),
+    )
+
+
+def _lanes(info: RaceInfo) -> dict[str, list[dict[str, str]]]:
+    return {
+        "lanes": [{"name": name, "colour": colour} for name, colour in zip(info.lanes, LANES, strict=False)],
+    }

@@ -1,0 +1,203 @@
+"""Charts that stand still: for a page that shows one moment of a run. The live ones are in `figures`.
+
+Figures are plain Plotly, written in the colours of the dark stage; `show` puts one on the page in the theme that the
+page has, with its title and two sentences of help. Knows no run and no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import pandas  # noqa: F401  # whole before any figure: Plotly trips over one that another session is just importing
+import plotly.graph_objects as go
+import streamlit as st
+from numpy.typing import ArrayLike
+
+from pages.charts.training import BASELINE, FIGURE_FONT
+
+Scale = Literal["signed", "probability"]
+
+GRID = "#253140"
+TEXT = "#E8EEF4"
+PANEL = "#131A22"
+EVENT = "#CC79A7"
+ERROR = "#FF6B4A"
+GOOD = "#3FBF9B"
+
+# Each colour of the dark stage and its twin on light paper, as in theme.js (a test holds the two together).
+TWINS = {
+    "#56B4E9": "#0072B2",
+    "#E69F00": "#B86E00",
+    BASELINE: "#5B6B7A",
+    EVENT: "#A8407C",
+    "rgba(0,158,115,0.15)": "rgba(0,158,115,0.12)",
+    GOOD: "#00704F",
+    ERROR: "#C43D1B",
+    PANEL: "#F5F7F9",
+    TEXT: "#15202B",
+    GRID: "#D9E0E6",
+}
+SCALES: dict[Scale, dict[str, list[list[Any]]]] = {
+    "signed": {
+        "dark": [[0, "#9AD7FF"], [0.25, "#2F7FB8"], [0.5, "#131A22"], [0.75, "#B8642F"], [1, "#FFC693"]],
+        "light": [[0, "#083F7C"], [0.25, "#62A6D2"], [0.5, "#F5F7F9"], [0.75, "#EFA15B"], [1, "#8F3F00"]],
+    },
+    "probability": {
+        "dark": [[0, "#131A22"], [0.05, "#1C4364"], [0.2, "#2E7FB3"], [0.5, "#7CC8F0"], [1, "#F2FAFF"]],
+        "light": [[0, "#F5F7F9"], [0.05, "#CFE3F1"], [0.2, "#79B4DA"], [0.5, "#0072B2"], [1, "#062B48"]],
+    },
+}
+WIDE = """<style>
+.st-key-KEY_wide { overflow-x: auto; }
+.st-key-KEY_wide > [data-testid="stElementContainer"] { min-width: WIDTHpx; }
+</style>"""
+PICTURE: dict[str, Any] = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
+_VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
+_LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def theme() -> str:
+    """ "dark" or "light", as the page around has it now."""
+    return "light" if st.context.theme.type == "light" else "dark"
+
+
+def visible(token: str) -> str:
+    """A token with its blanks as signs, for a label on the page."""
+    return token.translate(_VISIBLE)
+
+
+def literal(text: str) -> str:
+    """Text for a place inside a Plotly figure, where < and & would be taken for markup."""
+    return visible(text).translate(_LITERAL)
+
+
+def heatmap(
+    z: ArrayLike,
+    *,
+    scale: Scale,
+    x: Sequence[str] | None = None,
+    y: Sequence[str] | None = None,
+    x_title: str = "",
+    y_title: str = "",
+    limit: float | None = None,
+    text: Sequence[Sequence[str]] | None = None,
+) -> go.Figure:
+    """A table (rows, cols) in colour: rows from top to bottom, `x` and `y` the tokens or names on its axes.
+
+    A signed scale is centred on 0 and ends at ±`limit` (by default the largest size there is); a probability's goes
+    from 0 to 1. `text` is written into the cells.
+    """
+    cells = np.asarray(z, np.float64)
+    end = 1.0 if scale == "probability" else limit or float(np.abs(cells[np.isfinite(cells)]).max(initial=0)) or 1.0
+    figure = go.Figure(
+        go.Heatmap(
+            z=cells,
+            zmin=0 if scale == "probability" else -end,
+            zmax=end,
+            colorscale=SCALES[scale]["dark"],
+            text=text,
+            texttemplate="%{text}" if text is not None else None,
+            textfont={"size": FIGURE_FONT},
+            colorbar={"thickness": 10, "outlinewidth": 0, "nticks": 5, "exponentformat": "power"},
+            hovertemplate="%{y}, %{x}<br>%{z:.4~g}<extra></extra>",
+        )
+    )
+    for axis, names, size in (("xaxis", x, cells.shape[1]), ("yaxis", y, cells.shape[0])):
+        labels = [literal(name) for name in names] if names is not None else [str(i) for i in range(size)]
+        every = max(1, len(labels) // 48)
+        at = list(range(0, size, every))
+        figure.layout[axis].update(tickmode="array", tickvals=at, ticktext=[labels[i] for i in at], showgrid=False)
+    figure.update_layout(
+        xaxis={"title": {"text": x_title}, "side": "bottom"},
+        yaxis={"title": {"text": y_title}, "autorange": "reversed"},
+    )
+    return figure
+
+
+def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = False) -> go.Figure:
+    """An empty chart with named axes, to which traces are added: numbers, or names where an axis is not logarithmic."""
+    figure = go.Figure()
+    figure.update_layout(
+        xaxis={
+            "title": {"text": x_title},
+            "type": "log" if log_x else "-",
+            "separatethousands": True,
+            "minexponent": 6,  # 5,000 rather than 5k
+        },
+        yaxis={"title": {"text": y_title}, "type": "log" if log_y else "-", "exponentformat": "power"},
+    )
+    return figure
+
+
+def dressed(figure: go.Figure, name: str) -> go.Figure:
+    """A copy in the theme called `name`: its colours, one type size, transparent ground, a quiet grid."""
+    told = figure.to_json()
+    if name == "light":
+        for sides in SCALES.values():  # first: a scale has colours of the palette in it
+            told = told.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
+        for dark, light in TWINS.items():
+            told = told.replace(dark, light)
+    figure = go.Figure(json.loads(told))
+    swap = TWINS if name == "light" else {}
+    grid, quiet, text = (swap.get(colour, colour) for colour in (GRID, BASELINE, TEXT))
+    axis = {
+        "gridcolor": grid,
+        "linecolor": grid,
+        "zerolinecolor": grid,
+        "tickfont": {"size": FIGURE_FONT, "color": quiet},
+        "title": {"font": {"size": FIGURE_FONT, "color": quiet}, "standoff": 6},
+        "automargin": True,
+    }
+    figure.update_layout(
+        template=None,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": FIGURE_FONT, "color": text},
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        separators=".,",
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
+        hoverlabel={"font": {"size": FIGURE_FONT}},
+    )
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    figure.update_traces(colorbar_tickfont={"size": FIGURE_FONT, "color": quiet}, selector={"type": "heatmap"})
+    return figure
+
+
+def show(
+    figure: go.Figure,
+    key: str,
+    title: str,
+    help: str,
+    height: int = 320,
+    picture: str | None = None,
+    least_width: int = 0,
+) -> None:
+    """Put a figure on the page: its title with a "?" that says how to read it, and the chart. Titles are constants.
+
+    A button over the chart saves it as PNG, under the name `picture` (or after its key); it comes with the pointer,
+    and where there is a `picture` it stays. A screen with less than `least_width` pixels scrolls the chart sideways.
+    """
+    heading(title, help)
+    drawn = dressed(figure, theme())
+    ground, quiet = ("#FFFFFF", TWINS[BASELINE]) if theme() == "light" else ("#0B0F14", BASELINE)
+    room = {"t": 30}  # for the button, which a touch screen always shows
+    drawn.update_layout(paper_bgcolor=ground, margin=room, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
+    config = PICTURE | {
+        "displayModeBar": True if picture else "hover",
+        "toImageButtonOptions": {"format": "png", "filename": picture or key.replace("_", "-"), "scale": 2},
+    }
+    if least_width:
+        drawn.update_layout(dragmode=False)  # a finger that moves along it scrolls
+        st.html(WIDE.replace("KEY", key).replace("WIDTH", str(least_width)))
+    with st.container(key=f"{key}_wide") if least_width else nullcontext():
+        st.plotly_chart(drawn, key=key, theme=None, height=height, config=config, alt=title)
+
+
+def heading(title: str, help: str) -> None:
+    """The title over a chart or a table, with its "?"."""
+    st.markdown(f"**{title}**", help=help)

@@ -1,1 +1,0 @@
-"""What pages share to show a run while it trains; imports no page."""

@@ -1,0 +1,1 @@
+"""What is served beside Streamlit: routes, the frame socket, the gate and the room."""

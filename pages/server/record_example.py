@@ -1,0 +1,48 @@
+"""Records the example that a board shows before the first Start: `python -m pages.server.record_example`.
+
+A real run, trained here and now: 3,000 steps of the bigram on the shipped play, with the learning rate raised on the
+way. The file is a snapshot in the wire format, with the facts that its charts need in the header.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+from engine.config import changed
+from engine.paths import home
+from engine.presets import preset
+from engine.runs.dataset import corpus_of
+from engine.runs.run import ENDED, Run
+from engine.stream.messages import taken
+from engine.text.library import Library
+from pages.server.socket import EXAMPLE, facts_of
+
+UNDRAWN = ("lr", "step_time")
+TURN_AT, END_AT = 1000, 3000
+
+
+def record() -> int:
+    """Train, write the file, and return its size in bytes."""
+    start = preset("bigram")
+    settings = changed(start.settings, speed=1000, max_steps=END_AT)
+    run = Run(
+        changed(start.config, device="cpu", sample_every=500),
+        settings,
+        corpus_of(*Library(home()).load_name(start.config.corpus), start.config),
+    )
+    run.start()
+    while run.state not in ENDED:
+        time.sleep(0.01)
+        if run.step >= TURN_AT:
+            run.tune(changed(settings, lr=1e-2))
+    run.close()
+    run.history.add(taken(run.queue))
+    header = {**run.header(), "facts": {k: v for k, v in asdict(facts_of(run)).items() if k not in ("run", "title")}}
+    frame = run.history.snapshot(header)
+    frame.arrays = [(name, array) for name, array in frame.arrays if name not in UNDRAWN]
+    return EXAMPLE.write_bytes(frame.encode())
+
+
+if __name__ == "__main__":
+    print(f"{EXAMPLE}: {record():,} bytes")

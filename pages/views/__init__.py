@@ -1,0 +1,1 @@
+"""What the pages place: one folder a page. They import no page."""

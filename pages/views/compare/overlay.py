@@ -1,0 +1,154 @@
+"""Losses of several runs laid over each other, as charts that stand still. Knows no page and no session."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from engine.storage.curves import By, Curves, Floats
+from engine.storage.index import Overview
+from engine.stream.downsampling import thin
+from pages.charts import static
+from pages.charts.training import BASELINE, LOSS_UNITS, OWN_UNIT, TRAIN, VALIDATION
+
+COLOURS = (TRAIN, VALIDATION, static.GOOD, static.EVENT, static.ERROR, BASELINE)
+MOST_RUNS = len(COLOURS)
+MOST_POINTS = 2000
+AXES: dict[By, str] = {"steps": "step", "tokens": "tokens seen", "seconds": "seconds of training"}
+CHOICES: tuple[By, ...] = get_args(By)
+FAR = 10  # times the highest first loss: on an axis up to there the other curves would be one flat line
+ROOF = 1.2  # times the highest first loss: there the axis ends instead
+WINDOWS = (0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How curves are laid over each other: what the axis below counts, the smoothing in steps, which axes are log."""
+
+    by: By = "steps"
+    window: int = 0
+    log_x: bool = False
+    log_y: bool = False
+
+
+def usual_window(longest: float) -> int:
+    """A smoothing that suits a run of that many steps: about a hundredth of it."""
+    return max((window for window in WINDOWS if window <= longest / 100), default=0)
+
+
+def losses(drawn: list[tuple[Overview, Curves]], split: Split, view: View) -> go.Figure:
+    """The training or the validation losses of these runs, each in its own colour."""
+    words = "training" if split == "train" else "validation"
+    figure = static.plane(AXES[view.by], f"{words} loss, {unit(drawn)}", log_x=view.log_x, log_y=view.log_y)
+    for (shown, curves), colour in zip(drawn, COLOURS, strict=False):
+        if split == "val":
+            at, values = curves.val_steps, curves.val_loss
+            _line(figure, shown, curves.along(view.by, at), values, colour, 2.0, markers=True)
+            continue
+        bold = smoothed(curves.loss, view.window)
+        if view.window:
+            at, values = _thinned(curves.steps, curves.loss)
+            _line(figure, shown, curves.along(view.by, at), values, colour, 1.0, faint=True)
+        at, values = _thinned(curves.steps, bold)
+        _line(figure, shown, curves.along(view.by, at), values, colour, 2.5)
+        _notes(figure, shown, curves, bold, colour, view)
+    if not view.log_y and beyond(drawn, split):
+        low, high = min(np.nanmin(found) for _, found in _told(drawn, split)), ROOF * _first(drawn, split)
+        figure.update_yaxes(range=[low - 0.05 * (high - low), high])
+    return figure
+
+
+def beyond(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, tuple[str, float]]:
+    """Names and highest losses of those runs, by id, that leave every scale on which the others can be read."""
+    highest = {shown.run.id: (shown.name, float(np.nanmax(found))) for shown, found in _told(drawn, split)}
+    return {run: told for run, told in highest.items() if told[1] > FAR * _first(drawn, split) > 0}
+
+
+def _first(drawn: list[tuple[Overview, Curves]], split: Split) -> float:
+    return max((float(found[0]) for _, found in _told(drawn, split)), default=0.0)
+
+
+def _told(drawn: list[tuple[Overview, Curves]], split: Split) -> list[tuple[Overview, Floats]]:
+    """The runs that have such losses, with them."""
+    both = [(shown, curves.loss if split == "train" else curves.val_loss) for shown, curves in drawn]
+    return [(shown, found) for shown, found in both if len(found)]
+
+
+def smoothed(values: Floats, window: int) -> Floats:
+    """The moving average over about `window` steps (exponential, without the pull of its start), as on Train."""
+    if not window or not len(values):
+        return values
+    return np.asarray(pd.Series(values).ewm(alpha=1 - math.exp(-1 / window)).mean(), np.float64)
+
+
+def unit(drawn: list[tuple[Overview, Curves]]) -> str:
+    """What the losses are measured in; where the runs differ in that, it says so."""
+    units = {
+        OWN_UNIT if shown.run.recorded else LOSS_UNITS.get(str(shown.settings["model"]), "nats per token")
+        for shown, _ in drawn
+    }
+    return units.pop() if len(units) == 1 else "in each run's own unit"
+
+
+def plain(text: str) -> str:
+    """Text for a place inside a figure where < and & would be markup; its blanks stay blanks."""
+    return html.escape(text, quote=False)
+
+
+def _thinned(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    kept, thinner = thin(steps.astype(np.uint32), values.astype(np.float32), MOST_POINTS)
+    return kept.astype(np.float64), thinner.astype(np.float64)
+
+
+def _line(
+    figure: go.Figure,
+    shown: Overview,
+    x: Floats,
+    y: Floats,
+    colour: str,
+    width: float,
+    *,
+    faint: bool = False,
+    markers: bool = False,
+) -> None:
+    figure.add_scatter(
+        x=x.tolist(),
+        y=y.tolist(),
+        name=plain(shown.name),
+        legendgroup=shown.run.id,
+        mode="lines+markers" if markers else "lines",
+        line={"color": colour, "width": width},
+        marker={"size": 5},
+        opacity=0.25 if faint else 1.0,
+        showlegend=not faint,
+        hoverinfo="skip" if faint else None,
+        hovertemplate=None if faint else "%{x:,.4~f}: %{y:.4f}",
+        hoverlabel={"namelength": 40},
+    )
+
+
+def _notes(figure: go.Figure, shown: Overview, curves: Curves, bold: Floats, colour: str, view: View) -> None:
+    """Notes pinned at a step, as marks on the curve there."""
+    pinned = [note for note in shown.notes.notes if note.step is not None]
+    if not pinned or not len(curves.steps):
+        return
+    steps = np.array([note.step for note in pinned], np.float64)
+    figure.add_scatter(
+        x=curves.along(view.by, steps).tolist(),
+        y=np.interp(steps, curves.steps, bold).tolist(),
+        name="note",
+        legendgroup=shown.run.id,
+        showlegend=False,
+        mode="markers",
+        marker={"symbol": "star", "size": 14, "color": colour, "line": {"width": 1, "color": static.TEXT}},
+        customdata=["<br>".join(map(plain, textwrap.wrap(note.text, 48)[:12])) for note in pinned],
+        hovertemplate="%{customdata}<extra></extra>",
+    )

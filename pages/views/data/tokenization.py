@@ -1,0 +1,87 @@
+"""Any text cut into tokens three ways, in colour. A session keeps the tokenizer that it looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.analysis.text_statistics import Census
+from engine.config import RunConfig, changed
+from engine.errors import InputError
+from engine.paths import home
+from engine.runs.dataset import tokenizer_of
+from engine.runs.manager import run_manager
+from engine.text import gpt2
+from engine.text.library import Entry
+from engine.text.tokenizer import Tokenizer
+from pages.charts import static
+from pages.views.data.token_colours import coloured
+
+MOST_PASTED = 5000
+TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
+
+
+def pasted(told: Census, entry: Entry, config: RunConfig) -> None:
+    """The tokens of a pasted text; until one is pasted, of the corpus's own first words."""
+    static.heading(
+        "Tokens of a text",
+        "The same text cut three ways, each token on a ground of its own; its name and id appear under the pointer. "
+        "Fewer tokens mean a longer reach for the same block size, and a larger table to learn.",
+    )
+    kind = st.segmented_control("cut into", list(TOKENIZERS), default="characters", required=True, key="cut")
+    size = 512
+    if TOKENIZERS[kind] == "bpe":
+        size = st.slider("tokens to learn", 256, 2048, 512, 64, key="bpe_size", help="256 bytes and the pairs joined.")
+    if st.session_state.get("pasted") in (None, st.session_state.get("pasted_example")):
+        st.session_state.pasted = st.session_state.pasted_example = told.opening
+    text = st.text_area("a text", key="pasted", max_chars=MOST_PASTED, height=110)
+    tokenizer = (
+        told.tokenizer
+        if kind == "characters"
+        else cutter(entry, changed(config, tokenizer=TOKENIZERS[kind], vocab_size=size))
+    )
+    if tokenizer is None or not text:
+        return
+    ids = coloured(text, tokenizer)
+    if ids:
+        st.text(f"{len(text):,} characters, {len(ids):,} tokens of {tokenizer.vocab_size:,}")
+        st.code(" ".join(map(str, ids)), language=None, wrap_lines=True, height=90)
+
+
+def cutter(entry: Entry, config: RunConfig) -> Tokenizer | None:
+    """The tokenizer of `config`, learnt once; says what is missing."""
+    learns = config.tokenizer == "bpe"
+    key = config.tokenizer, (config.vocab_size, entry.name, entry.sha256) if learns else ()
+    kept: tuple[object, Tokenizer | None] | None = st.session_state.get("cutter")
+    if kept is not None and kept[0] == key:
+        return kept[1]
+    if not learns and gpt2.found(home()) is None:
+        fetch_gpt2()
+        return None
+    try:
+        with st.spinner("learning pairs" if learns else "reading"):
+            made = tokenizer_of(run_manager().library.load_name(entry.name)[0] if learns else "", config)
+    except InputError as error:
+        st.text(str(error))
+        return None
+    st.session_state.cutter = key, made
+    return made
+
+
+def fetch_gpt2() -> None:
+    """GPT-2's two files are fetched when somebody asks for them."""
+    st.text(f"{gpt2.TITLE} is not on this machine. It is two public files, {gpt2.BYTES / 1e6:.1f} MB together.")
+    if st.button("Fetch it", key="fetch_gpt2", icon=":material/download:"):
+        bar = st.progress(0.0, "fetching")
+        try:
+            gpt2.fetch(home(), lambda done, total: moved(bar, done / max(total, 1)))
+        except InputError as error:
+            st.text(str(error))
+        else:
+            st.rerun(scope="fragment")
+
+
+def moved(bar: Any, share_done: float) -> None:
+    """Move a progress bar."""
+    bar.progress(min(1.0, share_done))

@@ -1,0 +1,110 @@
+"""What the page Inside looks at: a copy of the room's model at one step, or an untrained one before the first run.
+
+A session keeps one look and takes another when the run is another, when it stands at another step, or on request;
+while the run runs, the look stays where it was taken. An earlier moment that the session has opened goes before all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import streamlit as st
+
+from engine.config import LiveSettings, RunConfig
+from engine.generators import generator
+from engine.link import DEFAULT_PRESET
+from engine.models import LanguageModel, Model, build
+from engine.presets import Preset, preset
+from engine.runs.manager import run_manager
+from engine.runs.run import Run, State
+from engine.text.corpus import Corpus
+from engine.text.points import Points
+from engine.training.trainer import Trainer
+from pages.views.shared import scrubbed_moment
+
+KEPT = "inside_look"
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A model on the CPU in eval mode, after `step` updates of the run called `run` (empty: there is none)."""
+
+    run: str
+    step: int
+    config: RunConfig
+    settings: LiveSettings
+    dataset: Corpus | Points
+    model: Model
+    past: bool = False
+    """Is it of an earlier moment that was opened?"""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What a computation on it may be kept under."""
+        return self.run, self.step
+
+    def text(self) -> tuple[LanguageModel, Corpus] | None:
+        """Model and text, for a model of text; else None."""
+        if isinstance(self.model, LanguageModel) and isinstance(self.dataset, Corpus):
+            return self.model, self.dataset
+        return None
+
+
+def default() -> Preset:
+    """The experiment that is shown, and started, where there is no run yet."""
+    return preset(DEFAULT_PRESET)
+
+
+def look(run: Run | None) -> Look:
+    """The look of this session; InputError where the run cannot give its weights."""
+    kept: Look | None = st.session_state.get(KEPT)
+    made = scrubbed_moment.ready()
+    if run is None:
+        if kept is None or kept.run:
+            start = default()
+            dataset = run_manager().dataset(start.config)
+            kept = Look("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
+    elif made is not None and made.moment is not None:
+        if kept is None or not kept.past or kept.key != (run.id, made.step):
+            settings = made.moment.snapshot.settings
+            kept = Look(run.id, made.step, run.config, settings, run.dataset, made.model(), past=True)
+    else:
+        moved = run.state is not State.RUNNING and kept is not None and kept.step != run.step
+        if kept is None or kept.past or kept.run != run.id or moved:
+            step, weights = run.copy_weights()
+            model = build(run.config, run.dataset.vocab_size)
+            model.load_state_dict(weights)
+            kept = Look(run.id, step, run.config, run.settings, run.dataset, model.eval())
+        kept = replace(kept, settings=run.settings)
+    st.session_state[KEPT] = kept
+    return kept
+
+
+def again() -> None:
+    """Let the next drawing take a new look."""
+    st.session_state.pop(KEPT, None)
+
+
+def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
+    """The model of a run with `config` before its first update."""
+    if config.draws == "separate" or isinstance(dataset, Points):
+        return build(config, dataset.vocab_size, generator(config.seed, "weights")).eval()
+    settings = preset(config.preset).settings  # the lecture's draws come in order, and no setting changes them
+    return Trainer(config, settings, dataset, lambda _: None).model.eval()
+
+
+def untrained(look: Look) -> Model:
+    """The model as the run's seed makes it: what the run began with, unless it is fine-tuned."""
+    return once("untrained", look.run, lambda: first_model(look.config, look.dataset))
+
+
+def once(name: str, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What `make` makes, kept in the session under `name` until `key` is another."""
+    kept: tuple[Hashable, Made] | None = st.session_state.get(f"inside_{name}")
+    if kept is None or kept[0] != key:
+        kept = key, make()
+        st.session_state[f"inside_{name}"] = kept
+    return kept[1]

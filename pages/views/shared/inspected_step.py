@@ -1,0 +1,304 @@
+"""A run's step, opened: where it stands, what has been looked back at, and the copy that pages look into.
+
+The engine is the truth. A session keeps only which run it steps through, how far it looks back, and the last copy.
+Knows no layout.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from engine.errors import InputError
+from engine.models import LanguageModel, Model
+from engine.presets import PRESETS
+from engine.runs.manager import run_manager
+from engine.runs.restored_state import RestoredState
+from engine.runs.run import CAN_GO, Run, State
+from engine.text.corpus import Corpus
+from engine.training.checkpoint import PausedState
+from engine.training.trainer import STAGES, Trainer, replay
+from pages.views.shared import scrubbed_moment
+
+LANE = "step"
+CURRENT = "current"
+FRESH = {"bigram": "bigram", "gpt-tiny": "small GPT", "document-002-line": "line", "document-002": "5→3 layer"}
+"""The presets that a fresh run can have, and what they are called here."""
+MOST_PARAMETERS = 20_000_000
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A moment of a run, and a throwaway trainer that stands there, live graph included.
+
+    `present` is how many stages of this step the run itself has done, 9 for a step that was just completed; of the
+    step after an earlier moment, how many are made again.
+    """
+
+    run: Run
+    moment: PausedState
+    present: int
+    trainer: Trainer
+    past: bool = False
+    """Is it an earlier moment that was opened? Then the run itself stands elsewhere."""
+
+    @property
+    def done(self) -> int:
+        """How many stages of the step are done in what is shown."""
+        return self.moment.stages
+
+    @property
+    def stage(self) -> str | None:
+        """The last stage that is done in what is shown; None before the first."""
+        return STAGES[self.done - 1] if self.done else None
+
+    @property
+    def looking_back(self) -> bool:
+        """Is this an earlier stage than the run's own?"""
+        return self.done < self.present
+
+    @property
+    def number(self) -> int:
+        """The step under way, counted from 1."""
+        return self.moment.snapshot.step + 1
+
+    @property
+    def key(self) -> str:
+        """Tells this moment from every other one."""
+        return f"{'past/' if self.past else ''}{self.run.id}/{self.moment.snapshot.step}/{self.done}/{self.run.version}"
+
+    @property
+    def model(self) -> Model:
+        """The copy's model, its weights as they are at this moment."""
+        return self.trainer.model
+
+    @property
+    def is_text(self) -> bool:
+        """Does it learn from text?"""
+        return isinstance(self.model, LanguageModel)
+
+    @property
+    def before(self) -> dict[str, Tensor]:
+        """The weights before this step's update, by name."""
+        return dict(self.moment.snapshot.weights)
+
+    @cached_property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The copy's parameters by name."""
+        return dict(self.model.named_parameters())
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The visible names of a text's tokens, by id; none for the small models."""
+        dataset = self.run.dataset
+        return dataset.tokenizer.labels if isinstance(dataset, Corpus) else ()
+
+
+class Base(NamedTuple):
+    """What a session remembers of a run: where it stands, and the step behind it where that is known."""
+
+    at: str
+    moment: PausedState
+    whole: PausedState | None
+
+
+def chosen() -> Run | None:
+    """The run that this session steps through: the room's, or the lane's; None where there is none yet."""
+    if scrubbed_moment.past() is not None:
+        return run_manager().current
+    source = st.session_state.get("step_source") or (CURRENT if run_manager().current else LANE)
+    return run_manager().followed(source)
+
+
+def source_of(run: Run | None) -> str:
+    """What the board follows to show `run`."""
+    return "here" if run is not None and run is run_manager().current else LANE
+
+
+def choose(source: str) -> None:
+    """Step through the room's run, or through a fresh one with that preset, unless the lane has it already."""
+    scrubbed_moment.live()
+    if source == CURRENT:
+        st.session_state.step_source = CURRENT
+        return
+    st.session_state.step_source = LANE
+    lane = run_manager().followed(LANE)
+    if lane is None or lane.config.preset != source:
+        begin(source)
+
+
+def begin(name: str) -> None:
+    """A fresh run with the preset `name`, waiting at step 0."""
+    start = PRESETS[name]
+    try:
+        run_manager().lane(LANE, start.config, start.settings)
+    except InputError as error:
+        complain(str(error))
+
+
+def complain(sentence: str) -> None:
+    """Show a sentence on this page until the next press."""
+    st.session_state.step_notice = sentence
+
+
+def can_step(run: Run) -> bool:
+    """Would a stage be made if it were asked for?"""
+    return run.state in CAN_GO and run.state is not State.RUNNING and run.step < run.settings.max_steps
+
+
+def why_not(run: Run) -> str:
+    """Why `run` can make no step, and what to do; empty where it can."""
+    lane = source_of(run) == LANE
+    if run.state is State.FAILED or run.state is State.DIVERGED:
+        told = run.message if run.state is State.DIVERGED else f"failed: {run.message}"
+        remedy = "Begin again, or choose another run" if lane else "Choose a fresh run, or reset this one on Train"
+        return f"This run {told}. {remedy}."
+    if run.state is State.DONE or run.step >= run.settings.max_steps:
+        remedy = (
+            "Begin again, or choose another run" if lane else "Choose a fresh run, or raise the iterations on Train"
+        )
+        return f"This run is done: {run.step:,} of {run.settings.max_steps:,} iterations are made. {remedy}."
+    return ""
+
+
+# ---------------------------------------------------------------- pressed
+
+
+def forward(run: Run) -> None:
+    """The next stage: of what is looked back at, or of the run itself."""
+    st.session_state.pop("step_notice", None)
+    back = _back(run)
+    if back is not None:
+        _look(run, back + 1)
+    elif can_step(run):
+        run.make_stage()
+        _answered(run)
+
+
+def finish(run: Run) -> None:
+    """The rest of the step under way, or a whole one from between two steps."""
+    st.session_state.pop("step_notice", None)
+    st.session_state.pop("step_back", None)
+    if not can_step(run):
+        return
+    run.make_steps(1)
+    _answered(run)
+    end = time.monotonic() + WAIT_SECONDS
+    while run.state is State.RUNNING and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def pause(run: Run) -> None:
+    """Hold a run in training after the step under way."""
+    run.pause()
+    _answered(run)
+
+
+def look_back(run: Run, stages: int) -> None:
+    """Show the step with `stages` of its stages done; the run itself stays where it is."""
+    _look(run, stages)
+
+
+def _look(run: Run, stages: int) -> None:
+    base: Base | None = st.session_state.get("step_base")
+    if base is None or base.at != _at(run):
+        return
+    present = (base.whole or base.moment).stages
+    if 0 <= stages < present:
+        st.session_state.step_back = base.at, stages
+    else:
+        st.session_state.pop("step_back", None)
+
+
+def _back(run: Run) -> int | None:
+    at, stages = st.session_state.get("step_back", ("", 0))
+    return stages if at == _at(run) else None
+
+
+def _answered(run: Run) -> None:
+    """Wait until the run has done what was asked: it answers questions after that."""
+    try:
+        run.moment()
+    except InputError as error:
+        complain(str(error))
+
+
+# ---------------------------------------------------------------- drawn
+
+
+def _at(run: Run) -> str:
+    return f"{run.id}/{run.step}/{run.stage}/{run.version}/{run.state}"
+
+
+def opened(run: Run) -> Opened:
+    """The moment to show of a run that stands still. InputError if the run does not answer."""
+    base = _base(run)
+    whole = base.whole or base.moment
+    back = _back(run)
+    shown = PausedState(whole.snapshot, whole.stages if back is None else back, whole.turns)
+    key = f"{base.at}/{shown.snapshot.step}/{shown.stages}"
+    kept: tuple[str, Opened] | None = st.session_state.get("step_copy")
+    if kept is None or kept[0] != key:
+        trainer = replay(run.config, run.dataset, shown)
+        kept = key, Opened(run, shown, whole.stages, trainer)
+        st.session_state.step_copy = kept
+    return kept[1]
+
+
+def reopened(made: RestoredState) -> Opened:
+    """The step that came after an earlier moment, made again to the stage that this session looks at."""
+    assert made.moment is not None
+    stages = _past_stages(made)
+    key = f"{made.run.id}/past/{made.step}/{stages}"
+    kept: tuple[str, Opened] | None = st.session_state.get("step_copy")
+    if kept is None or kept[0] != key:
+        shown = replace(made.moment, stages=stages)
+        trainer = replay(made.run.config, made.run.dataset, shown)
+        kept = key, Opened(made.run, shown, stages, trainer, past=True)
+        st.session_state.step_copy = kept
+    return kept[1]
+
+
+def look_into(made: RestoredState, stages: int) -> None:
+    """Show the step after an earlier moment with `stages` of its stages done."""
+    st.session_state.step_past = made.run.id, made.step, stages
+
+
+def _past_stages(made: RestoredState) -> int:
+    run, step, stages = st.session_state.get("step_past", ("", 0, 0))
+    return stages if (run, step) == (made.run.id, made.step) else 0
+
+
+def _base(run: Run) -> Base:
+    before: Base | None = st.session_state.get("step_base")
+    at = _at(run)  # before the run is asked: what it does meanwhile is then news to the next drawing
+    if before is not None and before.at == at:
+        return before
+    moment = run.moment()
+    base = Base(at, moment, _step_behind(run, moment, before))
+    st.session_state.step_base = base
+    return base
+
+
+def _step_behind(run: Run, moment: PausedState, before: Base | None) -> PausedState | None:
+    """The step that was just completed, if this session saw it begin and its replay ends at the run's own weights."""
+    if moment.stages or before is None or before.at.split("/")[0] != run.id:
+        return None
+    withheld = run.state is State.DIVERGED  # a step that ended without an update
+    if before.whole and before.moment.snapshot.step == moment.snapshot.step and not withheld:
+        return before.whole
+    if moment.snapshot.step - before.moment.snapshot.step != (0 if withheld else 1):
+        return None
+    whole = PausedState(before.moment.snapshot, len(STAGES), before.moment.turns)
+    weights = dict(replay(run.config, run.dataset, whole).model.named_parameters())
+    same = torch.equal if run.device.type == "cpu" else torch.allclose
+    if not all(same(weights[name], now) for name, now in moment.snapshot.weights.items()):
+        return None
+    return whole

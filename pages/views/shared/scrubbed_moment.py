@@ -1,0 +1,140 @@
+"""An earlier moment of the room's run, opened by this session: its making, its label, and the way back to live.
+
+Train and the pages that look into a model show that moment instead of the newest one, and say so. The run trains on
+meanwhile. A session keeps which moment it has opened; the engine makes it. Knows no layout but its own line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.errors import InputError
+from engine.runs.manager import run_manager
+from engine.runs.restored_state import QUICK, RestoredState
+from pages.views.train import fork, pin_note
+from pages.widgets import actions
+
+SOON = 0.3  # seconds: a moment that is made within them shows no progress
+BEAT_SECONDS = 0.3
+KEPT = "past"
+LINKS = {"Train": "train.py", "Step": "step.py", "Inside": "inside.py", "Embeddings": "embeddings.py"}
+STYLE = """<style>
+.st-key-past { border-left: 4px solid var(--st-text-color, currentColor); padding: 2px 12px; gap: 0.4rem 0.9rem;
+  background: var(--st-secondary-background-color, transparent); border-radius: 6px; }
+.st-key-past [data-testid="stText"] { font-weight: 600; }
+</style>"""
+
+
+def past() -> RestoredState | None:
+    """The moment that this session has opened, made or being made; None while it is live."""
+    made: RestoredState | None = st.session_state.get(KEPT)
+    if made is not None and run_manager().shown("current") is not made.run:  # another run is on the stage
+        live()
+        return None
+    return made
+
+
+def ready() -> RestoredState | None:
+    """The moment to show; None while the newest is, or while it is still being made."""
+    made = past()
+    return made if made is not None and made.moment is not None else None
+
+
+def opening() -> bool:
+    """Is one being made now?"""
+    made = past()
+    return made is not None and made.under_way
+
+
+def step_shown() -> int | None:
+    """The step to show on the board; None for the newest."""
+    made = ready()
+    return None if made is None else made.step
+
+
+def can(*wanted: str) -> tuple[str, ...]:
+    """Which of these verbs the scrubber may offer: none for a run that another process writes."""
+    return wanted if run_manager().watched is None else ()
+
+
+def open_at(step: int) -> None:
+    """Open the state that the room's run had at `step`."""
+    try:
+        made = st.session_state[KEPT] = run_manager().reopen(step)
+        made.wait(SOON)
+    except InputError as error:
+        actions.say(str(error))
+
+
+def live() -> None:
+    """Back to the newest step, on every page; what is still being made is given up."""
+    made: RestoredState | None = st.session_state.pop(KEPT, None)
+    if made is not None:
+        made.close(0)
+
+
+def take(asked: Any) -> None:
+    """Do what was asked for at the board's scrubber; what another script may have sent there is passed over."""
+    if not isinstance(asked, dict) or type(asked.get("step")) is not int:
+        return
+    run = run_manager().current
+    if run is None or asked.get("run") != run.id:
+        return
+    if asked.get("verb") == "open":
+        open_at(asked["step"])
+    elif asked.get("verb") == "fork":
+        fork.ask(asked["step"])
+    elif asked.get("verb") == "note":
+        pin_note.ask(run.id, max(0, asked["step"]))
+    elif asked.get("verb") == "live":
+        live()
+
+
+def line(here: str) -> None:
+    """Which moment is on show on the page called `here`, where else it can be seen, and "live"; nothing while live."""
+    made = past()
+    if made is None:
+        return
+    st.html(STYLE)
+    with st.container(horizontal=True, vertical_alignment="center", key="past"):
+        if made.under_way:
+            making(made)
+        elif made.moment is None:
+            st.text(f"{made.error[:1].upper()}{made.error[1:]}.", width="content")
+        else:
+            st.text(sentence(made), width="content")
+            links(made, here)
+            if here == "Train":
+                st.button("Fork here", key="past_fork", on_click=fork.ask, args=(made.step,))
+        word = "Cancel" if made.under_way else "Live"
+        st.button(word, key="past_live", type="primary", on_click=live, help="Back to the newest step, on every page.")
+
+
+@st.fragment(run_every=BEAT_SECONDS)
+def making(made: RestoredState) -> None:
+    """How far it is; the page is drawn anew when it is made."""
+    if not made.under_way:
+        st.rerun()
+    st.progress(made.share, f"Step {made.asked:,} is being made again: step {made.step:,}")
+
+
+def sentence(made: RestoredState) -> str:
+    """Which moment it is, and how it came about."""
+    if made.step != made.asked:
+        return (
+            f"Step {made.step:,}, past. Step {made.asked:,} is too far from its snapshot, of step {made.first:,}, to "
+            f"be made again in {QUICK:.0f} s."
+        )
+    how = "its snapshot" if made.step == made.first else f"made again from the snapshot of step {made.first:,}"
+    return f"Step {made.step:,}, past: {how}."
+
+
+def links(made: RestoredState, here: str) -> None:
+    """The other pages that show this moment; what a GPT looks at is one click away."""
+    for name, page in LINKS.items():
+        if name != here and (name != "Embeddings" or made.run.config.reads_text):
+            st.page_link(page, label=name)
+    if here != "Inside" and made.run.config.model == "gpt":
+        st.page_link("inside.py", label="Attention", query_params={"look": "Attention"})

@@ -1,0 +1,175 @@
+"""What if: choose an experiment, run it on a throwaway copy of the room's run, see both ways side by side.
+
+Holds no training state. What was found stays in the session, one outcome for each experiment and start.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from engine.errors import InputError
+from engine.lessons.experiments import EXPERIMENTS, MOST_PARAMETERS, Experiment, Pacer, Start
+from engine.lessons.results import Outcome
+from engine.presets import preset
+from engine.runs.manager import run_manager
+from engine.runs.run import Run, State
+from engine.text.bigram_counts import MOST_TOKENS
+from engine.text.corpus import Corpus
+from pages.views.shared import scrubbed_moment
+from pages.views.shared.results import show_all
+
+Begin = Literal["first", "moment"]
+BEGINS: dict[Begin, str] = {"first": "first weights", "moment": "where the run stands"}
+MOST_COPIED = 2_000_000
+"""A model of more parameters is not copied: that alone would take the run's memory and seconds."""
+
+
+def what_if() -> None:
+    """The list of experiments, the one that is chosen, and what it found."""
+    titles = {experiment.name: experiment.title for experiment in EXPERIMENTS}
+    name = st.selectbox(
+        "What if",
+        list(titles),
+        index=list(titles).index(st.session_state.get("whatif_kept", EXPERIMENTS[0].name)),
+        format_func=titles.__getitem__,
+        key="whatif_chosen",
+        help="Each experiment really runs, on a copy that is thrown away. The room's run never notices.",
+    )
+    st.session_state.whatif_kept = name
+    chosen = next(experiment for experiment in EXPERIMENTS if experiment.name == name)
+    run = text_run()
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.markdown(chosen.asks)
+        begin = beginning(chosen, run)
+        asked = st.button("Run the experiment", key="whatif_run", type="primary", icon=":material/science:")
+    with right:
+        st.code(chosen.code, language="python", wrap_lines=True)
+        st.caption(f"In the documents: {chosen.documents}.")
+    found = st.session_state.setdefault("whatif_found", {})
+    where = identity(chosen, run, begin)
+    if asked and found.get((name, begin), (None,))[0] != where:
+        below = st.empty()  # what is there of another experiment goes at once
+        with below.container():
+            outcome = carried_out(chosen, run, begin)
+        if outcome is None:
+            return
+        found[name, begin] = where, outcome
+        place = below.container()
+    else:
+        place = st.container()
+    if st.session_state.get("whatif_unfinished") == name:
+        place.caption("It was interrupted before its end. Run it again to see what comes of it.")
+    elif (name, begin) in found:
+        with place:
+            shown(found[name, begin][1], name, begin)
+
+
+def text_run() -> Run | None:
+    """The room's run, if it learns from a text."""
+    run = run_manager().current
+    return run if run is not None and run.config.reads_text and run.state is not State.FAILED else None
+
+
+def fits(chosen: Experiment, run: Run) -> bool:
+    """Can the run's own model be tried on?"""
+    if chosen.model == "bigram" and (run.config.model != "bigram" or run.dataset.vocab_size > MOST_TOKENS):
+        return False
+    return run.parameters <= (MOST_PARAMETERS if chosen.model == "small" else MOST_COPIED)
+
+
+def beginning(chosen: Experiment, run: Run | None) -> Begin:
+    """Where the copy begins: a choice only where there is one."""
+    if chosen.model == "none":
+        return "first"
+    if run is None:
+        st.caption("Tried on a fresh bigram on the project's own text.")
+        return "first"
+    if not fits(chosen, run):
+        st.caption(
+            f"Tried on a fresh bigram: the room's model, of {run.parameters:,} parameters, is too large to be trained "
+            "so many times in a moment."
+            if run.config.model == "bigram" or chosen.model != "bigram"
+            else "Tried on a fresh bigram, for which these settings were measured."
+        )
+        return "first"
+    past = scrubbed_moment.step_shown()
+    names = BEGINS if past is None else BEGINS | {"moment": f"step {past:,}, past"}
+    picked: Begin | None = st.segmented_control(
+        "begins with",
+        get_args(Begin),
+        format_func=names.__getitem__,
+        default=chosen.begins,
+        key=f"whatif_begin-{chosen.name}",
+        help="Where the copy begins: with the random weights of the run's seed, or with its weights as they are now. "
+        "The choice that is set at first is the one that shows the effect best.",
+    )
+    return picked or chosen.begins
+
+
+def identity(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object, ...]:
+    """What an outcome depends on besides the experiment: the run, and where it stands."""
+    if run is None:
+        return (None,)
+    past = scrubbed_moment.step_shown()
+    stands = (run.step, run.stage, run.version) if past is None else (past, "past")
+    return (run.id, "first") if begin == "first" else (run.id, *stands)
+
+
+def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
+    """A place to begin from: the run's moment or first weights; else a fresh bigram, on its text where possible."""
+    if run is not None and isinstance(run.dataset, Corpus):
+        first = Start(run.config, run.first_settings, run.dataset)
+        if fits(chosen, run) or chosen.model == "none":
+            if begin == "first":
+                return first
+            made = scrubbed_moment.ready()
+            if made is not None and made.moment is not None:
+                return Start(run.config, made.moment.snapshot.settings, run.dataset, made.moment)
+            return Start(run.config, run.settings, run.dataset, run.moment())
+        if run.dataset.vocab_size <= MOST_TOKENS:
+            return first.bigram()
+    fresh = preset("bigram")
+    return Start(fresh.config, fresh.settings, run_manager().corpus(fresh.config))
+
+
+def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> Outcome | None:
+    """Run it, with progress; doing anything else on the page ends it. None where it could not be run."""
+    bar = st.progress(0.0, "running on a copy")
+    current = run_manager().current
+
+    def tell(share: float) -> None:
+        bar.progress(share, "running on a copy")
+        if interrupted():
+            st.rerun(scope="fragment")
+
+    courtesy = Pacer(lambda: current is not None and current.state is State.RUNNING, tell)
+    st.session_state.whatif_unfinished = chosen.name
+    outcome: Outcome | None
+    try:
+        outcome = chosen.run(start_of(chosen, run, begin), courtesy)
+    except InputError as error:
+        st.text(str(error))
+        outcome = None
+    st.session_state.pop("whatif_unfinished")
+    bar.empty()
+    return outcome
+
+
+def interrupted() -> bool:
+    """Has this person asked for something else on the page? Streamlit would let that wait until the fragment ends."""
+    context = get_script_run_ctx()
+    if context is None or not context.fragment_ids_this_run:
+        return False
+    return getattr(getattr(context.script_requests, "_state", None), "name", None) == "RERUN"
+
+
+def shown(outcome: Outcome, name: str, begin: Begin) -> None:
+    """The sentence that says what is seen, what shows it, and what it was tried on."""
+    with st.container(border=True):
+        st.markdown(outcome.seen)
+    show_all(outcome.exhibits, f"whatif-{name}-{begin}")
+    st.text(f"Tried on {outcome.about}.")

@@ -1,0 +1,38 @@
+"""The documents' small examples on the page: what is said, what is true, and the tiny tensors behind both."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import streamlit as st
+
+from engine.lessons.small_examples import EXAMPLES, Example
+from pages.views.shared.results import show_all
+
+
+@lru_cache(maxsize=len(EXAMPLES))
+def opened(title: str) -> Example:
+    """An example, computed once: it depends on nothing."""
+    return EXAMPLES[title]()
+
+
+def small_examples() -> None:
+    """The list of examples, and the one that is chosen."""
+    titles = list(EXAMPLES)
+    chosen = st.selectbox(
+        "Example",
+        titles,
+        index=titles.index(st.session_state.get("example_kept", titles[0])),
+        key="example_chosen",
+        help="Each is computed by PyTorch from the numbers that stand in the document.",
+    )
+    st.session_state.example_kept = chosen
+    example = opened(chosen)
+    left, right = st.columns(2, gap="medium")
+    with left.container(border=True, height="stretch"):
+        st.markdown(f"**Document {example.document}**")
+        st.markdown(example.says)
+    with right.container(border=True, height="stretch"):
+        st.markdown("**What is computed**")
+        st.markdown(example.true)
+    show_all(example.exhibits, f"example-{chosen}")

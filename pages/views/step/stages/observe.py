@@ -1,0 +1,119 @@
+"""The observe stage: what the update did to one weight, to all of them, and to the loss on the same batch."""
+
+from __future__ import annotations
+
+import streamlit as st
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from engine.training.checkpoint import PausedState
+from engine.training.probes import update_ratios
+from engine.training.sampling import evaluating
+from engine.training.trainer import STAGES, replay
+from pages.charts.static import heading
+from pages.views.shared.inspected_step import Opened
+from pages.views.step.stages.backward import table
+from pages.views.step.stages.modes import modes
+from pages.views.step.stages.parts import exactly, number, numbers, place_name, remembered, said, weight
+
+
+def observe_view(shown: Opened) -> None:
+    """Before and after."""
+    name, spot = weight(shown)
+    before, after = shown.before[name], shown.parameters[name].detach()
+    one, other = st.columns([5, 4])
+    with one:
+        table(
+            shown,
+            name,
+            after - before,
+            "step_change",
+            "What the update changed: Δw",
+            "A cell is one weight, after minus before: orange grew, blue shrank. Against the gradient's heatmap the "
+            "colours are swapped: weights move against the slope.",
+        )
+    with other:
+        heading(
+            "One weight, before and after",
+            "The weight chosen above, and how far the update moved it as a share of itself.",
+        )
+        w, v = float(before[spot]), float(after[spot])
+        numbers(
+            [("before", exactly(w)), ("after", exactly(v)), ("Δw", exactly(v - w))],
+            (place_name(shown, name, spot), "value"),
+        )
+        ratios(shown)
+        losses(shown)
+    modes(shown)
+
+
+def ratios(shown: Opened) -> None:
+    """‖Δw‖ / ‖w‖ by hand and by the probe that feeds the charts."""
+    heading(
+        "How far all weights moved",
+        "The length of the change as a share of the length of the weights: the chart of Train shows this number. For "
+        "deep nets 1e-3 is a rule of thumb; a bigram has none.",
+    )
+    old = torch.cat([w.flatten() for w in shown.before.values()])
+    new = torch.cat([shown.parameters[name].detach().flatten() for name in shown.before])
+    moved, length = float((new - old).double().norm()), float(old.double().norm())
+    named = {id(parameter): name for name, parameter in shown.parameters.items()}
+    parts = shown.model.parts()
+    probe = update_ratios({part: [shown.before[named[id(p)]] for p in group] for part, group in parts.items()}, parts)
+    numbers(
+        [
+            ("‖Δw‖", number(moved)),
+            ("‖w‖", number(length)),
+            ("‖Δw‖ / ‖w‖, by hand", f"{moved / length:.6g}" if length else "no ratio: all weights were 0"),
+            ("the same by the probe", f"{probe['update_ratio']:.6g}" if "update_ratio" in probe else "none"),
+        ],
+        ("all weights", "value"),
+    )
+
+
+def losses(shown: Opened) -> None:
+    """The loss that a script prints, and what the same model now says of this batch and of the next."""
+    trainer = shown.trainer
+    then, now, following = remembered(shown, "losses", lambda: three_losses(shown))
+    heading(
+        "The loss, before and after",
+        "The same batch before and after the update, dropout off, and the batch that comes next. On its own batch an "
+        "update should lower the loss; other batches scatter.",
+    )
+    numbers(
+        [
+            ("this batch, before the update", exactly(then)),
+            ("this batch, after it", exactly(now)),
+            ("difference", number(now - then)),
+            ("the next batch, after it", exactly(following)),
+        ],
+        ("loss", "value"),
+    )
+    said(
+        "document 004",
+        "print(loss.item()) shows the current loss.",
+        f"It prints {exactly(trainer.loss.item())}: the loss of this batch, by the weights before this update. By the "
+        f"weights that there are now, this batch costs {exactly(now)} and the next one {exactly(following)}.",
+    )
+
+
+def three_losses(shown: Opened) -> tuple[float, float, float]:
+    """The loss of this batch before and after the update, and of the next batch after it."""
+    batch = shown.trainer.inputs, shown.trainer.targets
+    moment = PausedState(shown.moment.snapshot, len(STAGES), shown.moment.turns)
+    coming = replay(shown.run.config, shown.run.dataset, moment)
+    coming.stage()
+    return (
+        loss_with(shown, shown.before, *batch),
+        loss_with(shown, None, *batch),
+        loss_with(shown, None, coming.inputs, coming.targets),
+    )
+
+
+def loss_with(shown: Opened, weights: dict[str, Tensor] | None, inputs: Tensor, targets: Tensor) -> float:
+    """The loss of a batch under the copy's weights, or others, with dropout off."""
+    model = shown.model
+    with evaluating(model):
+        outcome = functional_call(model, weights, (inputs, targets)) if weights else model(inputs, targets)
+    return float(outcome[1])

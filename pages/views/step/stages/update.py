@@ -1,0 +1,225 @@
+"""The update stage: AdamW taken apart for one weight, beside what SGD would have done."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+from torch import Tensor
+
+from engine.analysis.adamw import Taken, adamw, sgd, ulps
+from pages.charts.static import EVENT, heading, plane, show
+from pages.charts.training import TRAIN
+from pages.views.shared.inspected_step import Opened
+from pages.views.step.stages.parts import exactly, gradient_of, number, numbers, place_name, said, weight
+
+MOST_DOTS = 3000
+FEW = 20
+FORMULA = "new weight = old weight − learning rate × gradient; a larger gradient moves a weight more."
+
+
+def update_view(shown: Opened) -> None:
+    """Where each weight went, and why as far as it did."""
+    if shown.trainer.recorder.diverged:
+        st.text("The guard withheld this update: no weight was moved.")
+        return
+    name, spot = weight(shown)
+    taken = taken_apart(shown, name)
+    settings = shown.trainer.settings
+    plain = -settings.lr * taken.gradient  # document 000's formula, before it is rounded into a weight
+    one, other = st.columns([1, 1])
+    with one:
+        if shown.run.config.optimizer == "adamw":
+            adamw_table(shown, name, spot, taken, plain)
+        else:
+            sgd_table(shown, name, spot, taken)
+    with other:
+        if taken.gradient.numel() > FEW:
+            show(
+                moves_figure(taken, plain, settings.lr),
+                "step_moves",
+                "How far each weight moves, against its gradient",
+                "A dot is a weight of this parameter. Under −lr · gradient (pink) the move grows with the gradient; "
+                "under AdamW (blue) the first moves are all about lr, however small the gradient.",
+                height=360,
+            )
+        if shown.run.config.optimizer == "adamw":
+            formula(shown, taken, plain)
+        else:
+            plain_rule(shown, taken, spot)
+    heading(
+        "From the largest gradient to none",
+        "A few weights of this parameter, each with the move that either rule makes, in units of lr. "
+        "A weight without a gradient still decays under AdamW, and keeps its old momentum.",
+    )
+    numbers(five(shown, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
+
+
+def taken_apart(shown: Opened, name: str) -> Taken:
+    """The pieces of AdamW's update of a parameter; for a run under SGD, of AdamW's first update from here."""
+    kept = shown.moment.snapshot.optimizer.get(name, {})
+    settings = shown.trainer.settings
+    return adamw(
+        shown.before[name],
+        gradient_of(shown, name),
+        kept.get("exp_avg"),
+        kept.get("exp_avg_sq"),
+        int(kept["step"]) + 1 if "step" in kept else 1,
+        settings.lr,
+        settings.weight_decay,
+    )
+
+
+def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken, plain: Tensor) -> None:
+    """Each quantity on the way to one weight's Δw, and torch's own result."""
+    settings, n = shown.trainer.settings, taken.number
+    kept = shown.moment.snapshot.optimizer.get(name, {})
+    m, v = (float(kept[key][spot]) if kept else 0.0 for key in ("exp_avg", "exp_avg_sq"))
+    after = shown.parameters[name].detach()
+    at = {key: float(getattr(taken, key)[spot]) for key in ("weight", "gradient", "exp_avg", "exp_avg_sq", "after")}
+    pull = -settings.lr * settings.weight_decay * at["weight"]
+    mean, size = float(taken.mean[spot]), float(taken.denominator[spot])
+    heading(
+        "AdamW, taken apart for one weight",
+        "From top to bottom, each line uses those above it. The last lines hold the result against what torch did to "
+        "this very weight; 0 apart means equal to the last bit.",
+    )
+    numbers(
+        [
+            ("w, before", "", exactly(at["weight"])),
+            ("g, the gradient", "", exactly(at["gradient"])),
+            ("m, first moment", f"0.9 · {number(m)} + 0.1 · g", exactly(at["exp_avg"])),
+            ("v, second moment", f"0.999 · {number(v)} + 0.001 · g²", exactly(at["exp_avg_sq"])),
+            ("m̂, bias corrected", f"m / (1 − 0.9^{n:,}) = m / {taken.correction:.6g}", exactly(mean)),
+            ("√v̂ + ε", f"√(v / (1 − 0.999^{n:,})) + 1e-8", exactly(size)),
+            ("m̂ / (√v̂ + ε)", "about ±1 while all gradients point one way", exactly(mean / size)),
+            ("lr / (√v̂ + ε)", "this weight's own learning rate", exactly(settings.lr / size)),
+            ("the step", f"−lr · that, lr = {settings.lr:g}", exactly(-settings.lr * mean / size)),
+            (
+                "the decay",
+                f"−lr · {settings.weight_decay:g} · w",
+                exactly(pull),
+            ),
+            ("w, after, by hand", "", exactly(at["after"])),
+            ("w, after, by torch", "", exactly(float(after[spot]))),
+            ("Δw by torch", "after − before", exactly(float(after[spot]) - at["weight"])),
+            ("Δw of plain SGD instead", "−lr · g", exactly(float(plain[spot]))),
+        ],
+        (place_name(shown, name, spot), "how", "value"),
+    )
+    st.text(agreement(taken.after, after))
+
+
+def agreement(mine: Tensor, theirs: Tensor) -> str:
+    """How exactly two results agree, over all weights of a parameter."""
+    apart = ulps(mine, theirs)
+    off = int((apart > 0).sum())
+    if not off:
+        return f"Every weight of this parameter, {apart.numel():,} in all, agrees with torch to the last bit."
+    return (
+        f"{apart.numel() - off:,} of {apart.numel():,} weights agree with torch to the last bit, the others are "
+        f"at most {int(apart.max()):,} float32 numbers apart: at a tensor's end, and on other devices, torch rounds in "
+        "another order."
+    )
+
+
+def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken) -> None:
+    """The same for a run under SGD: its formula, torch's result, and what AdamW would do first."""
+    settings, after = shown.trainer.settings, shown.parameters[name].detach()
+    before, g = float(shown.before[name][spot]), float(taken.gradient[spot])
+    change = -settings.lr * (g + settings.weight_decay * before)
+    mine = sgd(shown.before[name], taken.gradient, settings.lr, settings.weight_decay)
+    heading(
+        "SGD, taken apart for one weight",
+        "The whole rule in one line: against the slope, by the learning rate. The result is held against what torch "
+        "did to this very weight.",
+    )
+    numbers(
+        [
+            ("w, before", "", exactly(before)),
+            ("g, the gradient", "", exactly(g)),
+            (
+                "Δw",
+                f"−{settings.lr:g} · (g + {settings.weight_decay:g} · w)",
+                exactly(change),
+            ),
+            ("w, after, by hand", "", exactly(float(mine[spot]))),
+            ("w, after, by torch", "", exactly(float(after[spot]))),
+            ("Δw of AdamW instead", "its first update from here", exactly(float(taken.change[spot]))),
+        ],
+        (place_name(shown, name, spot), "how", "value"),
+    )
+    st.text(agreement(mine, after))
+
+
+def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
+    """|Δw| / lr against |g|, both logarithmic, for both rules; weights without a gradient have no place here."""
+    gradient = taken.gradient.abs().flatten()
+    chosen = gradient.nonzero().flatten()
+    chosen = chosen[:: max(1, len(chosen) // MOST_DOTS)]
+    figure = plane("|gradient|", "|Δw| / lr", log_x=True, log_y=True)
+    for label, moved, colour in (("AdamW", taken.change, TRAIN), ("−lr · gradient", plain, EVENT)):
+        ys = moved.abs().flatten()[chosen] / lr
+        figure.add_scatter(
+            x=gradient[chosen].tolist(),
+            y=[y or None for y in ys.tolist()],
+            mode="markers",
+            marker={"size": 5, "color": colour, "opacity": 0.7},
+            name=label,
+            hovertemplate="|g| %{x:.3~g}<br>|Δw|/lr %{y:.3~g}<extra></extra>",
+        )
+    figure.update_xaxes(exponentformat="power", dtick=1)
+    figure.update_yaxes(dtick=1)
+    return figure
+
+
+def plain_rule(shown: Opened, taken: Taken, spot: tuple[int, ...]) -> None:
+    """Document 000's formula under SGD, where it is the rule, and what AdamW would do instead."""
+    g, first = float(taken.gradient[spot]), -float(taken.mean[spot] / taken.denominator[spot])
+    said(
+        "document 000",
+        FORMULA,
+        f"This run is under plain SGD, and for it the formula is the rule: with gradient {number(g)} the weight moves "
+        f"{number(-g)} × lr. AdamW's first update from the same place would move it {number(first)} × lr, as it "
+        "would for nearly any gradient.",
+    )
+
+
+def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
+    """Document 000's formula beside both rules, on the real weights."""
+    lr, has = shown.trainer.settings.lr, taken.gradient != 0
+    if not bool(has.any()):
+        return
+    g = taken.gradient.abs()[has]
+    by_adamw, by_sgd = (moved.abs()[has] / lr for moved in (taken.change, plain))
+    sizes = by_adamw.sort().values
+    least, most = (sizes[int(share * (len(sizes) - 1))] for share in (0.01, 0.99))
+    rest = ""
+    if not bool(has.all()):
+        still = taken.change[~has].abs()
+        why = "decay alone, at its first update" if taken.number == 1 else "decay, and momentum from earlier steps"
+        rest = (
+            f" The {int((~has).sum()):,} weights without a gradient: AdamW moves them by up to "
+            f"{float(still.max()) / lr:.3g} × lr ({why}), the formula not at all."
+        )
+    said(
+        "document 000",
+        FORMULA,
+        f"That is plain SGD: its moves span {number(float(by_sgd.min()))} to {number(float(by_sgd.max()))} × lr, as "
+        f"the gradients do ({number(float(g.min()))} to {number(float(g.max()))}). Under AdamW, at its update "
+        f"{taken.number:,}, 98 % of them move between {number(float(least))} and {number(float(most))} × lr.{rest}",
+    )
+
+
+def five(shown: Opened, taken: Taken, plain: Tensor) -> list[tuple[str, str, str, str]]:
+    """Weights from the largest gradient to none: place, gradient, and both moves in units of lr."""
+    flat, lr = taken.gradient.abs().flatten(), shown.trainer.settings.lr
+    order = flat.argsort(descending=True)
+    has = int((flat > 0).sum())
+    ranks = [0, has // 3, 2 * has // 3, has - 1] + ([has] if has < len(flat) else [])
+    rows = []
+    for place in dict.fromkeys(int(order[max(0, rank)]) for rank in ranks):
+        spot = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), taken.gradient.shape))
+        moved, other = (float(t.flatten()[place]) / lr for t in (taken.change, plain))
+        rows.append((place_name(shown, "w", spot), number(float(taken.gradient[spot])), number(moved), number(other)))
+    return rows

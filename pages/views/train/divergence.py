@@ -1,0 +1,89 @@
+"""A divergence as a lesson, or a loss that has become absurd: what happened, in numbers, and the way back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import streamlit as st
+
+from engine.formatting import figures
+from engine.runs.divergence import Divergence, divergence_of, rewound_to
+from engine.runs.run import Run, State
+from pages.widgets import actions
+
+PATIENCE = 1.0  # seconds, for the last numbers to arrive
+
+
+def lesson(run: Run | None) -> None:
+    """A card for a run that has diverged, or whose loss has been absurd for a while; nothing else."""
+    if run is None or not (run.trouble or run.state is State.DIVERGED):
+        return
+    limit = run.dataset.highest_loss
+    if run.state is State.DIVERGED:
+        told = sentences(_told(run))
+    else:
+        told = absurd(divergence_of(run.history, run.layers, run.step, limit), limit)
+    with st.container(border=True, key="lesson"):
+        words, button = st.columns([2, 1], vertical_alignment="center")
+        words.text("\n".join(told))
+        at = rewound_to(run.history, run.step, limit)
+        button.button(
+            "Rewind and halve the learning rate",
+            key="rewind",
+            type="primary",
+            width="stretch",
+            on_click=actions.rewind,
+        )
+        button.caption(
+            f"A new run from step {at:,}, before the trouble began. This one stays as the faint curve; undo brings it "
+            "back."
+        )
+
+
+def _told(run: Run) -> Divergence:
+    """Computed once a run, when its history has all of it."""
+    kept: tuple[str, int, Divergence] | None = st.session_state.get("lesson_told")
+    if kept is None or kept[:2] != (run.id, run.step):
+        end = time.monotonic() + PATIENCE
+        while "diverged" not in [event.name for event in run.history.events.copy()] and time.monotonic() < end:
+            time.sleep(0.02)
+        kept = run.id, run.step, divergence_of(run.history, run.layers, run.step, run.dataset.highest_loss)
+        st.session_state.lesson_told = kept
+    return kept[2]
+
+
+def absurd(told: Divergence, limit: float) -> Iterator[str]:
+    """What happened to a run that still trains, but has lost what it had learnt."""
+    yield from _turned(told)
+    yield f"The loss has been above 10·ln V = {limit:.1f} since step {told.trouble:,}{_before(told)}."
+
+
+def sentences(told: Divergence) -> Iterator[str]:
+    """What happened, a line for each quantity."""
+    yield from _turned(told)
+    if told.losses:
+        yield f"Last finite losses: {', '.join(figures(loss) for _, loss in told.losses)}{_before(told)}."
+    if told.grad_norm is not None:
+        step, norm = told.grad_norm
+        usual = "" if told.usual_norm is None else f" (before: about {figures(told.usual_norm, 3)})"
+        yield f"Largest gradient norm: {figures(norm, 3)} in step {step:,}{usual}."
+    if told.update is not None:
+        step, layer, ratio = told.update
+        early = ", measured before a knob was turned" if told.turned and step <= told.turned[0].step else ""
+        yield f"Largest update: {figures(ratio, 3)} times the size of the weights, in {layer}, step {step:,}{early}."
+    if told.first is not None:
+        step, layer, what, times = told.first
+        size = f"{figures(times, 3)} times its usual size"
+        yield f"First out of the ordinary: the {what} of {layer}, {size}, in step {step:,}."
+    if told.fault is not None:
+        yield f"Then: {told.fault}."
+
+
+def _turned(told: Divergence) -> Iterator[str]:
+    for event in told.turned:
+        yield f"Turned: {event.text} after step {event.step:,}."
+
+
+def _before(told: Divergence) -> str:
+    return "" if told.usual_loss is None else f" (before: about {figures(told.usual_loss)})"

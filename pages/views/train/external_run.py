@@ -1,0 +1,161 @@
+"""A run that is trained elsewhere, by another process: offering it, and what can be done while it is on the stage.
+
+The page asks and the run's own process decides: what is turned here goes through the run's mailbox, and the widgets
+show what its folder tells. Knows no board.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.errors import InputError
+from engine.runs.manager import run_manager
+from engine.storage import command_inbox, notes
+from engine.storage.reader import StoredRun
+from engine.tracking.external_run import ExternalRun
+from pages.widgets import actions, fields
+
+MOST_OFFERED = 3
+ALIVE = ("running", "paused", "ready")
+
+
+def offer(after: str = "") -> None:
+    """Runs that are trained elsewhere now, each with the way to watch it; nothing where there is none.
+
+    `after`: what to set in the session once one is watched, so that the page can go on to Train.
+    """
+    found = [run for run in run_manager().elsewhere.live() if run.id != getattr(run_manager().watched, "id", None)]
+    for run in found[:MOST_OFFERED]:
+        with st.container(border=True, key=f"elsewhere-{run.id}", horizontal=bool(after), vertical_alignment="center"):
+            st.text(f"A run is being trained elsewhere: {name_of(run)}.", width="content" if after else "stretch")
+            st.button(
+                "Watch it",
+                key=f"watch-{run.id}",
+                width="content" if after else "stretch",
+                on_click=watch,
+                args=(run.id, after),
+            )
+    if len(found) > MOST_OFFERED:
+        st.text(f"And {len(found) - MOST_OFFERED:,} more: Compare lists all runs.")
+
+
+def name_of(run: StoredRun) -> str:
+    """What people call it, else what it is."""
+    if given := notes.read(run.folder).name:
+        return given
+    if run.recorded is not None:
+        return run.recorded.name or run.id
+    return f"{run.config.model} on {run.config.corpus}" if run.config else run.id
+
+
+def watch(run_id: str, after: str = "") -> None:
+    """Put it on the stage, for everybody."""
+    try:
+        run_manager().watch(run_id)
+    except InputError as error:
+        actions.say(str(error))
+    else:
+        if after:
+            st.session_state[after] = True
+
+
+def panel(run: ExternalRun, presenter: bool) -> None:
+    """What can be done with the run on the stage: as much as its own process honours."""
+    st.text(f"{run.title}\ntrained elsewhere, {run.standing}")
+    transport(run)
+    if "lr" in run.settings and _possible(run.settings["lr"]):
+        fields.learning_rate(
+            float(run.settings["lr"]),
+            lambda name, value: turn(run, name, value),
+            lambda up: turn(run, "lr", fields.notch(float(run.settings["lr"]), up)),
+            disabled=not _honours(run, "lr"),
+        )
+    if not presenter:
+        for name in ("max_steps", "batch_size"):
+            if type(value := run.settings.get(name)) is int and value > 0:
+                fields.whole_number(
+                    name,
+                    value,
+                    lambda field, chosen: turn(run, field, chosen),
+                    label=name.replace("_", " "),
+                    key=f"{name}_elsewhere",
+                    disabled=not _honours(run, name),
+                )
+    st.caption(why(run))
+
+
+def transport(run: ExternalRun) -> None:
+    """Pause, resume, stop, and the way back."""
+    verb = "resume" if run.state == "paused" else "pause"
+    st.button(
+        verb.capitalize(),
+        key="tell_play",
+        icon=":material/play_arrow:" if verb == "resume" else ":material/pause:",
+        shortcut="Space",
+        width="stretch",
+        disabled=not _honours(run, "pause"),
+        on_click=tell,
+        args=(run, verb),
+        help="Ask its process to pause or resume. Key: space.",
+    )
+    with st.container(horizontal=True, gap="xsmall", key="tell_verbs"):
+        st.button(
+            "Stop",
+            key="tell_stop",
+            icon=":material/stop:",
+            width="stretch",
+            disabled=not _honours(run, "stop"),
+            on_click=tell,
+            args=(run, "stop"),
+            help="Ask its process to end the run.",
+        )
+        st.button(
+            "Leave",
+            key="leave",
+            icon=":material/undo:",
+            width="stretch",
+            on_click=lambda: run_manager().leave(),
+            help="Back to this server's own run. The other one goes on.",
+        )
+
+
+def why(run: ExternalRun) -> str:
+    """What its process honours; or why nothing can be turned from here."""
+    if run.state not in ALIVE:
+        more = "take it away" if run.config is None else "continue it, or take it away"
+        return f"This run is {run.standing}: no process is there to turn its knobs. Compare can {more}."
+    if run.takes:
+        taken = ", ".join(name.replace("_", " ") for name in run.takes)
+        return f"Its process honours {taken}, at the next step; nothing else turns from here."
+    if run.config is None:
+        return 'Its loop honours nothing from outside; record(…, live=("lr", "stop")) would let it.'
+    return "Its knobs turn only where it is trained: that process takes nothing from outside."
+
+
+def turn(run: ExternalRun, name: str, value: Any) -> None:
+    """Ask for a knob to be turned."""
+    _attempt(lambda: command_inbox.turn(run.folder, **{name: value}))
+
+
+def tell(run: ExternalRun, verb: str) -> None:
+    """Ask for a verb."""
+    _attempt(lambda: command_inbox.tell(run.folder, verb))
+
+
+def _attempt(ask: Any) -> None:
+    try:
+        ask()
+    except InputError as error:
+        actions.say(str(error))
+
+
+def _honours(run: ExternalRun, what: str) -> bool:
+    return run.state in ALIVE and what in run.takes
+
+
+def _possible(lr: object) -> bool:
+    """Can the slider show it? A recorded loop may call anything its lr."""
+    low, high = fields.bounds(fields.field_of("lr"))
+    return type(lr) in (int, float) and (low or 0.0) < float(lr) <= (high or float("inf"))  # type: ignore[arg-type]

@@ -1,0 +1,46 @@
+"""Fine-tuning: another text for the model that the room's run has made, in a new run. Knows no page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.errors import InputError
+from engine.runs.manager import run_manager
+from engine.runs.run import Run
+from engine.text.corpus import Corpus
+from pages.widgets import actions
+from pages.widgets.glossary import more
+
+
+def fine_tuning(run: Run) -> None:
+    """Another text for the model that this run has made; nothing for a run on points."""
+    if not isinstance(run.dataset, Corpus):
+        return
+    now = run.dataset.name
+    texts = {entry.name: entry.title for entry in run_manager().library.entries() if entry.ready and entry.name != now}
+    st.caption(
+        "Or fine-tune: a new run begins with the weights that this one has now and learns from another text, which "
+        "must be written in the same characters. This run is paused; undo brings it back. The new "
+        "one has the same knobs, a fresh optimizer and its own step 0, and its chart keeps an eye on the text before."
+    )
+    text, button = st.columns([2, 3], vertical_alignment="bottom")
+    text.selectbox(
+        "on the text",
+        list(texts),
+        key="tune_text",
+        format_func=lambda name: texts.get(name, name),
+        help=f"A character that the model has never seen has no row in its tables. {more('fine-tuning')}",
+    )
+    button.button("Fine-tune on it", key="tune", on_click=tune, width="stretch", disabled=not texts)
+
+
+def tune() -> None:
+    """A new run on the text that was chosen; this one is paused, and the panel closes."""
+    st.session_state.panel = st.session_state.get("panel", 0) + 1
+    try:
+        run = run_manager().fine_tune(st.session_state.tune_text, replace=True)
+    except InputError as error:
+        actions.say(str(error))
+        return
+    actions.replan(config=run.config, settings=run.settings)
+    st.session_state.planned = False

@@ -1,0 +1,49 @@
+"""A note pinned at a step of the room's run, written on the stage; its charts, and those on Compare, show it there.
+
+A session keeps that its person is writing one, and for which step. Knows no layout but that of its own card.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.errors import InputError
+from engine.runs.run import Run
+from engine.storage import notes
+from pages.widgets import actions
+
+KEPT = "pinning"
+
+
+def ask(run: str, step: int) -> None:
+    """Ask for the words of a note at `step` of `run`."""
+    st.session_state[KEPT] = run, step
+
+
+def cancel() -> None:
+    """Ask no longer."""
+    st.session_state.pop(KEPT, None)
+
+
+def card(run: Run | None) -> None:
+    """The question, while it is asked."""
+    about, step = st.session_state.get(KEPT, ("", 0))
+    if run is None or run.id != about:
+        return
+    with st.form("note", border=True):
+        st.text_area(f"note at step {step:,}", key="note_words", max_chars=notes.LONGEST_NOTE)
+        st.form_submit_button("Pin it", key="pin", type="primary", on_click=pin, args=(run, step), width="stretch")
+        st.form_submit_button("Cancel", key="pin_cancel", on_click=cancel, width="stretch")
+    st.caption("Everybody sees it on the charts. Compare lists a run's notes and takes them away again.")
+
+
+def pin(run: Run, step: int) -> None:
+    """Keep the note that was written."""
+    if run.store is None:
+        return
+    try:
+        notes.add(run.store.folder, st.session_state.note_words, step)
+    except InputError as error:
+        actions.say(str(error))
+    else:
+        cancel()

@@ -1,0 +1,1 @@
+"""Settings as widgets, and the actions a person can take."""

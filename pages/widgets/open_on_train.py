@@ -1,0 +1,18 @@
+"""The way from a lesson to the stage: Train opens with a preset prepared, and nothing is started."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.presets import preset
+from pages.widgets import actions
+
+
+def button(name: str) -> None:
+    """Open Train with the preset `name` as the next run's plan; a run under way goes on, and Train asks about it."""
+    if st.button("Train it on the stage", key=f"to_train-{name}", icon=":material/arrow_forward:", help=HELP):
+        actions.lay_out(preset(name))
+        st.switch_page("train.py", query_params={"preset": name})
+
+
+HELP = "Opens Train with this preset prepared. Nothing starts, and no run under way is stopped, until you say so."

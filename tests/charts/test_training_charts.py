@@ -1,0 +1,194 @@
+"""The charts as data: what feeds them, what they are compared with, and what is never claimed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pages.charts import training
+from pages.charts.training import Panel, panels
+
+BOARD = Path(training.__file__).parent.parent / "board"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    uniform: float = 4.174387
+    unigram: float = 3.3091
+    bigram: float = 2.451913
+
+
+@dataclass(frozen=True)
+class Facts:
+    run: str = "run-1"
+    title: str = "bigram on tiny shakespeare"
+    model: str = "bigram"
+    tokens: tuple[str, ...] = tuple("\n abcdefghijklmnopqrstuvwxyz")
+    baselines: Ladder = Ladder()
+    layers: tuple[str, ...] = ("token_embedding",)
+    epochs: int | None = None
+    former: str | None = None
+
+
+BIGRAM = Facts()
+GPT = Facts(model="gpt", title="gpt", layers=("token_embedding", "position_embedding", "blocks.0", "blocks.1", "head"))
+
+
+def panel(facts: Facts, key: str) -> Panel:
+    return next(one for one in panels(facts) if one.key == key)
+
+
+def layout(facts: Facts, key: str) -> dict[str, Any]:
+    figure: dict[str, Any] = panel(facts, key).as_json()["figure"]
+    return dict(figure["layout"])
+
+
+def metas(facts: Facts, key: str) -> Iterator[dict[str, Any]]:
+    for trace in panel(facts, key).as_json()["figure"]["data"]:
+        yield trace["meta"]
+
+
+@pytest.mark.parametrize("facts", [BIGRAM, GPT], ids=["bigram", "gpt"])
+def test_every_panel_is_plain_json_with_its_own_place(facts: Facts) -> None:
+    told = [json.loads(json.dumps(one.as_json())) for one in panels(facts)]
+    assert [one["key"] for one in told] == ["loss", "table", "grad_norm", "update_ratio", "samples"]
+    assert sorted(one["area"] for one in told) == ["foot", "left", "main", "right", "side"]
+    assert len(json.dumps(told)) < 20_000
+
+
+@pytest.mark.parametrize("facts", [BIGRAM, GPT], ids=["bigram", "gpt"])
+def test_every_axis_is_named_and_every_panel_says_what_healthy_looks_like(facts: Facts) -> None:
+    for one in panels(facts):
+        assert "ealthy" in one.help
+        if one.figure is not None:
+            assert one.figure.layout.xaxis.title.text and one.figure.layout.yaxis.title.text
+
+
+def test_the_loss_is_compared_with_the_three_baselines() -> None:
+    shown = layout(BIGRAM, "loss")
+    assert [shape["y0"] for shape in shown["shapes"]] == [4.174387, 3.3091, 2.451913]
+    assert [note["text"] for note in shown["annotations"]] == [
+        "guessing: ln 28 = 4.174",
+        "knows letter frequencies 3.309",
+        "floor for any bigram (training text) 2.452",
+    ]
+    assert shown["meta"] == {"events": "text"}
+
+
+def test_the_labels_of_the_baselines_hide_no_curve() -> None:
+    for facts in (BIGRAM, GPT):
+        assert not any("bgcolor" in note for note in layout(facts, "loss")["annotations"])
+
+
+@pytest.mark.parametrize("key", ["loss", "grad_norm", "update_ratio"])
+def test_wide_numbers_push_the_name_of_the_axis_aside_and_each_has_its_own_exponent(key: str) -> None:
+    axis = layout(BIGRAM, key)["yaxis"]
+    assert axis["automargin"] == "left" and axis["tickformat"] == ",.5~g"
+
+
+def test_loss_traces_name_their_channels() -> None:
+    assert list(metas(BIGRAM, "loss")) == [
+        {"channel": "train/loss", "smooth": True, "run": "previous"},
+        {"channel": "train/loss"},
+        {"channel": "train/loss", "smooth": True},
+        {"channel": "val/loss"},
+        {"channel": "val/loss", "only": "lowest"},
+    ]
+
+
+def test_a_run_by_epochs_shows_both_evaluations_over_steps_and_tokens() -> None:
+    by_epochs = dataclasses.replace(GPT, epochs=3)
+    assert {"channel": "eval/train_loss"} in list(metas(by_epochs, "loss"))
+    assert layout(by_epochs, "loss")["meta"] == {"events": "text", "above": "tokens_seen"}
+    assert layout(by_epochs, "loss")["xaxis2"]["title"]["text"] == "tokens seen"
+    assert "xaxis2" not in layout(GPT, "loss")
+
+
+def test_letters_are_called_letters_and_tokens_tokens() -> None:
+    pairs = dataclasses.replace(BIGRAM, tokens=("a", "b", "ab"))
+    assert "knows letter frequencies 3.309" in json.dumps(layout(BIGRAM, "loss"))
+    assert "knows token frequencies 3.309" in json.dumps(layout(pairs, "loss"))
+
+
+def test_layers_get_lines_of_their_own_only_where_there_are_several() -> None:
+    assert [meta["channel"] for meta in metas(BIGRAM, "update_ratio")] == ["update_ratio"]
+    assert [meta["channel"] for meta in metas(GPT, "update_ratio")] == [
+        *(f"update_ratio/{layer}" for layer in GPT.layers),
+        "update_ratio",
+    ]
+
+
+def test_the_healthy_band_is_drawn_for_a_gpt_and_never_for_a_bigram() -> None:
+    assert "shapes" not in layout(BIGRAM, "update_ratio")
+    (band,) = layout(GPT, "update_ratio")["shapes"]
+    assert band["y0"] < 1e-3 < band["y1"]
+
+
+def test_a_small_gpt_that_learns_well_is_not_called_ill() -> None:
+    help_of = {panel.key: panel.help for panel in panels(GPT)}
+    assert "healthy" not in json.dumps(layout(GPT, "update_ratio")), "gpt-tiny's own layers lie above the band"
+    assert "above it and is healthy" in help_of["update_ratio"]
+    assert "may climb all the while that its loss falls" in help_of["grad_norm"]
+    assert "may climb" not in {panel.key: panel.help for panel in panels(BIGRAM)}["grad_norm"]
+
+
+def test_only_a_bigram_table_is_shown_as_probabilities() -> None:
+    (bigram,) = metas(BIGRAM, "table")
+    (gpt,) = metas(GPT, "table")
+    assert [view["name"] for view in bigram["views"]] == ["weights", "gradient", "prob"]
+    assert bigram["views"][2]["rows"] == "softmax"
+    assert [view["name"] for view in gpt["views"]] == ["weights", "gradient"]
+    assert layout(BIGRAM, "table")["meta"] == {"tokens": "xy"}
+    assert layout(GPT, "table")["meta"] == {"tokens": "y"}
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 9, 40])
+def test_any_number_of_layers_has_colours_from_first_to_last(count: int) -> None:
+    facts = Facts(model="gpt", layers=tuple(f"layer{i}" for i in range(count)))
+    data = panel(facts, "grad_norm").as_json()["figure"]["data"]
+    colours = [trace["line"]["color"] for trace in data[:count]]
+    assert (colours[0], colours[-1]) == (training.LAYERS[0], training.LAYERS[-1])
+    places = [training.LAYERS.index(colour) for colour in colours]
+    assert places == sorted(places)
+
+
+def test_the_board_knows_the_light_twin_of_every_colour() -> None:
+    script = (BOARD / "charts" / "theme.js").read_text()
+    for facts in (BIGRAM, GPT):
+        for one in panels(facts):
+            for colour in re.findall(r"#[0-9A-Fa-f]{6}|rgba\([^)]*\)", json.dumps(one.as_json())):
+                assert f'["{colour}"' in script, colour
+
+
+def test_a_figure_carries_no_data_and_no_template() -> None:
+    for one in panels(GPT):
+        if one.figure is None:
+            continue
+        told = one.as_json()["figure"]
+        assert not any({"x", "y", "z"} & trace.keys() for trace in told["data"])
+        assert not told["layout"].get("template")
+
+
+def test_a_recorded_run_shows_what_it_tells() -> None:
+    channels = ("train/loss", "step_time", "grad_norm", "accuracy", "<b>", "of/table/w", "table/w", "samples")
+    told = RecordedInfo(channels)
+    shown = {panel.key: panel for panel in panels(told)}
+    assert list(shown) == ["loss", "table", "grad_norm", "own/accuracy", "own/<b>", "own/of/table/w", "samples"]
+    assert shown["own/<b>"].figure.layout.yaxis.title.text == "&lt;b&gt;", "a name is no markup"
+    assert [view["channel"] for view in shown["table"].figure.data[0].meta["views"]] == ["table/w"]
+    assert [panel.key for panel in panels(RecordedInfo(("train/loss",)))] == ["loss"]
+
+
+class RecordedInfo:
+    run, title, model, tokens, baselines, layers = "r", "mine", "recorded", (), None, ()
+    epochs, points, former = None, (), None
+
+    def __init__(self, channels: tuple[str, ...]) -> None:
+        self.channels = channels

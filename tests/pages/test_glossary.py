@@ -1,0 +1,238 @@
+"""The Glossary page and what it shares: the words, the map of the app, and the experiments of every page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import link
+from engine.config import LiveSettings, RunConfig, changed
+from engine.lessons.experiments import EXPERIMENTS
+from engine.lessons.small_examples import EXAMPLES
+from engine.presets import preset
+from engine.runs.manager import RunManager
+from engine.runs.run import State
+from pages.views.glossary.corrections import CORRECTIONS
+from pages.views.shared.try_this import TRIALS, Trial
+from pages.widgets.fields import TERM, help_of
+from pages.widgets.glossary import GROUPS, TERMS, found, more, slug
+
+Visit = Callable[[str], AppTest]
+PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
+FILES = {page: page.lower().replace(" ", "_") + ".py" for page in TRIALS}
+VOCABULARY = (
+    "run step epoch tokens_seen snapshot max_steps vocab_size block_size n_layer n_head n_embd inputs targets logits "
+    "loss bits_per_char lr grad_norm update_ratio temperature top_k prompt max_new_tokens"
+)
+ALL = [pytest.param(page, trial, id=trial.title) for page, trials in TRIALS.items() for trial in trials]
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(text.value for text in page.text)
+
+
+def shown_terms(page: AppTest) -> list[str]:
+    bodies = "".join(block.proto.body for block in page.get("html"))
+    return re.findall(r'<div id="(term-[^"]+)">', bodies)
+
+
+# ---------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term_has_exactly_two_sentences(name: str) -> None:
+    sentences = re.split(r"(?<=[.!?]) (?=[^a-z])", TERMS[name])
+    assert len(sentences) == 2, sentences
+    assert TERMS[name].endswith(".")
+    assert 60 < len(TERMS[name]) < 260
+
+
+def test_the_vocabulary_of_the_project_is_explained() -> None:
+    assert not set(VOCABULARY.split()) - set(TERMS)
+    assert len(TERMS) == sum(len(terms) for terms in GROUPS.values()), "no term stands in two groups"
+    assert len({slug(name) for name in TERMS}) == len(TERMS)
+
+
+def test_settings_that_are_terms_agree_on_their_name() -> None:
+    fields = set(RunConfig.model_fields) | set(LiveSettings.model_fields)
+    assert {"block_size", "n_layer", "n_head", "n_embd", "dropout", "lr", "max_steps", "seed"} <= fields & set(TERMS)
+
+
+def test_a_label_s_help_links_to_its_term(visit: Visit) -> None:
+    assert more("weight decay") == "[Glossary](glossary?search=weight%20decay)"
+    explained = {name for name in (*RunConfig.model_fields, *LiveSettings.model_fields) if "Glossary" in help_of(name)}
+    assert {"lr", "max_steps", "batch_size", "grad_clip", "weight_decay", "block_size", "seed", "epochs"} <= explained
+    assert set(TERM) <= explained and set(TERM.values()) <= set(TERMS)
+    (label,) = [box for box in visit("train.py").number_input if box.label == "batch size, windows"]
+    assert label.help and label.help.endswith("[Glossary](glossary?search=batch)")
+
+
+def test_search_finds_names_first_and_sentences_too() -> None:
+    hits = found("soft")
+    assert next(iter(hits["Model"])) == "softmax"
+    assert "temperature" in hits["Looking"]
+    assert found("") == GROUPS
+    assert found("no such word") == {}
+
+
+def test_the_page_searches_and_says_when_nothing_is_found(visit: Visit) -> None:
+    page = visit("glossary.py")
+    assert set(shown_terms(page)) == {slug(name) for name in TERMS}
+    page.text_input(key="search").set_value("perplexity").run()
+    assert shown_terms(page) == [slug("perplexity")]
+    page.text_input(key="search").set_value("<img src=x onerror=alert(1)>").run()
+    assert "'<img src=x onerror=alert(1)>'" in words(page)
+    assert not shown_terms(page)
+    assert not any("alert(1)" in block.proto.body for block in page.get("html"))
+
+
+def test_a_link_to_a_word_opens_at_the_words(visit: Visit) -> None:
+    page = visit("glossary.py")
+    heads = ["From a text to a model, in ten steps", "What the documents say, and what is so", "Words"]
+    assert [title.value for title in page.subheader] == heads
+    page = AppTest.from_file(str(PAGES / "shell.py"), default_timeout=60)
+    page.query_params["search"] = "weight decay"
+    page.switch_page("glossary.py").run()
+    assert page.subheader[0].value == "Words"
+    assert shown_terms(page)[0] == slug("weight decay")
+
+
+# ---------------------------------------------------------------- the map
+
+
+def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) -> None:
+    page = visit("glossary.py")
+    titles = [found.value for found in page.markdown if re.match(r"\*\*\d+ · ", found.value)]
+    assert [int(re.findall(r"\d+", title)[0]) for title in titles] == list(range(1, 11))
+    links = {link.proto.label for link in page.get("page_link")}
+    assert links == set(TRIALS)
+    prose = " ".join(block.value for block in page.markdown)
+    assert "Fine-tuning begins a new run with its weights" in prose
+
+
+def test_the_navigation_has_the_pages_in_reading_order() -> None:
+    shell = (PAGES / "shell.py").read_text(encoding="utf-8")
+    titles = re.findall(r'st\.Page\(.*?title="(.*?)"', shell)
+    assert [title for title in titles if title in TRIALS or title == "Glossary"] == [*TRIALS, "Glossary"]
+
+
+# ---------------------------------------------------------------- try this
+
+
+def test_every_page_has_three_experiments_of_its_own() -> None:
+    assert list(TRIALS) == ["Train", "Step", "Inside", "Embeddings", "First steps", "Data"]
+    assert len({trial.title for trials in TRIALS.values() for trial in trials}) == 18
+    for page, file in FILES.items():
+        assert re.search(rf'(try_this|offer)\("{page}"\)', (PAGES / file).read_text(encoding="utf-8")), file
+
+
+@pytest.mark.parametrize(("page", "trial"), ALL)
+def test_every_link_is_valid_and_every_button_does_one_thing(page: str, trial: Trial) -> None:
+    assert bool(trial.query) != (trial.here is not None)
+    if trial.query:
+        planned, notices = link.read(dict(parse_qsl(trial.query)))
+        assert not notices
+        assert link.read(dict(parse_qsl(link.write(planned.config, planned.settings))))[0] == planned
+
+
+@pytest.mark.parametrize(("page", "trial"), ALL)
+def test_every_button_sets_its_experiment_up(page: str, trial: Trial, visit: Visit, house: RunManager) -> None:
+    opened = visit(FILES[page])
+    before = house.lanes.copy()
+    opened.button(key=f"try-{page}-{trial.title}").click().run()
+    assert not opened.exception
+    assert house.current is None, "nothing is started by itself"
+    if trial.query:
+        planned, _ = link.read(dict(parse_qsl(trial.query)))
+        assert opened.button(key="play").label == "Start", "Train is open"
+        assert opened.session_state["plan"].config == planned.config
+        assert opened.session_state["plan"].settings == planned.settings
+        opened.button(key="play").click().run()
+        assert house.current is not None and house.current.config == planned.config
+        assert house.current.first_settings == planned.settings
+    elif trial.title in ("Just above the edge", "The fourth point"):
+        lane = house.lanes["line"]
+        assert lane is not before.get("line") and lane.step == 0
+        assert (lane.settings.lr, lane.config.points.count(",")) in ((0.19, 3), (0.1, 4))
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "sign"),
+    [
+        ("Step", "Forget to clear", "whatif_chosen"),
+        ("Step", "One window, or 256", "whatif_chosen"),
+        ("Inside", "Cold and hot", "inside_temperature"),
+    ],
+)
+def test_what_a_button_opens_is_on_the_page(page: str, title: str, sign: str, visit: Visit) -> None:
+    opened = visit(FILES[page])
+    opened.button(key=f"try-{page}-{title}").click().run()
+    shown = {widget.key: widget.value for widget in [*opened.selectbox, *opened.slider]}
+    expected = {"Forget to clear": "no-zero-grad-sgd", "One window, or 256": "batch-sizes", "Cold and hot": 0.1}
+    assert shown[sign] == expected[title]
+
+
+def test_the_experiments_of_the_step_page_are_there() -> None:
+    assert {"no-zero-grad-sgd", "batch-sizes"} <= {experiment.name for experiment in EXPERIMENTS}
+
+
+def test_over_a_run_that_is_under_way_train_asks(
+    visit: Visit, house: RunManager, wait_until: Callable[..., None]
+) -> None:
+    start = preset("bigram")
+    run = house.start(changed(start.config, device="cpu"), changed(start.settings, speed=100))
+    wait_until(lambda: run.state is State.RUNNING and run.step > 1)
+    page = visit("embeddings.py")
+    page.button(key="try-Embeddings-Digits gather").click().run()
+    assert "Stop it and start the new run?" in words(page)
+    assert house.current is run and run.state is State.RUNNING
+    (yes,) = [button for button in page.button if button.label == "Stop it"]
+    yes.click().run()
+    assert house.current is not run and house.current is not None
+    assert house.current.config.preset == "gpt-tiny"
+
+
+# ---------------------------------------------------------------- corrections
+
+
+@pytest.mark.parametrize("number", range(len(CORRECTIONS)), ids=[one.shown for one in CORRECTIONS])
+def test_every_correction_is_two_clicks_away(number: int, visit: Visit, house: RunManager) -> None:
+    one = CORRECTIONS[number]
+    page = visit("glossary.py")  # the first click
+    page.button(key=f"correction-{number}").click().run()  # and the second
+    assert not page.exception
+    assert house.current is None, "nothing is started by itself"
+    state = page.session_state
+    if one.page == "Train":
+        (planned,) = one.open.args  # type: ignore[attr-defined]
+        assert page.button(key="play").label == "Start" and state["plan"].config == planned.config
+    elif one.page == "Inside":
+        assert "token_embedding" in " ".join(str(table.value) for table in page.dataframe)
+    elif one.page == "Embeddings":
+        assert "nearest to Queen, not equal" in words(page)
+    elif one.page == "First steps":
+        assert state["part"] == one.open.keywords["part"]  # type: ignore[attr-defined]
+    else:
+        wanted = one.open.keywords or {"stage": one.open.args[0]}  # type: ignore[attr-defined]
+        shown = {box.key: box.value for box in page.selectbox}
+        if "stage" in wanted:
+            assert any(title.value.endswith(wanted["stage"]) for title in page.subheader)
+        elif "whatif_chosen" in wanted:
+            assert shown["whatif_chosen"] == wanted["whatif_chosen"] in {known.name for known in EXPERIMENTS}
+        else:
+            assert shown["example_chosen"] == wanted["example_chosen"] in EXAMPLES
+
+
+def test_the_documents_and_their_corrections_agree_with_the_map_of_coverage() -> None:
+    told = (PAGES.parent / "docs" / "coverage.md").read_text(encoding="utf-8")
+    rows = [line for line in told.split("## What the documents say")[1].splitlines() if line.startswith("| 00")]
+    by_document = {
+        name: sum(row.startswith(f"| {name}") for row in rows) for name in ("000", "001", "002", "003", "004")
+    }
+    for name, count in by_document.items():
+        assert sum(one.document == name for one in CORRECTIONS) >= count > 0
