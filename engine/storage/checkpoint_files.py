@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..atomic import sync
 from ..config import LiveSettings
 from ..training.checkpoint import Snapshot
 
@@ -67,9 +68,9 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
         }
         (partial / MANIFEST).write_bytes(_sealed(body))
         for path in (*partial.iterdir(), partial):
-            _sync(path)
+            sync(path)
         partial.rename(target)
-        _sync(folder)
+        sync(folder)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, SafetensorError):
@@ -220,14 +221,3 @@ def _sha256(path: Path) -> str:
     for chunk in _chunks(path):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Have the disk itself hold `path`, a file or (where the system can) a folder."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..atomic import write_atomic
 from ..config import LiveSettings, changed
 from ..errors import InputError
 from .json_lines import opened_regular
@@ -60,7 +61,7 @@ class Mailbox:
                 left.unlink()
             except OSError:  # a folder, say
                 self._stuck.add(left.name)
-        _put(self.folder, TAKES, list(self.takes))
+        write_atomic(self.folder / TAKES, json.dumps(list(self.takes)))
         self._open = True
 
     def taken(self) -> Iterator[Command | InputError]:
@@ -163,19 +164,9 @@ def _drop(run: Path, command: dict[str, Any]) -> None:
         raise InputError(f"run {run.name} cannot be told: its mailbox is a link")
     name = f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
     try:
-        _put(run / FOLDER, name, command)
+        write_atomic(run / FOLDER / name, json.dumps(command))
     except OSError as error:
         raise InputError(f"run {run.name} cannot be told ({error.strerror}); it may have ended") from None
-
-
-def _put(folder: Path, name: str, content: Any) -> None:
-    """Under another name first, then renamed: who looks finds nothing or all of it."""
-    partial = folder / f".{name}-{secrets.token_hex(4)}"
-    try:
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(folder / name)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ..atomic import write_atomic
 
 FILE = "config.json"
 SEAL = "sha256"  # of all else that the file says; one without it is taken as it is
@@ -20,15 +20,7 @@ LONGEST = 1_000_000  # bytes
 
 def write(folder: Path, told: Mapping[str, Any]) -> None:
     """Leave `told` in `folder`, whole or not at all. OSError where the disk refuses."""
-    partial = folder / f".{FILE}-{secrets.token_hex(4)}"
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({**told, SEAL: _seal(told)}, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / FILE)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(folder / FILE, json.dumps({**told, SEAL: _seal(told)}, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -5,12 +5,11 @@ Knows nothing of the run itself; the text is theirs, and nothing here reads it a
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from ..atomic import write_atomic
 from ..config import Frozen
 from ..errors import InputError
 
@@ -78,17 +77,8 @@ def remove(folder: Path, note: Note) -> Notes:
 
 
 def _write(folder: Path, notes: Notes) -> Notes:
-    """Under another name first, then renamed: a reader finds the old notes or the new ones, whole."""
-    partial = folder / f".{FILE}-{secrets.token_hex(4)}"
     try:
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(notes.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(folder / FILE)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomic(folder / FILE, notes.model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise InputError(
             f"the notes of run {folder.name} cannot be written ({error.strerror}); free some space, or see whether "

@@ -5,13 +5,10 @@ Knows nothing of the list they end up in.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -68,19 +65,6 @@ KNOWN: tuple[Known, ...] = (
         "public domain",
     ),
 )
-
-
-@contextlib.contextmanager
-def written(target: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `target` at the end, or goes without a trace after an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class WrongTextError(OSError):

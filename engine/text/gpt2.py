@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from ..atomic import atomic_file
 from ..errors import InputError
 from .bpe import ByteTokenizer
 from .decoding import Signature, signature
-from .download import Known, Progress, download, why, written
+from .download import Known, Progress, download, why
 
 NAME = "gpt2"
 TITLE = "GPT-2's tokenizer"
@@ -68,7 +69,8 @@ def fetch(home: Path, progress: Progress | None = None, folder: Path | None = No
     for known in FILES:
         if _file(known, [home / "downloads"]) is None:
             try:
-                with written(home / "downloads" / known.name) as file:
+                (home / "downloads").mkdir(parents=True, exist_ok=True)
+                with atomic_file(home / "downloads" / known.name) as file:
                     if folder is None:
                         download(known, file, tell)
                     else:

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from ..atomic import atomic_file, write_atomic
 from ..errors import InputError
 from .decoding import Facts, Signature, check_size, decoded_length, facts_of, printable, read, signature
-from .download import KNOWN, Known, Progress, download, why, written
+from .download import KNOWN, Known, Progress, download, why
 from .drop_folder import DropFolder
 
 Kind = Literal["shipped", "found", "fetched", "fetchable", "dropped", "uploaded", "file"]
@@ -151,7 +152,9 @@ class Library:
         if entry.kind == "fetchable":
             known = self._known[entry.name]
             try:
-                with written(self._download_path(known)) as file:
+                path = self._download_path(known)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_file(path) as file:
                     download(known, file, progress)
             except (OSError, http.client.HTTPException) as error:
                 raise InputError(
@@ -176,8 +179,8 @@ class Library:
             return same
         stem = _short(PurePosixPath(filename.replace("\\", "/")).stem)
         try:
-            with written(self.uploads / f"{stem}-{digest[:8]}.txt") as file:
-                file.write(content)
+            self.uploads.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.uploads / f"{stem}-{digest[:8]}.txt", content)
         except OSError as error:
             raise InputError(f"{title} could not be kept ({why(error)}); make room for it and try again") from None
         self._changed()

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.text import download
-from engine.text.download import Known, written
+from engine.text.download import Known
 from engine.text.library import Library
 
 TEXT = b"a line of text\n" * 20_000
@@ -184,14 +184,3 @@ def test_a_home_that_cannot_be_written_says_so(tmp_path: Path, known: Known) -> 
     (tmp_path / "home").write_text("in the way")
     with pytest.raises(InputError, match="A Text could not be fetched"):
         Library(tmp_path / "home", known=[known]).fetch("a-text")
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "a.txt"
-    with written(target) as file:
-        file.write(b"old")
-    with pytest.raises(RuntimeError), written(target) as file:
-        file.write(b"half")
-        raise RuntimeError
-    assert target.read_bytes() == b"old"
-    assert files(tmp_path) == ["a.txt"]
