@@ -18,7 +18,8 @@ from engine.errors import InputError
 from engine.runs.manager import run_manager
 from pages.server import room as rooms
 from pages.server.gate import Gate
-from pages.server.socket import PUBLIC_PAGES, PUBLIC_SOCKETS, Hub, routes, warm_up
+from pages.server.hub import Hub
+from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, routes, warm_up
 
 address = st.config.get_option("server.address")
 hosts = [address, *st.config.get_option("server.allowedHosts")]

@@ -21,7 +21,7 @@ from engine.text.corpus import Corpus
 from engine.text.library import Entry
 from pages.board.board import board, shown_of
 from pages.charts import static
-from pages.charts.training import BASELINE, TRAIN, VALIDATION
+from pages.charts.palette import BASELINE, TRAIN, VALIDATION
 from pages.views.data import tokenization
 from pages.views.data.add_text import add_texts
 from pages.views.shared.try_this import try_this

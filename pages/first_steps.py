@@ -22,7 +22,7 @@ from engine.runs.run import ENDED, Run, State
 from engine.text.points import read_points, write_points
 from pages.board.board import board, shown_of
 from pages.charts import static
-from pages.charts.training import HEALTHY, TRAIN
+from pages.charts.palette import ERROR, HEALTHY, TRAIN
 from pages.views.first_steps import exact_solution, logistic_layer
 from pages.views.shared.try_this import try_this
 from pages.widgets import fields
@@ -243,7 +243,7 @@ def rates(lr: float, most: float) -> go.Figure:
     low, high = min(lr, most / 100) / 2, max(lr, most * 10) * 2
     figure = static.plane("learning rate", "", log_x=True)
     figure.add_vrect(low, most, fillcolor=HEALTHY, line_width=0)
-    figure.add_vline(most, line={"color": static.ERROR, "width": 3})
+    figure.add_vline(most, line={"color": ERROR, "width": 3})
     figure.add_scatter(
         x=[lr],
         y=[0],

@@ -17,7 +17,7 @@ from engine.runs.manager import run_manager
 from engine.runs.race import Race
 from engine.runs.run import Run, State
 from engine.tracking.external_run import ExternalRun
-from pages.charts.training import Panel
+from pages.charts.panel import Panel
 
 __all__ = ["ASSETS", "Panel", "Shown", "board", "shown_of"]
 

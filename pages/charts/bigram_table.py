@@ -1,10 +1,11 @@
-"""The live panel of the page Inside: how far a bigram's table still is from the frequencies of its text. Pure."""
+"""The live panel of the page Inside: how far a bigram's table still is from the frequencies of its text."""
 
 from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from pages.charts.training import TRAIN, Panel, RunInfo
+from pages.charts.palette import TRAIN
+from pages.charts.panel import Panel, RunInfo
 
 
 def inside_panels(info: RunInfo) -> list[Panel]:

@@ -1,8 +1,8 @@
 """The live charts of the Embeddings page: the table, and its rows as points of a plane.
 
-Pure, as `figures`: knows no streamlit, no engine and no run. The plane's traces are one for each kind of token; a
-trace's meta names the channel (`channel`, a table of V rows and 2 columns) and which rows of it are its own (`rows`).
-The layout's meta names the channels of the share of the variance along each axis (`shares`).
+The plane has one trace for each kind of token. A trace's meta names its channel (`channel`, a table of V rows and 2
+columns) and which rows of it are its own (`rows`); the layout's meta names the channels that say how much of the
+variance lies along each axis (`shares`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from pages.charts.training import BASELINE, HEALTHY_TEXT, TRAIN, VALIDATION, Panel, RunInfo, panels
+from pages.charts.language_model import embedding
+from pages.charts.palette import BASELINE, GOOD, TRAIN, VALIDATION
+from pages.charts.panel import Panel, RunInfo
 
 CAPITAL = "#CC79A7"
 OTHER = "#C8BC72"
@@ -20,7 +22,7 @@ KINDS = {
     "vowels": VALIDATION,
     "consonants": TRAIN,
     "capitals": CAPITAL,
-    "digits": HEALTHY_TEXT,
+    "digits": GOOD,
     "punctuation, blanks": BASELINE,
     "other": OTHER,
 }
@@ -48,7 +50,7 @@ def embedding_panels(info: RunInfo) -> list[Panel]:
     """The panels of the Embeddings page; none for a model that reads no tokens."""
     if not info.tokens:
         return []
-    return [_plane(info.tokens), *(panel for panel in panels(info) if panel.key == "table")]
+    return [_plane(info.tokens), embedding(info)]
 
 
 def _plane(tokens: Sequence[str]) -> Panel:

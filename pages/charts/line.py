@@ -1,6 +1,6 @@
 """The live panels of a line through points: the moving line, the loss surface with the path over it, the loss.
 
-Pure, like `figures`: the figures carry what stands still (points, contours, the best line), and the board draws
+The figures carry what stands still (points, contours, the best line), and the board draws
 what moves. A panel of kind "plane" has two quantities on its axes, neither of them the step. Its traces say in `meta`
 what feeds them; each key names the channels of its numbers in order:
 
@@ -28,7 +28,9 @@ import plotly.graph_objects as go
 
 from engine.analysis.least_squares import Floats, Pair, columns, curvature, fit, loss_at, lowest, ring
 from engine.errors import InputError
-from pages.charts.training import BASELINE, FIGURE_FONT, PANEL, TRAIN, Panel, RunInfo, panels
+from pages.charts.palette import BASELINE, FIGURE_FONT, PANEL, TRAIN
+from pages.charts.panel import Panel, RunInfo
+from pages.charts.points import loss
 
 TEXT = "#E8EEF4"
 WEIGHTS = ["parameter/a", "parameter/b"]
@@ -181,12 +183,12 @@ def _rings(figure: go.Figure, points: tuple[Pair, ...], half: float) -> None:
 
 def _loss(info: RunInfo) -> Panel:
     """The loss over steps, as on Train, with the least that any line can reach."""
-    loss, *_ = panels(info)
-    assert loss.figure is not None
-    loss.figure.update_yaxes(title_text="loss, y squared", rangemode="tozero")  # in a flat panel
+    panel = loss(info)
+    assert panel.figure is not None
+    panel.figure.update_yaxes(title_text="loss, y squared", rangemode="tozero")  # in a flat panel
     least = loss_at(info.points, *lowest(info.points))
     if least > 1e-12 * max(1.0, max(y * y for _, y in info.points)):
-        loss.figure.add_hline(
+        panel.figure.add_hline(
             y=least,
             line={"color": BASELINE, "dash": "dash", "width": 1.5},
             annotation={
@@ -195,7 +197,7 @@ def _loss(info: RunInfo) -> Panel:
             },
             annotation_position="top right",
         )
-    return replace(loss, area="foot")
+    return replace(panel, area="foot")
 
 
 def _plane(x_title: str, y_title: str, x: Pair, y: Pair) -> go.Figure:

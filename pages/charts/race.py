@@ -1,4 +1,4 @@
-"""The live panels of a race: the losses of all lanes, the tables of two of them, and what each one writes. Pure.
+"""The live panels of a race: the losses of all lanes, the tables of two of them, and what each one writes.
 
 The channels `train/loss/1` … are those of the lanes, `train/loss/before` that of the run that they were forked from. A
 lane's table is a part of one that has the rows of all lanes, one lane after the other. A layout says in `meta`:
@@ -11,31 +11,23 @@ A view of such a table says in `of` what of two chosen lanes it shows: "first", 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import plotly.graph_objects as go
 
-from pages.charts.training import BASELINE, TRAIN, VALIDATION, Panel, RunInfo, panels
+from pages.charts.palette import BASELINE, TRAIN, VALIDATION
+from pages.charts.panel import Panel, RunInfo
+from pages.charts.training import training_panels
 
 LANES = (TRAIN, VALIDATION, "#3FBF9B", "#CC79A7")
 """A colour for each lane; told apart with any colour vision."""
 VIEWS = (("A", "first"), ("B", "second"), ("B − A", "difference"))
 
 
-class RaceInfo(RunInfo, Protocol):
-    """The facts about a race that its charts depend on."""
-
-    @property
-    def lanes(self) -> tuple[str, ...]: ...
-    @property
-    def forked(self) -> bool: ...
-
-
-def race_panels(info: RaceInfo) -> list[Panel]:
+def race_panels(info: RunInfo) -> list[Panel]:
     """The panels of the Race page; none before there is a race."""
     if not info.lanes:
         return []
-    alone = {panel.key: panel for panel in panels(info)}
+    alone = {panel.key: panel for panel in training_panels(info)}
     found = [_losses(info, alone["loss"])]
     if "table" in alone:
         found.append(_table(info, alone["table"]))
@@ -44,7 +36,7 @@ def race_panels(info: RaceInfo) -> list[Panel]:
     return found
 
 
-def _losses(info: RaceInfo, alone: Panel) -> Panel:
+def _losses(info: RunInfo, alone: Panel) -> Panel:
     assert alone.figure is not None
     figure = go.Figure(layout=alone.figure.layout)  # with its axes and the lines to compare with
     figure.update_layout(meta={"events": "text"}, yaxis={"type": "log"})
@@ -84,7 +76,7 @@ def _losses(info: RaceInfo, alone: Panel) -> Panel:
     )
 
 
-def _table(info: RaceInfo, alone: Panel) -> Panel:
+def _table(info: RunInfo, alone: Panel) -> Panel:
     assert alone.figure is not None
     figure = go.Figure(alone.figure)
     channel = figure.data[0].meta["views"][0]["channel"]
@@ -104,7 +96,7 @@ def _table(info: RaceInfo, alone: Panel) -> Panel:
     )
 
 
-def _samples(info: RaceInfo) -> Panel:
+def _samples(info: RunInfo) -> Panel:
     return Panel(
         key="samples",
         title="Samples",
@@ -118,7 +110,7 @@ def _samples(info: RaceInfo) -> Panel:
     )
 
 
-def _lanes(info: RaceInfo) -> dict[str, list[dict[str, str]]]:
+def _lanes(info: RunInfo) -> dict[str, list[dict[str, str]]]:
     return {
         "lanes": [{"name": name, "colour": colour} for name, colour in zip(info.lanes, LANES, strict=False)],
     }

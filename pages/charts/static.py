@@ -1,7 +1,7 @@
-"""Charts that stand still: for a page that shows one moment of a run. The live ones are in `figures`.
+"""Charts that stand still: for a page that shows one moment of a run. Those of the live board are `Panel`s.
 
-Figures are plain Plotly, written in the colours of the dark stage; `show` puts one on the page in the theme that the
-page has, with its title and two sentences of help. Knows no run and no model.
+Figures are plain Plotly, written in the colours of the dark stage; `show` puts one on the page in the page's theme,
+with its title and two sentences of help.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas  # noqa: F401  # whole before any figure: Plotly trips over one that another session is just importing
@@ -17,40 +17,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import ArrayLike
 
-from pages.charts.training import BASELINE, FIGURE_FONT
+from pages.charts.palette import BASELINE, FIGURE_FONT, GRID, SCALES, TEXT, TWINS, Scale
 
-Scale = Literal["signed", "probability"]
-
-GRID = "#253140"
-TEXT = "#E8EEF4"
-PANEL = "#131A22"
-EVENT = "#CC79A7"
-ERROR = "#FF6B4A"
-GOOD = "#3FBF9B"
-
-# Each colour of the dark stage and its twin on light paper, as in theme.js (a test holds the two together).
-TWINS = {
-    "#56B4E9": "#0072B2",
-    "#E69F00": "#B86E00",
-    BASELINE: "#5B6B7A",
-    EVENT: "#A8407C",
-    "rgba(0,158,115,0.15)": "rgba(0,158,115,0.12)",
-    GOOD: "#00704F",
-    ERROR: "#C43D1B",
-    PANEL: "#F5F7F9",
-    TEXT: "#15202B",
-    GRID: "#D9E0E6",
-}
-SCALES: dict[Scale, dict[str, list[list[Any]]]] = {
-    "signed": {
-        "dark": [[0, "#9AD7FF"], [0.25, "#2F7FB8"], [0.5, "#131A22"], [0.75, "#B8642F"], [1, "#FFC693"]],
-        "light": [[0, "#083F7C"], [0.25, "#62A6D2"], [0.5, "#F5F7F9"], [0.75, "#EFA15B"], [1, "#8F3F00"]],
-    },
-    "probability": {
-        "dark": [[0, "#131A22"], [0.05, "#1C4364"], [0.2, "#2E7FB3"], [0.5, "#7CC8F0"], [1, "#F2FAFF"]],
-        "light": [[0, "#F5F7F9"], [0.05, "#CFE3F1"], [0.2, "#79B4DA"], [0.5, "#0072B2"], [1, "#062B48"]],
-    },
-}
 WIDE = """<style>
 .st-key-KEY_wide { overflow-x: auto; }
 .st-key-KEY_wide > [data-testid="stElementContainer"] { min-width: WIDTHpx; }

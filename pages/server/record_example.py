@@ -16,7 +16,7 @@ from engine.runs.dataset import corpus_of
 from engine.runs.run import ENDED, Run
 from engine.stream.messages import taken
 from engine.text.library import Library
-from pages.server.socket import EXAMPLE, facts_of
+from pages.server.run_info import EXAMPLE, run_info
 
 UNDRAWN = ("lr", "step_time")
 TURN_AT, END_AT = 1000, 3000
@@ -38,7 +38,7 @@ def record() -> int:
             run.tune(changed(settings, lr=1e-2))
     run.close()
     run.history.add(taken(run.queue))
-    header = {**run.header(), "facts": {k: v for k, v in asdict(facts_of(run)).items() if k not in ("run", "title")}}
+    header = {**run.header(), "facts": {k: v for k, v in asdict(run_info(run)).items() if k not in ("run", "title")}}
     frame = run.history.snapshot(header)
     frame.arrays = [(name, array) for name, array in frame.arrays if name not in UNDRAWN]
     return EXAMPLE.write_bytes(frame.encode())

@@ -6,66 +6,58 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pages.charts import training
-from pages.charts.training import Panel, panels
+from engine.text.baselines import Baselines
+from pages import charts
+from pages.charts.palette import LAYERS
+from pages.charts.panel import Panel, RunInfo
+from pages.charts.training import training_panels
 
-BOARD = Path(training.__file__).parent.parent / "board"
-
-
-@dataclass(frozen=True)
-class Ladder:
-    uniform: float = 4.174387
-    unigram: float = 3.3091
-    bigram: float = 2.451913
+BOARD = Path(charts.__file__).parent.parent / "board"
 
 
-@dataclass(frozen=True)
-class Facts:
-    run: str = "run-1"
-    title: str = "bigram on tiny shakespeare"
-    model: str = "bigram"
-    tokens: tuple[str, ...] = tuple("\n abcdefghijklmnopqrstuvwxyz")
-    baselines: Ladder = Ladder()
-    layers: tuple[str, ...] = ("token_embedding",)
-    epochs: int | None = None
-    former: str | None = None
+BIGRAM = RunInfo(
+    run="run-1",
+    title="bigram on tiny shakespeare",
+    model="bigram",
+    tokens=tuple("\n abcdefghijklmnopqrstuvwxyz"),
+    baselines=Baselines(4.174387, 3.3091, 2.451913, 400),
+    layers=("token_embedding",),
+)
+GPT = dataclasses.replace(
+    BIGRAM, model="gpt", title="gpt", layers=("token_embedding", "position_embedding", "blocks.0", "blocks.1", "head")
+)
 
 
-BIGRAM = Facts()
-GPT = Facts(model="gpt", title="gpt", layers=("token_embedding", "position_embedding", "blocks.0", "blocks.1", "head"))
+def panel(info: RunInfo, key: str) -> Panel:
+    return next(one for one in training_panels(info) if one.key == key)
 
 
-def panel(facts: Facts, key: str) -> Panel:
-    return next(one for one in panels(facts) if one.key == key)
-
-
-def layout(facts: Facts, key: str) -> dict[str, Any]:
-    figure: dict[str, Any] = panel(facts, key).as_json()["figure"]
+def layout(info: RunInfo, key: str) -> dict[str, Any]:
+    figure: dict[str, Any] = panel(info, key).as_json()["figure"]
     return dict(figure["layout"])
 
 
-def metas(facts: Facts, key: str) -> Iterator[dict[str, Any]]:
-    for trace in panel(facts, key).as_json()["figure"]["data"]:
+def metas(info: RunInfo, key: str) -> Iterator[dict[str, Any]]:
+    for trace in panel(info, key).as_json()["figure"]["data"]:
         yield trace["meta"]
 
 
-@pytest.mark.parametrize("facts", [BIGRAM, GPT], ids=["bigram", "gpt"])
-def test_every_panel_is_plain_json_with_its_own_place(facts: Facts) -> None:
-    told = [json.loads(json.dumps(one.as_json())) for one in panels(facts)]
+@pytest.mark.parametrize("info", [BIGRAM, GPT], ids=["bigram", "gpt"])
+def test_every_panel_is_plain_json_with_its_own_place(info: RunInfo) -> None:
+    told = [json.loads(json.dumps(one.as_json())) for one in training_panels(info)]
     assert [one["key"] for one in told] == ["loss", "table", "grad_norm", "update_ratio", "samples"]
     assert sorted(one["area"] for one in told) == ["foot", "left", "main", "right", "side"]
     assert len(json.dumps(told)) < 20_000
 
 
-@pytest.mark.parametrize("facts", [BIGRAM, GPT], ids=["bigram", "gpt"])
-def test_every_axis_is_named_and_every_panel_says_what_healthy_looks_like(facts: Facts) -> None:
-    for one in panels(facts):
+@pytest.mark.parametrize("info", [BIGRAM, GPT], ids=["bigram", "gpt"])
+def test_every_axis_is_named_and_every_panel_says_what_healthy_looks_like(info: RunInfo) -> None:
+    for one in training_panels(info):
         assert "ealthy" in one.help
         if one.figure is not None:
             assert one.figure.layout.xaxis.title.text and one.figure.layout.yaxis.title.text
@@ -83,8 +75,8 @@ def test_the_loss_is_compared_with_the_three_baselines() -> None:
 
 
 def test_the_labels_of_the_baselines_hide_no_curve() -> None:
-    for facts in (BIGRAM, GPT):
-        assert not any("bgcolor" in note for note in layout(facts, "loss")["annotations"])
+    for info in (BIGRAM, GPT):
+        assert not any("bgcolor" in note for note in layout(info, "loss")["annotations"])
 
 
 @pytest.mark.parametrize("key", ["loss", "grad_norm", "update_ratio"])
@@ -132,11 +124,11 @@ def test_the_healthy_band_is_drawn_for_a_gpt_and_never_for_a_bigram() -> None:
 
 
 def test_a_small_gpt_that_learns_well_is_not_called_ill() -> None:
-    help_of = {panel.key: panel.help for panel in panels(GPT)}
+    help_of = {panel.key: panel.help for panel in training_panels(GPT)}
     assert "healthy" not in json.dumps(layout(GPT, "update_ratio")), "gpt-tiny's own layers lie above the band"
     assert "above it and is healthy" in help_of["update_ratio"]
     assert "may climb all the while that its loss falls" in help_of["grad_norm"]
-    assert "may climb" not in {panel.key: panel.help for panel in panels(BIGRAM)}["grad_norm"]
+    assert "may climb" not in {panel.key: panel.help for panel in training_panels(BIGRAM)}["grad_norm"]
 
 
 def test_only_a_bigram_table_is_shown_as_probabilities() -> None:
@@ -151,24 +143,24 @@ def test_only_a_bigram_table_is_shown_as_probabilities() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 8, 9, 40])
 def test_any_number_of_layers_has_colours_from_first_to_last(count: int) -> None:
-    facts = Facts(model="gpt", layers=tuple(f"layer{i}" for i in range(count)))
-    data = panel(facts, "grad_norm").as_json()["figure"]["data"]
+    info = dataclasses.replace(BIGRAM, model="gpt", layers=tuple(f"layer{i}" for i in range(count)))
+    data = panel(info, "grad_norm").as_json()["figure"]["data"]
     colours = [trace["line"]["color"] for trace in data[:count]]
-    assert (colours[0], colours[-1]) == (training.LAYERS[0], training.LAYERS[-1])
-    places = [training.LAYERS.index(colour) for colour in colours]
+    assert (colours[0], colours[-1]) == (LAYERS[0], LAYERS[-1])
+    places = [LAYERS.index(colour) for colour in colours]
     assert places == sorted(places)
 
 
 def test_the_board_knows_the_light_twin_of_every_colour() -> None:
     script = (BOARD / "charts" / "theme.js").read_text()
-    for facts in (BIGRAM, GPT):
-        for one in panels(facts):
+    for info in (BIGRAM, GPT):
+        for one in training_panels(info):
             for colour in re.findall(r"#[0-9A-Fa-f]{6}|rgba\([^)]*\)", json.dumps(one.as_json())):
                 assert f'["{colour}"' in script, colour
 
 
 def test_a_figure_carries_no_data_and_no_template() -> None:
-    for one in panels(GPT):
+    for one in training_panels(GPT):
         if one.figure is None:
             continue
         told = one.as_json()["figure"]
@@ -178,17 +170,12 @@ def test_a_figure_carries_no_data_and_no_template() -> None:
 
 def test_a_recorded_run_shows_what_it_tells() -> None:
     channels = ("train/loss", "step_time", "grad_norm", "accuracy", "<b>", "of/table/w", "table/w", "samples")
-    told = RecordedInfo(channels)
-    shown = {panel.key: panel for panel in panels(told)}
+    shown = {panel.key: panel for panel in training_panels(recorded(channels))}
     assert list(shown) == ["loss", "table", "grad_norm", "own/accuracy", "own/<b>", "own/of/table/w", "samples"]
     assert shown["own/<b>"].figure.layout.yaxis.title.text == "&lt;b&gt;", "a name is no markup"
     assert [view["channel"] for view in shown["table"].figure.data[0].meta["views"]] == ["table/w"]
-    assert [panel.key for panel in panels(RecordedInfo(("train/loss",)))] == ["loss"]
+    assert [panel.key for panel in training_panels(recorded(("train/loss",)))] == ["loss"]
 
 
-class RecordedInfo:
-    run, title, model, tokens, baselines, layers = "r", "mine", "recorded", (), None, ()
-    epochs, points, former = None, (), None
-
-    def __init__(self, channels: tuple[str, ...]) -> None:
-        self.channels = channels
+def recorded(channels: tuple[str, ...]) -> RunInfo:
+    return RunInfo("r", "mine", "recorded", (), None, (), channels=channels)

@@ -19,15 +19,14 @@ from engine.runs.manager import RunManager
 from engine.runs.run import Run, State
 from engine.training.projection import centred, neighbours
 from pages.charts.embeddings import KINDS, MOST_WORDS, embedding_panels, kind_of
-from pages.charts.training import Panel
-from pages.server.socket import Facts
+from pages.charts.panel import Panel, RunInfo
 
 Visit = Callable[[str], AppTest]
 HOSTILE = "<img src=x onerror=alert(1)> $x$ :red[a] **b** &amp;"
 
 
-def info(tokens: tuple[str, ...], model: str = "bigram") -> Facts:
-    return Facts("r", "", model, tokens, None, ("token_embedding",))
+def info(tokens: tuple[str, ...], model: str = "bigram") -> RunInfo:
+    return RunInfo("r", "", model, tokens, None, ("token_embedding",))
 
 
 def panel(tokens: tuple[str, ...], key: str = "plane") -> Panel:

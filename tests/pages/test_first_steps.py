@@ -21,7 +21,7 @@ from engine.runs.run import Run, State
 from engine.text.points import Points, read_points
 from engine.training.trainer import Trainer
 from pages.charts.line import line_panels
-from pages.server.socket import Facts
+from pages.charts.panel import RunInfo
 
 SHELL = str(Path(__file__).resolve().parent.parent.parent / "pages" / "shell.py")
 PAGE = "first_steps.py"
@@ -72,7 +72,7 @@ def words(page: AppTest) -> str:
 
 def panels_of(points: tuple[tuple[float, float], ...]) -> list[dict[str, Any]]:
     """What the board is sent for a line through `points`."""
-    facts = Facts("run", "line", model="line", tokens=(), baselines=None, layers=("a", "b"), points=points)
+    facts = RunInfo("run", "line", model="line", tokens=(), baselines=None, layers=("a", "b"), points=points)
     return [panel.as_json() for panel in line_panels(facts)]
 
 

@@ -36,8 +36,9 @@ from engine.stream.history import Frame
 from engine.stream.messages import Event, Scalars
 from pages.board.board import ASSETS
 from pages.board.vendor import PLOTLY, quick
-from pages.server import socket as live
+from pages.server import routes
 from pages.server.gate import Gate
+from pages.server.hub import Hub
 from tests.browser.served import Server
 
 CONTRACT = {
@@ -110,10 +111,10 @@ class Served:
     """A hub behind the gate and uvicorn, in a thread. The pump is turned by hand, so that every frame is known."""
 
     def __init__(self, manager: RunManager) -> None:
-        self.manager, self.hub = manager, live.Hub(manager)
+        self.manager, self.hub = manager, Hub(manager)
         app = Starlette(
-            routes=[Route("/open", self._open), *live.routes(self.hub)],
-            middleware=[Middleware(Gate, pages=live.PUBLIC_PAGES, sockets=live.PUBLIC_SOCKETS)],
+            routes=[Route("/open", self._open), *routes.routes(self.hub)],
+            middleware=[Middleware(Gate, pages=routes.PUBLIC_PAGES, sockets=routes.PUBLIC_SOCKETS)],
         )
         listener = listening_socket()
         self.port = listener.getsockname()[1]
@@ -126,7 +127,7 @@ class Served:
 
     async def _open(self, _: Any) -> Any:
         self.hub.open()
-        return live.PlainTextResponse("")
+        return routes.PlainTextResponse("")
 
     def turn(self) -> None:
         """One beat of the pump: drain, make the frames, hand them on."""
@@ -445,11 +446,11 @@ def test_every_trace_is_fed_by_a_channel_that_the_stream_has(
 
 def test_the_names_of_a_large_vocabulary_are_bounded() -> None:
     vocab = tuple(f"token {number}" for number in range(50_257))
-    told = live._names(vocab)
+    told = routes._names(vocab)
     assert told["vocab_size"] == 50_257
     assert told["firsts"] == [vocab[start] for start in bins(50_257)] and len(told["firsts"]) == 96
     assert len(json.dumps(told)) < 20_000
-    assert live._names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
+    assert routes._names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
 
 
 def test_panels_name_the_run_before_as_the_ghost(served: Served, stepped: Callable[..., Run]) -> None:

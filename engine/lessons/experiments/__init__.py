@@ -15,7 +15,7 @@ from ..results import Outcome
 from . import batches, clearing, mistakes, rates
 from .start import MOST_PARAMETERS, Pacer, Start
 
-__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "Pacer", "Experiment", "Outcome", "Start"]
+__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "Experiment", "Outcome", "Pacer", "Start"]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from engine.stream.series import Curve
 from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
 from pages.board.vendor import PLOTLY
-from pages.charts.training import LOSS_UNITS, OWN_UNIT, ladder
+from pages.charts.language_model import ladder
+from pages.charts.panel import LOSS_UNITS, OWN_UNIT
 
 HERE = Path(__file__).resolve().parent
 BOARD = HERE.parent

@@ -16,9 +16,10 @@ from engine.storage.curves import By, Curves, Floats
 from engine.storage.index import Overview
 from engine.stream.downsampling import thin
 from pages.charts import static
-from pages.charts.training import BASELINE, LOSS_UNITS, OWN_UNIT, TRAIN, VALIDATION
+from pages.charts.palette import BASELINE, ERROR, EVENT, GOOD, TEXT, TRAIN, VALIDATION
+from pages.charts.panel import LOSS_UNITS, OWN_UNIT
 
-COLOURS = (TRAIN, VALIDATION, static.GOOD, static.EVENT, static.ERROR, BASELINE)
+COLOURS = (TRAIN, VALIDATION, GOOD, EVENT, ERROR, BASELINE)
 MOST_RUNS = len(COLOURS)
 MOST_POINTS = 2000
 AXES: dict[By, str] = {"steps": "step", "tokens": "tokens seen", "seconds": "seconds of training"}
@@ -148,7 +149,7 @@ def _notes(figure: go.Figure, shown: Overview, curves: Curves, bold: Floats, col
         legendgroup=shown.run.id,
         showlegend=False,
         mode="markers",
-        marker={"symbol": "star", "size": 14, "color": colour, "line": {"width": 1, "color": static.TEXT}},
+        marker={"symbol": "star", "size": 14, "color": colour, "line": {"width": 1, "color": TEXT}},
         customdata=["<br>".join(map(plain, textwrap.wrap(note.text, 48)[:12])) for note in pinned],
         hovertemplate="%{customdata}<extra></extra>",
     )

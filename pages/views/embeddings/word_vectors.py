@@ -9,12 +9,12 @@ from torch import Tensor
 
 from engine.training.projection import Neighbour, analogy, neighbours
 from pages.charts import static
-from pages.charts.training import BASELINE, HEALTHY_TEXT, TRAIN, VALIDATION
+from pages.charts.palette import BASELINE, ERROR, EVENT, GOOD, TEXT, TRAIN, VALIDATION
 
 WORDS = ("King", "Queen", "Man", "Woman")
 KING, QUEEN, MAN, WOMAN = range(4)
 KINGS = {"0.7, as in its table": 0.7, "0.5, as in its text": 0.5}
-COLOURS = (VALIDATION, static.EVENT, TRAIN, HEALTHY_TEXT)
+COLOURS = (VALIDATION, EVENT, TRAIN, GOOD)
 
 
 def words(king: float) -> Tensor:
@@ -95,14 +95,14 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
     for (x0, y0), (x1, y1) in ((king, between), (between, end)):
         figure.add_annotation(
             x=x1, y=y1, ax=x0, ay=y0, xref="x", yref="y", axref="x", ayref="y", text="", showarrow=True,
-            arrowhead=2, arrowsize=1.3, arrowwidth=2, arrowcolor=static.TEXT,
+            arrowhead=2, arrowsize=1.3, arrowwidth=2, arrowcolor=TEXT,
         )  # fmt: skip
     queen = table[QUEEN].tolist()
     figure.add_scatter(
         x=[end[0], queen[0]],
         y=[end[1], queen[1]],
         mode="lines",
-        line={"color": static.ERROR, "dash": "dot", "width": 3},
+        line={"color": ERROR, "dash": "dot", "width": 3},
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -111,8 +111,8 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
         mode="markers+text",
         text=[f"the sum {pair(result)}"],
         textposition="middle left",
-        textfont={"size": 16, "color": static.TEXT},
-        marker={"color": static.TEXT, "size": 12, "symbol": "x"},
+        textfont={"size": 16, "color": TEXT},
+        marker={"color": TEXT, "size": 12, "symbol": "x"},
         hoverinfo="skip",
     )
     figure.add_hline(y=0, line={"color": BASELINE, "width": 1})

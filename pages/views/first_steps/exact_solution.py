@@ -10,7 +10,7 @@ import streamlit as st
 from engine.analysis.least_squares import FORMS, Fit, Pair, columns, fit, line_through, misses
 from engine.errors import InputError
 from pages.charts import static
-from pages.charts.training import TRAIN
+from pages.charts.palette import TEXT, TRAIN
 from pages.widgets import open_on_train
 
 CONTEXT = """
@@ -140,7 +140,7 @@ def drawn(pairs: list[Pair], one: Fit) -> go.Figure:
         x=x,
         y=y,
         mode="markers",
-        marker={"color": static.TEXT, "size": 9},
+        marker={"color": TEXT, "size": 9},
         customdata=one.residuals,
         hovertemplate="(%{x}, %{y})<br>residual %{customdata:.4~g}<extra></extra>",
     )

@@ -14,7 +14,7 @@ from engine.config import changed
 from engine.lessons.logistic_printout import Printed, printed
 from engine.presets import preset
 from pages.charts import static
-from pages.charts.training import BASELINE, TRAIN
+from pages.charts.palette import BASELINE, TRAIN
 from pages.widgets import open_on_train
 
 PRESET = "document-002"

@@ -18,8 +18,8 @@ from engine.models import GPT
 from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static
+from pages.charts.palette import BASELINE
 from pages.charts.token_axes import name_axis, shortened
-from pages.charts.training import BASELINE
 from pages.views.inside.inspected_model import Look, once
 
 FIRST_LENGTH = 24

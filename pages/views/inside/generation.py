@@ -15,8 +15,8 @@ from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
 from engine.training.sampling import Drawn, draw_one, evaluating, generate, next_token
 from pages.charts import static
+from pages.charts.palette import BASELINE, TRAIN
 from pages.charts.token_axes import name_axis, places
-from pages.charts.training import BASELINE, TRAIN
 from pages.views.inside.inspected_model import Look, once, untrained
 
 MOST_BARS = 30

@@ -10,7 +10,7 @@ import streamlit as st
 from engine.analysis.model_tree import Part, share_by_part, tree, yielded
 from engine.lessons.results import percent
 from pages.charts import static
-from pages.charts.training import TRAIN
+from pages.charts.palette import TRAIN
 from pages.views.inside.inspected_model import Look
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from engine.models import Bigram
 from engine.text.bigram_counts import MOST_TOKENS, Frequencies
 from pages.charts import static
+from pages.charts.palette import BASELINE, GOOD, TRAIN
 from pages.charts.token_axes import name_axis, places
-from pages.charts.training import BASELINE, TRAIN
 from pages.views.inside.inspected_model import Look, once
 
 MOST_SHOWN = 73
@@ -160,7 +160,7 @@ def opened(seen: Tables, chosen: int, shown: NDArray[np.intp], labels: tuple[str
     figure.add_trace(strip, row=1, col=1)
     counted = [f"{n:,} times" for n in seen.counts[chosen, shown]]
     for row, (values, colour, extra) in enumerate(
-        [(logits, BASELINE, [""] * len(shown)), (chances, TRAIN, [""] * len(shown)), (shares, static.GOOD, counted)], 2
+        [(logits, BASELINE, [""] * len(shown)), (chances, TRAIN, [""] * len(shown)), (shares, GOOD, counted)], 2
     ):
         figure.add_bar(
             x=places(names),

@@ -12,8 +12,9 @@ from engine.runs.race import Race
 from engine.runs.race_results import Outcome, best_of, outcomes, word_for
 from engine.runs.run import State
 from pages.charts import static
+from pages.charts.palette import BASELINE, ERROR, FIGURE_FONT, TEXT
+from pages.charts.panel import LOSS_UNITS
 from pages.charts.race import LANES
-from pages.charts.training import BASELINE, FIGURE_FONT, LOSS_UNITS
 
 RATES = (
     "Where each lane ended, the mean loss of its last tenth of steps, against its learning rate; the bar holds eight "
@@ -114,7 +115,7 @@ def picture(found: list[Outcome], names: list[str], y_title: str, rates: bool, f
             },
             mode="markers",
             marker={
-                "color": static.ERROR if out else LANES[names.index(one.name)],
+                "color": ERROR if out else LANES[names.index(one.name)],
                 "size": 16,
                 "symbol": "x" if out else "circle",
             },
@@ -126,7 +127,7 @@ def picture(found: list[Outcome], names: list[str], y_title: str, rates: bool, f
             mode="text",
             text=[word_for(one, best).replace(": ", ":<br>") if rates or out else f"{one.loss:.3f}"],
             textposition=beside.get(one.name, "top center") if rates else "top center",
-            textfont={"size": FIGURE_FONT + 1, "color": static.ERROR if out else static.TEXT},
+            textfont={"size": FIGURE_FONT + 1, "color": ERROR if out else TEXT},
             hoverinfo="skip",
         )
     low = min([one.low for one in sound] + ([floor] if floor is not None else [top]))

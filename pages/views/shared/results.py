@@ -10,14 +10,14 @@ import streamlit as st
 
 from engine.lessons.results import Chart, Exhibit, Grid, Raised, Table, Tone
 from pages.charts import static
-from pages.charts.training import BASELINE, TRAIN, VALIDATION
+from pages.charts.palette import BASELINE, ERROR, EVENT, GOOD, TRAIN, VALIDATION, Scale
 
 COLOURS: dict[Tone, str] = {
     "usual": TRAIN,
-    "changed": static.EVENT,
-    "other": static.GOOD,
+    "changed": EVENT,
+    "other": GOOD,
     "second": VALIDATION,
-    "bad": static.ERROR,
+    "bad": ERROR,
     "reference": BASELINE,
 }
 HEIGHT = 340
@@ -108,7 +108,7 @@ def grid(table: Grid) -> go.Figure:
     )
 
 
-def number(cell: float, scale: static.Scale) -> str:
+def number(cell: float, scale: Scale) -> str:
     """A cell's number, short: a probability as .042, others with three digits, a fourth above 100."""
     if scale == "probability":
         return f"{cell:.3f}".removeprefix("0") if round(cell, 3) < 1 else f"{cell:.3g}"

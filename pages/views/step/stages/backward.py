@@ -15,9 +15,9 @@ from engine.analysis.autograd_graph import accumulated, by_hand
 from engine.analysis.gradient_check import NUDGE, Slope, along, exact, in_float64, slope, telling_reach
 from engine.stream.downsampling import bins
 from engine.training.probes import pooled
-from pages.charts.static import EVENT, heading, heatmap, literal, plane, show
+from pages.charts.palette import EVENT, TRAIN
+from pages.charts.static import heading, heatmap, literal, plane, show
 from pages.charts.token_axes import name_axis
-from pages.charts.training import TRAIN
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import (
     exactly,

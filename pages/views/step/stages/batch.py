@@ -8,7 +8,8 @@ import streamlit as st
 import torch
 
 from engine.text.corpus import Corpus
-from pages.charts.static import EVENT, heading, heatmap, literal, show
+from pages.charts.palette import EVENT
+from pages.charts.static import heading, heatmap, literal, show
 from pages.charts.token_axes import shortened
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import exactly, fewer_ticks, numbers, place, said, scrolled

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from engine.analysis.loss_by_position import chances
 from engine.models import Bigram, LanguageModel, Line
-from pages.charts.static import GOOD, heading, heatmap, literal, plane, show
+from pages.charts.palette import BASELINE, GOOD, TRAIN
+from pages.charts.static import heading, heatmap, literal, plane, show
 from pages.charts.token_axes import name_axis, places
-from pages.charts.training import BASELINE, TRAIN
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import exactly, fewer_ticks, number, numbers, place, said
 

@@ -10,8 +10,8 @@ import torch
 from engine.lessons.results import percent
 from engine.training.checkpoint import PausedState
 from engine.training.trainer import STAGES, replay
+from pages.charts.palette import TRAIN
 from pages.charts.static import heading, plane, show
-from pages.charts.training import TRAIN
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import exactly, number, numbers
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engine.analysis.autograd_graph import Node, reach, walk
 from engine.analysis.loss_by_position import added_as_torch_does, pointwise
-from pages.charts.static import PANEL, TEXT, heading, heatmap, literal, show, theme
-from pages.charts.training import FIGURE_FONT, TRAIN
+from pages.charts.palette import FIGURE_FONT, PANEL, TEXT, TRAIN
+from pages.charts.static import heading, heatmap, literal, show, theme
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import fewer_ticks, kept, number, numbers, place, said
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.analysis.adamw import Taken, adamw, sgd, ulps
-from pages.charts.static import EVENT, heading, plane, show
-from pages.charts.training import TRAIN
+from pages.charts.palette import EVENT, TRAIN
+from pages.charts.static import heading, plane, show
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import exactly, gradient_of, number, numbers, place_name, said, weight
 

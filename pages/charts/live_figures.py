@@ -1,0 +1,102 @@
+"""The parts that live charts are made of: a chart over steps, its curves, and a table in colour."""
+
+from __future__ import annotations
+
+import math
+
+import plotly.graph_objects as go
+
+from pages.charts.palette import LAYERS, PANEL, TRAIN, VALIDATION
+from pages.charts.panel import RunInfo
+
+
+def step_chart(y_title: str, *, log: bool = False, events: bool | str = True) -> go.Figure:
+    """An empty chart over steps; `y_title` names quantity and unit."""
+    figure = go.Figure()
+    figure.update_layout(
+        template=None,
+        meta={"events": events},
+        showlegend=False,
+        hovermode="x unified",
+        margin={"l": 66, "r": 14, "t": 8, "b": 46},
+        xaxis={"title": {"text": "step"}, "rangemode": "tozero", "separatethousands": True, "exponentformat": "none"},
+        yaxis={
+            "title": {"text": y_title},
+            "type": "log" if log else "linear",
+            "tickformat": ",.5~g",
+            "automargin": "left",
+        },
+    )
+    return figure
+
+
+def add_raw_and_smoothed(figure: go.Figure, channel: str, name: str) -> None:
+    """The faint values of every batch, and the bold average over them."""
+    figure.add_scatter(
+        name="each batch",
+        mode="lines",
+        line={"color": TRAIN, "width": 1},
+        opacity=0.35,
+        showlegend=False,
+        meta={"channel": channel},
+    )
+    figure.add_scatter(
+        name=name, mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": channel, "smooth": True}
+    )
+
+
+def add_validation(figure: go.Figure) -> None:
+    """The validation losses, and a star at the lowest."""
+    figure.add_scatter(
+        name="validation",
+        mode="lines+markers",
+        line={"color": VALIDATION, "width": 2},
+        marker={"color": VALIDATION, "size": 7, "maxdisplayed": 60},
+        meta={"channel": "val/loss"},
+    )
+    figure.add_scatter(
+        name="its lowest",
+        mode="markers",
+        marker={"color": VALIDATION, "size": 15, "symbol": "star", "line": {"color": PANEL, "width": 1}},
+        meta={"channel": "val/loss", "only": "lowest"},
+    )
+
+
+def add_layers(figure: go.Figure, info: RunInfo, channel: str) -> None:
+    """One thin line per layer, from input to output; a model of one layer has the global line alone."""
+    if len(info.layers) < 2:
+        return
+    for index, layer in enumerate(info.layers):
+        shade = LAYERS[math.floor(index * (len(LAYERS) - 1) / (len(info.layers) - 1))]
+        figure.add_scatter(
+            name=layer,
+            mode="lines",
+            line={"color": shade, "width": 1.5},
+            meta={"channel": f"{channel}/{layer}", "group": "layers"},
+        )
+
+
+def layer_note(info: RunInfo) -> str:
+    """A sentence for the help of a chart with a line for each layer; empty for a model of one layer."""
+    return (
+        " Thin lines are single layers, from the input (blue) to the output (yellow)." if len(info.layers) > 1 else ""
+    )
+
+
+def live_heatmap(views: list[dict[str, str]], columns: str, rows: str, tokens: str = "") -> go.Figure:
+    """An empty table; `views` and `tokens` are told to the board (above), `columns` and `rows` name the axes."""
+    figure = go.Figure(go.Heatmap(zsmooth=False, meta={"views": views}))
+    figure.update_layout(
+        template=None,
+        meta={"tokens": tokens},
+        margin={"l": 48, "r": 8, "t": 6, "b": 46},
+        xaxis={"title": {"text": columns}, "ticks": "", "showgrid": False, "zeroline": False},
+        yaxis={
+            "title": {"text": rows},
+            "autorange": "reversed",
+            "ticks": "",
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+    return figure

@@ -1,0 +1,92 @@
+"""What a panel of the live board is: a figure whose traces name the channels that feed them.
+
+The figures carry no data: the board in the browser feeds them from the socket. A new chart is a function that returns
+a `Panel`, listed for its page in `pages.charts.pages`.
+
+A trace says in `meta` what feeds it:
+
+- `channel`: the name of the scalar channel that it draws ("train/loss").
+- `only`: "lowest" draws the lowest point of the channel alone.
+- `smooth`: draw the moving average instead of the values; the panel then has a smoothing slider.
+- `run`: "previous" draws the run before this one (the ghost), until somebody dismisses it.
+- `group`: traces of one group share one entry in the legend, a strip from the first colour to the last.
+- `views`: for a heatmap, a list of {"name", "channel", "scale", "rows"}: scale is "signed" (centred on 0) or
+  "probability" (0 to 1), rows is "softmax" where each row is turned into probabilities first.
+
+A layout says in `meta`:
+
+- `above`: the channel that the axis above the chart counts, at the steps of the axis below.
+- `events`: True marks every event with a vertical line; "text" also writes what happened.
+- `tokens`: the axes of a table that count tokens ("y" or "xy"); the board labels them.
+
+Colours are those of the dark stage. The board replaces each by its twin when the page is light.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+
+from engine.text.baselines import Baselines
+
+Area = Literal["main", "left", "right", "side", "foot"]
+Kind = Literal["plot", "samples", "plane", "scatter", "lane-table", "lane-samples"]
+
+RECORDED = "recorded"
+"""The model of a run that was recorded from somebody's own loop: it is not known."""
+OWN_UNIT = "in the run's own unit"
+LOSS_UNITS = {"line": "squared units of y", "logistic": "nats per output"}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run's charts depend on."""
+
+    run: str
+    title: str
+    model: str
+    tokens: tuple[str, ...]
+    baselines: Baselines | None
+    layers: tuple[str, ...]
+    epochs: int | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    """What a line learns from."""
+    former: str | None = None
+    """The title of the text that a fine-tuned model learnt before."""
+    channels: tuple[str, ...] = ()
+    """The names of what a recorded run has to show."""
+    lanes: tuple[str, ...] = ()
+    """The names of a race's lanes."""
+    forked: bool = False
+    """Does the race begin at a fork of another run?"""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One place on the stage: a figure or the samples, with a title and two sentences of help.
+
+    `area` is where it goes: "main" (wide, on top), "left" and "right" (below it), "side" and "foot" (the
+    column beside them). A second panel of an area stacks below the stage.
+    """
+
+    key: str
+    title: str
+    help: str
+    area: Area
+    kind: Kind = "plot"
+    figure: go.Figure | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `/panels` sends of it: plain JSON values."""
+        figure = json.loads(self.figure.to_json()) if self.figure is not None else None
+        return {
+            "key": self.key,
+            "title": self.title,
+            "help": self.help,
+            "area": self.area,
+            "kind": self.kind,
+            "figure": figure,
+        }

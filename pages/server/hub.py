@@ -1,0 +1,177 @@
+"""The frame socket: frames of the engine go out to all viewers, and nothing comes in.
+
+The pump's thread encodes a frame once; the event loop sends the same bytes to everybody. A viewer that cannot keep up
+is skipped, and gets a fresh snapshot when it can listen again, so no queue grows. What a viewer sends is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from engine.errors import InputError
+from engine.link import DEFAULT_PRESET
+from engine.presets import preset
+from engine.runs.manager import BY_NAME, RunManager
+from engine.stream.history import Frame
+from engine.stream.pump import Frames, Source
+
+UNKNOWN_RUN = 4404
+
+
+def no_run() -> Frame:
+    """What a viewer of `current` sees before there is a run."""
+    settings = preset(DEFAULT_PRESET).settings
+    return Frame(
+        {
+            "kind": "snapshot",
+            "run": None,
+            "state": "ready",
+            "message": "",
+            "error": None,
+            "warning": None,
+            "settings": {**settings.model_dump(), "version": 0},
+            "step": 0,
+            "stage": 0,
+            "max_steps": settings.max_steps,
+            "steps_per_second": 0.0,
+            "eta_s": None,
+            "tokens_seen": 0,
+            "epoch": 0,
+            "epochs": None,
+            "characters_per_token": 1.0,
+            "passes": 0.0,
+            "reads_text": True,
+            "title": "",
+            "device": "",
+            "parameters": 0,
+            "base_step": 0,
+            "events": [],
+            "samples": [],
+        }
+    )
+
+
+class Viewer:
+    """One open socket: which run it follows, and what is on its way to it."""
+
+    BEHIND = 4
+
+    def __init__(self, socket: WebSocket, follows: str) -> None:
+        self.socket, self.follows = socket, follows
+        self.outbox: deque[bytes] = deque()
+        self.wake = asyncio.Event()
+        self.needs_snapshot = True
+        self.shown: Source | None = None
+        self.gone = False
+
+    @property
+    def behind(self) -> bool:
+        """Are so many frames unsent that the next one is skipped?"""
+        return len(self.outbox) >= self.BEHIND
+
+    def push(self, message: bytes) -> None:
+        """Queue a message (on the event loop)."""
+        self.outbox.append(message)
+        self.wake.set()
+
+    async def send(self) -> None:
+        """Send what is queued, for as long as the socket lives."""
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            while self.outbox:
+                await self.socket.send_bytes(self.outbox[0])
+                self.outbox.popleft()
+            if self.gone:
+                await self.socket.close(UNKNOWN_RUN, "this run is no longer here")
+                return
+
+
+class Hub:
+    """All viewers of all runs."""
+
+    def __init__(self, manager: RunManager) -> None:
+        self.manager = manager
+        self.viewers: set[Viewer] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._library = 0
+
+    def open(self) -> None:
+        """Begin to listen to the pump (called on the event loop that will send)."""
+        self._loop = asyncio.get_running_loop()
+        self.manager.pump.subscribe(self.publish)
+
+    def publish(self, frames: Frames) -> None:
+        """On the pump's thread: encode each run's frame once, and hand it to the loop with who gets it."""
+        viewers = list(self.viewers)
+        if not viewers or self._loop is None or self._loop.is_closed():
+            return
+        library = self.manager.listed
+        if library != self._library:  # the list of texts is in every header, and this one may be quiet
+            self._library = library
+            for viewer in viewers:
+                viewer.needs_snapshot = True
+        deltas = {source.id: frame for source, frame in frames}
+        encoded: dict[tuple[str | None, str], bytes] = {}
+        post: list[tuple[Viewer, bytes | None]] = []
+        for viewer in viewers:
+            run = self.manager.shown(viewer.follows)
+            if run is None and viewer.follows not in BY_NAME:
+                post.append((viewer, None))
+                continue
+            run_id = run.id if run else None
+            if viewer.behind:
+                viewer.needs_snapshot = True
+                continue
+            kind = "snapshot" if viewer.needs_snapshot or viewer.shown is not run else "delta"
+            if kind == "delta" and deltas.get(run_id or "") is None:
+                continue
+            if (run_id, kind) not in encoded:
+                frame = run.history.snapshot(run.header()) if run and kind == "snapshot" else deltas.get(run_id or "")
+                frame = frame or no_run()
+                frame.header["library"] = library
+                encoded[run_id, kind] = frame.encode()
+            viewer.needs_snapshot, viewer.shown = False, run
+            post.append((viewer, encoded[run_id, kind]))
+        if post:
+            self._loop.call_soon_threadsafe(_deliver, post)
+
+    async def live(self, socket: WebSocket) -> None:
+        """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
+        follows = socket.query_params.get("run", "current")
+        await socket.accept()
+        if follows not in BY_NAME and self.manager.shown(follows) is None:
+            try:
+                await asyncio.to_thread(self.manager.elsewhere.follow, follows)
+            except InputError:
+                await socket.close(UNKNOWN_RUN, "no such run")
+                return
+        viewer = Viewer(socket, follows)
+        self.viewers.add(viewer)
+        sending = asyncio.create_task(viewer.send())
+        try:
+            while (await socket.receive())["type"] != "websocket.disconnect":
+                pass  # a viewer has no say
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self.viewers.discard(viewer)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Say goodbye to all viewers, so that the server can end at once."""
+        viewers = list(self.viewers)
+        await asyncio.gather(*(v.socket.close(1001, "the server is ending") for v in viewers), return_exceptions=True)
+
+
+def _deliver(post: list[tuple[Viewer, bytes | None]]) -> None:
+    for viewer, message in post:
+        if message is None:
+            viewer.gone = True
+            viewer.wake.set()
+        else:
+            viewer.push(message)

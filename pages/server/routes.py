@@ -1,0 +1,202 @@
+"""What is served beside Streamlit and the frame socket: charts, stretches of a series, stored moments, notes, files."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from engine.config import MAX_STEPS
+from engine.link import DEFAULT_PRESET
+from engine.presets import preset
+from engine.runs.manager import BY_NAME, RunManager
+from engine.storage import displayed_state, notes
+from engine.stream.downsampling import bins
+from engine.stream.history import Frame
+from pages.board import vendor
+from pages.board.board import ASSETS
+from pages.charts.language_model import MOST_CELLS
+from pages.charts.pages import PANELS
+from pages.charts.panel import RunInfo
+from pages.server.front import front
+from pages.server.hub import Hub
+from pages.server.run_info import EXAMPLE, EXAMPLE_RUN, example_info, run_info
+
+HERE = Path(__file__).parent
+BUILD_SECONDS = 0.5
+MOST_NAMES = 1000  # tokens that are sent by name; a vocabulary may have 50,257
+
+
+class RunRoutes:
+    """The routes that answer questions about a run of `manager`."""
+
+    def __init__(self, manager: RunManager) -> None:
+        self.manager = manager
+
+    def series(self, request: Request) -> Response:
+        """`GET /series?run&channel&from&to`: at most 2,000 points of any stretch, and their means, as JSON."""
+        query = request.query_params
+        run = self.manager.shown(query.get("run", "current"))
+        if run is None:
+            return PlainTextResponse("there is no such run", 404)
+        try:
+            first = max(0, int(float(query.get("from", "0"))))
+            last = int(float(query["to"])) if "to" in query else None
+        except (ValueError, OverflowError):
+            return PlainTextResponse("from and to are steps; give whole numbers", 400)
+        found = run.history.stretch(query.get("channel", ""), first, last)
+        if found is None:
+            return PlainTextResponse("this run has no such channel", 404)
+        return _json(found._asdict())
+
+    def panels(self, request: Request) -> Response:
+        """`GET /panels?page&run`: the charts of a page for a run, as Plotly figures."""
+        query = request.query_params
+        page, run_id = query.get("page", "train"), query.get("run", "current")
+        run = self.manager.shown(run_id)
+        if run is None and run_id not in (*BY_NAME, EXAMPLE_RUN):
+            return PlainTextResponse("there is no such run", 404)
+        if page not in PANELS:
+            return PlainTextResponse(f"there is no page {page!r}", 404)
+        if run and not run.built.wait(BUILD_SECONDS):  # the board asks again
+            return PlainTextResponse("the model is still being built", 503)
+        info = run_info(run) if run else example_info()
+        previous = self.manager.previous
+        ghost = previous.id if run is self.manager.current and previous and previous.step else None
+        return _json(
+            {
+                "run": info.run,
+                "title": info.title,
+                "previous": ghost,
+                **_names(info.tokens),
+                "panels": _charts(page, info),
+            }
+        )
+
+    def frame(self, request: Request) -> Response:
+        """`GET /frame?run&step`: the stored moment at or before a step, as a frame; without step, which there are.
+
+        Of the moment that is opened in full, the step itself has its tables.
+        """
+        query = request.query_params
+        run = self.manager.shown(query.get("run", "current"))
+        folder = run.folder if run else None
+        if run is None or folder is None:
+            return PlainTextResponse("there is no such run, or it is not stored", 404)
+        try:
+            asked = int(float(query["step"])) if "step" in query else None
+        except (ValueError, OverflowError):
+            return PlainTextResponse("step is a number of updates; give a whole number", 400)
+        try:
+            if asked is None:
+                return _json({"steps": displayed_state.frames(folder)})
+            made = self.manager.reopened
+            if made is not None and made.run is run and made.moment is not None and made.step == asked:
+                return _binary(_frame(run.id, made.shown(displayed_state.moment_at(folder, asked))))
+            step = displayed_state.frame_before(folder, max(-1, min(asked, MAX_STEPS)))
+            if step is None:
+                return PlainTextResponse("nothing is stored at or before that step", 404)
+            is_newest = step == displayed_state.frame_before(folder, MAX_STEPS)
+            return _binary(
+                _frame(run.id, displayed_state.moment_at(folder, step)) if is_newest else _past(run.id, folder, step)
+            )
+        except sqlite3.Error as error:
+            return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
+
+    def notes(self, request: Request) -> Response:
+        """`GET /notes?run`: what people pinned at a step of a run, as JSON; of one that is not stored there is none."""
+        run = self.manager.shown(request.query_params.get("run", "current"))
+        if run is None:
+            return PlainTextResponse("there is no such run", 404)
+        pinned = [note for note in notes.read(run.folder).notes if note.step is not None] if run.folder else []
+        return _json({"notes": [{"step": note.step, "text": note.text} for note in pinned]})
+
+
+def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
+    """The tokens that charts may name: the first ones; and the first of each group that a pooled table averages."""
+    firsts = [tokens[place] for place in bins(len(tokens))] if len(tokens) > MOST_CELLS else []
+    return {"tokens": tokens[:MOST_NAMES], "vocab_size": len(tokens), "firsts": firsts}
+
+
+@lru_cache(maxsize=128)
+def _past(run_id: str, folder: Path, step: int) -> bytes:
+    """A stored moment on the wire; the newest one may still be added to, those before it do not change."""
+    return _frame(run_id, displayed_state.moment_at(folder, step))
+
+
+def _frame(run_id: str, moment: displayed_state.DisplayedState) -> bytes:
+    samples = [] if moment.sample is None else [moment.sample._asdict()]
+    header = {"kind": "past", "run": run_id, "step": moment.step, "scalars": moment.scalars, "samples": samples}
+    return Frame(header, list(moment.tables.items())).encode()
+
+
+def _binary(message: bytes) -> Response:
+    return Response(message, media_type="application/octet-stream")
+
+
+@lru_cache(maxsize=8)
+def _charts(page: str, info: RunInfo) -> list[dict[str, Any]]:
+    return [panel.as_json() for panel in PANELS[page](info)]
+
+
+def asset(request: Request) -> Response:
+    """`GET /board.js` and its like: the board's own scripts and styles, by their names in ASSETS alone."""
+    return FileResponse(ASSETS[request.url.path.removeprefix("/")], headers={"Cache-Control": "no-cache"})
+
+
+def watch(_: Request) -> Response:
+    """`GET /watch`: the plain page for the audience."""
+    return FileResponse(HERE / "watch.html", headers={"Cache-Control": "no-cache"})
+
+
+def example(_: Request) -> Response:
+    """`GET /example`: a recorded snapshot, shown before the first Start."""
+    return FileResponse(EXAMPLE, media_type="application/octet-stream", headers={"Cache-Control": "no-cache"})
+
+
+def warm_up(manager: RunManager) -> None:
+    """Do once, before anybody waits, what the first visitor would wait for: imports, compression, a first step."""
+    vendor.scripts()
+    _charts("train", example_info())
+    start = preset(DEFAULT_PRESET)
+    manager.estimate(start.config, start.settings)
+
+
+def routes(hub: Hub) -> list[BaseRoute]:
+    """Everything that is served beside Streamlit."""
+    answers = RunRoutes(hub.manager)
+    return [
+        Route("/", front),
+        WebSocketRoute("/live", hub.live),
+        Route("/series", answers.series),
+        Route("/panels", answers.panels),
+        Route("/frame", answers.frame),
+        Route("/notes", answers.notes),
+        Route("/example", example),
+        Route("/watch", watch),
+        *(Route(f"/{name}", asset) for name in ASSETS),
+        Route("/vendor/plotly.min.js", vendor.plotly_script),
+    ]
+
+
+PUBLIC_PAGES = (
+    "/series",
+    "/panels",
+    "/frame",
+    "/notes",
+    "/example",
+    "/watch",
+    "/vendor/plotly.min.js",
+    *(f"/{name}" for name in ASSETS),
+)
+PUBLIC_SOCKETS = ("/live",)
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")

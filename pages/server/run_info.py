@@ -1,0 +1,56 @@
+"""What the charts of a run depend on (`RunInfo`), read from a run, a race, a recorded run or the shipped example."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+from engine.runs.race import Race
+from engine.runs.run import Run
+from engine.text.baselines import Baselines
+from engine.text.corpus import Corpus
+from engine.text.points import read_points
+from engine.tracking.external_run import ExternalRun
+from pages.charts.panel import RECORDED, RunInfo
+
+EXAMPLE = Path(__file__).parent.parent.parent / "data" / "example.frame"
+EXAMPLE_RUN = "example"
+
+
+def run_info(run: Run | Race | ExternalRun) -> RunInfo:
+    """The info of a run whose model is built, or that was recorded."""
+    if run.config is None:
+        assert isinstance(run, ExternalRun)
+        return RunInfo(run.id, run.title, RECORDED, (), None, run.layers, channels=run.channels)
+    former = run.dataset.former if isinstance(run.dataset, Corpus) else None
+    return RunInfo(
+        run.id,
+        run.title,
+        run.config.model,
+        run.dataset.tokenizer.vocab if isinstance(run.dataset, Corpus) else (),
+        run.baselines,
+        run.layers,
+        run.config.epochs,
+        tuple(read_points(run.config.points)) if run.config.model == "line" else (),
+        None if former is None else former.title,
+        lanes=run.names if isinstance(run, Race) else (),
+        forked=isinstance(run, Race) and run.forked,
+    )
+
+
+@lru_cache(maxsize=1)
+def example_info() -> RunInfo:
+    """The info of the shipped example, which its header carries."""
+    frame = EXAMPLE.read_bytes()
+    header = orjson.loads(frame[4 : 4 + int.from_bytes(frame[:4], "little")])
+    facts = header["facts"]
+    return RunInfo(
+        EXAMPLE_RUN,
+        header["title"],
+        facts["model"],
+        tuple(facts["tokens"]),
+        Baselines(**facts["baselines"]),
+        tuple(facts["layers"]),
+    )
