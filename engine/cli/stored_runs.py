@@ -21,8 +21,9 @@ from ..runs.dataset import corpus_again, fine_tuning, tuned
 from ..runs.result import SPLITS, RunTotals, finite
 from ..runs.run import Run, pick_device
 from ..storage import reader
+from ..storage.lock import RunLocked
 from ..storage.reader import StoredRun
-from ..storage.writer import Locked, Store
+from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Turn
 from ..text.corpus import Corpus
 from ..text.library import Entry, Library
@@ -56,7 +57,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     if _is_over(stored, max_steps):
         return _again(stored, json)
     if stored.live:
-        raise Locked(stored.folder)
+        raise RunLocked(stored.folder)
     dataset = dataset_of(stored)  # these first: a run that cannot go on forgets nothing
     dataset.check(config)
     pick_device(config.device)
@@ -75,7 +76,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     past = dataclasses.replace(past, snapshot=snapshot, pending=pending)
     going = Run(config, first_settings, dataset, past)
     try:
-        going.keep_in(Store(stored.folder, {}))
+        going.keep_in(RunWriter(stored.folder, {}))
         for step, stages, knobs in ((snapshot.step, 0, settings), *pending):
             going.queue.put(Turn(step, stages, knobs.model_dump()))
         if settings.max_steps != before.max_steps:
@@ -141,10 +142,10 @@ def sample(run: str, prompt: str, **flags: Any) -> int:
 
 def export(run: str, csv: str) -> int:
     """Write every step and every look as a CSV table."""
-    from ..storage.dataframe import metrics  # pandas, which nothing needs while training
+    from ..storage.export import metrics_table  # pandas, which nothing needs while training
 
     stored = reader.find(run)
-    table = metrics(stored)
+    table = metrics_table(stored)
     try:
         table.to_csv(csv, index=False)
     except OSError as error:

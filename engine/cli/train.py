@@ -25,7 +25,7 @@ from ..runs.dataset import corpus_of
 from ..runs.result import WARM, RunTotals, begin, conclude, exact_losses, free_folder, result_of, start_of
 from ..runs.run import ENDED, Run, State, limited
 from ..storage.command_inbox import Mailbox
-from ..storage.writer import Store
+from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Sample, taken
 from ..text.corpus import Corpus
 from ..text.library import Library
@@ -73,7 +73,7 @@ def train_on(
         with stopping(run) as stopped:
             start = start_of(run)
             begin(folder, start)
-            run.keep_in(Store(folder, start))
+            run.keep_in(RunWriter(folder, start))
             if notice:
                 complain(notice)
             course = RunTotals(say_opening(run))

@@ -9,7 +9,7 @@ import math
 
 import psutil  # type: ignore[import-untyped]
 
-from ..storage.writer import Store
+from ..storage.writer import RunWriter
 from ..stream.messages import Observation
 from ..training.trainer import EARLY, Trainer
 
@@ -22,7 +22,7 @@ class CheckpointPolicy:
     Of a heavy one only those every `every` steps and the last. `best` is the lowest loss so far and its step.
     """
 
-    def __init__(self, store: Store, every: int, best: tuple[float, int] | None = None) -> None:
+    def __init__(self, store: RunWriter, every: int, best: tuple[float, int] | None = None) -> None:
         self._store, self._every = store, every
         self._last: int | None = None
         self._best = math.inf
@@ -59,12 +59,12 @@ class CheckpointPolicy:
         if trainer.recorder.diverged or trainer.stages_done:
             return
         if (size := size_of(trainer)) > psutil.virtual_memory().available / 2:
-            self._store.lacks = (
+            self._store.missing = (
                 f"no snapshot at step {trainer.step:,}: its copy of {size / 1e9:.1f} GB needs more memory"
             )
             return
         self._last = trainer.step
-        self._store.keep(trainer.snapshot(), best=self._best_at == trainer.step)
+        self._store.save_snapshot(trainer.snapshot(), best=self._best_at == trainer.step)
 
 
 def size_of(trainer: Trainer) -> int:

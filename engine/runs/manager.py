@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..paths import home
 from ..storage import notes, reader
 from ..storage.reader import StoredRun
-from ..storage.writer import Store, new_id
+from ..storage.writer import RunWriter, new_run_id
 from ..stream.messages import Record
 from ..stream.pump import Pump
 from ..text.corpus import Corpus
@@ -62,7 +62,7 @@ class RunManager:
         self.pump = Pump(self.sources)
         self.pump.listen(self._hear)
         self._watched: str | None = None
-        self._stores: dict[str, Store | None] = {}
+        self._stores: dict[str, RunWriter | None] = {}
         self._corpus: tuple[tuple[object, ...], Corpus] | None = None
         self._corpus_lock = threading.Lock()
         self._costs: dict[tuple[object, ...], Cost] = {}
@@ -308,7 +308,7 @@ class RunManager:
         stored = reader.find(parent.id)
 
         def fork(loop: Loop | None = None) -> Run:
-            past = forks.past_of(stored, new_id(), at, snapshot if at == snapshot.step else None)
+            past = forks.past_of(stored, new_run_id(), at, snapshot if at == snapshot.step else None)
             return Run(parent.config, parent.first_settings, parent.dataset, past, loop)
 
         return fork
@@ -316,7 +316,7 @@ class RunManager:
     def _flush(self, run: Run) -> None:
         """Have all that a run has recorded on the disk."""
         self.pump.drain()
-        if run.store is None or not run.store.wait():
+        if run.store is None or not run.store.flush():
             why = run.store.problem if run.store else None
             raise InputError(why or f"run {run.id} is not stored yet; try again in a moment")
 
@@ -500,7 +500,7 @@ class RunManager:
         folder = home() / "runs" / run.id
         self._stores[run.id] = None  # before its folder is made: it is not elsewhere
         try:
-            store = self._stores[run.id] = Store(folder, start_of(run))
+            store = self._stores[run.id] = RunWriter(folder, start_of(run))
         except InputError:
             del self._stores[run.id]
             run.close()

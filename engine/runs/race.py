@@ -17,7 +17,7 @@ import numpy as np
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
 from ..formatting import short
-from ..storage.writer import new_id
+from ..storage.writer import new_run_id
 from ..stream.history import History
 from ..stream.messages import Event, Floats, Observation, Queue, Record, Sample, Scalars
 from ..stream.series import Curve
@@ -74,7 +74,7 @@ class Race:
     store = folder = None  # each lane has its own
 
     def __init__(self, loop: Loop, lanes: Sequence[Run], names: Sequence[str]) -> None:
-        self.id = new_id()
+        self.id = new_run_id()
         self.lanes, self.names = tuple(lanes), tuple(names)
         self.settings, self.version = lanes[0].settings, 0
         self.queue: Queue = SimpleQueue()

@@ -21,7 +21,7 @@ from ..console import complain, printable, say
 from ..errors import InputError
 from ..models import build_language_model
 from ..storage import manifest
-from ..storage.writer import FORMAT
+from ..storage.manifest import FORMAT
 from ..stream.messages import Observation, Record, Scalars
 from ..text.corpus import Corpus
 from ..text.points import Points

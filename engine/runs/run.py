@@ -26,7 +26,7 @@ from ..errors import InputError
 from ..formatting import figures, short
 from ..models import build_language_model
 from ..storage.reader import ResumePoint
-from ..storage.writer import Store, new_id
+from ..storage.writer import RunWriter, new_run_id
 from ..stream.history import History
 from ..stream.messages import Event, Observation, Queue, Record, Sample, Scalars, Turn, taken
 from ..text.baselines import Baselines
@@ -101,7 +101,7 @@ class Run:
         dataset.check(config)
         if past is None:
             settings = limited(config, settings, dataset)
-        self.id = past.id if past else new_id()
+        self.id = past.id if past else new_run_id()
         self.parent = past.parent if past else (origin.run, origin.step) if origin else None
         self.config, self.dataset = config, dataset
         self.first_settings = self.settings = settings
@@ -110,7 +110,7 @@ class Run:
         self.device = pick_device(config.device)
         self.queue: Queue = SimpleQueue()
         self.history = past.history if past else History()
-        self.store: Store | None = None
+        self.store: RunWriter | None = None
         self.state = State.READY
         self.message = ""
         self.error: str | None = None
@@ -227,7 +227,7 @@ class Run:
             self.version += 1
             self._tell(self._apply, settings)
 
-    def keep_in(self, store: Store) -> None:
+    def keep_in(self, store: RunWriter) -> None:
         """Have all that this run makes written there, snapshots included; called before the run is shown to anyone."""
         self.store = store
         self._tell(self._begin_keeping, store)
@@ -453,7 +453,7 @@ class Run:
         if self._keeping is not None and self._trainer is not None and self.state is not State.FAILED:
             self._keeping.end(self._trainer)
 
-    def _begin_keeping(self, store: Store) -> None:
+    def _begin_keeping(self, store: RunWriter) -> None:
         if self._trainer is not None:
             best = None if self._past is None else self._past.best
             self._keeping = CheckpointPolicy(store, self.config.snapshot_every, best)

@@ -14,6 +14,8 @@ from typing import Any
 from ..atomic import write_atomic
 
 FILE = "config.json"
+FORMAT = 1
+"""Of the whole run folder."""
 SEAL = "sha256"  # of all else that the file says; one without it is taken as it is
 LONGEST = 1_000_000  # bytes
 

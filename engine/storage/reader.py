@@ -32,8 +32,9 @@ from ..text.points import Points
 from ..training.checkpoint import Snapshot
 from . import checkpoint_files, manifest
 from .json_lines import FILE, LARGEST_SIDE, Recorded
+from .lock import acquire_lock, is_locked
+from .manifest import FORMAT
 from .metrics import blocks, in_lines, inflated, opened, reading, renewed, transcript, unpacked
-from .writer import FORMAT, hold, is_held
 
 STATES = {
     "started": "running",
@@ -159,7 +160,7 @@ def look(folder: Path) -> StoredRun:
             config, settings, recorded = None, None, Recorded.of(about["recorded"])
         else:
             config, settings, recorded = RunConfig(**about["config"]), LiveSettings(**about["settings"]), None
-        if not (folder / "metrics.db").exists() and is_held(folder):  # begun a moment ago
+        if not (folder / "metrics.db").exists() and is_locked(folder):  # begun a moment ago
             return StoredRun(folder, config, settings, about, "ready", 0, True, recorded=recorded)
         live, (state, step) = is_written(folder), _standing(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ValidationError, sqlite3.Error) as error:
@@ -180,7 +181,7 @@ def is_written(folder: Path) -> bool:
     """
     try:
         if (folder / "lock").exists() or not in_lines(folder):
-            return is_held(folder)
+            return is_locked(folder)
         return time.time() - (folder / FILE).stat().st_mtime < QUIET
     except OSError:
         return False
@@ -239,7 +240,7 @@ def past(run: StoredRun) -> ResumePoint:
     InputError while another process writes the run, if no snapshot is whole, or where its folder cannot be written.
     """
     try:
-        with hold(run.folder):  # nobody begins to write it meanwhile
+        with acquire_lock(run.folder):  # nobody begins to write it meanwhile
             return _past(dataclasses.replace(look(run.folder), state=run.state))
     except InputError:
         raise

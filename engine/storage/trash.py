@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..paths import home
-from .writer import Locked, hold
+from .lock import RunLocked, acquire_lock
 
 
 def delete(name: str) -> None:
@@ -15,8 +15,8 @@ def delete(name: str) -> None:
     if not folder.is_dir() or folder.is_symlink():
         raise InputError(f"there is no run {name!r}; it may have been deleted already")
     try:
-        lock = hold(folder)
-    except Locked:
+        lock = acquire_lock(folder)
+    except RunLocked:
         raise InputError(f"run {name} is in use; it cannot be deleted while it is written or kept open") from None
     except OSError as error:
         raise InputError(f"run {name} cannot be deleted ({error.strerror}); see whose folder it is") from None

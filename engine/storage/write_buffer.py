@@ -19,7 +19,7 @@ MOST_SNAPSHOTS = 16
 MOST_TABLED = 32  # looks that keep their tables, at most 37 kB each
 
 
-class Backlog:
+class WriteBuffer:
     """Records, snapshots, and who waits for them to be written."""
 
     def __init__(self) -> None:

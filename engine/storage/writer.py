@@ -8,7 +8,6 @@ memory and tried again; the training never waits. Knows no screen.
 from __future__ import annotations
 
 import errno
-import os
 import secrets
 import shutil
 import sqlite3
@@ -21,41 +20,31 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from ..errors import InputError
 from ..stream.messages import Record, taken
 from ..training.checkpoint import Snapshot
 from . import checkpoint_files, command_inbox, manifest
+from .lock import RunLocked, acquire_lock, is_still_in
 from .metrics import Writer, opened
-from .write_buffer import Backlog, Item
+from .write_buffer import Item, WriteBuffer
 
-FORMAT = 1
 SECONDS = 0.5
-LOOKS, LOOK_SECONDS = 10, 0.02  # somebody who asks whether a folder is held has its lock for an instant
-LOCK = "lock"
 
 
-class Locked(InputError):
-    """Another process is writing the run in `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"run {folder.name} is being written by another process; stop that one first")
-
-
-class Store:
+class RunWriter:
     """A run folder that is being written."""
 
     def __init__(self, folder: Path, start: Mapping[str, Any], most_snapshots: int = 40, most_bytes: int = 2 << 30):
         self.folder = folder
-        self.lacks: str | None = None
+        self.missing: str | None = None
         """What could not even be handed over, or was taken away, in words."""
         self.best: int | None = None
         """The step of the snapshot with the lowest validation loss, which is never thinned out."""
         self._trouble: str | None = None
         self._bounds = most_snapshots, most_bytes
         self._asked: SimpleQueue[Item] = SimpleQueue()
-        self._backlog = Backlog()
+        self._backlog = WriteBuffer()
         self._closing = threading.Event()
-        self._start: Mapping[str, Any] = {"format": FORMAT, **start}
+        self._start: Mapping[str, Any] = {"format": manifest.FORMAT, **start}
         self._lock: IO[bytes] | None = None
         self._database: sqlite3.Connection | None = None
         with suppress(OSError):  # a disk that refuses now is asked again
@@ -66,7 +55,7 @@ class Store:
     @property
     def problem(self) -> str | None:
         """What is not being saved, and why, in one sentence; None while all is well."""
-        return self._trouble or self.lacks
+        return self._trouble or self.missing
 
     @property
     def closed(self) -> bool:
@@ -79,13 +68,13 @@ class Store:
         """Have these records written soon, in this order."""
         self._asked.put(list(records))
 
-    def keep(self, snapshot: Snapshot, best: bool = False) -> None:
+    def save_snapshot(self, snapshot: Snapshot, best: bool = False) -> None:
         """Have this snapshot written, once the records of all its steps are; best, first and newest stay for good."""
         if best:
             self.best = snapshot.step
         self._asked.put(snapshot)
 
-    def wait(self, timeout: float = 10.0) -> bool:
+    def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was put so far is on the disk; is it?"""
         written = threading.Event()
         self._asked.put(written)
@@ -105,7 +94,7 @@ class Store:
     def _prepare(self) -> None:
         """Make the folder, hold it, and have its config.json in it; OSError where the disk refuses."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = hold(self.folder)
+        lock = acquire_lock(self.folder)
         try:
             command_inbox.forget(self.folder)  # whoever listened there is gone
             checkpoint_files.clear_partial(self.folder / "snapshots")
@@ -133,7 +122,7 @@ class Store:
                     self._write(last)
                     self._trouble = None
                 except Exception as error:  # the thread must live: what is refused now is tried again
-                    if not isinstance(error, OSError | sqlite3.Error | Locked):
+                    if not isinstance(error, OSError | sqlite3.Error | RunLocked):
                         traceback.print_exc()
                     self._refused(error)
         finally:
@@ -141,9 +130,9 @@ class Store:
 
     def _write(self, last: bool) -> None:
         """What waits: records in one transaction, then a snapshot whose records are there; at the end all of them."""
-        if self._lock is not None and not _is_at(self._lock, self.folder / LOCK):
+        if self._lock is not None and not is_still_in(self._lock, self.folder):
             self._let_go()
-            self.lacks = (
+            self.missing = (
                 f"what run {self.folder.name} had saved before step {self._backlog.reached:,} is gone: its folder was "
                 "taken away; what it makes from there on is saved in a new one"
             )
@@ -178,13 +167,13 @@ class Store:
 
     def _refused(self, error: Exception) -> None:
         """Say what is not being saved and why, and wait in little memory."""
-        why = str(error) if isinstance(error, Locked) else getattr(error, "strerror", None) or f"{error}"
+        why = str(error) if isinstance(error, RunLocked) else getattr(error, "strerror", None) or f"{error}"
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in why
         remedy = "free some space on that disk" if full else "see that its folder is there and can be written"
         self._trouble = f"run {self.folder.name} is not being saved ({why}); {remedy}"
         self._backlog.squeeze(self.best)
         if self._backlog.lost_before is not None:
-            self.lacks = (
+            self.missing = (
                 f"some numbers of run {self.folder.name} before step {self._backlog.lost_before:,} are lost: "
                 "its disk refused them for too long"
             )
@@ -202,62 +191,6 @@ class Store:
         self._database = self._lock = None
 
 
-def new_id() -> str:
+def new_run_id() -> str:
     """A name that no other run has; names sort by time."""
     return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-
-
-def hold(folder: Path) -> IO[bytes]:
-    """The folder's lock, held until it is closed or the process ends however it may; Locked if another has it."""
-    if _is_strange(folder / LOCK):
-        raise InputError(f"{LOCK} in run {folder.name} is a link, or no plain file; take it away")
-    file = (folder / LOCK).open("a+b")
-    for look in range(LOOKS):
-        if _locked(file, shared=False):
-            return file
-        if look < LOOKS - 1:
-            time.sleep(LOOK_SECONDS)
-    file.close()
-    raise Locked(folder)
-
-
-def is_held(folder: Path) -> bool:
-    """Is a process writing this run now? Asking leaves nothing behind."""
-    if _is_strange(folder / LOCK):
-        return False
-    try:
-        with (folder / LOCK).open("rb" if os.name != "nt" else "r+b") as file:
-            return not _locked(file, shared=True)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-
-
-def _is_strange(path: Path) -> bool:
-    """Is there something that is no plain file? A link could lead anywhere, and to open a pipe could take for ever."""
-    return path.is_symlink() or (path.exists() and not path.is_file())
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Is this open file still the one at `path`?"""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _locked(file: IO[bytes], shared: bool) -> bool:
-    """Try once to lock an open file, beside others who ask too if `shared`; is it locked now?"""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -30,7 +30,7 @@ from ..errors import InputError
 from ..paths import home
 from ..storage.command_inbox import ALL, KNOBS, Command, Mailbox
 from ..storage.json_lines import JsonLineParser, Recorded, Setting
-from ..storage.writer import Store, new_id
+from ..storage.writer import RunWriter, new_run_id
 from ..stream.messages import Event, Record, Turn, taken
 
 LISTEN_SECONDS = 0.2
@@ -46,7 +46,7 @@ class Recorder:
         self._settings = dict(recorded.settings)
         self._teller = JsonLineParser()
         self._commands: SimpleQueue[Command | InputError] = SimpleQueue()
-        self._store = Store(folder, _start(folder, recorded))
+        self._store = RunWriter(folder, _start(folder, recorded))
         self._mailbox = Mailbox(folder, live) if live else None
         self._closed = threading.Event()
         self._listening: threading.Thread | None = None
@@ -186,7 +186,7 @@ def record(name: str, *, max_steps: int | None = None, live: Sequence[str] = (),
         if one in KNOBS and one not in settings:
             raise InputError(f"live {one!r} has no value to begin with; write {one}=…")
     recorded = Recorded.of({"name": name, "settings": settings, "max_steps": max_steps})
-    return Recorder(home() / "runs" / new_id(), recorded, live)
+    return Recorder(home() / "runs" / new_run_id(), recorded, live)
 
 
 def _start(folder: Path, recorded: Recorded) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from engine.models import LanguageModel, build
 from engine.presets import preset
 from engine.runs.result import start_of
 from engine.runs.run import Run, State
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.pump import Pump
 from engine.text.corpus import Corpus
 from tests.bench.figures import Figure, interleave, ratio, told
@@ -114,7 +114,7 @@ class Recorded:
         self.cycle = max(config.observe_every, config.eval_every, config.sample_every)
         self.run = Run(config, settings, corpus)
         if folder is not None:
-            self.run.keep_in(Store(folder, start_of(self.run)))
+            self.run.keep_in(RunWriter(folder, start_of(self.run)))
         self.pump = Pump(lambda: [self.run])
         self.pump.start()
         self.pump.subscribe(lambda _: None)

@@ -15,7 +15,7 @@ from engine.config import LiveSettings, RunConfig
 from engine.paths import home
 from engine.storage import notes
 from engine.storage.index import Overview, overview
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars
 from pages.board.replay.export import MOST_BYTES, PLOTLY, page_of
 
@@ -31,11 +31,11 @@ def stored(*records: Any, steps: int = 1000, model: str = "gpt", corpus: str = "
         "environment": {},
     }
     rng = np.random.default_rng(1)
-    store = Store(home() / "runs" / RUN, about)
+    store = RunWriter(home() / "runs" / RUN, about)
     noise = rng.normal(2.5, 0.2, (steps, 2)).tolist()
     store.put(Scalars(step, loss, norm, 1e-3, 2e-4) for step, (loss, norm) in enumerate(noise, 1))
     store.put(records)
-    assert store.wait(60) and store.close(60)
+    assert store.flush(60) and store.close(60)
     return overview(home() / "runs" / RUN)
 
 

@@ -21,7 +21,8 @@ from engine.runs.run import State
 from engine.storage import manifest, notes, reader, trash
 from engine.storage.curves import curves
 from engine.storage.index import overview, overviews
-from engine.storage.writer import Store, hold
+from engine.storage.lock import acquire_lock
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Scalars
 
 Visit = Callable[[str], AppTest]
@@ -46,7 +47,7 @@ def stored(name: str, last: int = 3000, live: Any = None, **config: Any) -> str:
         "settings": changed(start.settings, **(live or {})).model_dump(),
         "environment": {},
     }
-    store = Store(home() / "runs" / name, about)
+    store = RunWriter(home() / "runs" / name, about)
     store.put([Event(0, "started", "started")])
     store.put(Scalars(step, 4 - step / last, 1.0, 1e-3, 0.5) for step in range(1, last + 1))
     store.put(Observation(step, {"val/loss": loss}, {}) for step, loss in ((0, 4.2), (1000, 2.5), (2000, 2.75)))
@@ -58,7 +59,7 @@ def stored(name: str, last: int = 3000, live: Any = None, **config: Any) -> str:
 def diverged(name: str) -> str:
     """A run like those, whose loss leaves every scale in its last ten steps."""
     stored(name)
-    store = Store(home() / "runs" / name, {})
+    store = RunWriter(home() / "runs" / name, {})
     store.put(Scalars(3000 + step, 10.0 ** (3 * step), 1.0, 1e6, 0.5) for step in range(1, 11))
     assert store.close()
     return name
@@ -183,7 +184,7 @@ def test_a_list_is_read_again_only_where_something_changed(house: RunManager, mo
     overviews()
     overviews()
     assert sorted(read) == [one, other]
-    store = Store(home() / "runs" / one, {})
+    store = RunWriter(home() / "runs" / one, {})
     store.put([Scalars(3001, 1.0, 1.0, 1e-3, 0.5)])
     assert store.close()
     assert [shown.run.step for shown in overviews()] == [3000, 3001]
@@ -272,7 +273,7 @@ def test_a_run_under_way_is_asked_about_first(visit: Visit, house: RunManager, w
 
 def test_a_run_of_another_process_is_left_alone(visit: Visit, house: RunManager) -> None:
     name = stored("20260101-000000-aaaaaa")
-    with hold(home() / "runs" / name):
+    with acquire_lock(home() / "runs" / name):
         page = visit("compare.py")
         assert page.dataframe[0].value["state"].tolist() == ["done, in another process"]
         choose(page, name)

@@ -14,7 +14,7 @@ from engine.paths import home
 from engine.runs.manager import RunManager
 from engine.storage import command_inbox, reader
 from engine.storage.json_lines import FILE
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Event
 from tests.pages.test_compare import choose
 from tests.tracking.test_external_run_watcher import NAME, START, rows
@@ -32,10 +32,10 @@ def watching(house: RunManager) -> Iterator[RunManager]:
 
 
 @pytest.fixture
-def writer(watching: RunManager) -> Iterator[Store]:
-    store = Store(home() / "runs" / NAME, START)
+def writer(watching: RunManager) -> Iterator[RunWriter]:
+    store = RunWriter(home() / "runs" / NAME, START)
     store.put([Event(0, "started", "started"), *rows(1, 100)])
-    assert store.wait()
+    assert store.flush()
     yield store
     store.close()
 
@@ -45,7 +45,7 @@ def said(app: AppTest) -> str:
 
 
 def test_train_offers_a_run_elsewhere_and_shows_what_it_honours(
-    watching: RunManager, writer: Store, visit: Visit, wait_until: Wait
+    watching: RunManager, writer: RunWriter, visit: Visit, wait_until: Wait
 ) -> None:
     wait_until(lambda: watching.elsewhere.live())
     app = visit("train.py")

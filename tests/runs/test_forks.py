@@ -18,7 +18,7 @@ from engine.runs.run import Run, State
 from engine.runs.training_thread import Loop
 from engine.storage import checkpoint_files, reader
 from engine.storage.reader import ResumePoint
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.history import History
 from engine.text.corpus import Corpus
 from engine.training.trainer import Trainer
@@ -183,7 +183,7 @@ def test_a_fork_that_is_closed_on_its_way_keeps_the_knobs_of_where_it_stands(tin
     past = ResumePoint("a-fork", start, History(), step=100, turns=((50, 0, turned),), parent=("parent", 100))
     loop = Loop("that is closed")
     run = Run(BIGRAM, SETTINGS, tiny, past, loop)
-    run.keep_in(Store(home() / "runs" / run.id, {}))
+    run.keep_in(RunWriter(home() / "runs" / run.id, {}))
     loop.closing.set()
     loop.train(run)
     assert run.close(30)
@@ -230,7 +230,7 @@ def test_a_fork_or_rewind_that_cannot_be_kept_lets_the_run_go_on(
     if refused == "disk":
         monkeypatch.setattr(forks, "copy_metrics", full)
     else:
-        monkeypatch.setattr(Store, "wait", lambda self, timeout=10.0: False)
+        monkeypatch.setattr(RunWriter, "flush", lambda self, timeout=10.0: False)
     for verb in (
         manager.rewind,
         lambda: manager.fork(replace=True),

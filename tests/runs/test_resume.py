@@ -24,7 +24,7 @@ from engine.runs.checkpoint_policy import CheckpointPolicy
 from engine.runs.manager import RunManager
 from engine.runs.run import Run, State, pick_device
 from engine.storage import checkpoint_files, reader
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Record, Scalars, taken
 from engine.training.checkpoint import Snapshot
 from engine.training.trainer import Trainer
@@ -98,7 +98,7 @@ def test_knobs_turned_before_the_end_are_kept(place, corpus, wait_until) -> None
         run.make_steps(50)
         wait_until(lambda run=run: run.step == 100)
     half.sample("T", 20, 1.0, None, 1)
-    store = Store(
+    store = RunWriter(
         place / "runs" / half.id, {"run": half.id, "config": config.model_dump(), "settings": settings.model_dump()}
     )
     half.keep_in(store)
@@ -222,13 +222,13 @@ def test_a_snapshot_ahead_of_the_recorded_steps_is_not_gone_on_from(place, corpu
     config = RunConfig(block_size=8)
     settings = changed(preset("bigram").settings, speed="unlimited", max_steps=1000)
     folder = place / "runs" / "20260101-000000-aaaaaa"
-    store = Store(folder, {"config": config.model_dump(), "settings": settings.model_dump()})
+    store = RunWriter(folder, {"config": config.model_dump(), "settings": settings.model_dump()})
     trainer = Trainer(config, settings, corpus, lambda record: told.append(record))
     told: list[Record] = []
     for step in range(1, 31):
         trainer.advance()
         if step in (10, 30):
-            store.keep(trainer.snapshot())
+            store.save_snapshot(trainer.snapshot())
     store.put(told[: 20 + sum(not isinstance(record, Scalars) for record in told[:20])])
     assert store.close()
     stored = reader.find(folder.name)
@@ -243,7 +243,7 @@ def left_by_a_kill(run: Run, place: Path) -> str:
     """The id of a run whose folder is what a kill now would leave of `run`; its newest snapshot is of step 20."""
     assert run.store is not None
     run.store.put(taken(run.queue))
-    assert run.store.wait()
+    assert run.store.flush()
     name = f"{run.id}-killed"
     folder = shutil.copytree(run.store.folder, place / "runs" / name) / "snapshots"
     for step in checkpoint_files.steps(folder):
@@ -260,7 +260,7 @@ def steps_until(run: Run, step: int, wait_until) -> None:
 def kept_run(config, settings, corpus, place, past=None) -> Run:
     run = Run(config, settings, corpus, past)
     start = {"run": run.id, "config": config.model_dump(), "settings": settings.model_dump()}
-    run.keep_in(Store(place / "runs" / run.id, start))
+    run.keep_in(RunWriter(place / "runs" / run.id, start))
     return run
 
 

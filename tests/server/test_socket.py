@@ -30,7 +30,7 @@ from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.run import Run, State
 from engine.storage import notes
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.downsampling import bins
 from engine.stream.history import Frame
 from engine.stream.messages import Event, Scalars
@@ -274,11 +274,13 @@ def test_unknown_run_closes_with_4404(served: Served) -> None:
 
 
 def test_a_run_elsewhere_is_streamed_by_its_id_and_on_the_stage(served: Served, stepped: Callable[..., Run]) -> None:
-    writer = Store(home() / "runs" / "elsewhere", {"config": CONFIG.model_dump(), "settings": SETTINGS.model_dump()})
+    writer = RunWriter(
+        home() / "runs" / "elsewhere", {"config": CONFIG.model_dump(), "settings": SETTINGS.model_dump()}
+    )
 
     def wrote(first: int, last: int) -> None:
         writer.put([Scalars(i, i / 8, 1.0, 0.5, 0.01) for i in range(first, last + 1)])
-        assert writer.wait()
+        assert writer.flush()
         served.manager.elsewhere.refresh()
         served.turn()
 

@@ -19,7 +19,7 @@ from engine.paths import home
 from engine.presets import preset
 from engine.storage import command_inbox, reader
 from engine.storage.command_inbox import ALL, LARGEST, Command, Mailbox
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Scalars
 from engine.training.trainer import Trainer
 from tests.conftest import ROOT
@@ -122,7 +122,7 @@ def test_what_was_told_to_somebody_who_is_gone_is_not_obeyed(run: Path) -> None:
     Mailbox(run)
     command_inbox.tell(run, "stop")
     assert list(Mailbox(run).taken()) == []
-    store = Store(run, {"config": {}})
+    store = RunWriter(run, {"config": {}})
     assert command_inbox.takes(run) == (), "a writer that does not listen says so"
     store.close()
 

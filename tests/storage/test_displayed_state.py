@@ -9,7 +9,7 @@ import pytest
 
 from engine.config import LiveSettings, RunConfig
 from engine.storage import displayed_state
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars
 
 START = {"run": "r", "config": RunConfig().model_dump(), "settings": LiveSettings().model_dump(), "environment": {}}
@@ -18,7 +18,7 @@ START = {"run": "r", "config": RunConfig().model_dump(), "settings": LiveSetting
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Steps 1 to 9,000 with a look at each 100th: its number in the tables; still open for writing."""
-    store = Store(tmp_path / "run", START)
+    store = RunWriter(tmp_path / "run", START)
     store.put(Scalars(step, step / 1024, step / 512, 1e-3, 0.0) for step in range(1, 9001))
     for step in range(0, 9001, 100):
         tables = {"weights/a": np.full((2, 3), step / 100, np.float32)}
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
         scalars = {"update_ratio": step / 64} if step % 200 else {"val/loss": step / 32}
         store.put([Observation(step, scalars, tables), Event(step, "speed", "")])
     store.put([Sample(1000, "one", 1, "-99"), Sample(5000, "two", 1, "-99"), Sample(5000, "three", 1, "-9999")])
-    assert store.wait()
+    assert store.flush()
     yield tmp_path / "run"
     store.close()
 
@@ -52,9 +52,9 @@ def test_a_moment_is_what_was_on_show(folder: Path) -> None:
 
 
 def test_before_anything_is_stored_there_is_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path / "run", START)
+    store = RunWriter(tmp_path / "run", START)
     store.put([Scalars(1, 1.0, 1.0, 1e-3, 0.0)])
-    assert store.wait()
+    assert store.flush()
     assert displayed_state.frames(tmp_path / "run") == [] and displayed_state.frame_before(tmp_path / "run", 5) is None
     moment = displayed_state.moment_at(tmp_path / "run", 5)
     assert (moment.tables, moment.sample) == ({}, None)

@@ -17,8 +17,8 @@ from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.run import State
-from engine.storage import notes, reader, trash, weights_export
-from engine.storage.writer import hold
+from engine.storage import export, notes, reader, trash
+from engine.storage.lock import acquire_lock
 
 HOSTILE = "<img src=x onerror=alert(1)> =1+1 **b** é\n$x$"
 RUN = "20260101-000000-aaaaaa"
@@ -97,7 +97,7 @@ def test_a_deleted_run_leaves_the_list_and_comes_back_whole(folder: Path) -> Non
 
 
 def test_a_run_in_use_is_not_deleted(folder: Path) -> None:
-    with hold(folder), pytest.raises(InputError, match="in use"):
+    with acquire_lock(folder), pytest.raises(InputError, match="in use"):
         trash.delete(RUN)
     assert [run.id for run in reader.runs()] == [RUN]
     trash.delete(RUN)
@@ -140,7 +140,7 @@ def test_weights_go_with_what_it_takes_to_build_the_model(
     _, weights = run.copy_weights()
     manager.close(30)
     file = tmp_path / "weights.safetensors"
-    file.write_bytes(weights_export.weights(reader.find(run.id)))
+    file.write_bytes(export.weights_file(reader.find(run.id)))
     with safe_open(file, "pt") as opened:
         told = opened.metadata()
         assert (told["run"], told["step"]) == (run.id, "50")

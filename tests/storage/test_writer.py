@@ -18,7 +18,8 @@ from engine.cli.parser import run as command
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
 from engine.storage import checkpoint_files, index, manifest, metrics, reader, write_buffer, writer
-from engine.storage.writer import Locked, Store, hold, is_held
+from engine.storage.lock import RunLocked, acquire_lock, is_locked
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars
 from engine.training.checkpoint import Snapshot
 
@@ -37,7 +38,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def stored(folder, *records):
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put(records)
     assert kept.close()
 
@@ -65,12 +66,12 @@ def test_what_was_put_comes_back(folder) -> None:
 
 
 def test_a_run_that_did_not_end_is_interrupted_and_one_that_is_written_is_live(folder) -> None:
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put([Event(0, "started", ""), *rows(1, 50)])
-    assert kept.wait()
+    assert kept.flush()
     assert (reader.look(folder).state, reader.look(folder).live) == ("running", True)
-    with pytest.raises(Locked, match="another process"):
-        Store(folder, START)
+    with pytest.raises(RunLocked, match="another process"):
+        RunWriter(folder, START)
     kept.close()
     assert reader.look(folder).standing == "interrupted at step 50"
 
@@ -87,11 +88,11 @@ def test_going_on_from_a_snapshot_forgets_what_came_after(folder) -> None:
 
 
 def test_frames_stay_bounded_and_spread(folder) -> None:
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     table = np.zeros((4, 4), np.float32)
     for start in range(0, 40_000, 4000):
         kept.put(Observation(step, {}, {"weights/x": table}) for step in range(start, start + 4000, 10))
-        assert kept.wait()
+        assert kept.flush()
     kept.close()
     with metrics.reading(folder) as database:
         steps = [step for (step,) in database.execute("SELECT step FROM frames ORDER BY step")]
@@ -104,11 +105,11 @@ def test_a_million_steps_are_small_and_open_soon(folder) -> None:
     import time
 
     rng = np.random.default_rng(0)
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     for first in range(1, 1_000_001, 50_000):
         noise = rng.normal(2.5, 0.1, (50_000, 2)).astype(np.float32).astype(float)
         kept.put(Scalars(first + i, loss, norm, 1e-3, 2e-4) for i, (loss, norm) in enumerate(noise.tolist()))
-        assert kept.wait(60)
+        assert kept.flush(60)
     kept.close(60)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= 80e6, f"{size / 1e6:.1f} MB"
@@ -120,9 +121,9 @@ def test_a_million_steps_are_small_and_open_soon(folder) -> None:
 
 
 def test_trouble_with_the_disk_is_told_and_mended_without_a_loss(folder, monkeypatch, wait_until) -> None:
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put(rows(1, 10))
-    assert kept.wait()
+    assert kept.flush()
     broken = True
     write = metrics.Writer.write
 
@@ -144,13 +145,13 @@ def test_trouble_with_the_disk_is_told_and_mended_without_a_loss(folder, monkeyp
 
 def test_asking_whether_a_run_is_written_stops_no_writer_and_no_other_asker(folder) -> None:
     folder.mkdir(parents=True)
-    assert not is_held(folder) and not list(folder.iterdir()), "asking leaves nothing behind"
-    hold(folder).close()
+    assert not is_locked(folder) and not list(folder.iterdir()), "asking leaves nothing behind"
+    acquire_lock(folder).close()
     over, wrong = threading.Event(), []
 
     def ask() -> None:
         while not over.is_set():
-            if is_held(folder):
+            if is_locked(folder):
                 wrong.append("held by another asker")
 
     askers = [threading.Thread(target=ask) for _ in range(2)]
@@ -166,13 +167,13 @@ def test_asking_whether_a_run_is_written_stops_no_writer_and_no_other_asker(fold
     asker = threading.Thread(target=ask)
     asker.start()
     for _ in range(100):
-        hold(folder).close()  # Locked if an asker were taken for a writer
+        acquire_lock(folder).close()  # RunLocked if an asker were taken for a writer
     over.set()
     asker.join()
-    with hold(folder):
-        assert is_held(folder)
-        with pytest.raises(Locked, match="another process"):
-            hold(folder)
+    with acquire_lock(folder):
+        assert is_locked(folder)
+        with pytest.raises(RunLocked, match="another process"):
+            acquire_lock(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.db"])
@@ -208,14 +209,14 @@ def test_snapshots_that_wait_for_the_disk_do_not_pile_up(folder, monkeypatch, wa
         written.append(snapshot.step)
 
     monkeypatch.setattr(checkpoint_files, "write", write)
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     for step in range(5):
-        kept.keep(Snapshot(step, 0, LiveSettings(), {}, {}, {}))
+        kept.save_snapshot(Snapshot(step, 0, LiveSettings(), {}, {}, {}))
     kept.put(rows(1, 5))
     wait_until(lambda: kept.problem)
     assert "No space left" in kept.problem
     full = False
-    wait_until(lambda: kept.problem is None and kept.wait(1))
+    wait_until(lambda: kept.problem is None and kept.flush(1))
     assert kept.close()
     assert written == [4]
     assert reader.look(folder).step == 5
@@ -232,27 +233,27 @@ def test_a_damaged_block_is_left_out_and_the_rest_is_read(folder) -> None:
 
 
 def test_a_snapshot_is_written_after_the_records_of_its_steps(folder, wait_until) -> None:
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put(rows(1, 10))
-    kept.keep(Snapshot(20, 0, LiveSettings(), {}, {}, {}))
+    kept.save_snapshot(Snapshot(20, 0, LiveSettings(), {}, {}, {}))
     wait_until(lambda: reader.look(folder).step == 10)
-    assert not kept.wait(1.2)
+    assert not kept.flush(1.2)
     assert checkpoint_files.steps(folder / "snapshots") == []
     kept.put(rows(11, 25))
-    assert kept.wait()
+    assert kept.flush()
     assert checkpoint_files.steps(folder / "snapshots") == [20]
     assert kept.close()
 
 
 def test_a_folder_taken_away_is_told_and_begun_anew(folder, wait_until) -> None:
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put(rows(1, 10))
-    assert kept.wait()
+    assert kept.flush()
     shutil.rmtree(folder)
     kept.put(rows(11, 20))
     wait_until(lambda: kept.problem)
     assert re.search("before step [12]0 is gone", kept.problem), "10, where it was seen before the rows after it came"
-    assert kept.wait()
+    assert kept.flush()
     assert not kept.close()
     assert list(reader.scalars(reader.find(folder.name))) == rows(11, 20)
 
@@ -266,12 +267,12 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_broken_config(folder, monkey
         write(place, told)
 
     monkeypatch.setattr(manifest, "write", refuse)
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put(rows(1, 10))
     wait_until(lambda: kept.problem)
     assert "free some space" in kept.problem
     full = False
-    assert kept.wait()
+    assert kept.flush()
     assert kept.close()
     assert reader.find(folder.name).step == 10
 
@@ -279,7 +280,7 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_broken_config(folder, monkey
 def test_while_the_disk_refuses_memory_stays_small_and_what_is_lost_is_told(monkeypatch) -> None:
     monkeypatch.setattr(write_buffer, "MOST_BYTES", 20_000)
     monkeypatch.setattr(write_buffer, "MOST_LOOKS", 100)
-    waiting = write_buffer.Backlog()
+    waiting = write_buffer.WriteBuffer()
     table = np.ones((96, 96), np.float32)
     for first in range(1, 40_001, 1000):
         waiting.take(rows(first, first + 999))
@@ -307,9 +308,9 @@ def test_frames_of_a_transaction_that_failed_are_written_later(folder, monkeypat
             raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(metrics.Writer, "write", refuse_at_the_end)
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     kept.put(Observation(step, {}, {"weights/x": table}) for step in range(5))
-    assert kept.wait()
+    assert kept.flush()
     assert not refusals
     assert kept.close()
     with metrics.reading(folder) as database:
@@ -357,9 +358,9 @@ def test_a_changed_config_is_refused_whatever_changed(folder) -> None:
 
 
 def test_a_run_can_be_opened_from_its_first_moment_on(folder, wait_until) -> None:
-    kept = Store(folder, START)
+    kept = RunWriter(folder, START)
     wait_until(lambda: (folder / "metrics.db").exists(), writer.SECONDS / 2)
-    kept.keep(Snapshot(0, 0, LiveSettings(), {}, {}, {}))
+    kept.save_snapshot(Snapshot(0, 0, LiveSettings(), {}, {}, {}))
     wait_until(lambda: checkpoint_files.steps(folder / "snapshots") == [0])
     left = shutil.copytree(folder, folder.parent / "20260101-000001-abcdef")
     assert kept.close()

@@ -24,8 +24,9 @@ from engine.runs.run import Run
 from engine.storage import reader, trash
 from engine.storage.command_inbox import Mailbox
 from engine.storage.json_lines import FILE
+from engine.storage.lock import RunLocked
 from engine.storage.metrics import reading
-from engine.storage.writer import Locked, Store
+from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars, Turn
 from engine.tracking import external_run_watcher
 from engine.tracking.external_run import ExternalRun, Reader, Rewound
@@ -44,9 +45,9 @@ def rows(first: int, last: int) -> list[Scalars]:
 
 
 @pytest.fixture
-def writer() -> Iterator[Store]:
+def writer() -> Iterator[RunWriter]:
     """A run that is being written, as another process would."""
-    store = Store(home() / "runs" / NAME, START)
+    store = RunWriter(home() / "runs" / NAME, START)
     yield store
     store.close()
 
@@ -58,7 +59,7 @@ def pumped(manager: RunManager, followed: ExternalRun) -> tuple[list[int], list[
     return steps.tolist(), values.tolist()
 
 
-def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, writer: Store, wait_until: Wait) -> None:
+def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, writer: RunWriter, wait_until: Wait) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 100)])
     wait_until(lambda: manager.elsewhere.live())
     assert [run.id for run in manager.elsewhere.live()] == [NAME]
@@ -91,9 +92,11 @@ def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, write
     assert followed.message == "done at step 9,000"
 
 
-def test_a_writer_that_is_gone_leaves_its_run_interrupted(manager: RunManager, writer: Store, wait_until: Wait) -> None:
+def test_a_writer_that_is_gone_leaves_its_run_interrupted(
+    manager: RunManager, writer: RunWriter, wait_until: Wait
+) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
-    assert writer.wait()
+    assert writer.flush()
     wait_until(lambda: manager.elsewhere.live())
     followed = manager.elsewhere.follow(NAME)
     assert followed.state == "running"
@@ -102,9 +105,9 @@ def test_a_writer_that_is_gone_leaves_its_run_interrupted(manager: RunManager, w
     assert followed.header()["state"] == "stopped" and followed.header()["interrupted"] is True
 
 
-def test_a_writer_that_begins_to_listen_is_news(writer: Store) -> None:
+def test_a_writer_that_begins_to_listen_is_news(writer: RunWriter) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
-    assert writer.wait()
+    assert writer.flush()
     followed = ExternalRun(reader.find(NAME), None)
     before = followed.header()["settings"]["version"]
     box = Mailbox(followed.folder, ("lr", "stop"))
@@ -119,7 +122,7 @@ def test_a_writer_that_begins_to_listen_is_news(writer: Store) -> None:
 
 
 def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(
-    manager: RunManager, writer: Store, wait_until: Wait
+    manager: RunManager, writer: RunWriter, wait_until: Wait
 ) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
     wait_until(lambda: manager.elsewhere.live())
@@ -144,7 +147,7 @@ def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(
 
 
 def test_what_a_resumed_process_makes_again_is_not_shown_twice(
-    manager: RunManager, writer: Store, wait_until: Wait
+    manager: RunManager, writer: RunWriter, wait_until: Wait
 ) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 100)])
     wait_until(lambda: manager.elsewhere.live())
@@ -152,7 +155,7 @@ def test_what_a_resumed_process_makes_again_is_not_shown_twice(
     wait_until(lambda: before.step == 100)
     writer.close()
     reader.rewind(home() / "runs" / NAME, 60)
-    again = Store(home() / "runs" / NAME, {})
+    again = RunWriter(home() / "runs" / NAME, {})
     again.put([Event(60, "resumed", "resumed"), *rows(61, 200)])
     wait_until(lambda: manager.shown(NAME) is not before and manager.shown(NAME).step == 200)
     steps, losses = pumped(manager, manager.shown(NAME))
@@ -184,11 +187,13 @@ def test_a_run_told_in_lines_is_followed_byte_by_byte(manager: RunManager, wait_
     assert followed.channels == ("train/loss", "accuracy")
 
 
-def test_damaged_rows_are_counted_and_the_others_shown(manager: RunManager, writer: Store, wait_until: Wait) -> None:
+def test_damaged_rows_are_counted_and_the_others_shown(
+    manager: RunManager, writer: RunWriter, wait_until: Wait
+) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
-    assert writer.wait()
+    assert writer.flush()
     writer.put(rows(11, 20))
-    assert writer.wait()
+    assert writer.flush()
     from engine.storage.metrics import opened
 
     database = opened(home() / "runs" / NAME / "metrics.db")
@@ -206,9 +211,9 @@ def test_damaged_rows_are_counted_and_the_others_shown(manager: RunManager, writ
     assert followed.warning == "rows of metrics.db that are damaged and left out: 6"
 
 
-def test_a_reader_says_when_what_it_read_is_gone(writer: Store) -> None:
+def test_a_reader_says_when_what_it_read_is_gone(writer: RunWriter) -> None:
     writer.put(rows(1, 10))
-    assert writer.wait()
+    assert writer.flush()
     follower = Reader()
     with reading(writer.folder) as database:
         blocks, _, _ = follower.news(database)
@@ -220,16 +225,16 @@ def test_a_reader_says_when_what_it_read_is_gone(writer: Store) -> None:
         follower.news(database)
 
 
-def test_a_reader_says_when_it_is_another_run_that_is_there(writer: Store) -> None:
+def test_a_reader_says_when_it_is_another_run_that_is_there(writer: RunWriter) -> None:
     """As after a folder was taken away: its writer makes it anew, and goes on."""
     reader = Reader()
-    assert writer.wait()
+    assert writer.flush()
     with reading(writer.folder) as database:
         reader.news(database)
     writer.close()
     shutil.rmtree(writer.folder)
-    again = Store(writer.folder, START)
-    assert again.wait() and again.close()
+    again = RunWriter(writer.folder, START)
+    assert again.flush() and again.close()
     with reading(writer.folder) as database, pytest.raises(Rewound):
         reader.news(database)
 
@@ -237,7 +242,7 @@ def test_a_reader_says_when_it_is_another_run_that_is_there(writer: Store) -> No
 def test_followed_runs_are_few_and_the_unwanted_are_let_go(
     manager: RunManager, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
-    stores = [Store(home() / "runs" / f"r{i}", START) for i in range(external_run_watcher.MOST_FOLLOWED + 2)]
+    stores = [RunWriter(home() / "runs" / f"r{i}", START) for i in range(external_run_watcher.MOST_FOLLOWED + 2)]
     for store in stores:
         store.put([Event(0, "started", "started"), *rows(1, 3)])
     wait_until(lambda: len(manager.elsewhere.live()) == len(stores))
@@ -274,7 +279,7 @@ def test_two_servers_on_one_home_do_not_write_to_one_run(manager: RunManager, wa
             manager.resume(run.id, replace=True)
         wait_until(lambda: taken_up.step == run.step + 5)
         other.pump.drain()
-        assert taken_up.store is not None and taken_up.store.wait() and taken_up.store.problem is None
+        assert taken_up.store is not None and taken_up.store.flush() and taken_up.store.problem is None
         kept = [row.step for row in reader.scalars(reader.look(home() / "runs" / run.id))]
         assert kept == list(range(1, run.step + 6)), "each step once"
     finally:
@@ -301,7 +306,7 @@ def test_of_two_servers_that_resume_at_once_one_is_refused(manager: RunManager, 
     for thread in threads:
         thread.join()
     opened = [one for one in said if isinstance(one, Run)]
-    assert len(opened) == 1 and all(isinstance(one, Locked) for one in said if one not in opened)
+    assert len(opened) == 1 and all(isinstance(one, RunLocked) for one in said if one not in opened)
     for other in others:
         assert other.close(30)
 
@@ -328,9 +333,9 @@ def test_the_command_lines_run_is_followed_to_its_kill(manager: RunManager, wait
     assert losses == [row.loss for row in kept]
 
 
-def test_nothing_is_written_where_one_only_watches(manager: RunManager, writer: Store, wait_until: Wait) -> None:
+def test_nothing_is_written_where_one_only_watches(manager: RunManager, writer: RunWriter, wait_until: Wait) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
-    assert writer.wait()
+    assert writer.flush()
     before = {path.name: path.stat().st_size for path in writer.folder.iterdir()}
     wait_until(lambda: manager.elsewhere.live())
     manager.elsewhere.follow(NAME)
@@ -338,7 +343,7 @@ def test_nothing_is_written_where_one_only_watches(manager: RunManager, writer: 
     assert {path.name: path.stat().st_size for path in writer.folder.iterdir()} == before
 
 
-def test_without_inotify_a_look_a_second_finds_it(writer: Store, wait_until: Wait) -> None:
+def test_without_inotify_a_look_a_second_finds_it(writer: RunWriter, wait_until: Wait) -> None:
     def refuse() -> Any:
         raise OSError(28, "inotify watch limit reached")
 
@@ -368,7 +373,7 @@ def test_a_missing_home_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_what_nobody_expected_does_not_end_the_watch(
-    manager: RunManager, writer: Store, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+    manager: RunManager, writer: RunWriter, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
     is_written, refresh = reader.is_written, ExternalRun.refresh
@@ -394,7 +399,7 @@ def test_what_nobody_expected_does_not_end_the_watch(
     wait_until(lambda: followed.warning is None)
 
 
-def test_a_folder_that_is_closed_to_us_is_no_run_of_ours(writer: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_closed_to_us_is_no_run_of_ours(writer: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """As another person's in a home that is shared."""
 
     def refuse(path: Path) -> bool:

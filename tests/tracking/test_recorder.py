@@ -16,12 +16,12 @@ from engine.cli import stored_runs
 from engine.errors import InputError
 from engine.paths import home
 from engine.runs.manager import RunManager
-from engine.storage import command_inbox, dataframe, displayed_state, index, reader, weights_export
+from engine.storage import command_inbox, displayed_state, export, index, reader
 from engine.storage.curves import curves
-from engine.storage.writer import Store
+from engine.storage.writer import RunWriter
 from engine.stream.history import Frame
 from engine.tracking.external_run import ExternalRun
-from pages.board.replay import export
+from pages.board.replay.export import MOST_BYTES, page_of
 from tests.conftest import ROOT
 
 Wait = Callable[..., None]
@@ -70,12 +70,12 @@ def test_the_archive_opens_a_recorded_run_with_what_it_has() -> None:
     (one,) = index.overviews()
     assert one.name == "mine" and one.settings == {"lr": 0.1} and one.seconds > 0
     assert len(curves(one).steps) == 40
-    table = dataframe.metrics(run)
+    table = export.metrics_table(run)
     assert table["loss"].tolist() == [row.loss for row in reader.scalars(run)] and table["accuracy"].iloc[-1] == 1
     assert displayed_state.frames(run.folder) == [20, 40]
     assert displayed_state.moment_at(run.folder, 30).tables["table/grid"].tolist() == [[20.0] * 5] * 3
-    page = export.page_of(one)
-    assert b"<script>alert" not in page and len(page) < export.MOST_BYTES
+    page = page_of(one)
+    assert b"<script>alert" not in page and len(page) < MOST_BYTES
 
 
 def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
@@ -87,7 +87,7 @@ def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
         lambda: stored_runs.resume(log.id, None, False),
         lambda: stored_runs.evaluate(log.id, "val", False),
         lambda: stored_runs.sample(log.id, ""),
-        lambda: weights_export.weights(run),
+        lambda: export.weights_file(run),
     ):
         with pytest.raises(InputError, match="recorded from another program's loop") as refused:
             verb()
@@ -157,7 +157,7 @@ def test_a_killed_script_leaves_an_interrupted_run_and_no_screen_is_needed() -> 
         "from engine import record\n"
         "log = record('mine').__enter__()\n"
         "for step in range(1, 101): log(step, loss=1 / step)\n"
-        "log._store.wait()\n"
+        "log._store.flush()\n"
         "assert 'streamlit' not in sys.modules and 'plotly' not in sys.modules\n"
         "print(log.id, flush=True)\n"
         "time.sleep(60)\n"
@@ -231,7 +231,7 @@ def test_a_disk_that_refuses_holds_up_no_loop(monkeypatch: pytest.MonkeyPatch, c
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Store, "_write", refuse)
+    monkeypatch.setattr(RunWriter, "_write", refuse)
     with record("mine") as log:
         for step in range(1, 1001):
             log(step, loss=1)
@@ -253,7 +253,7 @@ def test_half_a_character_holds_up_nothing() -> None:
 
 def test_a_seed_of_128_bits_can_be_shown() -> None:
     log = record("mine", seed=2**127 + 1, other=2**64 - 1, negative=-(2**70))
-    assert log._store.wait()
+    assert log._store.flush()
     header = ExternalRun(reader.find(log.id), None).header()
     log.close()
     Frame(header).encode()

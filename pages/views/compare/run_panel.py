@@ -12,10 +12,10 @@ import streamlit as st
 from engine.config import MAX_STEPS
 from engine.errors import InputError
 from engine.runs.manager import RunActive, run_manager
-from engine.storage import dataframe, notes, trash, weights_export
+from engine.storage import export, notes, trash
 from engine.storage.index import Overview
 from engine.storage.reader import StoredRun
-from pages.board.replay import export
+from pages.board.replay.export import page_of
 from pages.views.train import external_run
 from pages.widgets import actions
 
@@ -175,9 +175,9 @@ def taking_away(one: Overview) -> None:
     """Files to keep or to hand out; each is made when it is asked for."""
     run = one.run
     with st.popover("Take away", icon=":material/download:", width="stretch"):
-        weights = ("Weights as safetensors", ".safetensors", BYTES, lambda: weights_export.weights(run), WEIGHTS)
+        weights = ("Weights as safetensors", ".safetensors", BYTES, lambda: export.weights_file(run), WEIGHTS)
         for label, ending, kind, made, help in (
-            ("Replay as HTML", ".html", "text/html", lambda: export.page_of(one), REPLAY),
+            ("Replay as HTML", ".html", "text/html", lambda: page_of(one), REPLAY),
             ("Metrics as CSV", ".csv", "text/csv", lambda: csv(run), CSV),
             *(() if run.recorded else (weights,)),
         ):
@@ -195,7 +195,7 @@ def taking_away(one: Overview) -> None:
 
 def csv(run: StoredRun) -> bytes:
     """Every step and every look as a table."""
-    return dataframe.metrics(run).to_csv(index=False).encode()
+    return export.metrics_table(run).to_csv(index=False).encode()
 
 
 BYTES = "application/octet-stream"
