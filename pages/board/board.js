@@ -14,9 +14,10 @@ import { Scrubber } from "./panels/scrubber.js";
 import { Series, average, roundish } from "./charts/series.js";
 import { StepChart } from "./charts/steps.js";
 import { TableChart } from "./charts/table.js";
-import { theme, themeAround } from "./charts/theme.js";
+import { properties, theme, themeAround } from "./charts/theme.js";
 import { Connection, decode } from "./client/wire.js";
-import { element, whole } from "./format.js";
+import { element } from "./dom.js";
+import { whole } from "./format.js";
 
 const HERE = new URL(".", import.meta.url).href;
 const HINT = "Example: a recorded run. Press Start to train your own.";
@@ -168,6 +169,7 @@ class Board {
     this.node.dataset.theme = name;
     this.node.style.setProperty("--ls-scale", scale);
     Object.assign(this, { theme: { ...theme(name), font }, scale });
+    for (const [property, value] of properties(this.theme)) this.node.style.setProperty(property, value);
     for (const { chart } of this.panels.values()) if (chart.figure) chart.build(true);
     this.fit();
   }

@@ -1,5 +1,4 @@
-// Numbers and characters as people read them. Text from a run only ever becomes a text node or goes through
-// `literal`, so that nothing in it acts as markup.
+// Numbers and characters as people read them.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -38,19 +37,6 @@ const VISIBLE = { "\n": "⏎", " ": "␣", "\t": "⇥", "\r": "␍" };
 /** A token with its spaces and line ends made visible. */
 export const visible = (token) => Array.from(token, (character) => VISIBLE[character] ?? character).join("");
 
-/** Text for Plotly, which reads a little markup: here it stays what it is. */
+/** Text for Plotly, which reads a little markup: here none of it acts as markup. */
 export const literal = (text) =>
   String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-
-/** An element with a class, a text and properties: element("span", "ls-word", "paused"). */
-export function element(tag, className = "", text = "", properties = {}) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text) node.textContent = text;
-  return Object.assign(node, properties);
-}
-
-/** Write a text only where it changed: an untouched node costs no layout. */
-export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}

@@ -13,18 +13,16 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from pages.charts.language_model import embedding
-from pages.charts.palette import BASELINE, GOOD, TRAIN, VALIDATION
+from pages.charts.palette import BASELINE, EVENT, GOOD, LAYERS, TRAIN, VALIDATION
 from pages.charts.panel import Panel, RunInfo
 
-CAPITAL = "#CC79A7"
-OTHER = "#C8BC72"
 KINDS = {
     "vowels": VALIDATION,
     "consonants": TRAIN,
-    "capitals": CAPITAL,
+    "capitals": EVENT,
     "digits": GOOD,
     "punctuation, blanks": BASELINE,
-    "other": OTHER,
+    "other": LAYERS[5],
 }
 VOWELS = frozenset("aeiouæœøαεηιουωаеёиоуыэюя")
 MOST_POINTS = 1000  # as many rows as the engine projects

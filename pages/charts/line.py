@@ -28,15 +28,12 @@ import plotly.graph_objects as go
 
 from engine.analysis.least_squares import Floats, Pair, columns, curvature, fit, loss_at, lowest, ring
 from engine.errors import InputError
-from pages.charts.palette import BASELINE, FIGURE_FONT, PANEL, TRAIN
+from pages.charts.palette import BASELINE, FIGURE_FONT, LOWER_LOSS, PANEL, RING, TEXT, TRAIN
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.points import loss
 
-TEXT = "#E8EEF4"
 WEIGHTS = ["parameter/a", "parameter/b"]
 SLOPES = ["gradient/a", "gradient/b"]
-RING = "#4A5D72"
-LOWER = "rgba(86,180,233,0.06)"
 WIDEST = 16
 RINGS = 26
 TRACE = {"hoverinfo": "skip", "mode": "lines"}
@@ -174,7 +171,7 @@ def _rings(figure: go.Figure, points: tuple[Pair, ...], half: float) -> None:
             mode="lines",
             line={"color": RING, "width": 1},
             fill="toself" if above <= start - least else None,
-            fillcolor=LOWER,
+            fillcolor=LOWER_LOSS,
             hoveron="points",
             hovertemplate=f"a %{{x:.4~g}}, b %{{y:.4~g}}<br>loss {least + above:.4g}<extra></extra>",
             showlegend=False,

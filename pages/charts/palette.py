@@ -1,49 +1,51 @@
-"""The colours of all charts and the size of their type.
+"""The palette of charts, board and pages, on the dark stage and on light paper.
 
-Colours are those of the dark stage; each has a twin for light paper.
+Its colours stand in `board/charts/palette.js`, which browsers load as it is and which is read here as JSON. Figures
+are written in the colours of the dark stage, which have names here; `TWINS` leads from each to its light twin.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
-TRAIN = "#56B4E9"
-VALIDATION = "#E69F00"
-BASELINE = "#8FA1B3"
-HEALTHY = "rgba(0,158,115,0.15)"
-# From the input to the output of a network: ordered and readable with any colour vision (a piece of cividis).
-LAYERS = ("#6B7FB8", "#7D8BA8", "#8D979B", "#9FA38F", "#B3AF82", "#C8BC72", "#DDCB5C", "#F3DA3F")
-FIGURE_FONT = 14
-
+Theme = Literal["dark", "light"]
 Scale = Literal["signed", "probability"]
 
-GRID = "#253140"
-TEXT = "#E8EEF4"
-PANEL = "#131A22"
-EVENT = "#CC79A7"
-ERROR = "#FF6B4A"
-GOOD = "#3FBF9B"
+FILE = Path(__file__).resolve().parents[1] / "board" / "charts" / "palette.js"
 
-# Each colour of the dark stage and its twin on light paper, as in theme.js (a test holds the two together).
-TWINS = {
-    "#56B4E9": "#0072B2",
-    "#E69F00": "#B86E00",
-    BASELINE: "#5B6B7A",
-    EVENT: "#A8407C",
-    "rgba(0,158,115,0.15)": "rgba(0,158,115,0.12)",
-    GOOD: "#00704F",
-    ERROR: "#C43D1B",
-    PANEL: "#F5F7F9",
-    TEXT: "#15202B",
-    GRID: "#D9E0E6",
-}
-SCALES: dict[Scale, dict[str, list[list[Any]]]] = {
-    "signed": {
-        "dark": [[0, "#9AD7FF"], [0.25, "#2F7FB8"], [0.5, "#131A22"], [0.75, "#B8642F"], [1, "#FFC693"]],
-        "light": [[0, "#083F7C"], [0.25, "#62A6D2"], [0.5, "#F5F7F9"], [0.75, "#EFA15B"], [1, "#8F3F00"]],
-    },
-    "probability": {
-        "dark": [[0, "#131A22"], [0.05, "#1C4364"], [0.2, "#2E7FB3"], [0.5, "#7CC8F0"], [1, "#F2FAFF"]],
-        "light": [[0, "#F5F7F9"], [0.05, "#CFE3F1"], [0.2, "#79B4DA"], [0.5, "#0072B2"], [1, "#062B48"]],
-    },
-}
+
+def _read() -> dict[str, Any]:
+    script = FILE.read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(script[script.index("= {") + 2 : script.rindex("}") + 1])
+    return content
+
+
+_PALETTE = _read()
+_PAIRS: dict[str, list[str]] = _PALETTE["colours"]
+
+
+def colours(theme: Theme) -> dict[str, str]:
+    """Each colour of the theme by its meaning."""
+    side = 1 if theme == "light" else 0
+    return {name: pair[side] for name, pair in _PAIRS.items()}
+
+
+TWINS: dict[str, str] = {pair[0]: pair[1] for pair in (*_PAIRS.values(), *_PALETTE["layers"])}
+
+# Colour scales as Plotly takes them, [[place from 0 to 1, colour], …]. Most probabilities are small: theirs spends its
+# first half below 0.2, and its bar shows so.
+SCALES: dict[Scale, dict[Theme, list[list[Any]]]] = _PALETTE["scales"]
+
+TRAIN, VALIDATION, BASELINE = (_PAIRS[name][0] for name in ("train", "validation", "baseline"))
+TEXT, PANEL, GRID = (_PAIRS[name][0] for name in ("text", "panel", "grid"))
+EVENT, ERROR = (_PAIRS[name][0] for name in ("event", "error"))
+HEALTHY, GOOD = (_PAIRS[name][0] for name in ("healthy", "good"))
+RING, LOWER_LOSS = (_PAIRS[name][0] for name in ("ring", "lower_loss"))
+
+# From the input to the output of a network: ordered and readable with any colour vision (a piece of cividis).
+LAYERS: tuple[str, ...] = tuple(dark for dark, _ in _PALETTE["layers"])
+
+FIGURE_FONT = 14
+"""Pixels: the size of the type in every figure."""

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
-from pages.charts.palette import BASELINE, TRAIN, VALIDATION
+from pages.charts.palette import BASELINE, EVENT, GOOD, TRAIN, VALIDATION
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.training import training_panels
 
-LANES = (TRAIN, VALIDATION, "#3FBF9B", "#CC79A7")
+LANES = (TRAIN, VALIDATION, GOOD, EVENT)
 """A colour for each lane; told apart with any colour vision."""
 VIEWS = (("A", "first"), ("B", "second"), ("B − A", "difference"))
 

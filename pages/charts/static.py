@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import ArrayLike
 
-from pages.charts.palette import BASELINE, FIGURE_FONT, GRID, SCALES, TEXT, TWINS, Scale
+from pages.charts.palette import FIGURE_FONT, SCALES, TWINS, Scale, Theme, colours
 
 WIDE = """<style>
 .st-key-KEY_wide { overflow-x: auto; }
@@ -28,8 +28,8 @@ _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-def theme() -> str:
-    """ "dark" or "light", as the page around has it now."""
+def theme() -> Theme:
+    """The theme that the page around has now."""
     return "light" if st.context.theme.type == "light" else "dark"
 
 
@@ -101,17 +101,16 @@ def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = Fals
     return figure
 
 
-def dressed(figure: go.Figure, name: str) -> go.Figure:
+def themed(figure: go.Figure, name: Theme) -> go.Figure:
     """A copy in the theme called `name`: its colours, one type size, transparent ground, a quiet grid."""
-    told = figure.to_json()
+    written = figure.to_json()
     if name == "light":
         for sides in SCALES.values():  # first: a scale has colours of the palette in it
-            told = told.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
+            written = written.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
         for dark, light in TWINS.items():
-            told = told.replace(dark, light)
-    figure = go.Figure(json.loads(told))
-    swap = TWINS if name == "light" else {}
-    grid, quiet, text = (swap.get(colour, colour) for colour in (GRID, BASELINE, TEXT))
+            written = written.replace(dark, light)
+    figure = go.Figure(json.loads(written))
+    grid, quiet, text = (colours(name)[meaning] for meaning in ("grid", "baseline", "text"))
     axis = {
         "gridcolor": grid,
         "linecolor": grid,
@@ -151,8 +150,8 @@ def show(
     and where there is a `picture` it stays. A screen with less than `least_width` pixels scrolls the chart sideways.
     """
     heading(title, help)
-    drawn = dressed(figure, theme())
-    ground, quiet = ("#FFFFFF", TWINS[BASELINE]) if theme() == "light" else ("#0B0F14", BASELINE)
+    drawn = themed(figure, theme())
+    ground, quiet = (colours(theme())[meaning] for meaning in ("background", "baseline"))
     room = {"t": 30}  # for the button, which a touch screen always shows
     drawn.update_layout(paper_bgcolor=ground, margin=room, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
     config = PICTURE | {

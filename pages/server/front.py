@@ -16,12 +16,14 @@ from starlette.responses import HTMLResponse, Response
 from streamlit.file_util import get_static_dir
 
 from pages.board.board import ASSETS
+from pages.charts.palette import colours
 
 ENTRY = re.compile(r'<script type="module"[^>]* src="(\./static/js/[\w.-]+\.js)"></script>')
 PARTS = '<link rel="modulepreload" crossorigin href="./static/'
+DARK, LIGHT = (f"{{background:{colours(theme)['background']}}}" for theme in ("dark", "light"))
 GROUND = (
-    "<style>html{background:#0B0F14}@media(prefers-color-scheme:light){html{background:#FFFFFF}}"
-    'html[data-theme="dark"]{background:#0B0F14}html[data-theme="light"]{background:#FFFFFF}</style>'
+    f"<style>html{DARK}@media(prefers-color-scheme:light){{html{LIGHT}}}"
+    f'html[data-theme="dark"]{DARK}html[data-theme="light"]{LIGHT}</style>'
 )
 
 

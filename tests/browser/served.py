@@ -109,8 +109,10 @@ def free_port() -> int:
 def copy_project(folder: Path) -> Path:
     """The project's own files in `folder`, to be edited there; returns the copy's root."""
     copy = folder / "project"
-    leave_out = shutil.ignore_patterns("__pycache__", "runs", "downloads", "uploads", "corpora")
-    for name in ("engine", "pages", "data", ".streamlit"):
-        shutil.copytree(ROOT / name, copy / name, ignore=leave_out)
+    for name in ("engine", "pages", ".streamlit"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "data", copy / "data", ignore=shutil.ignore_patterns("runs", "downloads", "uploads", "corpora")
+    )
     shutil.copy(ROOT / "app.py", copy)
     return copy

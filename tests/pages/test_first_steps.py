@@ -21,6 +21,7 @@ from engine.runs.run import Run, State
 from engine.text.points import Points, read_points
 from engine.training.trainer import Trainer
 from pages.charts.line import line_panels
+from pages.charts.palette import TWINS
 from pages.charts.panel import RunInfo
 
 SHELL = str(Path(__file__).resolve().parent.parent.parent / "pages" / "shell.py")
@@ -307,9 +308,6 @@ def test_the_board_is_told_what_feeds_each_moving_trace() -> None:
     assert np.array([cross["x"][0], cross["y"][0]]) == pytest.approx([1.7, 1.5])
     assert loss["figure"]["layout"]["shapes"][0]["y0"] == pytest.approx(0.075)
     assert loss["figure"]["layout"]["yaxis"]["rangemode"] == "tozero", "no square is below 0"
-    twins = (Path(__file__).resolve().parents[2] / "pages" / "board" / "charts" / "theme.js").read_text(
-        encoding="utf-8"
-    )
     for colour in re.findall(r"#[0-9A-Fa-f]{6}|rgba\([^)]*\)", json.dumps([line, surface, loss])):
-        assert f'["{colour}"' in twins, "light paper has no twin of it"
+        assert colour in TWINS, "light paper has no twin of it"
     assert panels_of(()) == []

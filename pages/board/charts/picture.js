@@ -1,6 +1,7 @@
 // A chart as a PNG, as it stands on the screen: its colours, its stretch, with title, legend, run and step. No network.
 import { PLAIN_FONT } from "./theme.js";
-import { element, literal, whole } from "../format.js";
+import { element } from "../dom.js";
+import { literal, whole } from "../format.js";
 
 const SHARPER = 2; // pixels of the picture for each of the screen
 const LEAST = [640, 400]; // a small panel has more room in its picture: the words have to fit

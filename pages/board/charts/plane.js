@@ -4,7 +4,8 @@ import { markOf } from "../panels/panel.js";
 import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { repaint } from "./theme.js";
-import { element, figures } from "../format.js";
+import { element } from "../dom.js";
+import { figures } from "../format.js";
 
 const ARROW_SHARE = 0.25; // of half the view's shorter side
 const NOTHING = { x: [], y: [] };

@@ -3,7 +3,8 @@
 import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { repaint } from "./theme.js";
-import { element, literal, visible } from "../format.js";
+import { element } from "../dom.js";
+import { literal, visible } from "../format.js";
 
 const ROOM = 1.25; // of the farthest point
 const HUDDLED = 0.5; // of the view that is held

@@ -5,7 +5,8 @@ import { markOf } from "../panels/panel.js";
 import { savePicture } from "./picture.js";
 import { average, clip, overlay, roundTicks, roundish, thin } from "./series.js";
 import { repaint } from "./theme.js";
-import { amount, element, literal, whole } from "../format.js";
+import { element } from "../dom.js";
+import { amount, literal, whole } from "../format.js";
 
 // The moving average covers this share of the steps on screen.
 const LEAST_WINDOW = 5;

@@ -2,7 +2,8 @@
 import { savePicture } from "./picture.js";
 import { CONFIG, dressed } from "./steps.js";
 import { colourScale, repaint } from "./theme.js";
-import { element, literal, visible } from "../format.js";
+import { element } from "../dom.js";
+import { literal, visible } from "../format.js";
 
 // A signed scale ends where all but the most extreme values lie, and moves when the data leaves it by far.
 const COVERED = 0.995;

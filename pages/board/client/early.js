@@ -1,6 +1,6 @@
 // The stage before Streamlit: the board stands where the page will place it, and draws the run meanwhile. Streamlit's
 // script, which is large, is asked for when the first curve is drawn, or after a while if none comes.
-import { element } from "../format.js";
+import { element } from "../dom.js";
 
 const PATIENCE = 8000; // ms
 const QUICK = 800; // ms: a machine that took longer for the first curve has other tabs to draw first

@@ -1,5 +1,5 @@
 // What the board needs before it can draw: Plotly and its own style sheet, each fetched once. Knows no data.
-import { element } from "../format.js";
+import { element } from "../dom.js";
 
 let library = null;
 

@@ -1,5 +1,6 @@
 // The line above the stage: state, title, progress and the headline numbers; and the notices below it.
-import { amount, clock, element, figures, whole, write } from "../format.js";
+import { element, write } from "../dom.js";
+import { amount, clock, figures, whole } from "../format.js";
 
 const WORDS = {
   ready: "ready", running: "training", paused: "paused", done: "done", stopped: "stopped",

@@ -3,7 +3,7 @@
 import { card } from "./samples.js";
 import { TableChart } from "../charts/table.js";
 import { repaint } from "../charts/theme.js";
-import { element } from "../format.js";
+import { element } from "../dom.js";
 
 export class LaneTable extends TableChart {
   dress(panel) {

@@ -1,5 +1,5 @@
 // The frame around whatever a panel shows: title, legend, tools, the "?" and its text. Knows no data.
-import { element } from "../format.js";
+import { element } from "../dom.js";
 
 let open = null;
 

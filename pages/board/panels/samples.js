@@ -1,5 +1,6 @@
 // Samples of text, newest on top: each character shaded by how likely it was when drawn. Text nodes only.
-import { element, visible, whole } from "../format.js";
+import { element } from "../dom.js";
+import { visible, whole } from "../format.js";
 
 const MOST = 40;
 const STRONGEST = 0.62;

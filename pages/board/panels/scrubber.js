@@ -2,7 +2,8 @@
 // It fetches stored frames, one at a time, and says which moment is on show; the board draws it. What only the page can
 // do with a moment (open its full state, fork there, pin a note) it is asked for by `options.onMoment`.
 import { decode } from "../client/wire.js";
-import { element, figures, whole, write } from "../format.js";
+import { element, write } from "../dom.js";
+import { figures, whole } from "../format.js";
 
 const SPEEDS = [1, 5, 20, 50]; // stored moments a second
 const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }; // stored moments

@@ -27,10 +27,12 @@ from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
 from pages.board.vendor import PLOTLY
 from pages.charts.language_model import ladder
+from pages.charts.palette import Theme, colours
 from pages.charts.panel import LOSS_UNITS, OWN_UNIT
 
 HERE = Path(__file__).resolve().parent
 BOARD = HERE.parent
+MODULES = ("charts/palette.js", "charts/theme.js", "charts/series.js", "format.js", "dom.js")
 MOST_BYTES = 8_000_000
 FRAME_BYTES = 3_500_000  # tables, a byte a cell: at their worst gzip saves nothing, and base64 adds a third
 TEXT_BYTES = 300_000  # of samples, and of events
@@ -41,17 +43,29 @@ STILL = "projection/"  # small companions of a table, not tables to look at
 
 def page_of(one: Overview) -> bytes:
     """The whole file, at most MOST_BYTES; sqlite3.Error where the run's metrics cannot be read."""
-    scripts = "".join(
-        (BOARD / name).read_text(encoding="utf-8").replace("export ", "") for name in ("charts/theme.js", "format.js")
-    )
     filled = (HERE / "replay.html").read_text(encoding="utf-8")
     for mark, content in (
-        ("@script@", scripts + (HERE / "replay.js").read_text(encoding="utf-8")),
+        ("@dark@", _properties("dark")),
+        ("@light@", _properties("light")),
+        ("@script@", _script()),
         ("@plotly@", _packed(PLOTLY.read_bytes())),
         ("@data@", _packed(_data(one))),
     ):
         filled = filled.replace(mark, content)
     return filled.encode()
+
+
+def _script() -> str:
+    """The board's modules that it needs and its own, as one script without imports and exports."""
+    modules = [BOARD / name for name in MODULES] + [HERE / "replay.js"]
+    lines = [line for module in modules for line in module.read_text(encoding="utf-8").splitlines()]
+    return "\n".join(line.removeprefix("export ") for line in lines if not line.startswith("import "))
+
+
+def _properties(theme: Theme) -> str:
+    """The palette as custom properties for the style sheet."""
+    names = ("background", "panel", "text", "baseline", "grid", "train")
+    return " ".join(f"--{name}: {colours(theme)[name]};" for name in names)
 
 
 def _data(one: Overview) -> bytes:

@@ -1,5 +1,5 @@
 // The page of one stored run, in a file by itself: charts, and a moment that can be moved along the run.
-// Joined behind theme.js and words.js; Plotly and the data lie packed in the page.
+// It follows the board's modules that export.py names, in one script; Plotly and the data lie packed in the page.
 
 const FRAMES_A_SECOND = 8; // at most
 const PLAY_SECONDS = 24; // however long the run is
@@ -28,18 +28,6 @@ async function readRun() {
     place += kind === "i" ? count : 4 * count;
   }
   return run;
-}
-
-/** The moving average over about `window` steps, weighed by steps; of means, since values are peaks and valleys alone. */
-function average(steps, means, window) {
-  let sum = 0;
-  let weight = 0;
-  return Array.from(means, (value, i) => {
-    const keep = Math.exp(-(i ? steps[i] - steps[i - 1] : 1) / window);
-    sum = keep * sum + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return sum / weight;
-  });
 }
 
 /** Steps, values, and, where they were told, the means of all since the point before. */

@@ -10,7 +10,7 @@ import streamlit as st
 from engine.analysis.model_tree import Stop, path
 from engine.lessons.questions import Asked
 from engine.training.evaluation import mean_loss
-from pages.charts import static
+from pages.charts import palette, static
 from pages.views.inside.inspected_model import Look, once
 
 STEPS = {
@@ -110,10 +110,8 @@ def side(size: int) -> int:
 
 def style() -> str:
     """The picture's own look, in the theme's colours."""
-    dark = static.theme() == "dark"
-    ink, quiet, fill, line = (
-        ("#E8EEF4", "#8FA1B3", "#56B4E9", "#0B0F14") if dark else ("#15202B", "#5B6B7A", "#0072B2", "#FFFFFF")
-    )
+    of = palette.colours(static.theme())
+    ink, quiet, fill, line = of["text"], of["baseline"], of["train"], of["background"]
     return f"""<style>
 .ls-path {{ --ls-cell-0: {fill}55; --ls-cell-1: {quiet}77; color: {ink}; font-size: 15px; line-height: 1.3; }}
 .ls-lane {{ display: flex; flex-wrap: wrap; align-items: flex-end; gap: 10px 11px; padding: 8px 0 12px; }}

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from engine.analysis.autograd_graph import Node, reach, walk
 from engine.analysis.loss_by_position import added_as_torch_does, pointwise
-from pages.charts.palette import FIGURE_FONT, PANEL, TEXT, TRAIN
+from pages.charts.palette import FIGURE_FONT, PANEL, TRAIN, Theme, colours
 from pages.charts.static import heading, heatmap, literal, show, theme
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import fewer_ticks, kept, number, numbers, place, said
 
 TEXT_CELLS = 300
 DEPTH = 6
-GRAPH_COLOURS = {"dark": (TEXT, "#131A22", "#8FA1B3", "#3FBF9B"), "light": ("#15202B", "#F5F7F9", "#5B6B7A", "#00704F")}
 
 GRAPH_STYLE = """<style>
 .st-key-step_graph { overflow-x: auto; }
@@ -174,9 +173,9 @@ def node_name(node: Node) -> str:
     return f"{node.number}: {name}" + (f" · {node.parameter}" if node.parameter else "")
 
 
-def dot(nodes: list[Node], drawn: list[int], name: str) -> str:
+def dot(nodes: list[Node], drawn: list[int], theme: Theme) -> str:
     """A part of the graph in Graphviz's language; every word in it is torch's or the model's own."""
-    text, ground, line, leaf = GRAPH_COLOURS[name]
+    text, ground, line, leaf = (colours(theme)[name] for name in ("text", "panel", "baseline", "good"))
     shown = set(drawn)
     lines = [
         "digraph { rankdir=LR; bgcolor=transparent; nodesep=0.15; ranksep=0.35;",

@@ -1,0 +1,19 @@
+// Elements of the page. Text from a run only ever becomes a text node here, so that nothing in it acts as markup.
+
+/**
+ * An element with a class, a text and properties: element("span", "ls-word", "paused").
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function element(tag, className = "", text = "", properties = {}) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text) node.textContent = text;
+  return Object.assign(node, properties);
+}
+
+/** Write a text only where it changed: an untouched node costs no layout. */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
