@@ -1,7 +1,7 @@
-"""Errors that name the value, the bound and the remedy."""
+"""The error for wrong input from people."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Something a person gave us is wrong; one sentence that names the value, the bound and the remedy."""
+    """Something a person entered is wrong. The message is one sentence with the value, the bound and the remedy."""

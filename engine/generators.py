@@ -1,7 +1,7 @@
-"""Where random numbers come from: one generator for each purpose, all from the run's seed.
+"""Random generators: one for each purpose, all derived from the run's seed.
 
-Because data, first weights, dropout, evaluation and samples never share a generator, looking at a run cannot
-change it. All generators but dropout's stand on the CPU, so a seed means the same batches on every device.
+Data, initial weights, dropout, evaluation and samples never share a generator, so watching a run cannot change it. All
+generators but dropout's are on the CPU, so a seed gives the same batches on every device.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Experiments as links: the query part of an address, read into settings and written from them.
+"""Experiments as links: the query part of an address, converted to settings and back.
 
-`preset=gpt-small&lr=0.003&speed=unlimited` says all that differs from a preset. Knows no web: a query is a mapping.
+A query such as `preset=gpt-small&lr=0.003&speed=unlimited` names a preset and what differs from it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
 
 
 def _structured(config: RunConfig, structure: dict[str, object], notices: list[str]) -> RunConfig:
-    """`config` with all of `structure`, whose values may need each other; else with each that fits alone."""
+    """`config` with all of `structure` at once, as values may depend on each other; else with each that fits alone."""
     try:
         return changed(config, **structure)
     except InputError:
@@ -67,7 +67,7 @@ def write(config: RunConfig, settings: LiveSettings) -> str:
 
 
 def _plain(name: str, value: str) -> object:
-    """A setting's text as its type: "off" is None, a speed limit a number."""
+    """A setting's text as a value: "off" is None, a speed limit a number."""
     if name in ("grad_clip", "epochs") and value == "off":
         return None
     return {str(speed): speed for speed in SPEEDS}.get(value, value) if name == "speed" else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from engine.analysis.text_statistics import Census, surprise
+from engine.analysis.text_statistics import TextStatistics, unseen_token_loss
 from engine.config import DEFAULT_CORPUS, RunConfig, changed
 from engine.errors import InputError
 from engine.lessons.results import percent
@@ -47,15 +47,15 @@ def config_of(name: str) -> RunConfig:
     )
 
 
-def census(entry: Entry) -> Census | None:
+def census(entry: Entry) -> TextStatistics | None:
     """What was counted of a text, once; says what is wrong with one that cannot be read."""
     config = config_of(entry.name)
     key = entry.name, entry.sha256, config.val_fraction, config.test_fraction
-    kept: tuple[object, Census] | None = st.session_state.get("census")
+    kept: tuple[object, TextStatistics] | None = st.session_state.get("census")
     if kept is None or kept[0] != key:
         try:
             with st.spinner("counting"):
-                counted = Census.of(corpus_of(*run_manager().library.load_name(entry.name), config))
+                counted = TextStatistics.of(corpus_of(*run_manager().library.load_name(entry.name), config))
         except InputError as error:
             st.text(str(error))
             return None
@@ -98,7 +98,7 @@ def texts(entries: list[Entry]) -> Entry:
     return ready[chosen]
 
 
-def facts(told: Census, entry: Entry) -> None:
+def facts(told: TextStatistics, entry: Entry) -> None:
     """Where a text comes from and how much of it there is."""
     st.text(
         f"{told.characters:,} characters, {told.distinct:,} different ones, {entry.bytes:,} bytes\n"
@@ -127,7 +127,7 @@ def adding() -> None:
         st.text(f"{entry.title}: {entry.problem}")
 
 
-def splits(told: Census) -> None:
+def splits(told: TextStatistics) -> None:
     """The three parts, drawn to scale."""
     figure = static.plane("characters, from the first to the last", "")
     for name, size in told.splits.items():
@@ -156,7 +156,7 @@ def splits(told: Census) -> None:
     )
 
 
-def frequent(told: Census) -> None:
+def frequent(told: TextStatistics) -> None:
     """The most frequent characters and pairs of the training part."""
     labels = told.tokenizer.labels
     left, right = st.columns(2, gap="medium")
@@ -186,7 +186,7 @@ def frequent(told: Census) -> None:
             )
 
 
-def ladder(told: Census) -> None:
+def ladder(told: TextStatistics) -> None:
     """What a loss means on this text."""
     base = told.baselines
     figure = static.plane("loss, nats per character", "")
@@ -225,7 +225,7 @@ def ladder(told: Census) -> None:
     )
 
 
-def seen_in_validation_only(told: Census, entry: Entry) -> None:
+def seen_in_validation_only(told: TextStatistics, entry: Entry) -> None:
     """Characters that training never shows, and what they cost."""
     static.heading(
         "In validation only",
@@ -250,7 +250,7 @@ def seen_in_validation_only(told: Census, entry: Entry) -> None:
     cost(run, told)
 
 
-def trained_on(run: Run, entry: Entry, told: Census) -> bool:
+def trained_on(run: Run, entry: Entry, told: TextStatistics) -> bool:
     """Does the run learn from this text, by the same characters and split in the same places?"""
     data = run.dataset
     same = isinstance(data, Corpus) and run.config.corpus == entry.name and data.tokenizer.vocab == told.tokenizer.vocab
@@ -259,7 +259,7 @@ def trained_on(run: Run, entry: Entry, told: Census) -> bool:
     )
 
 
-def cost(run: Run, told: Census) -> None:
+def cost(run: Run, told: TextStatistics) -> None:
     """What the model of this moment pays for characters that it never saw."""
     try:
         step, weights = run.copy_weights()
@@ -269,7 +269,7 @@ def cost(run: Run, told: Census) -> None:
     model = build_language_model(run.config, run.corpus.vocab_size)
     model.load_state_dict(weights)
     unseen = [one.tokens[0] for one in told.unseen]
-    paid = surprise(model, run.corpus.val, unseen, run.config.block_size)
+    paid = unseen_token_loss(model, run.corpus.val, unseen, run.config.block_size)
     rows = [
         {"target": name, "loss, nats": "none" if loss is None else f"{loss:.3f}"}
         for name, loss in (

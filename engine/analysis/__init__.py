@@ -1,1 +1,1 @@
-"""Analysis: a step, a model or a gradient taken apart. Plain functions of tensors."""
+"""Analysis: a step, a model, a gradient or a text taken apart, by plain functions."""

@@ -1,8 +1,8 @@
-"""One update of AdamW taken apart, and what plain SGD would have done. Pure functions of tensors; no optimizer in it.
+"""One update of AdamW taken apart, and what plain SGD would have done, as pure functions of tensors.
 
 Every quantity is computed in float32, in the order of torch's fused kernel for the CPU
-(aten/src/ATen/native/cpu/FusedAdamKernel.cpp), so that it can be held against the real update to the last bit. The
-kernel takes 16 numbers at once; what is left over at a tensor's end it rounds differently, at most one float32 apart.
+(aten/src/ATen/native/cpu/FusedAdamKernel.cpp), so that it agrees with the real update bit for bit. The kernel
+takes 16 numbers at once; the rest at a tensor's end it rounds differently, at most one float32 apart.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ EPS = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
-    """What AdamW computes on the way to one update; tensors have the weight's shape, the rest are numbers.
+class AdamWUpdate:
+    """Every quantity of one AdamW update; tensors have the weight's shape, the rest are numbers.
 
-    `decayed` is the weight after its pull towards 0 alone, `denominator` the gradient's usual size, `number` counts
-    the updates from 1.
+    `decayed` is the weight after weight decay alone, `denominator` is the square root of the corrected second moment
+    plus epsilon, and `number` counts the updates from 1.
     """
 
     gradient: Tensor
@@ -37,7 +37,7 @@ class Taken:
 
     @property
     def mean(self) -> Tensor:
-        """The first moment with its bias corrected: the running mean of the gradient."""
+        """The bias-corrected first moment: the running mean of the gradient."""
         return self.exp_avg / self.correction
 
     @property
@@ -46,7 +46,7 @@ class Taken:
         return self.after - self.weight
 
 
-def adamw(
+def adamw_update(
     weight: Tensor,
     gradient: Tensor,
     exp_avg: Tensor | None,
@@ -54,8 +54,8 @@ def adamw(
     number: int,
     lr: float,
     weight_decay: float,
-) -> Taken:
-    """The update `number` (from 1) of `weight`; all tensors float32 of one shape, no moments before the first."""
+) -> AdamWUpdate:
+    """Update number `number` (from 1) of `weight`; all tensors float32 of one shape, moments None before the first."""
     beta, beta_sq = BETAS
     before = torch.zeros_like(weight) if exp_avg is None else exp_avg
     before_sq = torch.zeros_like(weight) if exp_avg_sq is None else exp_avg_sq
@@ -66,12 +66,12 @@ def adamw(
     root = second.double().sqrt().float()  # torch's own root of float32 is not always the nearest number
     denominator = root / _single(correction_sq**0.5) + _single(EPS)
     after = decayed + _single(-(lr / correction)) * first / denominator
-    return Taken(
+    return AdamWUpdate(
         gradient, first, second, correction, correction_sq, decayed, denominator, after, weight=weight, number=number
     )
 
 
-def sgd(weight: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
+def sgd_update(weight: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
     """The weight after an update of plain SGD: weight - lr · (gradient + weight_decay · weight), float32."""
     slope = _fused(_single(weight_decay), weight, gradient) if weight_decay else gradient
     return _fused(_single(-lr), slope, weight)
@@ -83,16 +83,16 @@ def ulps(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _rank(tensor: Tensor) -> Tensor:
-    """The place of each float32 number on the line of all float32 numbers."""
+    """The rank of each float32 number among all float32 numbers, in order of size."""
     bits = tensor.detach().contiguous().view(torch.int32).long()
     return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
 def _single(number: float) -> Tensor:
-    """A number as the kernel holds it."""
+    """A number in float32, as the kernel holds it."""
     return torch.tensor(number, dtype=torch.float32)
 
 
 def _fused(one: Tensor, other: Tensor, added: Tensor) -> Tensor:
-    """one · other + added, rounded once, as a processor's fused multiply-add does it."""
+    """one · other + added, rounded once, as a fused multiply-add does it."""
     return (one.double() * other.double() + added.double()).float()

@@ -1,4 +1,4 @@
-"""What a GPT does between input and output, read with hooks while it runs; the model itself is not touched.
+"""What a GPT computes between input and output, read with forward hooks; the model is not changed.
 
 Shape letters: T tokens of one text, L blocks, H heads, D = n_embd, C = vocab_size.
 """
@@ -19,7 +19,7 @@ from ..training.sampling import evaluating
 
 
 def attention_weights(model: GPT, ids: Tensor) -> Tensor:
-    """Where each token of `ids` (T,) looks, in every block and head: (L, H, T, T), rows sum to 1, 0 above the diagonal.
+    """The attention weights for `ids` (T,) in every block and head: (L, H, T, T); rows sum to 1, 0 above the diagonal.
 
     T is at most the model's block_size.
     """
@@ -35,8 +35,8 @@ def attention_weights(model: GPT, ids: Tensor) -> Tensor:
     return torch.stack(seen)
 
 
-def streams(model: GPT, ids: Tensor) -> Tensor:
-    """The vectors that run through the model for `ids` (T,): (L + 1, T, D), after the embeddings and each block."""
+def residual_streams(model: GPT, ids: Tensor) -> Tensor:
+    """The residual stream for `ids` (T,): (L + 1, T, D), after the embeddings and after each block."""
     seen: list[Tensor] = []
 
     def first(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -52,10 +52,10 @@ def streams(model: GPT, ids: Tensor) -> Tensor:
     return torch.stack(seen)
 
 
-def read_out(model: GPT, vectors: Tensor) -> Tensor:
-    """The scores that the model would give if it ended at `vectors` (..., D): its last norm and head, (..., C).
+def logit_lens(model: GPT, vectors: Tensor) -> Tensor:
+    """The logits (..., C) if the model ended at `vectors` (..., D): the final norm and head applied to them.
 
-    For the last of `streams` these are the model's logits.
+    For the last of `residual_streams` these are the model's logits.
     """
     with evaluating(model):
         logits: Tensor = model.head(model.norm(vectors))
@@ -68,7 +68,7 @@ def _blocks(model: GPT) -> list[Block]:
 
 @contextmanager
 def _hooked(hooks: Any) -> Iterator[None]:
-    """Hooks inside, none after."""
+    """Remove `hooks` on leaving the context."""
     handles: list[RemovableHandle] = list(hooks)
     try:
         yield

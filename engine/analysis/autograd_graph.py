@@ -1,6 +1,6 @@
-"""What autograd records: the graph behind a loss, and the tensors that it keeps for the way back.
+"""What autograd records: the graph behind a loss, and the tensors that it saves for the backward pass.
 
-Nodes carry the names that torch gives them. Knows no screen; `pages` draws it.
+Nodes have the names that torch gives them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Node:
-    """One step of the way back. `inputs` are the nodes it hands its gradient on to, by number.
+class GraphNode:
+    """One operation of the backward pass. `inputs` are the numbers of the nodes it passes its gradient to.
 
-    `parameter` names the tensor in which an AccumulateGrad leaves the gradient; None for all other nodes.
+    `parameter` names the tensor whose `.grad` an AccumulateGrad fills; None for all other nodes.
     """
 
     number: int
@@ -27,8 +27,8 @@ class Node:
     parameter: str | None = None
 
 
-def walk(tensor: Tensor, names: Mapping[str, Tensor]) -> list[Node]:
-    """All nodes behind `tensor`, breadth first: number 0 made the tensor itself. `names` are the parameters'."""
+def graph_nodes(tensor: Tensor, names: Mapping[str, Tensor]) -> list[GraphNode]:
+    """All nodes behind `tensor`, breadth first; number 0 made the tensor itself. `names` maps names to parameters."""
     known = {id(parameter): name for name, parameter in names.items()}
     root: Any = tensor.grad_fn
     if root is None:
@@ -41,7 +41,7 @@ def walk(tensor: Tensor, names: Mapping[str, Tensor]) -> list[Node]:
                 order.append(source)
                 waiting.append(source)
     return [
-        Node(
+        GraphNode(
             number,
             step.name(),
             tuple(dict.fromkeys(numbers[source] for source, _ in step.next_functions if source is not None)),
@@ -51,7 +51,7 @@ def walk(tensor: Tensor, names: Mapping[str, Tensor]) -> list[Node]:
     ]
 
 
-def reach(nodes: Sequence[Node], start: int, depth: int) -> list[int]:
+def nodes_within(nodes: Sequence[GraphNode], start: int, depth: int) -> list[int]:
     """The numbers of the nodes at most `depth` steps from `start`, nearest first."""
     found, edge = [start], [start]
     for _ in range(depth):
@@ -61,15 +61,15 @@ def reach(nodes: Sequence[Node], start: int, depth: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a computation left behind for a backward pass: how many tensors, and bytes of distinct storage."""
+class SavedTensors:
+    """What a computation saved for its backward pass: how many tensors, and bytes of distinct storage."""
 
     tensors: int
     bytes: int
 
 
-def kept_by(compute: Callable[[], object]) -> Kept:
-    """Run `compute` and count what autograd saves for the way back; parameters count too where they are needed."""
+def saved_by(compute: Callable[[], object]) -> SavedTensors:
+    """Run `compute` and count what autograd saves for the backward pass, parameters included."""
     sizes: dict[int, int] = {}
     count = 0
 
@@ -81,16 +81,16 @@ def kept_by(compute: Callable[[], object]) -> Kept:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        held = compute()  # kept alive until here, so that no address is used twice
+        held = compute()  # kept alive until here, so that no address is reused
     del held
-    return Kept(count, sum(sizes.values()))
+    return SavedTensors(count, sum(sizes.values()))
 
 
-def by_hand(tensor: Tensor) -> list[tuple[str, Tensor]]:
-    """Go back through a graph without branches, calling each node with what the one before gave: name and result.
+def backward_by_hand(tensor: Tensor) -> list[tuple[str, Tensor]]:
+    """Run the backward pass of a graph without branches, node by node; returns each node's name and result.
 
-    It ends before the AccumulateGrad, whose part is only to store, so no `.grad` changes. Empty for a graph that
-    branches, as every graph of more than one parameter does.
+    It stops before the AccumulateGrad, so no `.grad` changes. Empty for a graph that branches, as every graph with more
+    than one parameter does.
     """
     steps: list[tuple[str, Tensor]] = []
     node: Any = tensor.grad_fn
@@ -105,8 +105,8 @@ def by_hand(tensor: Tensor) -> list[tuple[str, Tensor]]:
     return steps
 
 
-def accumulated(gradients: Sequence[Tensor]) -> Tensor:
-    """What an AccumulateGrad leaves in its tensor's `.grad` when it is handed each of `gradients` (at least one)."""
+def accumulate_gradients(gradients: Sequence[Tensor]) -> Tensor:
+    """The `.grad` that an AccumulateGrad leaves after receiving each of `gradients` (at least one)."""
     held = torch.zeros_like(gradients[0], requires_grad=True)
     made_from: Any = held.view_as(held).grad_fn
     store = made_from.next_functions[0][0]

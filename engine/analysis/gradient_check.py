@@ -1,7 +1,4 @@
-"""Is a gradient a slope? Analytic gradients beside finite differences, on a copy of the model in float64.
-
-Knows no trainer and no run: a model, its weights, a batch.
-"""
+"""Analytic gradients compared with finite differences, on a copy of the model in float64."""
 
 from __future__ import annotations
 
@@ -19,7 +16,10 @@ SHORTEST, LONGEST = 1 / 64, 8.0
 
 
 class Slope(NamedTuple):
-    """The slope of the loss in one weight: by autograd, and by nudging the weight both ways (float64 both)."""
+    """The slope of the loss in one weight, in float64: by autograd, and by nudging the weight down and up.
+
+    below, above: the loss at the weight nudged down and up.
+    """
 
     analytic: float
     numeric: float
@@ -29,12 +29,12 @@ class Slope(NamedTuple):
     @property
     def relative_error(self) -> float:
         """Their difference as a share of the larger one; 0 where both are 0."""
-        largest = max(abs(self.analytic), abs(self.numeric))
-        return abs(self.analytic - self.numeric) / largest if largest else 0.0
+        larger = max(abs(self.analytic), abs(self.numeric))
+        return abs(self.analytic - self.numeric) / larger if larger else 0.0
 
 
-def in_float64(config: RunConfig, vocab_size: int, weights: Mapping[str, Tensor]) -> Model:
-    """A copy of a run's model in float64 with `weights`, in eval(): nothing in it is drawn by chance."""
+def float64_copy(config: RunConfig, vocab_size: int, weights: Mapping[str, Tensor]) -> Model:
+    """A copy of a run's model in float64 with `weights`, in eval mode, so that no dropout is drawn."""
     model = build(config, vocab_size).double().eval()
     parameters = dict(model.named_parameters())
     with torch.no_grad():
@@ -43,26 +43,26 @@ def in_float64(config: RunConfig, vocab_size: int, weights: Mapping[str, Tensor]
     return model
 
 
-def exact(tensor: Tensor) -> Tensor:
-    """Numbers in float64; token ids stay what they are."""
+def to_float64(tensor: Tensor) -> Tensor:
+    """`tensor` in float64; token ids stay integers."""
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def slope(
+def slope_at(
     model: Model, inputs: Tensor, targets: Tensor, name: str, index: Sequence[int], nudge: float = NUDGE
 ) -> Slope:
     """The slope of `model`'s loss in its parameter `name` at `index`: autograd's, and (L(w+h) - L(w-h)) / 2h."""
     parameter = dict(model.named_parameters())[name]
     loss = model.loss(model.outputs(inputs), targets)
     (gradient,) = torch.autograd.grad(loss, parameter)
-    below, above = along(model, inputs, targets, name, index, (-nudge, nudge))
+    below, above = losses_along(model, inputs, targets, name, index, (-nudge, nudge))
     return Slope(float(gradient[tuple(index)]), (above - below) / (2 * nudge), below, above)
 
 
-def along(
+def losses_along(
     model: Model, inputs: Tensor, targets: Tensor, name: str, index: Sequence[int], offsets: Sequence[float]
 ) -> list[float]:
-    """The loss with one weight moved by each of `offsets`, all others as they are; the weight comes back."""
+    """The loss with one weight moved by each of `offsets` and all others fixed; the weight is restored."""
     parameter, place = dict(model.named_parameters())[name], tuple(index)
     losses = []
     with torch.no_grad():
@@ -74,21 +74,21 @@ def along(
     return losses
 
 
-def telling_reach(
+def visible_distance(
     model: Model, inputs: Tensor, targets: Tensor, name: str, index: Sequence[int], gradient: float
 ) -> float:
-    """How far one weight has to move until the loss leaves its tangent visibly: by a fifth of the tangent's change."""
-    here = along(model, inputs, targets, name, index, (0.0,))[0]
-    reach = SHORTEST
-    while reach < LONGEST:
-        there = along(model, inputs, targets, name, index, (reach,))[0]
-        if abs(there - here - gradient * reach) > 0.2 * abs(gradient * reach):
+    """How far to move one weight until the loss visibly leaves its tangent: by a fifth of the tangent's change."""
+    here = losses_along(model, inputs, targets, name, index, (0.0,))[0]
+    distance = SHORTEST
+    while distance < LONGEST:
+        there = losses_along(model, inputs, targets, name, index, (distance,))[0]
+        if abs(there - here - gradient * distance) > 0.2 * abs(gradient * distance):
             break
-        reach *= 2
-    return reach
+        distance *= 2
+    return distance
 
 
-def largest(gradient: Tensor) -> tuple[int, ...]:
-    """Where the largest |gradient| is."""
+def index_of_largest(gradient: Tensor) -> tuple[int, ...]:
+    """The index of the largest |gradient|."""
     place = torch.unravel_index(gradient.detach().abs().argmax(), gradient.shape)
     return tuple(int(i) for i in place)

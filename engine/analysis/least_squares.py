@@ -1,4 +1,4 @@
-"""What can be known about a line through points without training: fits, the loss surface and its curvature.
+"""What is known about a line through points without training: fits, the loss surface and its curvature.
 
 Plain arithmetic in float64 on (x, y) pairs, the loss being the mean squared error in squared units of y.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 
-Pair = tuple[float, float]
+Point = tuple[float, float]
 Floats = NDArray[np.float64]
 
 FORMS = ("constant", "line", "quadratic", "cubic")
@@ -23,7 +23,7 @@ FORMS = ("constant", "line", "quadratic", "cubic")
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The polynomial of one degree that has the least mean squared error on some points."""
+    """The polynomial of a given degree with the least mean squared error on some points."""
 
     polynomial: Polynomial
     coefficients: tuple[float, ...]
@@ -33,9 +33,9 @@ class Fit:
     mean_squared_error: float
 
 
-def fit(pairs: Sequence[Pair], degree: int) -> Fit:
-    """Least squares; InputError where the points leave the polynomial undetermined."""
-    x, y = columns(pairs)
+def fit_polynomial(pairs: Sequence[Point], degree: int) -> Fit:
+    """Fit by least squares; InputError where the points do not determine the polynomial."""
+    x, y = xy_arrays(pairs)
     different = len(set(x.tolist()))
     if different <= degree:
         raise InputError(
@@ -52,7 +52,7 @@ def fit(pairs: Sequence[Pair], degree: int) -> Fit:
     return Fit(found, tuple(coefficients), tuple(residuals.tolist()), float(np.mean(np.square(residuals))))
 
 
-def line_through(one: Pair, other: Pair) -> Pair:
+def line_through(one: Point, other: Point) -> Point:
     """Slope a and intercept b of the line through two points; InputError where there is no single one."""
     if one == other:
         raise InputError("the two points are the same, and any number of lines go through one point; choose another")
@@ -62,63 +62,63 @@ def line_through(one: Pair, other: Pair) -> Pair:
     return a, one[1] - a * one[0]
 
 
-def misses(pairs: Sequence[Pair], a: float, b: float) -> list[float]:
+def residuals(pairs: Sequence[Point], a: float, b: float) -> list[float]:
     """y − (a·x + b) for each point."""
     return [y - (a * x + b) for x, y in pairs]
 
 
-def lowest(pairs: Sequence[Pair]) -> Pair:
-    """The (a, b) of least loss; where a whole line of them is equally good, the one nearest to (0, 0)."""
-    x, y = columns(pairs)
+def minimum(pairs: Sequence[Point]) -> Point:
+    """The (a, b) with the least loss; where a whole line of them is equally good, the one nearest to (0, 0)."""
+    x, y = xy_arrays(pairs)
     if len(set(x.tolist())) == 1:
         share = float(np.mean(y) / (x[0] ** 2 + 1))
         return share * float(x[0]), share
-    b, a = fit(pairs, 1).coefficients
+    b, a = fit_polynomial(pairs, 1).coefficients
     return a, b
 
 
-def loss_surface(pairs: Sequence[Pair], a: Floats, b: Floats) -> Floats:
-    """The loss of each line, (len(b), len(a))."""
-    x, y = columns(pairs)
+def loss_surface(pairs: Sequence[Point], a: Floats, b: Floats) -> Floats:
+    """The loss of each line y = a·x + b, (len(b), len(a))."""
+    x, y = xy_arrays(pairs)
     said = a[None, :, None] * x + b[:, None, None]  # (len(b), len(a), n)
     losses: Floats = np.mean(np.square(said - y), axis=-1)
     return losses
 
 
-def loss_at(pairs: Sequence[Pair], a: float, b: float) -> float:
+def loss_at(pairs: Sequence[Point], a: float, b: float) -> float:
     """The loss of one line."""
     return float(loss_surface(pairs, np.array([a]), np.array([b]))[0, 0])
 
 
-def curvature(pairs: Sequence[Pair]) -> Floats:
-    """The second derivatives of the loss in (a, b), (2, 2): the same everywhere, since the loss is quadratic."""
-    x, _ = columns(pairs)
+def curvature(pairs: Sequence[Point]) -> Floats:
+    """The Hessian of the loss in (a, b), (2, 2); the same everywhere, since the loss is quadratic."""
+    x, _ = xy_arrays(pairs)
     return 2 * np.array([[np.mean(x * x), np.mean(x)], [np.mean(x), 1.0]])
 
 
-def largest_stable_lr(pairs: Sequence[Pair]) -> float:
-    """2 / λ for the steepest curvature λ. A step multiplies the error in that direction by 1 − lr·λ.
+def largest_stable_lr(pairs: Sequence[Point]) -> float:
+    """2 / λ for the largest eigenvalue λ of the Hessian. A step multiplies the error in that direction by 1 − lr·λ.
 
-    Above this rate the size of that factor is more than 1, so plain gradient descent moves away from the minimum.
+    Above this rate the factor's absolute value exceeds 1, so plain gradient descent moves away from the minimum.
     """
     return float(2 / np.linalg.eigvalsh(curvature(pairs)).max())
 
 
-def ring(pairs: Sequence[Pair], above: float, longest: float, points: int = 121) -> tuple[Floats, Floats]:
-    """Where the loss is `above` its least: an ellipse in (a, b), closed, as a (points,) and b (points,).
+def level_ellipse(pairs: Sequence[Point], above: float, longest: float, points: int = 121) -> tuple[Floats, Floats]:
+    """The level set where the loss is `above` its minimum: a closed ellipse, as a (points,) and b (points,).
 
-    No half-axis is made longer than `longest`: along a direction without curvature the ring would not end, and the
-    two ends that it is given there are lower.
+    Half-axes are cut at `longest`: along a direction without curvature the ellipse would be infinite. At ends that are
+    cut, the loss is lower.
     """
     curved, directions = np.linalg.eigh(curvature(pairs))
     halves = np.sqrt(2 * above / np.maximum(curved, 2 * above / longest**2))
     turn = np.linspace(0, 2 * np.pi, points)
     around = directions @ (halves[:, None] * np.stack((np.cos(turn), np.sin(turn))))  # (2, points)
-    a, b = lowest(pairs)
+    a, b = minimum(pairs)
     return a + around[0], b + around[1]
 
 
-def columns(pairs: Sequence[Pair]) -> tuple[Floats, Floats]:
+def xy_arrays(pairs: Sequence[Point]) -> tuple[Floats, Floats]:
     """x (n,) and y (n,)."""
     table = np.array(pairs, np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

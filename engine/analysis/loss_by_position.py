@@ -1,6 +1,6 @@
-"""A loss taken apart into the positions that it is the mean of. Pure functions of tensors.
+"""A loss split into the losses of the positions that it is the mean of.
 
-Shapes: outputs and targets as the models have them; B windows, T tokens, C scores for a model of text.
+Shapes: outputs and targets as the models have them; for a language model B windows, T tokens, C logits.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ..models import LanguageModel, Line, Model
 _LEVELS, _LEAST_POWER = 8, 4
 
 
-def chances(logits: Tensor, targets: Tensor) -> Tensor:
-    """The probability that softmax gives the right token at each position: (B, T, C) and (B, T) -> (B, T)."""
+def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """The probability of the right token at each position: (B, T, C) and (B, T) -> (B, T)."""
     return F.softmax(logits, dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
 
-def pointwise(model: Model, outputs: Tensor, targets: Tensor) -> Tensor:
+def losses_by_position(model: Model, outputs: Tensor, targets: Tensor) -> Tensor:
     """The loss of each position before the mean: (B, T) for text, the targets' shape for the small models."""
     if isinstance(model, LanguageModel):
         flat = F.cross_entropy(outputs.view(-1, outputs.size(-1)), targets.reshape(-1), reduction="none")
@@ -46,7 +46,7 @@ def mean_like_cross_entropy(losses: Tensor) -> float:
                 break
             sums[level + 1] += sums[level]
             sums[level] = 0
-    total = np.cumsum(sums)[-1]  # one after the other
+    total = np.cumsum(sums)[-1]  # one after the other, as torch does
     return float(total / np.float32(len(flat)))
 
 

@@ -1,6 +1,6 @@
-"""What a model is made of: its modules and parameters as a tree, and the shapes that run through it.
+"""What a model is made of: its modules and parameters as a tree, and the shapes of a forward pass.
 
-Reads models of any kind and changes none.
+Works on models of any kind and changes none.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from ..models.base import Dropout
 
 @dataclass(frozen=True)
 class Part:
-    """A module or a parameter. `count` numbers are in it and all below, `share` of the model's; `own` of `_parameters`.
+    """A module or a parameter. It and everything below it holds `count` numbers, a `share` of the model's.
 
-    `path` is the attribute path from the model (empty: the model itself). Of a module `shape` and `dtype` are empty, of
-    a parameter `own` is. A parameter that appears a second time (a tied weight) counts 0 and names the first in `same`.
+    `path` is the attribute path from the model (empty: the model itself). A module has no `shape` and `dtype`, but
+    `own`, the names in its `_parameters`. A parameter that appears a second time (a tied weight) counts 0 and names
+    the first in `same`.
     """
 
     path: str
@@ -39,7 +40,7 @@ class Part:
     same: str = ""
 
 
-def tree(model: nn.Module) -> list[Part]:
+def model_tree(model: nn.Module) -> list[Part]:
     """The modules and parameters of `model`, each module before what is in it."""
     whole = sum(p.numel() for p in model.parameters())
     seen: dict[int, str] = {}
@@ -66,12 +67,12 @@ def _parts(module: nn.Module, path: str, depth: int, whole: int, seen: dict[int,
         yield from _parts(child, f"{path}.{name}".lstrip("."), depth + 1, whole, seen)
 
 
-class Yielded(NamedTuple):
-    """What `parameters()` gives and where `_parameters` keeps it, for one model.
+class ParametersReport(NamedTuple):
+    """What `parameters()` yields for one model, and where `_parameters` holds it.
 
-    own: the names in the model's own `_parameters`; kept: by path, the names in each module's that has some.
+    own: the names in the model's own `_parameters`; kept: by path, the names in each module's `_parameters`, if any.
     names: what `parameters()` yields. after_freezing: how many it yields once the first of them is frozen.
-    again: how many a generator yields that has been used up once.
+    again: how many an exhausted generator yields.
     """
 
     own: tuple[str, ...]
@@ -84,8 +85,8 @@ class Yielded(NamedTuple):
     trainable_after_freezing: int
 
 
-def yielded(model: nn.Module) -> Yielded:
-    """`parameters()` and `_parameters` as they are, tried out on a copy of `model`."""
+def inspect_parameters(model: nn.Module) -> ParametersReport:
+    """Try out `parameters()` and `_parameters` on a copy of `model`."""
     trial = copy.deepcopy(model)
     names = tuple(name for name, _ in trial.named_parameters())
     generator = trial.parameters()
@@ -94,7 +95,7 @@ def yielded(model: nn.Module) -> Yielded:
     first.requires_grad_(False)
     after = list(trial.parameters())
     kept = {path: tuple(module._parameters) for path, module in trial.named_modules() if module._parameters}
-    return Yielded(
+    return ParametersReport(
         own=tuple(model._parameters),
         kept=kept,
         names=names,
@@ -106,8 +107,8 @@ def yielded(model: nn.Module) -> Yielded:
     )
 
 
-class Stop(NamedTuple):
-    """A tensor on its way through a model: what made it, its name, shape and type."""
+class ForwardStep(NamedTuple):
+    """A tensor of the forward pass: what made it, its name, shape and dtype."""
 
     step: str
     name: str
@@ -115,35 +116,35 @@ class Stop(NamedTuple):
     dtype: str
 
 
-def path(config: RunConfig, vocab_size: int, batch_size: int) -> list[Stop]:
-    """The tensors from a batch to its loss, for a model of text: real shapes of a real pass, without its arithmetic.
+def forward_shapes(config: RunConfig, vocab_size: int, batch_size: int) -> list[ForwardStep]:
+    """The tensors from a batch to its loss, for a language model, with the real shapes of a real pass.
 
-    The pass happens on torch's "meta" device, which keeps shapes and no numbers, so a large batch costs nothing.
+    The pass runs on torch's "meta" device, which has shapes but no numbers, so a large batch costs nothing.
     """
     with torch.device("meta"):
         model = build_language_model(config, vocab_size)
         inputs = torch.zeros(batch_size, config.block_size, dtype=torch.long)
         targets = torch.zeros_like(inputs)
-    stops = [_stop("a batch", "inputs", inputs)]
+    steps = [_step("a batch", "inputs", inputs)]
     hooks = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: stops.append(_stop(name, "x", output)))
-        for name, module in _stations(model)
+        module.register_forward_hook(lambda _m, _i, output, name=name: steps.append(_step(name, "x", output)))
+        for name, module in _drawn_modules(model)
     ]
     logits = model.logits(inputs)
     for hook in hooks:
         hook.remove()
-    stops[-1] = stops[-1]._replace(name="logits")
+    steps[-1] = steps[-1]._replace(name="logits")
     flat, right = logits.view(-1, logits.size(-1)), targets.view(-1)
-    stops.append(_stop("view(B·T, C)", "logits", flat))
-    stops.append(_stop("view(B·T)", "targets", right))
-    stops.append(_stop("cross_entropy", "loss", F.cross_entropy(flat, right)))
-    return stops
+    steps.append(_step("view(B·T, C)", "logits", flat))
+    steps.append(_step("view(B·T)", "targets", right))
+    steps.append(_step("cross_entropy", "loss", F.cross_entropy(flat, right)))
+    return steps
 
 
-def _stations(model: LanguageModel) -> list[tuple[str, nn.Module]]:
-    """The modules that the picture names: the model's children, and each block by itself.
+def _drawn_modules(model: LanguageModel) -> list[tuple[str, nn.Module]]:
+    """The modules to report on: the model's children, with each block on its own.
 
-    A dropout among the children is the one place to see what was added up before it.
+    A dropout among the children is included because its input is the sum of the embeddings.
     """
     found: list[tuple[str, nn.Module]] = []
     for name, child in model.named_children():
@@ -154,8 +155,8 @@ def _stations(model: LanguageModel) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def _stop(step: str, name: str, tensor: Tensor) -> Stop:
-    return Stop(step, name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+def _step(step: str, name: str, tensor: Tensor) -> ForwardStep:
+    return ForwardStep(step, name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
 def share_by_part(model: Model) -> dict[str, tuple[int, float]]:

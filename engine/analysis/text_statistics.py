@@ -1,6 +1,6 @@
-"""A text by its numbers: what is in it, what follows what, and what its validation part has that training never sees.
+"""Statistics of a text: its tokens and pairs, its splits, and the validation tokens that training never sees.
 
-Knows no screen. Counts are of tokens; with the character tokenizer these are characters.
+Counts are of tokens; with the character tokenizer these are characters.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ OPENING = 60  # tokens
 MOST_WINDOWS = 64
 
 
-class Often(NamedTuple):
-    """A token, or tokens in a row, and how often they come."""
+class TokenCount(NamedTuple):
+    """A token, or several tokens in a row, and how often they occur."""
 
     tokens: tuple[int, ...]
     times: int
 
 
 @dataclass(frozen=True)
-class Census:
-    """What there is to say about a text before anything is trained on it.
+class TextStatistics:
+    """What can be said about a text before training on it.
 
     splits: by name, how many tokens of the whole text lie in each, in order. singles and pairs: the most frequent in
     the training split, at most MOST_SHOWN. unseen: tokens of the validation split that the training split lacks.
@@ -49,17 +49,17 @@ class Census:
     characters: int
     distinct: int
     splits: dict[str, int]
-    singles: list[Often]
-    pairs: list[Often]
+    singles: list[TokenCount]
+    pairs: list[TokenCount]
     baselines: Baselines
-    unseen: list[Often]
+    unseen: list[TokenCount]
     new_pairs: int
     val_pairs: int
     opening: str
     tokenizer: Tokenizer
 
     @classmethod
-    def of(cls, corpus: Corpus) -> Census:
+    def of(cls, corpus: Corpus) -> TextStatistics:
         """Count `corpus`."""
         size = corpus.vocab_size
         singles, pairs, often = counts(corpus.train.numpy(), size)
@@ -72,11 +72,11 @@ class Census:
             licence=corpus.licence,
             characters=corpus.characters,
             distinct=corpus.distinct,
-            splits={told: len(getattr(corpus, name)) for name, told in SPLITS.items()},
-            singles=[Often((int(i),), int(singles[i])) for i in _most(singles)],
-            pairs=[Often((int(pairs[i]) // size, int(pairs[i]) % size), int(often[i])) for i in _most(often)],
+            splits={title: len(getattr(corpus, name)) for name, title in SPLITS.items()},
+            singles=[TokenCount((int(i),), int(singles[i])) for i in _most(singles)],
+            pairs=[TokenCount((int(pairs[i]) // size, int(pairs[i]) % size), int(often[i])) for i in _most(often)],
             baselines=Baselines.of(corpus),
-            unseen=[Often((int(i),), int(val_singles[i])) for i in _most(np.where(singles > 0, 0, val_singles))],
+            unseen=[TokenCount((int(i),), int(val_singles[i])) for i in _most(np.where(singles > 0, 0, val_singles))],
             new_pairs=int(val_often[new].sum()),
             val_pairs=int(val_often.sum()),
             opening=_opening(corpus.tokenizer.decode(corpus.train[: OPENING + 1].tolist())),
@@ -85,15 +85,15 @@ class Census:
 
 
 def _opening(start: str) -> str:
-    """`start` up to its last blank: the word after that may be cut short. All of it where it has none."""
+    """`start` up to its last blank, since the word after it may be cut short; all of it where there is no blank."""
     words = start.rsplit(maxsplit=1)
     return words[0].strip() if len(words) > 1 else start
 
 
-class Surprise(NamedTuple):
-    """What a model pays, nats per token: for the unseen tokens as targets, right after one, and for all the others.
+class UnseenTokenLoss(NamedTuple):
+    """A model's loss, nats per token, on unseen tokens as targets, on targets right after one, and on all others.
 
-    None where there are no such targets. `windows` of the validation split were looked at, those with unseen tokens.
+    None where there are no such targets. `windows` counts the validation windows used, those with unseen tokens.
     """
 
     itself: float | None
@@ -102,8 +102,8 @@ class Surprise(NamedTuple):
     windows: int
 
 
-def surprise(model: LanguageModel, val: Tensor, unseen: Sequence[int], block_size: int) -> Surprise:
-    """The losses of `model` on the windows of `val` [n] that hold tokens of `unseen`, at most MOST_WINDOWS of them."""
+def unseen_token_loss(model: LanguageModel, val: Tensor, unseen: Sequence[int], block_size: int) -> UnseenTokenLoss:
+    """The losses of `model` on the windows of `val` [n] that contain tokens of `unseen`, at most MOST_WINDOWS."""
     wanted = torch.tensor(sorted(unseen), dtype=torch.long)
     device = model.token_embedding.weight.device
     parts: list[tuple[Tensor, Tensor, Tensor]] = []  # of each target: its loss, is it unseen, does it follow one
@@ -119,17 +119,17 @@ def surprise(model: LanguageModel, val: Tensor, unseen: Sequence[int], block_siz
             losses = F.cross_entropy(logits, targets.flatten(), reduction="none")  # (B·T,)
             parts.append((losses, torch.isin(targets, wanted).flatten(), torch.isin(inputs, wanted).flatten()))
     if not parts:
-        return Surprise(None, None, None, 0)
+        return UnseenTokenLoss(None, None, None, 0)
     loss, itself, after = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Surprise(_mean(loss[itself]), _mean(loss[after & ~itself]), _mean(loss[~itself & ~after]), seen)
+    return UnseenTokenLoss(_mean(loss[itself]), _mean(loss[after & ~itself]), _mean(loss[~itself & ~after]), seen)
 
 
 def _mean(losses: Tensor) -> float | None:
-    """The mean of `losses` [n], None of none."""
+    """The mean of `losses` [n]; None if it is empty."""
     return float(losses.double().mean()) if len(losses) else None
 
 
 def _most(times: Counts) -> list[int]:
-    """Where `times` is largest, above 0, the largest first, at most MOST_SHOWN."""
+    """The indices of the largest counts above 0, largest first, at most MOST_SHOWN."""
     order = np.argsort(-times, kind="stable")[:MOST_SHOWN]
     return [int(i) for i in order if times[i] > 0]

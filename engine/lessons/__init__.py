@@ -1,1 +1,1 @@
-"""Lessons: experiments, small examples and questions, each one really computed."""
+"""Lessons: what-if experiments, small examples and questions. Every number in them is computed, none is quoted."""

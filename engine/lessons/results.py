@@ -1,7 +1,7 @@
-"""What an experiment or an example has to show, as plain data: curves, tables, grids of cells, code and errors.
+"""What an experiment or an example shows, as plain data: charts, tables, grids of numbers, code and its output.
 
-Knows nothing of models, of what is shown, or of how it is drawn. Tokens in it are text of a corpus: whoever draws
-it shows them literally. Titles, axis titles and sentences are written here and nowhere come from a corpus.
+`pages/views/shared/results.py` draws them. Labels of rows and columns may be tokens, that is, text of a corpus, and
+must be shown literally. Titles and sentences never contain text of a corpus.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Tone = Literal["usual", "changed", "other", "second", "bad", "reference"]
-"""What a curve stands for: the ordinary way, the changed one, further ones, a bad one, or a line to compare with."""
+"""The role of a curve, which decides its colour: the usual loop, the changed one, others, a bad one, a reference."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: points (x, y), y in the units of its chart's axis; `faint` for what scatters behind another."""
+    """One line of a chart: points (x, y) in the units of the axes. `faint` draws noisy values behind another curve."""
 
     name: str
     x: Sequence[float]
@@ -54,9 +54,9 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A tensor (rows, columns) in colour, with a token or a name for each row and column, and its numbers in the cells.
+    """A tensor (rows, columns) as coloured cells with their numbers; rows and columns are labelled by tokens or words.
 
-    A blank in a name is taken for a token's and shown as a sign; `named` writes names that are words.
+    A blank in a label counts as a token's and is shown as a sign; `plain_labels` makes labels that are ordinary words.
     """
 
     title: str
@@ -70,59 +70,61 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Raised:
-    """Code, and what really came of it: the kind of the exception and its text, or what it printed."""
+class CodeOutput:
+    """A piece of code and what running it gave: the type of the exception and its message, or the output."""
 
     code: str
     kind: str
     text: str
 
 
-Exhibit = Chart | Table | Grid | Raised
+Display = Chart | Table | Grid | CodeOutput
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an experiment found: `seen` in one or two sentences, `about` where it began, and what shows it."""
+class ExperimentResult:
+    """What an experiment found."""
 
-    seen: str
-    exhibits: tuple[Exhibit, ...]
-    about: str = ""
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """The numbers behind `seen`, by name, for whoever wants them as numbers."""
+    summary: str
+    """One or two sentences, computed from what was measured."""
+    displays: tuple[Display, ...]
+    setup: str = ""
+    """What it ran on, in words; may contain a text's title, so show it literally."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """The numbers behind `summary`, by name; the tests check these."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A document's own small example: what it says, what is true, both opened as tiny tensors."""
+    """A small example from one of the documents: what the document says, what is true, and the tensors behind both."""
 
     document: str
-    """Which document, which lines."""
-    says: str
-    """In our words, with the document's own figures."""
-    true: str
-    """Computed here."""
-    exhibits: tuple[Exhibit, ...]
-    figures: Mapping[str, float] = field(default_factory=dict)
+    """Which document and lines."""
+    claim: str
+    """What the document says, in our words and with its own numbers."""
+    actual: str
+    """What is true, computed here."""
+    displays: tuple[Display, ...]
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 def cells(tensor: Tensor) -> NDArray[np.float64]:
-    """A tensor (rows, columns) as cells; one of one dimension becomes a single row."""
+    """A tensor (rows, columns) as float64 cells; a one-dimensional tensor becomes a single row."""
     table = tensor.detach().to("cpu").double().numpy()
     return np.atleast_2d(table)
 
 
-def named(*names: str) -> tuple[str, ...]:
-    """Words for the rows or columns of a grid: their blanks stay blanks."""
+def plain_labels(*names: str) -> tuple[str, ...]:
+    """Labels that are words, not tokens: their blanks stay blanks."""
     return tuple(name.replace(" ", "\N{NO-BREAK SPACE}") for name in names)
 
 
 def percent(share: float, places: int = 0) -> str:
-    """A share of 1 as people read it: "46 %"."""
+    """A share of 1 as text: "46 %"."""
     return f"{100 * share:.{places}f} %"
 
 
-def numbers(values: Sequence[float] | Tensor, places: int = 3) -> str:
-    """Numbers in a row: ".256 .159"."""
+def row_text(values: Sequence[float] | Tensor, places: int = 3) -> str:
+    """Numbers in one line of text: ".256 .159"."""
     written = (f"{float(value):.{places}f}" for value in values)
     return " ".join(word.replace("0.", ".", 1) if word.startswith("0.") else word for word in written)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
-from ..formatting import short
+from ..formatting import format_setting
 from ..storage.writer import new_run_id
 from ..stream.history import History
 from ..stream.messages import Event, Floats, Observation, Queue, Record, Sample, Scalars
@@ -51,7 +51,7 @@ def names_of(changes: Sequence[Change]) -> list[str]:
     for change in changes:
         if foreign := [name for name in change if name not in RACED]:
             raise InputError(f"lanes cannot differ in {foreign[0]!r}; choose among {', '.join(RACED)}")
-        told = [value if name == "optimizer" else f"{name} {short(value)}" for name, value in change.items()]
+        told = [value if name == "optimizer" else f"{name} {format_setting(value)}" for name, value in change.items()]
         name = ", ".join(told) or "unchanged"
         count = sum(other.split(" (")[0] == name for other in names)
         names.append(f"{name} ({count + 1})" if count else name)

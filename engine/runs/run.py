@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
-from ..formatting import figures, short
+from ..formatting import format_number, format_setting
 from ..models import build_language_model
 from ..storage.reader import ResumePoint
 from ..storage.writer import RunWriter, new_run_id
@@ -493,10 +493,11 @@ class Run:
             if not self.trouble:
                 usual = self._leaps.median
                 self.warning = self._leapt = (
-                    f"the loss leapt to {figures(row.loss)} at step {row.step:,}, {figures(row.loss / usual, 3)} times "
-                    f"its recent median of {figures(usual)}; lower the learning rate if it does not come back"
+                    f"the loss leapt to {format_number(row.loss)} at step {row.step:,}, "
+                    f"{format_number(row.loss / usual, 3)} times its recent median of {format_number(usual)}; "
+                    "lower the learning rate if it does not come back"
                 )
-                self.queue.put(Event(row.step, "leap", f"loss leaps to {figures(row.loss)}"))
+                self.queue.put(Event(row.step, "leap", f"loss leaps to {format_number(row.loss)}"))
         heard = self._alarm.hear(row.loss)
         if heard:
             self.warning = self._absurd()
@@ -622,7 +623,7 @@ class Run:
             self.queue.put(Turn(self.step, within, settings.model_dump()))
         for name, value in settings.model_dump().items():
             if value != before[name]:
-                self._event(name, f"{WORDS.get(name, name)} {short(before[name])} → {short(value)}")
+                self._event(name, f"{WORDS.get(name, name)} {format_setting(before[name])} → {format_setting(value)}")
         if settings.lr > LEAP * before["lr"]:
             self._trainer.alarmed = LOOKS_AFTER_TURN
         self._halt = settings.max_steps

@@ -26,7 +26,16 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 
-from engine.analysis.least_squares import Floats, Pair, columns, curvature, fit, loss_at, lowest, ring
+from engine.analysis.least_squares import (
+    Floats,
+    Point,
+    curvature,
+    fit_polynomial,
+    level_ellipse,
+    loss_at,
+    minimum,
+    xy_arrays,
+)
 from engine.errors import InputError
 from pages.charts.palette import BASELINE, FIGURE_FONT, LOWER_LOSS, PANEL, RING, TEXT, TRAIN
 from pages.charts.panel import Panel, RunInfo
@@ -46,11 +55,11 @@ def line_panels(info: RunInfo) -> list[Panel]:
     return [_moving_line(info.points), _surface(info.points), _loss(info)]
 
 
-def _moving_line(points: tuple[Pair, ...]) -> Panel:
-    x, y = columns(points)
+def _moving_line(points: tuple[Point, ...]) -> Panel:
+    x, y = xy_arrays(points)
     figure = _plane("x", "y", _around(x), _around(np.append(y, 0.0)))  # y = 0 is where the line begins
     try:
-        b, a = fit(points, 1).coefficients
+        b, a = fit_polynomial(points, 1).coefficients
     except InputError:
         pass  # no single best line: nothing to draw
     else:
@@ -99,8 +108,8 @@ def _moving_line(points: tuple[Pair, ...]) -> Panel:
     )
 
 
-def _surface(points: tuple[Pair, ...]) -> Panel:
-    a, b = lowest(points)
+def _surface(points: tuple[Point, ...]) -> Panel:
+    a, b = minimum(points)
     half = 0.85 * max(abs(a), abs(b)) or 1.0  # the start (0, 0) and the minimum are both in view
     middle = (a / 2, b / 2)
     ends = [(at - half, at + half) for at in middle]
@@ -156,15 +165,15 @@ def _surface(points: tuple[Pair, ...]) -> Panel:
     )
 
 
-def _rings(figure: go.Figure, points: tuple[Pair, ...], half: float) -> None:
+def _rings(figure: go.Figure, points: tuple[Point, ...], half: float) -> None:
     """Rings of equal loss, from close around the minimum to beyond the widest view, each twice as far above it."""
     longest = 8 * WIDEST * half
     steepest = float(np.linalg.eigvalsh(curvature(points)).max())
-    least, start = loss_at(points, *lowest(points)), loss_at(points, 0.0, 0.0)
+    least, start = loss_at(points, *minimum(points)), loss_at(points, 0.0, 0.0)
     outermost = steepest / 2 * (2 * WIDEST * half) ** 2
     for doubling in range(RINGS):
         above = outermost / 2**doubling
-        a, b = ring(points, above, longest)
+        a, b = level_ellipse(points, above, longest)
         figure.add_scatter(
             x=a.round(9).tolist(),
             y=b.round(9).tolist(),
@@ -183,7 +192,7 @@ def _loss(info: RunInfo) -> Panel:
     panel = loss(info)
     assert panel.figure is not None
     panel.figure.update_yaxes(title_text="loss, y squared", rangemode="tozero")  # in a flat panel
-    least = loss_at(info.points, *lowest(info.points))
+    least = loss_at(info.points, *minimum(info.points))
     if least > 1e-12 * max(1.0, max(y * y for _, y in info.points)):
         panel.figure.add_hline(
             y=least,
@@ -197,7 +206,7 @@ def _loss(info: RunInfo) -> Panel:
     return replace(panel, area="foot")
 
 
-def _plane(x_title: str, y_title: str, x: Pair, y: Pair) -> go.Figure:
+def _plane(x_title: str, y_title: str, x: Point, y: Point) -> go.Figure:
     """An empty chart with named axes that show the stretches `x` and `y`."""
     figure = go.Figure()
     figure.update_layout(
@@ -211,7 +220,7 @@ def _plane(x_title: str, y_title: str, x: Pair, y: Pair) -> go.Figure:
     return figure
 
 
-def _around(values: Floats) -> Pair:
+def _around(values: Floats) -> Point:
     """A stretch that shows all of `values`, and some room."""
     low, high = float(values.min()), float(values.max())
     room = 0.35 * (high - low) or max(1.0, 0.5 * abs(high))

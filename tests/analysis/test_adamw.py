@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.analysis.adamw import adamw, sgd, ulps
+from engine.analysis.adamw import adamw_update, sgd_update, ulps
 
 
 def steps(size, seed, weight_decay, **kind):
@@ -18,7 +18,7 @@ def steps(size, seed, weight_decay, **kind):
         weight.grad = torch.randn(size, generator=draws) * scale
         kept = optimizer.state.get(weight, {})
         moments = [kept[name].clone() if kept else None for name in ("exp_avg", "exp_avg_sq")]
-        taken = adamw(weight.detach().clone(), weight.grad, *moments, number, 3e-3, weight_decay)
+        taken = adamw_update(weight.detach().clone(), weight.grad, *moments, number, 3e-3, weight_decay)
         optimizer.step()
         yield taken, weight.detach(), optimizer.state[weight]
 
@@ -46,11 +46,11 @@ def test_it_is_the_textbook_loop_within_rounding() -> None:
 
 def test_the_first_update_is_about_lr_whatever_the_gradient_and_decay_moves_the_rest() -> None:
     gradient = torch.tensor([2e-6, -2e-4, 2e-2, 0.0])
-    taken = adamw(torch.full((4,), 0.5), gradient, None, None, 1, 1e-3, 0.01)
+    taken = adamw_update(torch.full((4,), 0.5), gradient, None, None, 1, 1e-3, 0.01)
     assert torch.allclose(taken.change[:3], -1e-3 * gradient[:3].sign() - 0.5e-5, rtol=6e-3)
     assert float(taken.change[3]) == pytest.approx(-0.5e-5, rel=1e-2)
     assert torch.equal(taken.change[3], (taken.decayed - taken.weight)[3])
-    assert torch.allclose(sgd(torch.zeros(4), gradient, 1e-3, 0.0), -1e-3 * gradient, rtol=1e-6)
+    assert torch.allclose(sgd_update(torch.zeros(4), gradient, 1e-3, 0.0), -1e-3 * gradient, rtol=1e-6)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -61,7 +61,7 @@ def test_sgd_is_torch_s(weight_decay) -> None:
         weight = torch.nn.Parameter(before.clone())
         weight.grad = gradient.clone()
         torch.optim.SGD([weight], lr=0.05, weight_decay=weight_decay, fused=fused).step()
-        mine = sgd(before, gradient, 0.05, weight_decay)
+        mine = sgd_update(before, gradient, 0.05, weight_decay)
         torch.testing.assert_close(mine, weight.detach(), rtol=1e-6, atol=1e-7)
         if fused and torch.backends.cpu.get_cpu_capability().startswith("AVX"):
             assert torch.equal(mine, weight.detach())

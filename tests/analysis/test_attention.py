@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.analysis.attention import attention_weights, read_out, streams
+from engine.analysis.attention import attention_weights, logit_lens, residual_streams
 from engine.config import changed
 from engine.models import GPT, build_language_model
 from engine.presets import PRESETS
@@ -72,19 +72,19 @@ def test_looking_leaves_no_hook_and_no_trace() -> None:
 @pytest.mark.parametrize("tie", [False, True])
 def test_after_the_last_block_the_reading_is_the_models_own(tie: bool) -> None:
     model, ids = a_model(tie=tie).eval(), some_ids(12)
-    vectors = streams(model, ids)
+    vectors = residual_streams(model, ids)
     assert vectors.shape == (4, 12, 32)
     with torch.no_grad():
         logits = model.logits(ids.unsqueeze(0))[0]
         first = model.token_embedding(ids) + model.position_embedding.weight[:12]
-    assert torch.equal(read_out(model, vectors[-1]), logits)
+    assert torch.equal(logit_lens(model, vectors[-1]), logits)
     torch.testing.assert_close(vectors[0], first, rtol=0, atol=1e-6)
-    assert read_out(model, vectors).shape == (4, 12, V)
+    assert logit_lens(model, vectors).shape == (4, 12, V)
 
 
 def test_a_text_of_another_future_is_seen_alike_up_to_there() -> None:
     model, ids = a_model().eval(), some_ids(10)
     other = ids.clone()
     other[6:] = (other[6:] + 1) % V
-    torch.testing.assert_close(streams(model, ids)[:, :6], streams(model, other)[:, :6])
+    torch.testing.assert_close(residual_streams(model, ids)[:, :6], residual_streams(model, other)[:, :6])
     torch.testing.assert_close(attention_weights(model, ids)[:, :, :6], attention_weights(model, other)[:, :, :6])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from engine.analysis.autograd_graph import accumulated, by_hand, kept_by, reach, walk
+from engine.analysis.autograd_graph import accumulate_gradients, backward_by_hand, graph_nodes, nodes_within, saved_by
 from engine.config import RunConfig
 from engine.models import build_language_model
 from engine.training.sampling import evaluating
@@ -19,7 +19,7 @@ def bigram_loss(config=RunConfig()):  # noqa: B008
 
 def test_the_bigram_s_graph_is_the_document_s_chain() -> None:
     model, loss, _ = bigram_loss()
-    nodes = walk(loss, dict(model.named_parameters()))
+    nodes = graph_nodes(loss, dict(model.named_parameters()))
     assert [node.name for node in nodes] == [
         "NllLossBackward0",
         "LogSoftmaxBackward0",
@@ -34,34 +34,38 @@ def test_the_bigram_s_graph_is_the_document_s_chain() -> None:
 def test_a_gpt_s_graph_ends_in_every_parameter_once() -> None:
     config = RunConfig(model="gpt", block_size=4, n_layer=2, n_head=2, n_embd=8, tie_weights=True)
     model, loss, _ = bigram_loss(config)
-    nodes = walk(loss, dict(model.named_parameters()))
+    nodes = graph_nodes(loss, dict(model.named_parameters()))
     leaves = [node.parameter for node in nodes if node.name.endswith("AccumulateGrad")]
     assert sorted(leaves) == sorted(name for name, _ in model.named_parameters())
-    assert reach(nodes, 0, len(nodes)) == sorted(reach(nodes, 0, len(nodes))) == [node.number for node in nodes]
-    assert reach(nodes, 0, 1) == [0, *nodes[0].inputs]
-    assert reach(nodes, nodes[-1].number, 3) == [nodes[-1].number]
+    assert (
+        nodes_within(nodes, 0, len(nodes))
+        == sorted(nodes_within(nodes, 0, len(nodes)))
+        == [node.number for node in nodes]
+    )
+    assert nodes_within(nodes, 0, 1) == [0, *nodes[0].inputs]
+    assert nodes_within(nodes, nodes[-1].number, 3) == [nodes[-1].number]
 
 
 def test_without_a_graph_there_are_no_nodes() -> None:
-    assert walk(torch.ones(()), {}) == []
+    assert graph_nodes(torch.ones(()), {}) == []
 
 
 def test_what_is_kept_is_counted_by_storage() -> None:
     weight, x = torch.randn(3, 5, requires_grad=True), torch.randn(4, 3)
-    kept = kept_by(lambda: F.relu(x @ weight))
+    kept = saved_by(lambda: F.relu(x @ weight))
     assert (kept.tensors, kept.bytes) == (2, 4 * (4 * 3 + 4 * 5))  # x for the weight's slope, and relu's own result
 
 
 def test_nothing_is_kept_without_gradients() -> None:
     model, _, ids = bigram_loss()
     with evaluating(model):
-        assert kept_by(lambda: model(ids, ids)).bytes == 0
-    assert kept_by(lambda: model(ids, ids)).bytes > 0
+        assert saved_by(lambda: model(ids, ids)).bytes == 0
+    assert saved_by(lambda: model(ids, ids)).bytes > 0
 
 
 def test_the_chain_called_by_hand_gives_backward_s_gradient() -> None:
     model, loss, ids = bigram_loss()
-    steps = by_hand(model(ids, ids + 1)[1])
+    steps = backward_by_hand(model(ids, ids + 1)[1])
     assert model.token_embedding.weight.grad is None
     loss.backward()
     assert [name for name, _ in steps][-1] == "EmbeddingBackward0"
@@ -70,8 +74,8 @@ def test_the_chain_called_by_hand_gives_backward_s_gradient() -> None:
 
 def test_a_graph_with_branches_is_not_walked_by_hand() -> None:
     one, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
-    assert by_hand((one * other).sum()) == []
+    assert backward_by_hand((one * other).sum()) == []
 
 
 def test_accumulate_grad_adds() -> None:
-    assert accumulated([torch.ones(3), torch.arange(3.0)]).tolist() == [1, 2, 3]
+    assert accumulate_gradients([torch.ones(3), torch.arange(3.0)]).tolist() == [1, 2, 3]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.analysis import least_squares
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
-from engine.lessons.logistic_printout import printed
+from engine.lessons.logistic_printout import record_steps
 from engine.models import Line
 from engine.presets import preset
 from engine.text.points import Points, read_points, write_points
@@ -30,23 +30,23 @@ some_points = st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), mi
 def test_document_002_a_and_b_from_two_points_fit_the_third_and_miss_the_fourth() -> None:
     a, b = least_squares.line_through(FOUR[0], FOUR[1])
     assert (a, b) == (2, 1)
-    assert least_squares.misses(FOUR, a, b) == [0, 0, 0, -1]
+    assert least_squares.residuals(FOUR, a, b) == [0, 0, 0, -1]
 
 
 def test_document_002_four_points_and_four_forms() -> None:
-    found = [least_squares.fit(FOUR, degree) for degree in range(4)]
+    found = [least_squares.fit_polynomial(FOUR, degree) for degree in range(4)]
     assert found[1].coefficients == pytest.approx((1.5, 1.7))
     assert [one.mean_squared_error for one in found] == pytest.approx([3.6875, 0.075, 0.0125, 0], abs=1e-12)
     assert found[1].residuals == pytest.approx((-0.2, 0.1, 0.4, -0.3))
-    assert least_squares.fit(THREE, 1).coefficients == pytest.approx((1, 2))
-    assert least_squares.fit(THREE, 1).mean_squared_error == pytest.approx(0, abs=1e-24)
+    assert least_squares.fit_polynomial(THREE, 1).coefficients == pytest.approx((1, 2))
+    assert least_squares.fit_polynomial(THREE, 1).mean_squared_error == pytest.approx(0, abs=1e-24)
 
 
 @given(some_points, st.integers(0, 3))
 def test_a_fit_is_numpy_s(pairs, degree) -> None:
-    x, y = least_squares.columns(pairs)
+    x, y = least_squares.xy_arrays(pairs)
     assume(len(set(x)) > degree)
-    one = least_squares.fit(pairs, degree)
+    one = least_squares.fit_polynomial(pairs, degree)
     np.testing.assert_allclose(np.polyval(np.polyfit(x, y, degree), x), y - np.array(one.residuals), atol=1e-6)
     np.testing.assert_allclose(np.polyval(one.coefficients[::-1], x), one.polynomial(x), atol=1e-6)
     assert len(one.coefficients) == degree + 1
@@ -65,7 +65,7 @@ def test_a_fit_is_numpy_s(pairs, degree) -> None:
 )
 def test_points_that_leave_a_form_undetermined_are_named_in_one_sentence(pairs, degree, named) -> None:
     with pytest.raises(InputError, match=named) as error:
-        least_squares.fit(pairs, degree)
+        least_squares.fit_polynomial(pairs, degree)
     assert "\n" not in str(error.value)
 
 
@@ -77,7 +77,7 @@ def test_two_points_without_a_single_line_are_refused(other) -> None:
 
 @given(some_points)
 def test_nothing_around_the_lowest_place_is_lower(pairs) -> None:
-    a, b = least_squares.lowest(pairs)
+    a, b = least_squares.minimum(pairs)
     least = least_squares.loss_at(pairs, a, b)
     for turn in np.linspace(0, 6.2, 8):
         assert least_squares.loss_at(pairs, a + 0.1 * np.cos(turn), b + 0.1 * np.sin(turn)) >= least - 1e-9 * (
@@ -91,12 +91,12 @@ def test_where_a_whole_valley_is_lowest_training_from_zero_arrives_at_the_place_
     for _ in range(100):
         trainer.advance()
     ends = trainer.model.a.item(), trainer.model.b.item()
-    assert ends == pytest.approx(least_squares.lowest(read_points(config.points)), abs=1e-5)
+    assert ends == pytest.approx(least_squares.minimum(read_points(config.points)), abs=1e-5)
 
 
 def test_the_surface_is_the_model_s_own_loss() -> None:
     a, b = np.array([-1.0, 0.5, 2.0]), np.array([0.0, 3.0])
-    x, y = (torch.tensor(part, dtype=torch.float32).unsqueeze(1) for part in least_squares.columns(FOUR))
+    x, y = (torch.tensor(part, dtype=torch.float32).unsqueeze(1) for part in least_squares.xy_arrays(FOUR))
     model = Line()
     for (row, column), loss in np.ndenumerate(least_squares.loss_surface(FOUR, a, b)):
         with torch.no_grad():
@@ -118,8 +118,8 @@ def test_the_curvature_is_the_second_difference_of_the_loss(pairs) -> None:
 @given(some_points, st.floats(1e-3, 1e3))
 def test_a_ring_has_one_loss(pairs, above) -> None:
     assume(len({x for x, _ in pairs}) > 1)
-    least = least_squares.loss_at(pairs, *least_squares.lowest(pairs))
-    for a, b in zip(*least_squares.ring(pairs, above, 1e4, points=9), strict=True):
+    least = least_squares.loss_at(pairs, *least_squares.minimum(pairs))
+    for a, b in zip(*least_squares.level_ellipse(pairs, above, 1e4, points=9), strict=True):
         assert least_squares.loss_at(pairs, a, b) - least == pytest.approx(above, rel=1e-3, abs=1e-4 + 1e-9 * least)
 
 
@@ -148,13 +148,13 @@ def test_document_002_largest_stable_lr_by_hand() -> None:
 
 def test_huge_points_have_fits_too() -> None:
     pairs = read_points(write_points([(1e6, -1e6), (-1e6, 1e6), (999_999.0, 12.0)]))
-    assert least_squares.fit(pairs, 1).mean_squared_error > 0
+    assert least_squares.fit_polynomial(pairs, 1).mean_squared_error > 0
     assert 0 < least_squares.largest_stable_lr(pairs) < 1e-11
 
 
 def test_document_002_the_printed_gradients_of_five_steps() -> None:
     start = preset("document-002")
-    told = printed(start.config, start.settings, 5)
+    told = record_steps(start.config, start.settings, 5)
     w, b = told_weights(start.config)
     for step, one in enumerate(told):  # the same five steps by hand, in float64
         z = np.ones(5) @ w + b
@@ -169,7 +169,7 @@ def test_document_002_the_printed_gradients_of_five_steps() -> None:
 
 def test_document_002_the_loss_of_the_layer_only_falls_and_z_with_it() -> None:
     start = preset("document-002")
-    told = printed(start.config, start.settings, 600)
+    told = record_steps(start.config, start.settings, 600)
     losses = [one.loss for one in told]
     assert all(after < before for before, after in pairwise(losses))
     assert all((after.z < before.z).all() for before, after in pairwise(told))

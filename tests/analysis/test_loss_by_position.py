@@ -6,7 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.analysis.loss_by_position import added_as_torch_does, chances, mean_like_cross_entropy, pointwise
+from engine.analysis.loss_by_position import (
+    added_as_torch_does,
+    losses_by_position,
+    mean_like_cross_entropy,
+    target_probabilities,
+)
 from engine.config import RunConfig
 from engine.models import build
 from engine.presets import preset
@@ -32,16 +37,16 @@ def test_the_positions_mean_is_the_model_s_loss(name) -> None:
         points = Points.of(config)
         inputs, targets = points.inputs, points.targets
     outputs = model.outputs(inputs)
-    losses = pointwise(model, outputs, targets)
+    losses = losses_by_position(model, outputs, targets)
     assert losses.shape == targets.shape
     assert added_as_torch_does(model, losses) == model.loss(outputs, targets).item()
 
 
 def test_the_right_token_s_chance_is_softmax_at_the_target() -> None:
     logits, targets = torch.randn(2, 3, 5), torch.tensor([[0, 1, 2], [4, 4, 0]])
-    found = chances(logits, targets)
+    found = target_probabilities(logits, targets)
     for b in range(2):
         for t in range(3):
             assert found[b, t] == torch.softmax(logits[b, t], 0)[targets[b, t]]
     model = build(RunConfig(), 5)
-    assert torch.allclose(-found.log(), pointwise(model, logits, targets), atol=1e-6)
+    assert torch.allclose(-found.log(), losses_by_position(model, logits, targets), atol=1e-6)

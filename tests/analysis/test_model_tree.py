@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.analysis.model_tree import path, share_by_part, tree, yielded
+from engine.analysis.model_tree import forward_shapes, inspect_parameters, model_tree, share_by_part
 from engine.config import RunConfig, changed
 from engine.models import build
 from engine.presets import PRESETS
@@ -19,7 +19,7 @@ V = 21
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_the_tree_holds_every_parameter_once(config: RunConfig) -> None:
     model = build(config, V)
-    parts = tree(model)
+    parts = model_tree(model)
     parameters = [part for part in parts if part.shape is not None and not part.same]
     named = dict(model.named_parameters())
     assert {part.path: part.shape for part in parameters} == {name: tuple(p.shape) for name, p in named.items()}
@@ -36,13 +36,13 @@ def test_the_tree_holds_every_parameter_once(config: RunConfig) -> None:
 
 
 def test_a_tied_weight_is_named_and_counts_once() -> None:
-    (tied,) = [part for part in tree(build(CONFIGS["tied"], V)) if part.same]
+    (tied,) = [part for part in model_tree(build(CONFIGS["tied"], V)) if part.same]
     assert (tied.path, tied.same, tied.count) == ("head.weight", "token_embedding.weight", 0)
 
 
 def test_the_bigrams_own_parameters_are_none_and_sit_in_the_child() -> None:
     model = build(CONFIGS["bigram"], V)
-    found = yielded(model)
+    found = inspect_parameters(model)
     assert found.own == () and model._parameters == {}
     assert found.kept == {"token_embedding": ("weight",)}
     assert found.kind == "generator"
@@ -52,7 +52,7 @@ def test_the_bigrams_own_parameters_are_none_and_sit_in_the_child() -> None:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_frozen_parameter_is_yielded_too(config: RunConfig) -> None:
     model = build(config, V)
-    found = yielded(model)
+    found = inspect_parameters(model)
     count = len(list(model.parameters()))
     assert found.names == tuple(name for name, _ in model.named_parameters())
     assert (found.after_freezing, found.trainable_after_freezing) == (count, count - 1)
@@ -62,7 +62,7 @@ def test_a_frozen_parameter_is_yielded_too(config: RunConfig) -> None:
 def test_the_frozen_part_of_a_tree_says_so() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     model[0].requires_grad_(False)
-    assert {part.path: part.trainable for part in tree(model)} == {
+    assert {part.path: part.trainable for part in model_tree(model)} == {
         "": True,
         "0": False,
         "0.weight": False,
@@ -76,7 +76,7 @@ def test_the_frozen_part_of_a_tree_says_so() -> None:
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_the_path_of_a_bigram_is_that_of_a_real_pass(batch_size: int) -> None:
     config = CONFIGS["bigram"]
-    stops = path(config, V, batch_size)
+    stops = forward_shapes(config, V, batch_size)
     inputs = torch.zeros(batch_size, 8, dtype=torch.long)
     model = build(config, V)
     logits, loss = model(inputs, inputs)
@@ -92,7 +92,7 @@ def test_the_path_of_a_bigram_is_that_of_a_real_pass(batch_size: int) -> None:
 
 def test_the_path_of_a_gpt_passes_every_block() -> None:
     config = CONFIGS["gpt-tiny"]
-    stops = {stop.step: stop.shape for stop in path(config, V, 4)}
+    stops = {stop.step: stop.shape for stop in forward_shapes(config, V, 4)}
     wide = (4, config.block_size, config.n_embd)
     assert stops["token_embedding"] == stops["blocks.0"] == stops["blocks.1"] == stops["norm"] == wide
     assert stops["position_embedding"] == (config.block_size, config.n_embd)
@@ -102,4 +102,4 @@ def test_the_path_of_a_gpt_passes_every_block() -> None:
 
 def test_a_batch_that_no_memory_holds_has_shapes_all_the_same() -> None:
     config = changed(CONFIGS["bigram"], block_size=4096)
-    assert path(config, 60_000, 8192)[1].shape == (8192, 4096, 60_000)
+    assert forward_shapes(config, 60_000, 8192)[1].shape == (8192, 4096, 60_000)

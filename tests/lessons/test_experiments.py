@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from engine.config import LiveSettings, RunConfig, changed
 from engine.generators import generator
 from engine.lessons.experiments import EXPERIMENTS, Pacer, Start, batches, clearing, mistakes, rates
-from engine.lessons.experiments.loops import USUAL, WholeText, apart, walk, weights_of
-from engine.lessons.results import Chart, Raised
+from engine.lessons.experiments.loops import USUAL_ORDER, FullTextLoss, max_weight_difference, run_stages, weights_of
+from engine.lessons.results import Chart, CodeOutput
 from engine.presets import preset
 from engine.runs.run import State
 from engine.text.corpus import Batcher
@@ -48,8 +48,8 @@ def quiet() -> Pacer:
     return Pacer()
 
 
-def raised(outcome) -> list[Raised]:
-    return [exhibit for exhibit in outcome.exhibits if isinstance(exhibit, Raised)]
+def code_outputs(result) -> list[CodeOutput]:
+    return [display for display in result.displays if isinstance(display, CodeOutput)]
 
 
 # ------------------------------------------------------------------ what all have in common
@@ -70,8 +70,8 @@ def test_an_experiment_leaves_the_run_and_its_moment_as_they_were(
     assert moment.stages == 5
     before = {name: tensor.clone() for name, tensor in every_tensor(moment.snapshot).items()}
     text, draws = corpus.train.clone(), torch.get_rng_state()
-    outcome = experiment.run(Start(config, run.settings, corpus, moment), quiet(), **FEW.get(experiment.name, {}))
-    assert outcome.seen.endswith(".") and outcome.exhibits and outcome.about
+    result = experiment.run(Start(config, run.settings, corpus, moment), quiet(), **FEW.get(experiment.name, {}))
+    assert result.summary.endswith(".") and result.displays and result.setup
     if config.model == "bigram":  # building a GPT moves the process-wide generator, which nothing here draws from
         assert torch.equal(draws, torch.get_rng_state())
     for now in (moment.snapshot, run.moment().snapshot):
@@ -97,23 +97,23 @@ def test_each_experiment_has_a_name_of_its_own_and_says_where_the_documents_spea
         assert experiment.documents[:3] in ("000", "001", "002", "003", "004")
 
 
-def test_the_same_start_gives_the_same_outcome(start) -> None:
+def test_the_same_start_gives_the_same_result(start) -> None:
     one, other = (clearing.never_cleared_sgd(start, quiet(), steps=40) for _ in range(2))
-    assert (one.seen, one.exhibits, one.figures) == (other.seen, other.exhibits, other.figures)
+    assert (one.summary, one.displays, one.numbers) == (other.summary, other.displays, other.numbers)
 
 
 def test_the_usual_order_is_the_trainers_own_step(start) -> None:
     walked, advanced = start.trainer(), start.trainer()
     for _ in range(20):
-        walk(walked, USUAL)
+        run_stages(walked, USUAL_ORDER)
         advanced.advance()
-    assert apart(walked, advanced) == 0
+    assert max_weight_difference(walked, advanced) == 0
     assert walked.step == advanced.step == 20
 
 
 def test_the_loss_on_the_whole_text_is_the_exact_one(start, corpus) -> None:
     model = start.trainer().model
-    assert WholeText(corpus).loss(model) == pytest.approx(split_loss(model, corpus.train, 64), abs=2e-6)
+    assert FullTextLoss(corpus).loss(model) == pytest.approx(split_loss(model, corpus.train, 64), abs=2e-6)
 
 
 def test_a_bigram_takes_the_place_of_what_is_too_large(corpus) -> None:
@@ -125,28 +125,28 @@ def test_a_bigram_takes_the_place_of_what_is_too_large(corpus) -> None:
     assert wide.bigram().config.block_size == 8
 
 
-def test_courtesy_rests_as_long_as_it_worked_while_the_run_is_running() -> None:
-    now, rests, told = [0.0], [], []
+def test_the_pacer_rests_as_long_as_it_worked_while_the_run_is_running() -> None:
+    now, rests, reported = [0.0], [], []
     busy = [True]
 
     def sleep(seconds: float) -> None:
         rests.append(seconds)
         now[0] += seconds
 
-    courtesy = Pacer(lambda: busy[0], told.append, clock=lambda: now[0], sleep=sleep)
-    courtesy.expect(1000)
+    pacer = Pacer(lambda: busy[0], reported.append, clock=lambda: now[0], sleep=sleep)
+    pacer.expect(1000)
     for _ in range(500):
         now[0] += 0.001
-        courtesy.beat()
+        pacer.advance()
     assert sum(rests) == pytest.approx(0.5, abs=0.02)
     busy[0] = False
     for _ in range(500):
         now[0] += 0.001
-        courtesy.beat()
+        pacer.advance()
     assert sum(rests) == pytest.approx(0.5, abs=0.02)
-    assert told == sorted(told)
-    assert told[0] > 0 and told[-1] <= 1
-    assert len(told) <= now[0] / Pacer.EVERY
+    assert reported == sorted(reported)
+    assert reported[0] > 0 and reported[-1] <= 1
+    assert len(reported) <= now[0] / Pacer.REPORT_SECONDS
 
 
 def test_what_progress_raises_ends_the_experiment(start) -> None:
@@ -154,7 +154,7 @@ def test_what_progress_raises_ends_the_experiment(start) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        clearing.never_cleared_sgd(start, Pacer(tell=leave), steps=100_000)
+        clearing.never_cleared_sgd(start, Pacer(report=leave), steps=100_000)
 
 
 # ------------------------------------------------------------------ clearing gradients
@@ -166,7 +166,7 @@ def test_without_zero_grad_is_what_a_plain_loop_without_it_does(start, corpus) -
     optimizer = torch.optim.SGD([table], lr=1.0)
     batcher = Batcher(corpus.train, 8, generator(start.config.seed, "data"))
     for _ in range(50):
-        walk(copy, clearing.NEVER_CLEARED)
+        run_stages(copy, clearing.NEVER_CLEARED)
         xb, yb = batcher.draw(32)
         F.cross_entropy(table[xb].view(-1, table.size(1)), yb.reshape(-1)).backward()
         optimizer.step()
@@ -174,45 +174,45 @@ def test_without_zero_grad_is_what_a_plain_loop_without_it_does(start, corpus) -
 
 
 def test_sgd_without_zero_grad_runs_away(start) -> None:
-    figures = clearing.never_cleared_sgd(start, quiet()).figures
-    assert figures["with"] == pytest.approx(2.90, abs=0.03)
-    assert figures["without"] > 4.2
-    assert 0 < figures["crossed"] < 500
+    numbers = clearing.never_cleared_sgd(start, quiet()).numbers
+    assert numbers["with"] == pytest.approx(2.90, abs=0.03)
+    assert numbers["without"] > 4.2
+    assert 0 < numbers["crossed"] < 500
 
 
 def test_adamw_without_zero_grad_first_looks_better_and_is_worse_in_the_end(start) -> None:
-    outcome = clearing.never_cleared_adamw(start, quiet())
-    assert 1000 < outcome.figures["crossed"] < 2500
-    assert outcome.figures["without"] > outcome.figures["with"] + 0.03
-    (chart,) = outcome.exhibits
+    result = clearing.never_cleared_adamw(start, quiet())
+    assert 1000 < result.numbers["crossed"] < 2500
+    assert result.numbers["without"] > result.numbers["with"] + 0.03
+    (chart,) = result.displays
     assert isinstance(chart, Chart)
     usual, forgetful = chart.curves
     third = len(usual.y) // 3
     assert forgetful.y[third] < usual.y[third] - 0.2
     at_1e3 = clearing.never_cleared(start, quiet(), "adamw", 1e-3, 1000)
-    assert at_1e3.figures["without"] < at_1e3.figures["with"] - 0.5
-    assert "ahead" in at_1e3.seen, "where the effect does not show, the sentence says so"
+    assert at_1e3.numbers["without"] < at_1e3.numbers["with"] - 0.5
+    assert "ahead" in at_1e3.summary, "where the effect does not show, the sentence says so"
 
 
 def test_clearing_between_backward_and_step_learns_nothing(start) -> None:
-    outcome = clearing.cleared_too_late(start, quiet(), steps=50)
-    assert outcome.figures["moved_late"] == 0
-    assert outcome.figures["moved"] > 0.1
-    assert "nothing is learnt" in outcome.seen
+    result = clearing.cleared_too_late(start, quiet(), steps=50)
+    assert result.numbers["moved_late"] == 0
+    assert result.numbers["moved"] > 0.1
+    assert "nothing is learnt" in result.summary
 
 
 @pytest.mark.parametrize("config", [BIGRAM.config, GPT], ids=lambda c: c.model)
 def test_the_three_places_of_zero_grad_are_bit_identical(config, corpus) -> None:
-    outcome = clearing.cleared_at_three_places(Start(config, BIGRAM.settings, corpus), quiet(), steps=40)
-    assert outcome.figures == {"apart": 0.0, "losses_equal": 1.0}
-    assert "bit for bit" in outcome.seen
+    result = clearing.cleared_at_three_places(Start(config, BIGRAM.settings, corpus), quiet(), steps=40)
+    assert result.numbers == {"apart": 0.0, "losses_equal": 1.0}
+    assert "bit for bit" in result.summary
     assert len(clearing.PLACES) == len({order for _, order in clearing.PLACES.values()}) == 3
 
 
 def test_adamw_moves_a_skipped_weight_with_zeros_and_not_with_none(start) -> None:
-    outcome = clearing.zeros_or_none(start, quiet())
-    assert outcome.figures["none"] == 0
-    assert outcome.figures["apart"] == 0
+    result = clearing.zeros_or_none(start, quiet())
+    assert result.numbers["none"] == 0
+    assert result.numbers["apart"] == 0
     # by hand: AdamW on a weight whose gradient is 1 for 20 steps and 0 for 80
     w = 1.0
     m = v = 0.0
@@ -223,8 +223,8 @@ def test_adamw_moves_a_skipped_weight_with_zeros_and_not_with_none(start) -> Non
         w -= 0.01 * 0.01 * w
         w -= 0.01 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
         path.append(w)
-    assert outcome.figures["zeros"] == pytest.approx(path[-1] - path[20], abs=1e-5)
-    (chart,) = outcome.exhibits
+    assert result.numbers["zeros"] == pytest.approx(path[-1] - path[20], abs=1e-5)
+    (chart,) = result.displays
     assert np.allclose(chart.curves[1].y, path, atol=1e-5)
 
 
@@ -232,52 +232,52 @@ def test_adamw_moves_a_skipped_weight_with_zeros_and_not_with_none(start) -> Non
 
 
 def test_sgd_at_adamws_rate_hardly_moves_and_at_30_it_learns(start) -> None:
-    figures = rates.sgd_for_adamw(start, quiet(), steps=1000).figures
-    assert figures["sgd"] == pytest.approx(4.88, abs=0.02)
-    assert figures["adamw"] == pytest.approx(3.82, abs=0.05)
-    assert figures["sgd_fast"] == pytest.approx(2.40, abs=0.05)
+    numbers = rates.sgd_for_adamw(start, quiet(), steps=1000).numbers
+    assert numbers["sgd"] == pytest.approx(4.88, abs=0.02)
+    assert numbers["adamw"] == pytest.approx(3.82, abs=0.05)
+    assert numbers["sgd_fast"] == pytest.approx(2.40, abs=0.05)
 
 
 def test_a_learning_rate_far_too_high_does_not_settle(start) -> None:
-    outcome = rates.learning_rates(start, quiet(), steps=500)
-    figures = outcome.figures
-    assert figures["0.1"] == pytest.approx(2.378, abs=0.03)
-    assert figures["10"] > 3.5
-    assert figures["swing"] > 0.2
-    assert min(figures["0.1"], figures["0.01"]) < figures["1"] < figures["10"]
-    assert figures["0.0003"] > 4.5
-    assert "does not settle" in outcome.seen
+    result = rates.learning_rates(start, quiet(), steps=500)
+    numbers = result.numbers
+    assert numbers["0.1"] == pytest.approx(2.378, abs=0.03)
+    assert numbers["10"] > 3.5
+    assert numbers["swing"] > 0.2
+    assert min(numbers["0.1"], numbers["0.01"]) < numbers["1"] < numbers["10"]
+    assert numbers["0.0003"] > 4.5
+    assert "does not settle" in result.summary
 
 
 def test_the_batch_loss_rises_half_the_time_while_the_model_gets_better_at_every_step(start) -> None:
-    figures = rates.every_step_better(start, quiet()).figures
-    assert figures["text"] == 0
-    assert 0.4 < figures["batch"] < 0.6
-    assert 0.3 < figures["text_near"] < 0.6
+    numbers = rates.every_step_better(start, quiet()).numbers
+    assert numbers["text"] == 0
+    assert 0.4 < numbers["batch"] < 0.6
+    assert 0.3 < numbers["text_near"] < 0.6
 
 
 def test_a_bigram_on_a_short_text_turns(start) -> None:
-    outcome = rates.memorizing(start, quiet())
-    assert outcome.figures["turned"] == 1
-    assert outcome.figures["last"] > outcome.figures["best"] + 0.05
-    assert 100 < outcome.figures["best_step"] < 1500
+    result = rates.memorizing(start, quiet())
+    assert result.numbers["turned"] == 1
+    assert result.numbers["last"] > result.numbers["best"] + 0.05
+    assert 100 < result.numbers["best_step"] < 1500
 
 
 def test_backward_runs_once_a_step_and_repeating_one_batch_does_not_get_to_80_percent(start) -> None:
-    figures = rates.until_80_percent(start, quiet(), steps=200).figures
-    assert figures["backwards"] == 200
-    assert math.isnan(figures["reached"])
-    assert figures["chance"] < 0.5
-    assert figures["again"] > figures["ordinary"] + 1
+    numbers = rates.until_80_percent(start, quiet(), steps=200).numbers
+    assert numbers["backwards"] == 200
+    assert math.isnan(numbers["reached"])
+    assert numbers["chance"] < 0.5
+    assert numbers["again"] > numbers["ordinary"] + 1
 
 
 # ------------------------------------------------------------------ batches
 
 
 def test_the_noise_of_the_gradient_falls_with_the_root_of_the_batch_size(start, corpus) -> None:
-    figures = batches.batch_sizes(start, quiet(), draws=8).figures
-    assert figures["power"] == pytest.approx(-0.5, abs=0.05)
-    assert figures["angle_1"] > figures["angle_8"] > figures["angle_32"] > figures["angle_256"]
+    numbers = batches.batch_sizes(start, quiet(), draws=8).numbers
+    assert numbers["power"] == pytest.approx(-0.5, abs=0.05)
+    assert numbers["angle_1"] > numbers["angle_8"] > numbers["angle_32"] > numbers["angle_256"]
     # the gradient of one batch, by hand: (softmax - one-hot) summed into the rows that were seen
     trainer, other = start.trainer(), start.trainer()
     row = batches.gradient(trainer, 8)
@@ -293,21 +293,21 @@ def test_the_noise_of_the_gradient_falls_with_the_root_of_the_batch_size(start, 
 
 
 def test_random_windows_leave_the_share_that_poisson_says(start, corpus) -> None:
-    figures = batches.passes(start, quiet()).figures
-    assert figures["passes"] == pytest.approx(figures["steps"] * 32 * 8 / len(corpus.train))
-    assert figures["never"] == pytest.approx(math.exp(-figures["passes"]), abs=0.01)
+    numbers = batches.passes(start, quiet()).numbers
+    assert numbers["passes"] == pytest.approx(numbers["steps"] * 32 * 8 / len(corpus.train))
+    assert numbers["never"] == pytest.approx(math.exp(-numbers["passes"]), abs=0.01)
     counted = np.zeros(len(corpus.train), dtype=bool)
     starts = generator(start.config.seed, "data")
-    for _ in range(int(figures["steps"])):
+    for _ in range(int(numbers["steps"])):
         for at in torch.randint(len(corpus.train) - 8, (32,), generator=starts).tolist():
             counted[at + 1 : at + 9] = True
-    assert figures["never"] == pytest.approx(1 - counted[1:].mean(), abs=1e-6)
+    assert numbers["never"] == pytest.approx(1 - counted[1:].mean(), abs=1e-6)
 
 
 def test_document_003s_bound_loses_the_last_window_and_fails_on_one(start) -> None:
-    outcome = batches.last_window(start, quiet(), draws=4000)
-    assert outcome.figures == {"lost": 1, "windows": 4}
-    table, error = outcome.exhibits
+    result = batches.last_window(start, quiet(), draws=4000)
+    assert result.numbers == {"lost": 1, "windows": 4}
+    table, error = result.displays
     assert table.rows[-1][2] == "0" and all(row[1] != "0" for row in table.rows)
     with pytest.raises(RuntimeError) as real:
         torch.randint(0, (4,))
@@ -317,9 +317,9 @@ def test_document_003s_bound_loses_the_last_window_and_fails_on_one(start) -> No
 @pytest.mark.parametrize("config", [BIGRAM.config, GPT], ids=lambda c: c.model)
 def test_evaluating_with_the_trainings_generator_changes_training(config, corpus) -> None:
     settings = LiveSettings(lr=0.01, batch_size=8)
-    figures = batches.evaluation_moves_training(Start(config, settings, corpus), quiet(), steps=25).figures
-    assert figures["own"] == 0
-    assert min(figures["shared"], figures["rarely"], figures["between"]) > 0
+    numbers = batches.evaluation_moves_training(Start(config, settings, corpus), quiet(), steps=25).numbers
+    assert numbers["own"] == 0
+    assert min(numbers["shared"], numbers["rarely"], numbers["between"]) > 0
 
 
 # ------------------------------------------------------------------ mistakes
@@ -328,20 +328,20 @@ def test_evaluating_with_the_trainings_generator_changes_training(config, corpus
 @pytest.mark.parametrize("config", [BIGRAM.config, GPT], ids=lambda c: c.model)
 def test_softmax_over_time_sums_to_1_along_the_wrong_axis(config, corpus) -> None:
     start = Start(config, LiveSettings(batch_size=4), corpus)
-    outcome = mistakes.softmax_dimension(start, quiet())
+    result = mistakes.softmax_dimension(start, quiet())
     trainer = start.trainer()
-    walk(trainer, mistakes.FORWARD)
+    run_stages(trainer, mistakes.FORWARD_STAGES)
     logits = trainer.logits.detach().numpy().astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert outcome.figures["wrong"] == pytest.approx(shares[0].sum(axis=-1).max(), rel=1e-5)
-    assert outcome.figures["right"] == pytest.approx(1, abs=1e-6)
-    assert outcome.figures["same"] == 1
-    assert outcome.figures["wrong"] != pytest.approx(1, abs=0.01)
+    assert result.numbers["wrong"] == pytest.approx(shares[0].sum(axis=-1).max(), rel=1e-5)
+    assert result.numbers["right"] == pytest.approx(1, abs=1e-6)
+    assert result.numbers["same"] == 1
+    assert result.numbers["wrong"] != pytest.approx(1, abs=0.01)
 
 
 def test_a_second_backward_raises_torchs_own_error(start) -> None:
-    outcome = mistakes.second_backward(start, quiet())
-    first, second, kept = raised(outcome)
+    result = mistakes.second_backward(start, quiet())
+    first, second, kept = code_outputs(result)
     w = torch.ones(1, requires_grad=True)
     loss = (w * w).sum()
     loss.backward()
@@ -349,18 +349,18 @@ def test_a_second_backward_raises_torchs_own_error(start) -> None:
         loss.backward()
     assert (first.kind, kept.kind) == ("no error", "no error")
     assert (second.kind, second.text) == ("RuntimeError", str(real.value))
-    assert outcome.figures["doubled"] == 1
+    assert result.numbers["doubled"] == 1
 
 
 def test_a_number_has_no_backward(start) -> None:
-    (error,) = raised(mistakes.item_backward(start, quiet()))
+    (error,) = code_outputs(mistakes.item_backward(start, quiet()))
     assert (error.kind, error.text) == ("AttributeError", "'float' object has no attribute 'backward'")
 
 
 def test_a_second_optimizer_gets_nothing_from_a_used_generator(start) -> None:
-    outcome = mistakes.one_generator(start, quiet())
-    error, listed = raised(outcome)
-    assert outcome.figures["held"] == outcome.figures["of"] == len(list(start.trainer().model.parameters()))
+    result = mistakes.one_generator(start, quiet())
+    error, listed = code_outputs(result)
+    assert result.numbers["held"] == result.numbers["of"] == len(list(start.trainer().model.parameters()))
     with pytest.raises(ValueError, match="empty parameter list") as real:
         torch.optim.SGD(iter(()), lr=1.0)
     assert (error.kind, error.text) == ("ValueError", str(real.value))
@@ -373,5 +373,5 @@ def test_a_trainer_of_another_rule_begins_with_an_empty_state(corpus) -> None:
     moment = PausedState(adamw.snapshot(), 0)
     sgd = Start(BIGRAM.config, BIGRAM.settings, corpus, moment).trainer("sgd", lr=1.0)
     assert not sgd.optimizer.state
-    assert apart(sgd, adamw) == 0
+    assert max_weight_difference(sgd, adamw) == 0
     assert Start(BIGRAM.config, BIGRAM.settings, corpus, moment).step == 1

@@ -47,31 +47,31 @@ def losses(scores: np.ndarray, targets: list[int]) -> np.ndarray:
     return -np.log(softmax(scores)[np.arange(len(targets)), targets])
 
 
-def figures(title: str) -> dict[str, float]:
-    return dict(EXAMPLES[title]().figures)
+def numbers_of(title: str) -> dict[str, float]:
+    return dict(EXAMPLES[title]().numbers)
 
 
 def test_hello() -> None:
-    found = figures("hello: three predictions and their loss")
+    found = numbers_of("hello: three predictions and their loss")
     by_hand = losses(HELLO, [1, 2, 2])  # columns h, e, l, o; e, l, l are right
     assert [found[f"loss_{i}"] for i in range(3)] == pytest.approx(by_hand, abs=1e-6)
     assert by_hand == pytest.approx([1.1504, 1.2425, 1.5425], abs=5e-5)
     assert found["mean"] == pytest.approx(1.3118, abs=5e-5)
-    assert "1.1504 1.2425 1.5425" in EXAMPLES["hello: three predictions and their loss"]().true
+    assert "1.1504 1.2425 1.5425" in EXAMPLES["hello: three predictions and their loss"]().actual
 
 
 def test_logits_that_look_like_probabilities() -> None:
-    found = figures("Logits that look like probabilities")
+    found = numbers_of("Logits that look like probabilities")
     assert found["sum"] == pytest.approx(1)
     assert [found[f"p{i}"] for i in range(4)] == pytest.approx(softmax(HELLO[0]), abs=1e-7)
     assert [round(found[f"p{i}"], 3) for i in range(4)] == [0.212, 0.317, 0.259, 0.212]
     assert [found[f"wide{i}"] for i in range(4)] == pytest.approx(softmax(10 * HELLO[0]), abs=1e-6)
     assert found["shift"] < 1e-5
-    assert ".212 .317 .259 .212" in EXAMPLES["Logits that look like probabilities"]().true
+    assert ".212 .317 .259 .212" in EXAMPLES["Logits that look like probabilities"]().actual
 
 
 def test_o_in_place_of_e() -> None:
-    found = figures("o in place of e")
+    found = numbers_of("o in place of e")
     for factor in (1, 10):
         right, wrong = factor * HELLO[0], factor * HELLO[0][[0, 3, 2, 1]]
         assert found[f"e_{factor}"] == pytest.approx(losses(right[None], [1])[0], abs=1e-6)
@@ -80,7 +80,7 @@ def test_o_in_place_of_e() -> None:
 
 
 def test_cat_dog_bird_fish() -> None:
-    found = figures("Cat, dog, bird, fish")
+    found = numbers_of("Cat, dog, bird, fish")
     assert found["index"] == pytest.approx(losses(ANIMALS, RIGHT).mean(), abs=1e-6)
     assert found["index"] == pytest.approx(0.948124, abs=1e-6)
     assert found["one_hot"] == pytest.approx(found["index"], abs=1e-6)
@@ -92,16 +92,16 @@ def test_cat_dog_bird_fish() -> None:
 
 
 def test_negative_log_likelihood_and_the_logarithm() -> None:
-    nll = figures("Negative log-likelihood of one prediction")
+    nll = numbers_of("Negative log-likelihood of one prediction")
     by_hand = -np.sum(np.array([0, 1, 0]) * np.log([0.2, 0.5, 0.3]))
     assert list(nll.values()) == pytest.approx([by_hand] * 3)
     assert nll["nll"] == pytest.approx(0.693147, abs=1e-6)
-    log = figures("What the logarithm does")
+    log = numbers_of("What the logarithm does")
     assert (log["near"], log["far"]) == pytest.approx((0.01005, 4.60517), abs=1e-5)
 
 
 def test_the_printed_softmax_is_not_that_of_the_printed_logits() -> None:
-    found = figures("The printed logits and their softmax")
+    found = numbers_of("The printed logits and their softmax")
     row = np.array([0.3134, -0.1676, 0.3773, -0.0824, -0.2973])
     assert [found[f"p{i}"] for i in range(5)] == pytest.approx(softmax(row), abs=1e-6)
     assert softmax(row) == pytest.approx([0.256, 0.159, 0.273, 0.173, 0.139], abs=1e-3)
@@ -110,18 +110,18 @@ def test_the_printed_softmax_is_not_that_of_the_printed_logits() -> None:
 
 
 def test_shapes() -> None:
-    found = figures("B, T and C of the printed batch")
+    found = numbers_of("B, T and C of the printed batch")
     assert (found["B"], found["T"], found["C"], found["rows"]) == (4, 8, 65, 32)
-    last = figures("The last step: logits[:, -1, :]")
+    last = numbers_of("The last step: logits[:, -1, :]")
     assert [last[f"b0c{c}"] for c in range(4)] == pytest.approx([0.3, 0.4, 0.1, 0.2])
     assert [last[f"b1c{c}"] for c in range(4)] == pytest.approx([0.2, 0.1, 0.4, 0.3])
     assert last["dims"] == 2
-    assert figures("(B*T,) or (B*T)") == {"same": 1}
-    assert figures("the cat sat on mat") == {"pairs": 4, "outside": 1, "words": 6}
+    assert numbers_of("(B*T,) or (B*T)") == {"same": 1}
+    assert numbers_of("the cat sat on mat") == {"pairs": 4, "outside": 1, "words": 6}
 
 
 def test_idx_grows_by_one_a_turn() -> None:
-    (table,) = EXAMPLES["idx grows from (1, 1)"]().exhibits
+    (table,) = EXAMPLES["idx grows from (1, 1)"]().displays
     assert isinstance(table, Table)
     assert [row[0] for row in table.rows] == ["(1, 1)", "(1, 2)", "(1, 3)", "(1, 4)"]
     assert {row[1:4] for row in table.rows} == {("(1, 5)", "(1, 5)", "(1, 1)")}
@@ -130,15 +130,15 @@ def test_idx_grows_by_one_a_turn() -> None:
 
 def test_names_of_grad_fn() -> None:
     example = EXAMPLES["Names of grad_fn"]()
-    assert dict(example.figures) == {"wrong": 2, "stores": 1}
-    (table,) = example.exhibits
+    assert dict(example.numbers) == {"wrong": 2, "stores": 1}
+    (table,) = example.displays
     assert isinstance(table, Table)
     assert [row[2] for row in table.rows[-2:]] == ["ConvolutionBackward0", "AddmmBackward0"]
 
 
 def test_gradients_add_up_and_adamw_levels_them() -> None:
-    assert figures("Gradients add up") == {"twice": 12, "fresh": 6, "cleared": 1}
-    found = figures("Three weights: big, small, very small")
+    assert numbers_of("Gradients add up") == {"twice": 12, "fresh": 6, "cleared": 1}
+    found = numbers_of("Three weights: big, small, very small")
     assert found["sgd"] == pytest.approx(1e4)
     by_hand = [1e-3 * g / (g + 1e-8) for g in (2e-2, 2e-6)]  # both corrections cancel at the first step
     assert found["adamw"] == pytest.approx(by_hand[0] / by_hand[1], rel=1e-6)
@@ -151,8 +151,8 @@ def test_an_example_is_complete_and_draws_from_no_shared_generator(title) -> Non
     example = EXAMPLES[title]()
     assert torch.equal(before, torch.get_rng_state())
     assert example.document[:3] in ("000", "001", "002", "003", "004")
-    assert example.says and example.true and example.exhibits
-    for grid in (exhibit for exhibit in example.exhibits if isinstance(exhibit, Grid)):
+    assert example.claim and example.actual and example.displays
+    for grid in (display for display in example.displays if isinstance(display, Grid)):
         assert grid.cells.shape == (len(grid.rows), len(grid.columns))
         if grid.scale == "probability" and "y_" not in grid.title:
             assert grid.cells.sum(axis=1) == pytest.approx(1, abs=2e-4)
@@ -204,7 +204,7 @@ def test_every_example_opens(manager) -> None:
     for title in EXAMPLES:
         page.selectbox[0].set_value(title).run()
         assert not page.exception
-        assert any(EXAMPLES[title]().true == text.value for text in page.markdown)
+        assert any(EXAMPLES[title]().actual == text.value for text in page.markdown)
 
 
 def test_without_a_run_an_experiment_tries_a_fresh_bigram(manager) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.analysis.text_statistics import Census, surprise
+from engine.analysis.text_statistics import TextStatistics, unseen_token_loss
 from engine.config import changed
 from engine.link import DEFAULT_PRESET
 from engine.models import build_language_model
@@ -52,7 +52,7 @@ def test_it_shows_the_numbers_of_the_default_text(visit: Visit, house: RunManage
     assert [bar["x"] for bar in bars] == [[len(corpus.train)], [len(corpus.val)], [len(corpus.test)]]
     base = Baselines.of(corpus)
     assert figure(page, "The entropy ladder")["data"][0]["x"] == [base.uniform, base.unigram, base.bigram]
-    told = Census.of(corpus)
+    told = TextStatistics.of(corpus)
     shares = figure(page, "Most frequent characters")["data"][0]["y"]
     assert shares == [one.times / len(corpus.train) for one in told.singles[:20]]
     assert "Every character of the validation part occurs" in words(page)
@@ -80,7 +80,7 @@ def test_what_unseen_characters_cost_the_model_of_this_moment(
     model = build_language_model(config, run.corpus.vocab_size)
     model.load_state_dict(run.copy_weights()[1])
     q = run.corpus.tokenizer.encode("q").tolist()
-    paid = surprise(model, run.corpus.val, q, config.block_size)
+    paid = unseen_token_loss(model, run.corpus.val, q, config.block_size)
     assert paid.itself is not None and paid.others is not None
     table = page.dataframe[0].value
     assert table["loss, nats"].tolist() == [f"{loss:.3f}" for loss in (paid.itself, paid.after, paid.others)]

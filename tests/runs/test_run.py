@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
-from engine.formatting import figures
+from engine.formatting import format_number
 from engine.runs import run as run_module
 from engine.runs.manager import RunActive, RunManager
 from engine.runs.run import Run, State, pick_device
@@ -706,7 +706,7 @@ def test_a_loop_that_is_closed_while_it_obeys_ends() -> None:
 
 
 def test_a_number_that_rounds_to_a_thousand_reads_as_one() -> None:
-    assert [figures(999.7, 3), figures(999.4, 3), figures(12_340.4), figures(0.012344)] == [
+    assert [format_number(999.7, 3), format_number(999.4, 3), format_number(12_340.4), format_number(0.012344)] == [
         "1,000",
         "999",
         "12,340",

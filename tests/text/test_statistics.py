@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis.text_statistics import MOST_SHOWN, Census, surprise
+from engine.analysis.text_statistics import MOST_SHOWN, TextStatistics, unseen_token_loss
 from engine.models import GPT, Bigram
 from engine.text.corpus import Corpus
 from engine.text.library import SHIPPED_FOLDER
@@ -23,7 +23,7 @@ LETTERS = st.text(alphabet="abcdeé \n<", min_size=30, max_size=300).filter(lamb
 @given(LETTERS)
 def test_counts_against_plain_python(text: str) -> None:
     corpus = Corpus.of(text)
-    told, labels = Census.of(corpus), corpus.tokenizer.vocab
+    told, labels = TextStatistics.of(corpus), corpus.tokenizer.vocab
     train, val = (corpus.tokenizer.decode(part.numpy()) for part in (corpus.train, corpus.val))
     assert sum(told.splits.values()) == told.characters == len(text)
     assert list(told.splits) == ["training", "validation", "test"]
@@ -39,7 +39,7 @@ def test_counts_against_plain_python(text: str) -> None:
 
 
 def test_the_shipped_diary_has_a_letter_that_training_never_sees() -> None:
-    told = Census.of(Corpus.of((SHIPPED_FOLDER / "ferry-notebook.txt").read_text(encoding="utf-8")))
+    told = TextStatistics.of(Corpus.of((SHIPPED_FOLDER / "ferry-notebook.txt").read_text(encoding="utf-8")))
     assert [(told.tokenizer.labels[one.tokens[0]], one.times) for one in told.unseen] == [("q", 1)]
 
 
@@ -50,7 +50,7 @@ def test_surprise_against_one_window_at_a_time(kind: str) -> None:
         Bigram(6, draws) if kind == "bigram" else GPT(6, block_size=4, n_layer=1, n_head=1, n_embd=8, generator=draws)
     )
     val = torch.tensor([0, 1, 2, 5, 1, 0, 3, 3, 0, 1, 1, 2, 2, 5, 5, 0, 1], dtype=torch.uint8)
-    told = surprise(model, val, [5], 4)
+    told = unseen_token_loss(model, val, [5], 4)
     itself, after, others, used = [], [], [], 0
     for start in range(0, 16, 4):
         window = val[start : start + 5].long()
@@ -66,11 +66,11 @@ def test_surprise_against_one_window_at_a_time(kind: str) -> None:
 
 
 def test_nothing_unseen_costs_nothing() -> None:
-    assert surprise(Bigram(3), torch.tensor([0, 1, 2, 0, 1]), [], 2) == (None, None, None, 0)
+    assert unseen_token_loss(Bigram(3), torch.tensor([0, 1, 2, 0, 1]), [], 2) == (None, None, None, 0)
 
 
 def test_a_table_of_zeros_pays_the_same_for_every_token() -> None:
     model = Bigram(4)
     torch.nn.init.zeros_(model.token_embedding.weight)
-    told = surprise(model, torch.tensor([0, 3, 1, 0, 1, 2]), [3], 5)
+    told = unseen_token_loss(model, torch.tensor([0, 3, 1, 0, 1, 2]), [3], 5)
     assert [told.itself, told.after, told.others] == pytest.approx([math.log(4)] * 3)

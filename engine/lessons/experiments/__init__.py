@@ -1,8 +1,8 @@
 """What if: experiments with the training loop, really run, on throwaway copies that never touch a run.
 
-An experiment takes a `Start` and a `Pacer` and returns an `Outcome`, whose sentence is computed from what was
-seen. Each is built from the trainer's own stages, left out, moved or replaced: there is no second loop and no second
-model. The settings are ones under which an effect was measured; where it does not show, the sentence says so.
+An experiment is a function of a `Start` and a `Pacer` that returns an `ExperimentResult`. Its loop is the trainer's own
+stages with one left out, moved or replaced, so there is no second loop or model to maintain. Settings are those at
+which the effect was measured; its summary is computed from what happened and says so when the effect does not show.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..results import Outcome
+from ..results import ExperimentResult
 from . import batches, clearing, mistakes, rates
 from .start import MOST_PARAMETERS, Pacer, Start
 
@@ -20,10 +20,11 @@ __all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "Experiment", "Outcome", "Pacer", "
 
 @dataclass(frozen=True)
 class Experiment:
-    """`asks` what is changed and what to look for; `code` is the changed loop in PyTorch.
+    """One what-if: `asks` says what is changed and what to look for, `code` is the changed loop in PyTorch.
 
-    `documents` names where the documents speak of it. `begins` is where the effect shows most: at first weights, or
-    at any moment. `model` is what it can be tried on: a bigram, a model up to MOST_PARAMETERS, any, or none at all.
+    `documents` names the lines of the documents about it. `begins` is the default start: "first" (initial weights) or
+    "moment" (the run as it is now). `model` is what it works on: a bigram, a model of at most MOST_PARAMETERS, any
+    model of text, or none at all.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Experiment:
     documents: str
     begins: Literal["first", "moment"]
     model: Literal["bigram", "small", "any", "none"]
-    run: Callable[[Start, Pacer], Outcome]
+    run: Callable[[Start, Pacer], ExperimentResult]
 
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -116,8 +117,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "every-step-better",
         "Does every step make the model better?",
         "The loss of each step's batch beside the loss on the whole text, at every step: once from the start, once "
-        "near "
-        "the floor.",
+        "near the floor.",
         "print(loss.item())   # this batch's, before this update",
         "000 lines 99 and 365, 004 line 13",
         "first",
@@ -138,8 +138,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "until-80-percent",
         "Recalculate until within 80 %",
         "A note in document 001 lets backpropagation repeat until the output is close enough. Here that is done, on "
-        "one "
-        "batch, beside the ordinary loop; calls of backward() are counted.",
+        "one batch, beside the ordinary loop; calls of backward() are counted.",
         "while probability_of_the_right_character < 0.8:\n    # forward, backward and step, on the same batch",
         "001 lines 21–24",
         "first",

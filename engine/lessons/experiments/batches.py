@@ -1,4 +1,4 @@
-"""What if batches were smaller or larger, drawn otherwise, or drawn from the generator that evaluation uses too?"""
+"""What if batches were smaller or larger, drawn differently, or drawn from the generator that evaluation uses?"""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from ...generators import generator
 from ...text.corpus import Batcher, draw
 from ...training.evaluation import mean_loss
 from ...training.trainer import Trainer
-from ..results import Chart, Curve, Outcome, Raised, Table, percent
-from .loops import POINTS, USUAL, apart, language_model, walk
+from ..results import Chart, CodeOutput, Curve, ExperimentResult, Table, percent
+from .loops import POINTS, USUAL_ORDER, language_model, max_weight_difference, run_stages
 from .start import Pacer, Start
 
-SLOPE = (Trainer.batch, Trainer.forward, Trainer.loss_stage, Trainer.backward)
+GRADIENT_STAGES = (Trainer.batch, Trainer.forward, Trainer.loss_stage, Trainer.backward)
 SIZES = (1, 8, 32, 256)
 DOCUMENT_STEPS = 10_000
 REFERENCE = 512  # windows in each of the batches whose mean stands for the whole text
 
 
 def gradient(trainer: Trainer, batch_size: int) -> Tensor:
-    """The gradient of one batch, all parameters in one row; the trainer's weights stay as they are."""
+    """The gradient of one batch as one vector over all parameters; the weights do not change."""
     trainer.tune(changed(trainer.settings, batch_size=batch_size))
-    walk(trainer, SLOPE)
+    run_stages(trainer, GRADIENT_STAGES)
     row = torch.cat([p.grad.reshape(-1) for p in trainer.parameters if p.grad is not None]).clone()
     trainer.optimizer.zero_grad()
     return row
 
 
-def batch_sizes(start: Start, courtesy: Pacer, draws: int = 16) -> Outcome:
-    """Gradients of the same weights on many batches of each size: how far they are from that of the text."""
+def batch_sizes(start: Start, pacer: Pacer, draws: int = 16) -> ExperimentResult:
+    """Compare gradients of many batches of each size, all at the same weights, with the gradient of the whole text."""
     start = start.small()
     trainer = start.trainer(grad_clip=None)
-    courtesy.expect(draws * (len(SIZES) + 1))
+    pacer.expect(draws * (len(SIZES) + 1))
     reference = torch.zeros_like(gradient(trainer, 1))
     for _ in range(draws):
         reference += gradient(trainer, REFERENCE) / draws
-        courtesy.beat()
+        pacer.advance()
     sigma, angle = [], []
     for size in SIZES:
         away, angles = [], []
@@ -50,12 +50,12 @@ def batch_sizes(start: Start, courtesy: Pacer, draws: int = 16) -> Outcome:
             away.append(float((row - reference).norm()))
             cosine = float(torch.cosine_similarity(row, reference, dim=0))
             angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
-            courtesy.beat()
+            pacer.advance()
         sigma.append(math.sqrt(float(np.mean(np.square(away)))))
         angle.append(float(np.median(angles)))
-    power = exponent(SIZES, sigma)
+    power = fitted_exponent(SIZES, sigma)
     length = float(reference.norm())
-    seen = (
+    summary = (
         f"A gradient from 1 window points {angle[0]:.0f}° away from that of the text, one from 256 windows "
         f"{angle[-1]:.0f}°. Its noise falls as the batch size to the power {power:.2f} (averaging says −0.5): to halve "
         "the noise takes four times as much work."
@@ -63,8 +63,7 @@ def batch_sizes(start: Start, courtesy: Pacer, draws: int = 16) -> Outcome:
     chart = Chart(
         "Noise of the gradient",
         f"How far the gradient of a batch is from the mean one, root mean square over {draws} real batches of each "
-        "size. "
-        "Both axes are logarithmic; the dashed line falls as one over the square root of the batch size.",
+        "size. Both axes are logarithmic; the dashed line falls as one over the square root of the batch size.",
         "batch size, windows",
         "σ of the gradient, nats per unit of weight",
         (
@@ -84,23 +83,23 @@ def batch_sizes(start: Start, courtesy: Pacer, draws: int = 16) -> Outcome:
             for size, a, s in zip(SIZES, angle, sigma, strict=True)
         ),
     )
-    figures = {"power": power} | {f"sigma_{size}": s for size, s in zip(SIZES, sigma, strict=True)}
-    figures |= {f"angle_{size}": a for size, a in zip(SIZES, angle, strict=True)}
-    return Outcome(seen, (chart, table), start.about(), figures)
+    numbers = {"power": power} | {f"sigma_{size}": s for size, s in zip(SIZES, sigma, strict=True)}
+    numbers |= {f"angle_{size}": a for size, a in zip(SIZES, angle, strict=True)}
+    return ExperimentResult(summary, (chart, table), start.about(), numbers)
 
 
-def exponent(x: tuple[int, ...], y: list[float]) -> float:
+def fitted_exponent(x: tuple[int, ...], y: list[float]) -> float:
     """The power p of y ≈ c·xᵖ, by least squares on the logarithms."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def passes(start: Start, courtesy: Pacer, most_passes: float = 5.0) -> Outcome:
-    """Through the data multiple times? Count which places of the text a run's windows really cover."""
+def passes(start: Start, pacer: Pacer, most_passes: float = 5.0) -> ExperimentResult:
+    """Count which positions of the text a run's random windows have covered after how many passes."""
     corpus, config, size = start.dataset, start.config, start.settings.batch_size
     places = len(corpus.train)
     window = size * config.block_size
     steps = min(DOCUMENT_STEPS, math.ceil(most_passes * places / window), max(1, 4_000_000 // window))
-    courtesy.expect(steps)
+    pacer.expect(steps)
     # the run's own generator over the places themselves: the windows that it draws from its first step on
     batcher = Batcher(torch.arange(places), config.block_size, generator(config.seed, "data"))
     seen_at = torch.zeros(places, dtype=torch.bool)
@@ -111,9 +110,9 @@ def passes(start: Start, courtesy: Pacer, most_passes: float = 5.0) -> Outcome:
         if step % max(1, steps // POINTS) == 0 or step == steps:
             at.append(step * window / places)
             shares.append(float(seen_at[1:].float().mean()))  # nothing comes before the first place
-        courtesy.beat()
+        pacer.advance()
     ordered = [min(1.0, share) for share in at]
-    seen = (
+    summary = (
         f"{steps:,} steps of {size} × {config.block_size} are {steps * window:,} characters, {at[-1]:.2f} times the "
         f"{places:,} of the training text. Windows are drawn at random, so {percent(1 - shares[-1], 1)} of the places "
         f"were not a target once, and others came many times. Document 000's {DOCUMENT_STEPS:,} steps would be "
@@ -131,26 +130,26 @@ def passes(start: Start, courtesy: Pacer, most_passes: float = 5.0) -> Outcome:
             Curve("1 − e^(−passes)", at, [1 - math.exp(-p) for p in at], "reference"),
         ),
     )
-    figures = {"passes": at[-1], "never": 1 - shares[-1], "expected": math.exp(-at[-1]), "steps": steps}
-    return Outcome(seen, (chart,), f"the draws of a run on {corpus.title}", figures)
+    numbers = {"passes": at[-1], "never": 1 - shares[-1], "expected": math.exp(-at[-1]), "steps": steps}
+    return ExperimentResult(summary, (chart,), f"the draws of a run on {corpus.title}", numbers)
 
 
-def last_window(start: Start, courtesy: Pacer, draws: int = 20_000) -> Outcome:
-    """`randint(len(data) - block_size - 1)`: which windows come, and what happens on a text that holds one."""
+def last_window(start: Start, pacer: Pacer, draws: int = 20_000) -> ExperimentResult:
+    """`randint(len(data) - block_size - 1)`: which windows it draws, and what it does on a one-window text."""
     block_size, length = 8, 12
     data = torch.arange(length)
-    courtesy.expect(2)
+    pacer.expect(2)
     counted: dict[str, list[int]] = {}
     for name, spare in (("len(data) - block_size", 0), ("len(data) - block_size - 1", 1)):
         starts = Batcher(data, block_size, generator(start.config.seed, "data"), spare).draw(draws)[0][:, 0]
         counted[name] = torch.bincount(starts, minlength=length - block_size).tolist()
-        courtesy.beat()
+        pacer.advance()
     lost = [at for at, count in enumerate(counted["len(data) - block_size - 1"]) if count == 0]
     short = torch.arange(block_size + 1)
     code = "ix = torch.randint(len(data) - block_size - 1, (batch_size,))"
-    tried = tried_out(code, {"data": short, "block_size": block_size, "batch_size": 4})
+    tried = run_code(code, {"data": short, "block_size": block_size, "batch_size": 4})
     one = draw(short, 1, block_size, generator(start.config.seed, "data"))[0]
-    seen = (
+    summary = (
         f"A text of {length} characters has {length - block_size} windows of {block_size} with a target for each "
         f"place. In {draws:,} draws the document's bound never gives the window at "
         f"{', '.join(map(str, lost)) or 'none'}; without the −1 all "
@@ -165,28 +164,28 @@ def last_window(start: Start, courtesy: Pacer, draws: int = 20_000) -> Outcome:
         ("begins at", *counted),
         rows,
     )
-    figures = {"lost": len(lost), "windows": length - block_size}
-    return Outcome(seen, (table, tried), f"the numbers 0 to {length - 1} in place of a text", figures)
+    numbers = {"lost": len(lost), "windows": length - block_size}
+    return ExperimentResult(summary, (table, tried), f"the numbers 0 to {length - 1} in place of a text", numbers)
 
 
-def tried_out(code: str, names: dict[str, object]) -> Raised:
-    """Run a line or two of PyTorch as they stand and keep what comes of them. Only for code written in this module."""
+def run_code(code: str, names: dict[str, object]) -> CodeOutput:
+    """Run a line or two of PyTorch and return the exception or its absence. Only for code written in this package."""
     try:
         exec(code, {"torch": torch}, names)
     except Exception as error:
-        return Raised(code, type(error).__name__, str(error))
-    return Raised(code, "no error", "")
+        return CodeOutput(code, type(error).__name__, str(error))
+    return CodeOutput(code, "no error", "")
 
 
-def evaluation_moves_training(start: Start, courtesy: Pacer, steps: int = 60) -> Outcome:
-    """Evaluate on batches from the training's own generator, or from another: do the weights notice?"""
+def evaluation_moves_training(start: Start, pacer: Pacer, steps: int = 60) -> ExperimentResult:
+    """Evaluate on batches from the training's own generator, or from another one: does it change the weights?"""
     start = start.small()
     own = start.dataset.val_batches(start.config, start.settings.batch_size, torch.device("cpu"))[:5]
 
     def shared_loader(trainer: Trainer) -> None:
         with torch.no_grad():
             for _ in range(5):
-                walk(trainer, SLOPE[:-1])
+                run_stages(trainer, GRADIENT_STAGES[:-1])
 
     def own_loader(trainer: Trainer) -> None:
         mean_loss(language_model(trainer), own)
@@ -196,29 +195,29 @@ def evaluation_moves_training(start: Start, courtesy: Pacer, steps: int = 60) ->
         "the training's generator, every 5 steps": (shared_loader, 5),
         "the training's generator, every 20 steps": (shared_loader, 20),
     }
-    courtesy.expect(steps * (len(kinds) + 1))
+    pacer.expect(steps * (len(kinds) + 1))
     never = start.trainer()
     others = {name: start.trainer() for name in kinds}
     far: dict[str, list[float]] = {name: [0.0] for name in kinds}
     for step in range(steps):
-        walk(never, USUAL)
-        courtesy.beat()
+        run_stages(never, USUAL_ORDER)
+        pacer.advance()
         for name, trainer in others.items():
             evaluate, every = kinds[name]
-            walk(trainer, USUAL)
+            run_stages(trainer, USUAL_ORDER)
             if step % every == 0:
                 evaluate(trainer)
-            far[name].append(apart(trainer, never))
-            courtesy.beat()
+            far[name].append(max_weight_difference(trainer, never))
+            pacer.advance()
     same, five, twenty = (path[-1] for path in far.values())
-    between = apart(*list(others.values())[1:])
-    seen = (
+    between = max_weight_difference(*list(others.values())[1:])
+    summary = (
         f"After {steps} steps the weights of a run that evaluates with its own generator differ by {same:.3g} from "
         "those of a run that never evaluates. Drawing the evaluation's batches from the training's own shuffled "
         f"loader changes them by {five:.3g} (every 5 steps) and {twenty:.3g} (every 20), and by {between:.3g} between "
         "these two: "
     )
-    seen += (
+    summary += (
         "with a shared generator, how often one looks decides what is learnt."
         if five and twenty and between
         else "here it made no difference."
@@ -235,4 +234,6 @@ def evaluation_moves_training(start: Start, courtesy: Pacer, steps: int = 60) ->
             for (name, path), tone in zip(far.items(), colours, strict=True)
         ),
     )
-    return Outcome(seen, (chart,), start.about(), {"own": same, "shared": five, "rarely": twenty, "between": between})
+    return ExperimentResult(
+        summary, (chart,), start.about(), {"own": same, "shared": five, "rarely": twenty, "between": between}
+    )

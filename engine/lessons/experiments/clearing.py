@@ -1,4 +1,4 @@
-"""What if gradients are not cleared, cleared at another place, or set to zero instead of None?"""
+"""What if gradients are not cleared, cleared elsewhere in the loop, or set to zero instead of None?"""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import nn
 
 from ...config import OptimizerName
 from ...training.trainer import Trainer
-from ..results import Chart, Curve, Outcome, Table
-from .loops import USUAL, Learnt, Stage, StageOrder, WholeText, apart, learn, walk
+from ..results import Chart, Curve, ExperimentResult, Table
+from .loops import USUAL_ORDER, FullTextLoss, LoopResult, Stage, StageOrder, max_weight_difference, run_loop, run_stages
 from .start import Pacer, Start
 
-NEVER_CLEARED: StageOrder = tuple(stage for stage in USUAL if stage is not Trainer.reset)
+NEVER_CLEARED: StageOrder = tuple(stage for stage in USUAL_ORDER if stage is not Trainer.reset)
 LOSS_HELP = (
     "The exact loss on the whole training text, so nothing scatters from batch to batch. Healthy is a fall that "
     "flattens; both curves began with the same weights and saw the same batches."
@@ -26,110 +26,112 @@ def cleared_after(stage: Stage) -> StageOrder:
     return tuple(order)
 
 
-def curves(named: dict[str, Learnt], tones: str = "usual changed") -> tuple[Curve, ...]:
-    """Each loop's losses on the whole text, in the tones of that order."""
+def curves(named: dict[str, LoopResult], tones: str = "usual changed") -> tuple[Curve, ...]:
+    """One curve for each loop: its loss on the whole text, with `tones` given in the same order."""
     pairs = zip(named.items(), tones.split(), strict=False)
-    return tuple(Curve(name, learnt.steps, learnt.losses, tone) for (name, learnt), tone in pairs)  # type: ignore[arg-type]
+    return tuple(Curve(name, results.steps, results.losses, tone) for (name, results), tone in pairs)  # type: ignore[arg-type]
 
 
-def never_cleared(start: Start, courtesy: Pacer, optimizer: OptimizerName, lr: float, steps: int) -> Outcome:
+def never_cleared(start: Start, pacer: Pacer, optimizer: OptimizerName, lr: float, steps: int) -> ExperimentResult:
     """Train twice, with and without clearing the gradients after each step."""
     start = start.bigram()
-    text = WholeText(start.dataset)
-    courtesy.expect(2 * steps)
+    text = FullTextLoss(start.dataset)
+    pacer.expect(2 * steps)
     decay = 0.01 if optimizer == "adamw" else 0.0
-    learnt = {
-        name: learn(start.trainer(optimizer, lr=lr, batch_size=32, weight_decay=decay, grad_clip=None), text, steps,
-                    courtesy, order)
-        for name, order in (("with zero_grad", USUAL), ("without zero_grad", NEVER_CLEARED))
+    results = {
+        name: run_loop(start.trainer(optimizer, lr=lr, batch_size=32, weight_decay=decay, grad_clip=None), text, steps,
+                    pacer, order)
+        for name, order in (("with zero_grad", USUAL_ORDER), ("without zero_grad", NEVER_CLEARED))
     }  # fmt: skip
-    kept, left = learnt.values()
+    kept, left = results.values()
     behind = [at for at, a, b in zip(kept.steps, kept.losses, left.losses, strict=False) if b >= a and at > 0]
     crossed = behind[0] if behind and behind[0] > kept.steps[2] else 0
-    seen = f"After {steps:,} steps the loss is {kept.losses[-1]:.2f} with zero_grad and {left.losses[-1]:.2f} without. "
-    seen += f"Forgetting it looks better up to about step {crossed:,}. " if crossed else ""
+    summary = (
+        f"After {steps:,} steps the loss is {kept.losses[-1]:.2f} with zero_grad and {left.losses[-1]:.2f} without. "
+    )
+    summary += f"Forgetting it looks better up to about step {crossed:,}. " if crossed else ""
     if left.losses[-1] <= kept.losses[-1]:
-        seen += "Here it is ahead: a sum of old gradients acts like a large momentum. Give it more steps."
+        summary += "Here it is ahead: a sum of old gradients acts like a large momentum. Give it more steps."
     else:
-        seen += (
+        summary += (
             "Every backward() adds to what is in .grad, so each update repeats all gradients so far, also those of "
             "weights that are long gone, and overshoots. "
         )
-        seen += (
+        summary += (
             "AdamW divides by the size of the gradient, so its steps grow no longer; but they go on pointing where the "
             "slope was long ago."
             if optimizer == "adamw"
             else "SGD's steps grow with the sum."
         )
-    chart = Chart("Loss with and without zero_grad", LOSS_HELP, "step", LOSS_TITLE, curves(learnt))
-    figures = {"with": kept.losses[-1], "without": left.losses[-1], "crossed": crossed}
-    return Outcome(seen, (chart,), start.about(), figures)
+    chart = Chart("Loss with and without zero_grad", LOSS_HELP, "step", LOSS_TITLE, curves(results))
+    numbers = {"with": kept.losses[-1], "without": left.losses[-1], "crossed": crossed}
+    return ExperimentResult(summary, (chart,), start.about(), numbers)
 
 
-def never_cleared_sgd(start: Start, courtesy: Pacer, steps: int = 1000) -> Outcome:
+def never_cleared_sgd(start: Start, pacer: Pacer, steps: int = 1000) -> ExperimentResult:
     """Plain SGD at learning rate 1: the sum of all gradients runs away."""
-    return never_cleared(start, courtesy, "sgd", 1.0, steps)
+    return never_cleared(start, pacer, "sgd", 1.0, steps)
 
 
-def never_cleared_adamw(start: Start, courtesy: Pacer, steps: int = 3000) -> Outcome:
+def never_cleared_adamw(start: Start, pacer: Pacer, steps: int = 3000) -> ExperimentResult:
     """AdamW at 3e-3: it first looks better."""
-    return never_cleared(start, courtesy, "adamw", 3e-3, steps)
+    return never_cleared(start, pacer, "adamw", 3e-3, steps)
 
 
-def cleared_too_late(start: Start, courtesy: Pacer, steps: int = 200) -> Outcome:
-    """Clear the gradients between backward() and step(): the optimizer finds none."""
+def cleared_too_late(start: Start, pacer: Pacer, steps: int = 200) -> ExperimentResult:
+    """Clear the gradients between backward() and step(), so that the optimizer finds none."""
     start = start.bigram()
-    text = WholeText(start.dataset)
-    courtesy.expect(2 * steps)
-    orders = {"zero_grad after step": USUAL, "zero_grad between backward and step": cleared_after(Trainer.guard)}
+    text = FullTextLoss(start.dataset)
+    pacer.expect(2 * steps)
+    orders = {"zero_grad after step": USUAL_ORDER, "zero_grad between backward and step": cleared_after(Trainer.guard)}
     trainers = [start.trainer("adamw", lr=0.01, batch_size=32, weight_decay=0.01, grad_clip=None) for _ in orders]
-    learnt = {
-        name: learn(trainer, text, steps, courtesy, order)
+    results = {
+        name: run_loop(trainer, text, steps, pacer, order)
         for trainer, (name, order) in zip(trainers, orders.items(), strict=True)
     }
     untouched = start.trainer("adamw")
-    moved = [apart(trainer, untouched) for trainer in trainers]
-    late = learnt["zero_grad between backward and step"].losses
-    seen = (
+    moved = [max_weight_difference(trainer, untouched) for trainer in trainers]
+    late = results["zero_grad between backward and step"].losses
+    summary = (
         f"In {steps:,} steps the largest change of a weight is {moved[0]:.3g} in the right order and {moved[1]:.3g} "
         f"with the gradients cleared before step(): the loss went from {late[0]:.4f} to {late[-1]:.4f}. "
     )
-    seen += (
+    summary += (
         "The optimizer passes over a weight whose .grad is None, so nothing is learnt, and no error says so."
         if moved[1] == 0
         else "Something moved all the same."
     )
-    chart = Chart("Loss with the gradients cleared at two places", LOSS_HELP, "step", LOSS_TITLE, curves(learnt))
-    return Outcome(seen, (chart,), start.about(), {"moved": moved[0], "moved_late": moved[1]})
+    chart = Chart("Loss with the gradients cleared at two places", LOSS_HELP, "step", LOSS_TITLE, curves(results))
+    return ExperimentResult(summary, (chart,), start.about(), {"moved": moved[0], "moved_late": moved[1]})
 
 
 PLACES: dict[str, tuple[str, StageOrder]] = {
-    "at the end of the step": ("000", USUAL),
+    "at the end of the step": ("000", USUAL_ORDER),
     "before the forward pass": ("001, 002", cleared_after(Trainer.batch)),
     "before backward()": ("003, 004", cleared_after(Trainer.loss_stage)),
 }
 
 
-def cleared_at_three_places(start: Start, courtesy: Pacer, steps: int = 100) -> Outcome:
+def cleared_at_three_places(start: Start, pacer: Pacer, steps: int = 100) -> ExperimentResult:
     """The documents clear gradients at three places of the loop: do the weights differ?"""
     start = start.small()
-    courtesy.expect(len(PLACES) * steps)
+    pacer.expect(len(PLACES) * steps)
     trainers, losses = [], []
     for _, order in PLACES.values():
         trainer, ends = start.trainer(), []
         for _ in range(steps):
-            walk(trainer, order)
+            run_stages(trainer, order)
             ends.append(trainer.recorder.loss)
-            courtesy.beat()
+            pacer.advance()
         trainers.append(trainer)
         losses.append(ends)
-    apart_by = [apart(trainer, trainers[0]) for trainer in trainers]
+    apart_by = [max_weight_difference(trainer, trainers[0]) for trainer in trainers]
     same = all(difference == 0 for difference in apart_by) and all(each == losses[0] for each in losses)
     rows = tuple(
         (place, document, f"{ends[-1]:.9f}", f"{difference:.3g}")
         for (place, (document, _)), ends, difference in zip(PLACES.items(), losses, apart_by, strict=True)
     )
-    seen = (
+    summary = (
         f"After {steps} steps all three have the same weights and the same losses, bit for bit. Any place will do, as "
         "long as it is after one step() and before the next backward()."
         if same
@@ -141,13 +143,13 @@ def cleared_at_three_places(start: Start, courtesy: Pacer, steps: int = 100) -> 
         ("zero_grad stands", "documents", "last batch's loss, nats per token", "largest difference of a weight"),
         rows,
     )
-    return Outcome(seen, (table,), start.about(), {"apart": max(apart_by), "losses_equal": float(same)})
+    return ExperimentResult(summary, (table,), start.about(), {"apart": max(apart_by), "losses_equal": float(same)})
 
 
-def zeros_or_none(start: Start, courtesy: Pacer, steps: int = 100, used: int = 20) -> Outcome:
-    """A weight that the loss uses for a while and then skips: what AdamW does to it with zeros, and with None."""
+def zeros_or_none(start: Start, pacer: Pacer, steps: int = 100, used: int = 20) -> ExperimentResult:
+    """What AdamW does to a weight that the loss stops using, with its gradient set to zeros and set to None."""
     start = start.small()
-    courtesy.expect(2 * steps)
+    pacer.expect(2 * steps)
     paths: dict[bool, list[float]] = {}
     trainers = []
     for to_none in (True, False):
@@ -157,19 +159,19 @@ def zeros_or_none(start: Start, courtesy: Pacer, steps: int = 100, used: int = 2
         path = paths[to_none] = [1.0]
         order = cleared_with(to_none, spare)
         for step in range(steps):
-            walk(trainer, order if step < used else tuple(_skipping(order)))
+            run_stages(trainer, order if step < used else tuple(_skipping(order)))
             path.append(float(spare.detach()))
-            courtesy.beat()
+            pacer.advance()
         trainers.append(trainer)
     rest = {to_none: path[-1] - path[used] for to_none, path in paths.items()}
-    model_apart = apart(*trainers)
-    seen = (
+    model_apart = max_weight_difference(*trainers)
+    summary = (
         f"The loss uses this weight for {used} steps and then skips it. In the {steps - used} steps after that it "
         f"moves by {rest[False]:+.4f} where its gradient is set to zeros, and by {rest[True]:+.4f} where it is set to "
         "None. With zeros AdamW still sees a gradient: the momentum of old steps and the decay go on. None means: "
         "leave it. "
     ).replace("-", "−")
-    seen += (
+    summary += (
         "For the weights that every loss uses it makes no difference at all: they agree to the last bit."
         if model_apart == 0
         else f"The model's other weights differ by {model_apart:.3g}."
@@ -186,12 +188,12 @@ def zeros_or_none(start: Start, courtesy: Pacer, steps: int = 100, used: int = 2
             Curve("set to zeros", steps_at, paths[False], "changed"),
         ),
     )
-    figures = {"none": rest[True], "zeros": rest[False], "apart": model_apart}
-    return Outcome(seen, (chart,), start.about(), figures)
+    numbers = {"none": rest[True], "zeros": rest[False], "apart": model_apart}
+    return ExperimentResult(summary, (chart,), start.about(), numbers)
 
 
 def cleared_with(to_none: bool, spare: nn.Parameter) -> StageOrder:
-    """The usual order, with `spare` as a further term of the loss, and PyTorch's own zero_grad."""
+    """The usual order, with `spare` added to the loss and PyTorch's own zero_grad."""
 
     def loss_with_spare(trainer: Trainer) -> None:
         Trainer.loss_stage(trainer)
@@ -201,11 +203,12 @@ def cleared_with(to_none: bool, spare: nn.Parameter) -> StageOrder:
         trainer.optimizer.zero_grad(set_to_none=to_none)
 
     changed: dict[Stage, Stage] = {Trainer.loss_stage: loss_with_spare, Trainer.reset: clear}
-    return tuple(changed.get(stage, stage) for stage in USUAL)
+    return tuple(changed.get(stage, stage) for stage in USUAL_ORDER)
 
 
 def _skipping(order: StageOrder) -> list[Stage]:
-    """The same order with the model's own loss alone."""
+    """The same order with the model's own loss only."""
     return [
-        Trainer.loss_stage if usual is Trainer.loss_stage else stage for stage, usual in zip(order, USUAL, strict=True)
+        Trainer.loss_stage if usual is Trainer.loss_stage else stage
+        for stage, usual in zip(order, USUAL_ORDER, strict=True)
     ]

@@ -1,7 +1,7 @@
-"""Training loops to compare: the trainer's own stages, in the usual order or another, and what a loss is measured on.
+"""Training loops to compare, built from the trainer's own stages in the usual or another order.
 
-An order is a tuple of stages; a stage is anything that does something to a trainer. `Trainer.observe` is left out:
-nothing is emitted here.
+A `StageOrder` is a tuple of stages; a stage is any function of a trainer. `Trainer.observe` is left out: these loops
+send no records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .start import Pacer
 Stage = Callable[[Trainer], object]
 StageOrder = tuple[Stage, ...]
 
-USUAL: StageOrder = (
+USUAL_ORDER: StageOrder = (
     Trainer.batch,
     Trainer.forward,
     Trainer.loss_stage,
@@ -32,26 +32,26 @@ USUAL: StageOrder = (
     Trainer.reset,
 )
 POINTS = 120
-"""Points a curve gets."""
+"""Points in a curve, roughly."""
 
 
-class WholeText:
-    """The exact loss of a bigram on the whole training split, from counts, so that it costs no more than a batch."""
+class FullTextLoss:
+    """The exact loss of a bigram on the whole training split, computed from pair counts, as cheap as one batch."""
 
     def __init__(self, corpus: Corpus) -> None:
         frequencies = Frequencies.of(corpus)
-        assert frequencies is not None, "Start.bigram sees to it that the vocabulary is small"
+        assert frequencies is not None, "Start.bigram keeps the vocabulary small"
         self._frequencies = frequencies
         self.floor = frequencies.floor
 
     def loss(self, model: LanguageModel) -> float:
-        """Mean loss, nats per token; only for a bigram."""
+        """The mean loss of a bigram, nats per token."""
         return self.floor + self._frequencies.divergence(model.token_embedding.weight)
 
 
 @dataclass
-class Learnt:
-    """What a loop did: the loss on the whole training split at some steps, and each batch's loss at every step."""
+class LoopResult:
+    """The losses of a loop: on the whole training split at some `steps`, and of the batch at every step."""
 
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -59,43 +59,43 @@ class Learnt:
 
 
 def language_model(trainer: Trainer) -> LanguageModel:
-    """The trainer's model, which is one of text."""
+    """The trainer's model, which must be a language model."""
     assert isinstance(trainer.model, LanguageModel)
     return trainer.model
 
 
-def walk(trainer: Trainer, order: Sequence[Stage]) -> None:
-    """One step: the stages of `order`, one after the other."""
+def run_stages(trainer: Trainer, order: Sequence[Stage]) -> None:
+    """Make one step: the stages of `order`, one after the other."""
     for stage in order:
         stage(trainer)
 
 
-def learn(
-    trainer: Trainer, text: WholeText, steps: int, courtesy: Pacer, order: StageOrder = USUAL, every: int = 0
-) -> Learnt:
-    """Make `steps` steps in this order, looking at the whole text at the beginning and after each `every` of them.
+def run_loop(
+    trainer: Trainer, text: FullTextLoss, steps: int, pacer: Pacer, order: StageOrder = USUAL_ORDER, every: int = 0
+) -> LoopResult:
+    """Make `steps` steps in this order; measure the loss on the whole text at the start and every `every` steps.
 
-    Ends early where the guard sees a number that is not finite.
+    Stops early when the guard finds a number that is not finite.
     """
     every = every or max(1, steps // POINTS)
-    model, learnt = language_model(trainer), Learnt()
+    model, results = language_model(trainer), LoopResult()
     for step in range(steps + 1):
         if step % every == 0 or step == steps:
-            learnt.steps.append(step)
-            learnt.losses.append(text.loss(model))
+            results.steps.append(step)
+            results.losses.append(text.loss(model))
         if step == steps or trainer.recorder.diverged:
             break
-        walk(trainer, order)
-        learnt.batch_losses.append(trainer.recorder.loss)
-        courtesy.beat()
-    return learnt
+        run_stages(trainer, order)
+        results.batch_losses.append(trainer.recorder.loss)
+        pacer.advance()
+    return results
 
 
 def weights_of(trainer: Trainer) -> Tensor:
-    """All weights in one row, a copy."""
+    """A copy of all weights as one vector."""
     return torch.cat([p.detach().reshape(-1) for p in trainer.parameters]).clone()
 
 
-def apart(one: Trainer, other: Trainer) -> float:
-    """The largest difference between two trainers' weights; 0 means equal to the last bit."""
+def max_weight_difference(one: Trainer, other: Trainer) -> float:
+    """The largest absolute difference between two trainers' weights; 0 means equal bit for bit."""
     return float((weights_of(one) - weights_of(other)).abs().max())

@@ -1,4 +1,4 @@
-"""Mistakes that PyTorch answers, or does not: softmax over the wrong dimension, a spent graph, an empty generator."""
+"""Mistakes that raise an error, or do not: softmax over the wrong dimension, a freed graph, an exhausted generator."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 import torch.nn.functional as F
 
 from ...training.trainer import Trainer
-from ..results import Grid, Outcome, Table, cells
-from .batches import tried_out
-from .loops import walk
+from ..results import ExperimentResult, Grid, Table, cells
+from .batches import run_code
+from .loops import run_stages
 from .start import Pacer, Start
 
-FORWARD = (Trainer.batch, Trainer.forward, Trainer.loss_stage)
+FORWARD_STAGES = (Trainer.batch, Trainer.forward, Trainer.loss_stage)
 PLACES, TOKENS = 8, 5
 
 
-def softmax_dimension(start: Start, courtesy: Pacer) -> Outcome:
+def softmax_dimension(start: Start, pacer: Pacer) -> ExperimentResult:
     """dim=1 is right on (B, C) and wrong on (B, T, C)."""
     trainer = start.trainer()
-    walk(trainer, FORWARD)
+    run_stages(trainer, FORWARD_STAGES)
     with torch.no_grad():
         logits = trainer.logits  # (B, T, C)
         right, wrong = F.softmax(logits, dim=-1), F.softmax(logits, dim=1)
@@ -29,7 +29,7 @@ def softmax_dimension(start: Start, courtesy: Pacer) -> Outcome:
         }
     batch, steps, tokens = logits.shape
     sums = {name: p[0].sum(-1) for name, p in (("-1", right), ("1", wrong))}
-    seen = (
+    summary = (
         f"On (B, C) = ({batch}, {tokens}) dim=1 is the tokens: dim=1 and dim=-1 "
         f"agree{' to the last bit' if same else ', it should be'}. On (B, T, C) = ({batch}, {steps}, {tokens}) dim=1 "
         f"is time: the probabilities of one position then sum to {float(sums['1'].min()):.2f} … "
@@ -56,9 +56,8 @@ def softmax_dimension(start: Start, courtesy: Pacer) -> Outcome:
     )
     table = Table(
         "What each dimension gives",
-        "The same logits, turned into probabilities over two dimensions. Only sums of 1 along the tokens are chances "
-        "of "
-        "what comes next.",
+        "The same logits, turned into probabilities over two dimensions. Only sums of 1 along the tokens are "
+        "chances of what comes next.",
         (
             "call",
             "sum over the tokens of a position",
@@ -75,43 +74,43 @@ def softmax_dimension(start: Start, courtesy: Pacer) -> Outcome:
             for name, p in (("-1", right), ("1", wrong))
         ),
     )
-    figures = {"same": float(same), "right": float(sums["-1"].mean()), "wrong": float(sums["1"].max())}
-    return Outcome(seen, (*grids, table), start.about(), figures)
+    numbers = {"same": float(same), "right": float(sums["-1"].mean()), "wrong": float(sums["1"].max())}
+    return ExperimentResult(summary, (*grids, table), start.about(), numbers)
 
 
-def second_backward(start: Start, courtesy: Pacer) -> Outcome:
-    """The graph is freed while it is walked; a second walk finds nothing to multiply with."""
+def second_backward(start: Start, pacer: Pacer) -> ExperimentResult:
+    """backward() frees the graph, so a second call fails unless the graph was retained."""
     trainer = start.trainer()
-    walk(trainer, FORWARD)
-    first = tried_out("loss.backward()", {"loss": trainer.loss})
+    run_stages(trainer, FORWARD_STAGES)
+    first = run_code("loss.backward()", {"loss": trainer.loss})
     once = [p.grad.clone() for p in trainer.parameters if p.grad is not None]
-    second = tried_out("loss.backward()  # again", {"loss": trainer.loss})
+    second = run_code("loss.backward()  # again", {"loss": trainer.loss})
     again = start.trainer()
-    walk(again, FORWARD)
-    kept = tried_out("loss.backward(retain_graph=True)\nloss.backward()", {"loss": again.loss})
+    run_stages(again, FORWARD_STAGES)
+    kept = run_code("loss.backward(retain_graph=True)\nloss.backward()", {"loss": again.loss})
     twice = [p.grad for p in again.parameters if p.grad is not None]
     doubled = all(torch.equal(b, 2 * a) for a, b in zip(once, twice, strict=True))
-    seen = (
+    summary = (
         f"The first backward() fills .grad. The second raises {second.kind}: what the forward pass had kept for the "
         "chain rule was freed on the way, to save memory. "
     )
-    seen += (
+    summary += (
         "With retain_graph=True it is kept, and the second call adds the same gradient once more: every .grad is "
         "exactly twice as long."
         if doubled
         else "With retain_graph=True it is kept."
     )
-    return Outcome(seen, (first, second, kept), start.about(), {"doubled": float(doubled)})
+    return ExperimentResult(summary, (first, second, kept), start.about(), {"doubled": float(doubled)})
 
 
-def item_backward(start: Start, courtesy: Pacer) -> Outcome:
-    """`loss.item()` is a Python number and knows nothing of where it came from."""
+def item_backward(start: Start, pacer: Pacer) -> ExperimentResult:
+    """`loss.item()` is a Python number without a graph."""
     trainer = start.trainer()
-    walk(trainer, FORWARD)
+    run_stages(trainer, FORWARD_STAGES)
     code = "loss.item().backward()"
-    raised = tried_out(code, {"loss": trainer.loss})
+    raised = run_code(code, {"loss": trainer.loss})
     function = type(trainer.loss.grad_fn).__name__
-    seen = (
+    summary = (
         f"loss is a tensor whose grad_fn is {function}: the way back into the model. loss.item() is a "
         f"{type(trainer.loss.item()).__name__} of the same value, {trainer.loss.item():.6f}, without that way, so "
         "there is no backward() to call."
@@ -125,21 +124,21 @@ def item_backward(start: Start, courtesy: Pacer) -> Outcome:
             ("loss.item()", type(trainer.loss.item()).__name__, f"{trainer.loss.item():.6f}", "–"),
         ),
     )
-    return Outcome(seen, (table, raised), start.about(), {"raised": float(raised.kind != "no error")})
+    return ExperimentResult(summary, (table, raised), start.about(), {"raised": float(raised.kind != "no error")})
 
 
-def one_generator(start: Start, courtesy: Pacer) -> Outcome:
-    """`parameters()` is a generator: who comes second gets nothing."""
+def one_generator(start: Start, pacer: Pacer) -> ExperimentResult:
+    """`parameters()` is a generator, so the second optimizer that reads it gets nothing."""
     model = start.trainer().model
     names: dict[str, object] = {"model": model}
     code = "p = model.parameters()\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)"
-    raised = tried_out(code, names)
-    taken = names["first"]
-    assert isinstance(taken, torch.optim.Optimizer)
-    held = sum(len(group["params"]) for group in taken.param_groups)
-    listed = tried_out("p = list(model.parameters())\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)", names)
+    raised = run_code(code, names)
+    first_optimizer = names["first"]
+    assert isinstance(first_optimizer, torch.optim.Optimizer)
+    held = sum(len(group["params"]) for group in first_optimizer.param_groups)
+    listed = run_code("p = list(model.parameters())\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)", names)
     there_are = len(list(model.parameters()))
-    seen = (
+    summary = (
         f"The first optimizer took {held} of {there_are} parameter tensors out of the generator; the "
         f"second found it empty, and raised {raised.kind}. list(model.parameters()) can be given "
         f"twice{'.' if listed.kind == 'no error' else ', it should be.'} So can calling parameters() anew."
@@ -150,4 +149,4 @@ def one_generator(start: Start, courtesy: Pacer) -> Outcome:
         ("optimizer", "parameter tensors"),
         (("first", f"{held}"), ("second", "none: " + raised.kind)),
     )
-    return Outcome(seen, (table, raised, listed), start.about(), {"held": held, "of": there_are})
+    return ExperimentResult(summary, (table, raised, listed), start.about(), {"held": held, "of": there_are})

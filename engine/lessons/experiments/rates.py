@@ -1,4 +1,4 @@
-"""What if the optimizer, its learning rate or the number of steps were others? Does every step make things better?"""
+"""What if the optimizer, the learning rate or the number of steps were different? Does every step help?"""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...config import OptimizerName, changed
 from ...text.corpus import Corpus
 from ...training.evaluation import split_loss
 from ...training.trainer import Trainer
-from ..results import Chart, Curve, Outcome, percent
+from ..results import Chart, Curve, ExperimentResult, percent
 from .clearing import LOSS_HELP, LOSS_TITLE, curves
-from .loops import POINTS, USUAL, WholeText, language_model, learn, walk
+from .loops import POINTS, USUAL_ORDER, FullTextLoss, language_model, run_loop, run_stages
 from .start import Pacer, Start
 
 WARM_UP = 1500
@@ -22,84 +22,90 @@ WARM_UP = 1500
 
 
 def bigram_trainer(start: Start, optimizer: OptimizerName, lr: float) -> Trainer:
-    """Batches of 32 windows; AdamW decays by 0.01 as PyTorch's default does, SGD not at all, its default too."""
+    """A trainer with batches of 32 windows and PyTorch's default weight decay: 0.01 for AdamW, 0 for SGD."""
     decay = 0.01 if optimizer == "adamw" else 0.0
     return start.trainer(optimizer, lr=lr, batch_size=32, weight_decay=decay, grad_clip=None)
 
 
-def sgd_for_adamw(start: Start, courtesy: Pacer, steps: int = 2000) -> Outcome:
-    """The same learning rate in another rule means another thing; SGD needs its own."""
+def sgd_for_adamw(start: Start, pacer: Pacer, steps: int = 2000) -> ExperimentResult:
+    """Train with AdamW and SGD at one learning rate, and with SGD at a rate that suits it."""
     start = start.bigram()
-    text = WholeText(start.dataset)
+    text = FullTextLoss(start.dataset)
     kinds: tuple[tuple[OptimizerName, float], ...] = (("adamw", 1e-3), ("sgd", 1e-3), ("sgd", 30.0))
-    courtesy.expect(len(kinds) * steps)
+    pacer.expect(len(kinds) * steps)
     names = {"adamw": "AdamW", "sgd": "SGD"}
-    learnt = {
-        f"{names[kind]}, learning rate {lr:g}": learn(bigram_trainer(start, kind, lr), text, steps, courtesy)
+    results = {
+        f"{names[kind]}, learning rate {lr:g}": run_loop(bigram_trainer(start, kind, lr), text, steps, pacer)
         for kind, lr in kinds
     }
-    adamw, slow, fast = (each.losses for each in learnt.values())
+    adamw, slow, fast = (each.losses for each in results.values())
     fell = slow[0] - slow[-1]
-    seen = (
+    summary = (
         f"In {steps:,} steps AdamW at 1e-3 goes from {adamw[0]:.2f} to {adamw[-1]:.2f}; SGD at the same rate moves the "
         f"loss by {fell:.3f}, and at 30 it reaches {fast[-1]:.2f}. "
     )
-    seen += (
+    summary += (
         "SGD's step is the rate times the slope, and the slopes are small here: each weight is touched by few of a "
         "batch's characters. AdamW divides by the size of the slope, so that its rate is nearly the length of the "
         "step. A learning rate belongs to its optimizer."
         if fell < 0.1 * (adamw[0] - adamw[-1]) or fell < 0.1
         else "At these weights the two rules are closer than usual."
     )
-    chart = Chart("Loss under two rules", LOSS_HELP, "step", LOSS_TITLE, curves(learnt, "usual changed other"))
-    return Outcome(seen, (chart,), start.about(), {"adamw": adamw[-1], "sgd": slow[-1], "sgd_fast": fast[-1]})
+    chart = Chart("Loss under two rules", LOSS_HELP, "step", LOSS_TITLE, curves(results, "usual changed other"))
+    return ExperimentResult(
+        summary, (chart,), start.about(), {"adamw": adamw[-1], "sgd": slow[-1], "sgd_fast": fast[-1]}
+    )
 
 
-def learning_rates(start: Start, courtesy: Pacer, steps: int = 1000) -> Outcome:
-    """A race of five learning rates under AdamW."""
+def learning_rates(start: Start, pacer: Pacer, steps: int = 1000) -> ExperimentResult:
+    """Train at five learning rates under AdamW."""
     start = start.bigram()
-    text = WholeText(start.dataset)
+    text = FullTextLoss(start.dataset)
     rates = (3e-4, 1e-2, 0.1, 1.0, 10.0)
-    courtesy.expect(len(rates) * steps)
-    learnt = {f"learning rate {lr:g}": learn(bigram_trainer(start, "adamw", lr), text, steps, courtesy) for lr in rates}
-    late = {lr: each.losses[len(each.losses) // 2 :] for lr, each in zip(rates, learnt.values(), strict=True)}
+    pacer.expect(len(rates) * steps)
+    results = {
+        f"learning rate {lr:g}": run_loop(bigram_trainer(start, "adamw", lr), text, steps, pacer) for lr in rates
+    }
+    late = {lr: each.losses[len(each.losses) // 2 :] for lr, each in zip(rates, results.values(), strict=True)}
     ends = {lr: losses[-1] for lr, losses in late.items()}
     best = min(ends, key=lambda lr: ends[lr])
     swing = max(late[10.0]) - min(late[10.0])
-    seen = (
+    summary = (
         f"After {steps:,} steps: " + ", ".join(f"{lr:g} → {loss:.2f}" for lr, loss in ends.items()) + ". "
         f"Here {best:g} gets furthest, and the floor for any bigram is {text.floor:.2f}. "
     )
-    seen += (
+    summary += (
         f"At 10 the loss does not settle: in the second half it swings by {swing:.2f}, since each step carries a "
         "weight far past the place where the slope was measured."
         if swing > 10 * (max(late[best]) - min(late[best])) and ends[10.0] > ends[best]
         else ""
     )
     chart = Chart(
-        "A race of learning rates", LOSS_HELP, "step", LOSS_TITLE, curves(learnt, "second other usual changed bad")
+        "A race of learning rates", LOSS_HELP, "step", LOSS_TITLE, curves(results, "second other usual changed bad")
     )
-    return Outcome(seen, (chart,), start.about(), {f"{lr:g}": loss for lr, loss in ends.items()} | {"swing": swing})
+    return ExperimentResult(
+        summary, (chart,), start.about(), {f"{lr:g}": loss for lr, loss in ends.items()} | {"swing": swing}
+    )
 
 
-def every_step_better(start: Start, courtesy: Pacer, steps: int = 300) -> Outcome:
-    """Each step improves the model, says the document: count how often the loss rises, on the batch and on the text."""
+def every_step_better(start: Start, pacer: Pacer, steps: int = 300) -> ExperimentResult:
+    """Count how often a step raises the loss, on its own batch and on the whole text."""
     start = start.bigram()
-    text = WholeText(start.dataset)
-    courtesy.expect(2 * steps + 2 * WARM_UP)
-    slow = learn(bigram_trainer(start, "adamw", 1e-3), text, steps, courtesy, every=1)
-    near = bigram_trainer(start, "adamw", 0.1)  # there fast, then settled at the rate that is looked at
-    learn(near, text, WARM_UP, courtesy, every=WARM_UP)
+    text = FullTextLoss(start.dataset)
+    pacer.expect(2 * steps + 2 * WARM_UP)
+    slow = run_loop(bigram_trainer(start, "adamw", 1e-3), text, steps, pacer, every=1)
+    near = bigram_trainer(start, "adamw", 0.1)  # fast to the floor, then settled at the rate under test
+    run_loop(near, text, WARM_UP, pacer, every=WARM_UP)
     near.tune(changed(near.settings, lr=1e-2))
-    learn(near, text, WARM_UP, courtesy, every=WARM_UP)
-    fast = learn(near, text, steps, courtesy, every=1)
+    run_loop(near, text, WARM_UP, pacer, every=WARM_UP)
+    fast = run_loop(near, text, steps, pacer, every=1)
     rises = {
         "batch": rising(slow.batch_losses),
         "text": rising(slow.losses),
         "batch_near": rising(fast.batch_losses),
         "text_near": rising(fast.losses),
     }
-    seen = (
+    summary = (
         f"At learning rate 1e-3 the plotted loss rises on {percent(rises['batch'])} of {steps} steps, the loss on the "
         f"whole text on {percent(rises['text'])}: each step is measured on another batch. Near the floor, at 1e-2, the "
         f"whole text's loss rises on {percent(rises['text_near'])} of the steps: there many an update makes the "
@@ -130,7 +136,7 @@ def every_step_better(start: Start, courtesy: Pacer, steps: int = 300) -> Outcom
         LOSS_TITLE,
         (Curve("whole training text", fast.steps, fast.losses, "usual"),),
     )
-    return Outcome(seen, (*charts, alone), start.about(), rises)
+    return ExperimentResult(summary, (*charts, alone), start.about(), rises)
 
 
 def rising(losses: list[float]) -> float:
@@ -138,11 +144,11 @@ def rising(losses: list[float]) -> float:
     return sum(b > a for a, b in pairwise(losses)) / max(1, len(losses) - 1)
 
 
-def until_80_percent(start: Start, courtesy: Pacer, steps: int = 400) -> Outcome:
-    """Repeat on one batch until the output is within 80 %: what would come of it, beside ordinary training."""
+def until_80_percent(start: Start, pacer: Pacer, steps: int = 400) -> ExperimentResult:
+    """Repeat on one batch until the right characters get 80 %, beside ordinary training."""
     start = start.bigram()
-    text = WholeText(start.dataset)
-    courtesy.expect(2 * steps)
+    text = FullTextLoss(start.dataset)
+    pacer.expect(2 * steps)
     same, usual = (bigram_trainer(start, "adamw", 0.05) for _ in range(2))
     backwards = [0]
 
@@ -150,38 +156,38 @@ def until_80_percent(start: Start, courtesy: Pacer, steps: int = 400) -> Outcome
         Trainer.backward(trainer)
         backwards[0] += 1
 
-    once = tuple(counted if stage is Trainer.backward else stage for stage in USUAL)
+    once = tuple(counted if stage is Trainer.backward else stage for stage in USUAL_ORDER)
     same.batch()
     right: dict[str, list[float]] = {"one batch again and again": [], "another batch at each step": []}
     texts: dict[str, list[float]] = {name: [] for name in right}
     for step in range(steps):
         for trainer, order, name in (
-            (same, USUAL[1:], "one batch again and again"),
+            (same, USUAL_ORDER[1:], "one batch again and again"),
             (usual, once, "another batch at each step"),
         ):
-            walk(trainer, order)
+            run_stages(trainer, order)
             right[name].append(chance_of_right(trainer))
             if step % (steps // POINTS or 1) == 0 or step == steps - 1:
                 texts[name].append(text.loss(language_model(trainer)))
-            courtesy.beat()
+            pacer.advance()
     repeated, ordinary = right.values()
     reached = next((step + 1 for step, chance in enumerate(repeated) if chance >= 0.8), None)
     (again, other) = (losses[-1] for losses in texts.values())
-    seen = (
+    summary = (
         f"In training, backward() ran {backwards[0]} times in {steps} steps: once a step, with no threshold and no "
         "inner loop. Repeating on one batch instead, the right characters "
     )
-    seen += (
+    summary += (
         f"get 80 % after {reached} updates"
         if reached
         else f"get {percent(repeated[-1])} after {steps} updates and never 80 %"
     )
-    seen += (
+    summary += (
         ", since the same character is followed now by one, now by another"
         if not reached
         else ", by learning that batch by heart"
     )
-    seen += f"; the loss on the whole text is then {again:.2f}, against {other:.2f} after as many ordinary steps."
+    summary += f"; the loss on the whole text is then {again:.2f}, against {other:.2f} after as many ordinary steps."
     chart = Chart(
         "Probability of the right character, mean over the batch",
         "How sure the model is of what comes next in the batch it has just seen. The dashed line is the 80 % of the "
@@ -206,39 +212,39 @@ def until_80_percent(start: Start, courtesy: Pacer, steps: int = 400) -> Outcome
             for (name, losses), tone in zip(texts.items(), ("changed", "usual"), strict=True)
         ),
     )
-    figures = {"backwards": backwards[0], "again": again, "ordinary": other, "reached": reached or math.nan}
-    return Outcome(seen, (chart, whole), start.about(), figures | {"chance": repeated[-1]})
+    numbers = {"backwards": backwards[0], "again": again, "ordinary": other, "reached": reached or math.nan}
+    return ExperimentResult(summary, (chart, whole), start.about(), numbers | {"chance": repeated[-1]})
 
 
 def chance_of_right(trainer: Trainer) -> float:
-    """The probability that the model gave the right tokens of its batch, before this step's update; their mean."""
+    """The mean probability that the model gave the right tokens of its batch, before this step's update."""
     with torch.no_grad():
-        chances = F.softmax(trainer.logits, dim=-1)
-        return float(chances.gather(-1, trainer.targets.unsqueeze(-1)).mean())
+        probabilities = F.softmax(trainer.logits, dim=-1)
+        return float(probabilities.gather(-1, trainer.targets.unsqueeze(-1)).mean())
 
 
-def memorizing(start: Start, courtesy: Pacer, steps: int = 2000, characters: int = 1000) -> Outcome:
-    """Train on the first characters of the text alone: from when on is more training worse?"""
+def memorizing(start: Start, pacer: Pacer, steps: int = 2000, characters: int = 1000) -> ExperimentResult:
+    """Train on the first characters of the text only: at which step does the validation loss turn?"""
     start = start.bigram()
     short = Corpus.of(start.dataset.tokenizer.decode(start.dataset.train[:characters].numpy()))
     start = Start(changed(start.config, val_fraction=0.1, test_fraction=0.1, block_size=8), start.settings, short)
-    text, trainer = WholeText(short), bigram_trainer(start, "adamw", 0.01)
-    courtesy.expect(steps)
+    text, trainer = FullTextLoss(short), bigram_trainer(start, "adamw", 0.01)
+    pacer.expect(steps)
     train, val, at = [], [], []
     for _ in range(60):
         at.append(trainer.step)
         train.append(text.loss(language_model(trainer)))
         val.append(split_loss(language_model(trainer), short.val, 64))
         for _ in range(steps // 60):
-            walk(trainer, USUAL)
-            courtesy.beat()
+            run_stages(trainer, USUAL_ORDER)
+            pacer.advance()
     best = min(range(len(val)), key=lambda i: val[i])
     turned = best < len(val) - 2
-    seen = (
+    summary = (
         f"On {short.characters:,} characters the validation loss is best at step {at[best]:,}, {val[best]:.3f}, and "
         f"{val[-1]:.3f} at step {at[-1]:,}, while the training loss went on from {train[best]:.3f} to {train[-1]:.3f}. "
     )
-    seen += (
+    summary += (
         "From there on the table learns which pairs happen to be in this piece of text: too many iterations do harm "
         "where there is little to learn from."
         if turned
@@ -252,5 +258,5 @@ def memorizing(start: Start, courtesy: Pacer, steps: int = 2000, characters: int
         "loss, nats per token",
         (Curve("training", at, train, "usual"), Curve("validation", at, val, "second")),
     )
-    figures = {"best_step": at[best], "best": val[best], "last": val[-1], "train": train[-1], "turned": float(turned)}
-    return Outcome(seen, (chart,), "a fresh bigram on the first characters of the text", figures)
+    numbers = {"best_step": at[best], "best": val[best], "last": val[-1], "train": train[-1], "turned": float(turned)}
+    return ExperimentResult(summary, (chart,), "a fresh bigram on the first characters of the text", numbers)

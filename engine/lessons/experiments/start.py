@@ -1,4 +1,4 @@
-"""Where an experiment begins, and how it keeps out of the room's way."""
+"""Where an experiment starts, and how it keeps from slowing down the run that people are watching."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ...training.checkpoint import PausedState
 from ...training.trainer import Trainer, replay
 
 MOST_PARAMETERS = 100_000
-"""A model up to this size can be run hundreds of times in a moment."""
+"""A model up to this size can be trained for hundreds of steps in a moment."""
 SHORT = 8
-"""Tokens in a window of a bigram, which looks at one at a time anyway; the measured settings have 8."""
+"""Tokens in a bigram's window. It reads one token at a time anyway; the effects were measured with 8."""
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A model of text to try things on: at `moment`, where a run stands, or at its first weights (None)."""
+    """A language model to experiment on: at `moment`, the present state of a run, or at its initial weights (None)."""
 
     config: RunConfig
     settings: LiveSettings
@@ -33,15 +33,15 @@ class Start:
 
     @property
     def step(self) -> int:
-        """Updates made so far; a step under way counts as made."""
+        """Updates made so far; a step in progress counts."""
         return self.moment.snapshot.step + (self.moment.stages > 0) if self.moment else 0
 
     def first(self) -> Start:
-        """The same model at its first weights."""
+        """The same model at its initial weights."""
         return replace(self, moment=None)
 
     def bigram(self) -> Start:
-        """Itself if it is a bigram, else a fresh bigram on the same text; its windows are SHORT at most."""
+        """This start if its model is a bigram, else a fresh bigram on its text; windows of at most SHORT tokens."""
         if self.config.model == "bigram":
             return replace(self, config=changed(self.config, block_size=min(SHORT, self.config.block_size)))
         start = preset("bigram")
@@ -50,15 +50,15 @@ class Start:
         return Start(config, start.settings, self.dataset)
 
     def small(self) -> Start:
-        """Itself if it is small enough to be run hundreds of times in a moment; else a fresh bigram on its text."""
+        """This start if its model has at most MOST_PARAMETERS, else a fresh bigram on the same text."""
         with torch.device("meta"):
             parameters = build(self.config, self.dataset.vocab_size).parameter_count()
         return self if parameters <= MOST_PARAMETERS else self.bigram()
 
     def trainer(self, optimizer: OptimizerName | None = None, **settings: Any) -> Trainer:
-        """A throwaway trainer between two steps, with these settings; no two share a tensor or a generator.
+        """A throwaway trainer between two steps, with these settings; it shares no tensor or generator with any other.
 
-        Another optimizer than the run's begins with an empty state.
+        An optimizer other than the run's starts with an empty state.
         """
         config = changed(self.config, optimizer=optimizer or self.config.optimizer, eval_batches=1)
         turned = changed(self.settings, max_steps=10**9, speed="unlimited", **settings)
@@ -69,53 +69,54 @@ class Start:
             moment = PausedState(replace(moment.snapshot, optimizer={}), moment.stages, moment.turns)
         trainer = replay(config, self.dataset, moment)
         if trainer.stages_done:
-            trainer.advance()  # experiments count whole steps: finish the one under way
+            trainer.advance()  # experiments count whole steps, so finish the one in progress
         trainer.tune(turned)
         return trainer
 
     def about(self) -> str:
-        """Where it begins, in words; the title of a text is not ours, so show it literally."""
+        """What the experiment runs on, in words. It contains the text's title, so show it literally."""
         model = "GPT" if self.config.model == "gpt" else "bigram"
         where = f"as it is after step {self.step:,}" if self.moment else "with its first weights"
         return f"a copy of the {model} on {self.dataset.title}, {where}"
 
 
 class Pacer:
-    """Progress, and room for the room's run: after each stretch of work, a rest while that run is running.
+    """Reports an experiment's progress, and pauses it regularly while the main run is training.
 
-    busy: is the room's run running? tell: told the share done, 0 to 1, a few times a second; what it raises ends the
-    experiment. rest: seconds of rest for each second of work.
+    busy: is the main run training? report: called with the share done, 0 to 1, a few times a second; an exception it
+    raises ends the experiment. rest: seconds of pause for each second of work.
     """
 
-    STRETCH = 0.01
-    EVERY = 0.1
+    WORK_SECONDS = 0.01
+    """How long to work between two pauses."""
+    REPORT_SECONDS = 0.1
 
     def __init__(
         self,
         busy: Callable[[], bool] = lambda: False,
-        tell: Callable[[float], object] = lambda share: None,
+        report: Callable[[float], object] = lambda share: None,
         rest: float = 1.0,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._busy, self._tell, self._rest, self._clock, self._sleep = busy, tell, rest, clock, sleep
+        self._busy, self._report, self._rest, self._clock, self._sleep = busy, report, rest, clock, sleep
         self._total, self._done = 1, 0
-        self._worked_from = self._told_at = clock()
+        self._work_began = self._reported_at = clock()
 
     def expect(self, total: int) -> None:
-        """How many beats there will be in all."""
+        """Say how many calls of `advance` there will be."""
         self._total, self._done = max(1, total), 0
 
-    def beat(self) -> None:
-        """One piece is done: perhaps tell, perhaps rest."""
+    def advance(self) -> None:
+        """Count one piece of work as done; report and pause where it is time."""
         self._done += 1
         now = self._clock()
-        worked = now - self._worked_from
-        if worked < self.STRETCH:
+        worked = now - self._work_began
+        if worked < self.WORK_SECONDS:
             return
-        if now - self._told_at > self.EVERY:
-            self._told_at = now
-            self._tell(min(1.0, self._done / self._total))
+        if now - self._reported_at > self.REPORT_SECONDS:
+            self._reported_at = now
+            self._report(min(1.0, self._done / self._total))
         if self._busy():
             self._sleep(worked * self._rest)
-        self._worked_from = self._clock()
+        self._work_began = self._clock()

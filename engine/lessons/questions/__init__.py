@@ -1,15 +1,15 @@
-"""The thirteen questions that document 003 asks itself, each answered by a computation on a model as it is now.
+"""The thirteen questions that document 003 asks itself, each answered by a computation on the run's present model.
 
-An answer's sentences hold numbers of this model and this batch; whatever is text of the corpus stands among its
-`numbers`, so that a page can show it literally.
+An answer's sentences quote numbers of this model and batch. Text of the corpus appears in its `numbers` only, so that a
+page can show it literally.
 """
 
 from __future__ import annotations
 
 from . import generation, loss, training
-from .asked import Answer, Asked, Question
+from .question import Answer, Question, QuestionContext
 
-__all__ = ["QUESTIONS", "Answer", "Asked", "Question"]
+__all__ = ["QUESTIONS", "Answer", "Question", "QuestionContext"]
 
 QUESTIONS = (
     Question(16, "What is the purpose of nn?", "left open", training.purpose_of_nn),

@@ -1,4 +1,4 @@
-"""Document 003 asks about `generate`: the shape that each of its lines leaves behind."""
+"""Questions about `generate`: the shape that each of its lines produces."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 
 from ...training.sampling import draw_one, evaluating, next_token
-from .asked import Answer, Asked, shape
+from .question import Answer, QuestionContext, shape
 
 DRAWS = 10_000
 
 
-def shape_b_c(asked: Asked) -> Answer:
-    """One row of scores for each text: the last position's."""
-    logits = asked.logits()
+def shape_b_c(context: QuestionContext) -> Answer:
+    """Why (B, C): only the last position's scores predict a new token."""
+    logits = context.logits()
     last = logits[:, -1, :]
     sums = F.softmax(last, dim=1).sum(dim=1)
     wrong = F.softmax(logits, dim=1).sum(dim=2)  # over time instead of candidates
@@ -34,47 +34,47 @@ def shape_b_c(asked: Asked) -> Answer:
     )
 
 
-def shape_b_1(asked: Asked) -> Answer:
-    """One drawn id for each text."""
-    chances = next_token(asked.logits()[:, -1, :])
+def shape_b_1(context: QuestionContext) -> Answer:
+    """Why (B, 1): one id is drawn for each text."""
+    probs = next_token(context.logits()[:, -1, :])
     draws = torch.Generator().manual_seed(0)
-    once = torch.multinomial(chances, num_samples=1, generator=draws)
-    many = torch.multinomial(chances[0], DRAWS, replacement=True, generator=draws)
-    likeliest = int(chances[0].argmax())
-    share, chance = float((many == likeliest).float().mean()), float(chances[0, likeliest])
+    once = torch.multinomial(probs, num_samples=1, generator=draws)
+    many = torch.multinomial(probs[0], DRAWS, replacement=True, generator=draws)
+    likeliest = int(probs[0].argmax())
+    share, chance = float((many == likeliest).float().mean()), float(probs[0, likeliest])
     return Answer(
-        f"`num_samples=1` draws one token from each row of {shape(chances)}, so {shape(once)} comes back: one column "
+        f"`num_samples=1` draws one token from each row of {shape(probs)}, so {shape(once)} comes back: one column "
         "of ids, kept as a column so that it can be put beside the text. It is a draw, not a choice of the best: in "
         f"{DRAWS:,} draws from the first row the likeliest token, with probability {chance:.4f}, came in a share of "
         f"{share:.4f}.",
         {
-            "probabilities": shape(chances),
+            "probabilities": shape(probs),
             "drawn": shape(once),
-            "likeliest token": asked.tokenizer.labels[likeliest],
+            "likeliest token": context.tokenizer.labels[likeliest],
             "its probability": chance,
             f"its share of {DRAWS:,} draws": share,
         },
     )
 
 
-def shape_b_t_1(asked: Asked) -> Answer:
-    """The drawn column stands at the end of the text; the context stays as long as it is."""
-    with evaluating(asked.model):
-        drawn = draw_one(asked.model, asked.inputs, torch.Generator().manual_seed(0))
-        alone = asked.model.logits(asked.inputs[:, -1:])[:, -1]
+def shape_b_t_1(context: QuestionContext) -> Answer:
+    """Why (B, T + 1): the drawn column is appended; the model's context length does not grow."""
+    with evaluating(context.model):
+        drawn = draw_one(context.model, context.inputs, torch.Generator().manual_seed(0))
+        alone = context.model.logits(context.inputs[:, -1:])[:, -1]
     apart = float((alone - drawn.last).abs().max())
-    context = asked.model.context
+    context_length = context.model.context
     return Answer(
         f"`torch.cat(..., dim=1)` puts the drawn column {shape(drawn.token)} after the last token, along time: "
-        f"{shape(asked.inputs)} becomes {shape(drawn.ids)}, and the loop goes round with a text one token longer. "
-        f"Its T has no limit, but the model's view has: this one reads the last {context} "
-        f"{'token' if context == 1 else 'tokens'}. Given nothing but the last token, its scores change by up to "
+        f"{shape(context.inputs)} becomes {shape(drawn.ids)}, and the loop goes round with a text one token longer. "
+        f"Its T has no limit, but the model's view has: this one reads the last {context_length} "
+        f"{'token' if context_length == 1 else 'tokens'}. Given nothing but the last token, its scores change by up to "
         f"{apart:.4g}{', not at all: for a bigram the rest of the text is ballast' if apart == 0 else ''}.",
         {
-            "before": shape(asked.inputs),
+            "before": shape(context.inputs),
             "drawn": shape(drawn.token),
             "after": shape(drawn.ids),
-            "context": context,
+            "context": context_length,
             "change with the last token alone": apart,
         },
     )

@@ -1,4 +1,4 @@
-"""Document 003 asks about the loss: its functions, its shapes, where it comes from and where it goes."""
+"""Questions about the loss: its functions, its shapes, where targets come from and where the loss goes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...training.sampling import evaluating
-from .asked import Answer, Asked, flat, kind, shape
+from .question import Answer, QuestionContext, dtype_name, flat, shape
 
 
-def purpose_of_f(asked: Asked) -> Answer:
-    """A function without state equals the module made of it."""
-    logits, targets = flat(asked)
+def purpose_of_f(context: QuestionContext) -> Answer:
+    """`F.cross_entropy` gives the same as `nn.CrossEntropyLoss`, which holds no parameters."""
+    logits, targets = flat(context)
     function, module = F.cross_entropy(logits, targets), nn.CrossEntropyLoss()
     held = sum(p.numel() for p in module.parameters())
     return Answer(
@@ -26,9 +26,9 @@ def purpose_of_f(asked: Asked) -> Answer:
     )
 
 
-def different_dimensions(asked: Asked) -> Answer:
-    """One index a row says the same as a row of zeros with one 1 in it."""
-    logits, targets = flat(asked)
+def different_dimensions(context: QuestionContext) -> Answer:
+    """A class index means the same as a one-hot row."""
+    logits, targets = flat(context)
     rows, classes = logits.shape
     by_index = F.cross_entropy(logits, targets)
     one_hot = F.one_hot(targets, classes).to(logits.dtype)
@@ -48,11 +48,11 @@ def different_dimensions(asked: Asked) -> Answer:
     )
 
 
-def comma_in_a_shape(asked: Asked) -> Answer:
+def comma_in_a_shape(context: QuestionContext) -> Answer:
     """`(n,)` is a tuple, `(n)` a number in brackets; `view` takes either."""
-    batch, steps = asked.targets.shape
+    batch, steps = context.targets.shape
     as_tuple, as_number = (batch * steps,), (batch * steps)
-    same = asked.targets.reshape(-1).view(as_tuple).shape == asked.targets.reshape(-1).view(as_number).shape
+    same = context.targets.reshape(-1).view(as_tuple).shape == context.targets.reshape(-1).view(as_number).shape
     return Answer(
         f"In Python the comma makes the tuple: `({batch} * {steps},)` is a `{type(as_tuple).__name__}` of one number, "
         f"`({batch} * {steps})` is the `{type(as_number).__name__}` {as_number} in brackets. As a shape on paper both "
@@ -62,9 +62,9 @@ def comma_in_a_shape(asked: Asked) -> Answer:
     )
 
 
-def what_is_nll(asked: Asked) -> Answer:
+def what_is_nll(context: QuestionContext) -> Answer:
     """The mean of -ln p over the positions is the cross-entropy."""
-    logits, targets = flat(asked)
+    logits, targets = flat(context)
     costs = -F.log_softmax(logits, dim=-1)[torch.arange(len(targets)), targets]  # (B·T,)
     mean, least, most = float(costs.mean()), float(costs.min()), float(costs.max())
     best, worst = math.exp(-least), math.exp(-most)
@@ -84,31 +84,31 @@ def what_is_nll(asked: Asked) -> Answer:
     )
 
 
-def input_or_logit(asked: Asked) -> Answer:
-    """`input` is the name of the function's first parameter; what is passed are the logits."""
-    logits, targets = flat(asked)
+def input_or_logit(context: QuestionContext) -> Answer:
+    """`input` is the name of cross_entropy's first parameter; it takes logits."""
+    logits, targets = flat(context)
     first, second = list(inspect.signature(F.cross_entropy).parameters)[:2]
     right = float(F.cross_entropy(logits, targets))
     squashed = float(F.cross_entropy(F.softmax(logits, dim=-1), targets))
     return Answer(
         f"Both: `{first}` is only what `F.cross_entropy` calls its first parameter (the second is `{second}`), and "
-        f"what is passed there are the model's logits, {shape(logits)} of {kind(logits)}. The model's own inputs, "
-        f"{shape(asked.inputs)} of {kind(asked.inputs)}, never reach the loss. It wants scores as they are: with "
-        f"probabilities in their place it would answer {squashed:.4f} instead of {right:.4f}, since it takes the "
-        "softmax itself.",
+        f"what is passed there are the model's logits, {shape(logits)} of {dtype_name(logits)}. The model's own "
+        f"inputs, {shape(context.inputs)} of {dtype_name(context.inputs)}, never reach the loss. It wants scores as "
+        f"they are: with probabilities in their place it would answer {squashed:.4f} instead of {right:.4f}, since it "
+        "takes the softmax itself.",
         {
             "first parameter": first,
             "logits": shape(logits),
-            "inputs": shape(asked.inputs),
+            "inputs": shape(context.inputs),
             "loss of the logits": right,
             "loss of their softmax": squashed,
         },
     )
 
 
-def source_of_targets(asked: Asked) -> Answer:
-    """The same window, one token later."""
-    inputs, targets = asked.inputs, asked.targets
+def source_of_targets(context: QuestionContext) -> Answer:
+    """Targets are the same window, one token later."""
+    inputs, targets = context.inputs, context.targets
     overlap = int((targets[:, :-1] == inputs[:, 1:]).sum())
     batch, steps = targets.shape
     return Answer(
@@ -119,21 +119,21 @@ def source_of_targets(asked: Asked) -> Answer:
         {
             "equal to the next input": overlap,
             "compared": batch * (steps - 1),
-            "first inputs": asked.tokenizer.decode(inputs[0].tolist()),
-            "their targets": asked.tokenizer.decode(targets[0].tolist()),
+            "first inputs": context.tokenizer.decode(inputs[0].tolist()),
+            "their targets": context.tokenizer.decode(targets[0].tolist()),
         },
     )
 
 
-def where_it_returns(asked: Asked) -> Answer:
-    """To the caller, with the graph that `backward` walks."""
-    logits, loss = asked.model(asked.inputs, asked.targets)
+def where_it_returns(context: QuestionContext) -> Answer:
+    """The loss goes to the caller, with the graph that `backward` needs."""
+    logits, loss = context.model(context.inputs, context.targets)
     assert loss is not None
-    gradients = torch.autograd.grad(loss, list(asked.model.parameters()), allow_unused=True)
+    gradients = torch.autograd.grad(loss, list(context.model.parameters()), allow_unused=True)
     reached = sum(gradient is not None for gradient in gradients)
     length = float(torch.cat([g.flatten() for g in gradients if g is not None]).norm())
-    with evaluating(asked.model):
-        _, nothing = asked.model(asked.inputs)
+    with evaluating(context.model):
+        _, nothing = context.model(context.inputs)
     last = type(loss.grad_fn).__name__
     return Answer(
         "To whoever called the model. The training loop keeps the loss: it is one number, and it remembers how it was "

@@ -1,4 +1,4 @@
-"""Document 003 asks about modules, calls and the optimizer."""
+"""Questions about modules, calls and the optimizer."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...training.sampling import evaluating
-from .asked import Answer, Asked
+from .question import Answer, QuestionContext
 
 RATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
-def purpose_of_nn(asked: Asked) -> Answer:
-    """The layer and the plain function give the same; the layer keeps the weight."""
-    layer = asked.model.token_embedding
-    with evaluating(asked.model):
-        apart = (layer(asked.inputs) - F.embedding(asked.inputs, layer.weight)).abs().max().item()
-    modules, numbers = sum(1 for _ in asked.model.modules()), asked.model.parameter_count()
+def purpose_of_nn(context: QuestionContext) -> Answer:
+    """The layer and the plain function give the same numbers; the layer also keeps the weight."""
+    layer = context.model.token_embedding
+    with evaluating(context.model):
+        apart = (layer(context.inputs) - F.embedding(context.inputs, layer.weight)).abs().max().item()
+    modules, numbers = sum(1 for _ in context.model.modules()), context.model.parameter_count()
     return Answer(
         "`torch.nn` holds the building blocks that remember something: classes whose objects own parameters, can be "
         "nested, saved and moved as one, and hand all their parameters to an optimizer. This model is a tree of "
@@ -31,40 +31,40 @@ def purpose_of_nn(asked: Asked) -> Answer:
     )
 
 
-def idx_or_xb(asked: Asked) -> Answer:
-    """A parameter's name is the function's own; `model(x)` goes through `__call__` and its hooks."""
-    names = list(inspect.signature(asked.model.forward).parameters)
+def idx_or_xb(context: QuestionContext) -> Answer:
+    """Parameter names are local to a function; `model(x)` goes through `__call__` and its hooks."""
+    names = list(inspect.signature(context.model.forward).parameters)
     calls: list[int] = []
-    handle = asked.model.register_forward_hook(lambda *_: calls.append(1))
-    with evaluating(asked.model):
-        _, called = asked.model(asked.inputs, asked.targets)
-        heard_call = len(calls)
-        _, direct = asked.model.forward(asked.inputs, asked.targets)
+    handle = context.model.register_forward_hook(lambda *_: calls.append(1))
+    with evaluating(context.model):
+        _, called = context.model(context.inputs, context.targets)
+        hooks_by_call = len(calls)
+        _, direct = context.model.forward(context.inputs, context.targets)
     handle.remove()
     assert called is not None and direct is not None
     return Answer(
         "A name in a signature is the function's own: inside, the first argument is called that, whatever the caller "
         f"calls it. Here `forward` names its parameters {' and '.join(f'`{name}`' for name in names)}, the loop passes "
         "`xb` and `yb`, and the position alone decides. `model(xb, yb)` is `model.__call__`, which runs hooks and then "
-        f"`forward`: a hook on this model was called {heard_call} time by `model(xb, yb)` and "
-        f"{len(calls) - heard_call} times by `model.forward(xb, yb)`; the losses are {float(called):.6f} and "
+        f"`forward`: a hook on this model was called {hooks_by_call} time by `model(xb, yb)` and "
+        f"{len(calls) - hooks_by_call} times by `model.forward(xb, yb)`; the losses are {float(called):.6f} and "
         f"{float(direct):.6f}.",
         {
             "parameters of forward": ", ".join(names),
-            "hooks run by model(xb, yb)": heard_call,
-            "hooks run by model.forward(xb, yb)": len(calls) - heard_call,
+            "hooks run by model(xb, yb)": hooks_by_call,
+            "hooks run by model.forward(xb, yb)": len(calls) - hooks_by_call,
             "loss by model(xb, yb)": float(called),
             "loss by model.forward(xb, yb)": float(direct),
         },
     )
 
 
-def why_adamw(asked: Asked) -> Answer:
-    """One first step of AdamW and of SGD from these weights; the loss on the same batch after AdamW at other rates."""
+def why_adamw(context: QuestionContext) -> Answer:
+    """One first step of AdamW and of SGD from these weights, and of AdamW at other learning rates."""
     default = float(inspect.signature(torch.optim.AdamW).parameters["lr"].default)
-    adamw = _first_step(asked, torch.optim.AdamW, default)
-    sgd = _first_step(asked, torch.optim.SGD, default)
-    after = {rate: _first_step(asked, torch.optim.AdamW, rate).loss for rate in RATES}
+    adamw = _first_step(context, torch.optim.AdamW, default)
+    sgd = _first_step(context, torch.optim.SGD, default)
+    after = {rate: _first_step(context, torch.optim.AdamW, rate).loss for rate in RATES}
     low, high = adamw.slopes
     best = min(after, key=lambda rate: after[rate])
     return Answer(
@@ -92,7 +92,7 @@ def why_adamw(asked: Asked) -> Answer:
 
 
 class _Step(NamedTuple):
-    """A first update: the loss before and after it, and of |slope| and |Δw| ÷ rate the 5 and 95 % marks."""
+    """A first update: the loss before and after it, and the 5th and 95th percentiles of |slope| and of |Δw| ÷ rate."""
 
     before: float
     loss: float
@@ -100,25 +100,30 @@ class _Step(NamedTuple):
     moves: tuple[float, float]
 
 
-def _first_step(asked: Asked, rule: type[torch.optim.Optimizer], rate: float) -> _Step:
-    """One step of `rule`, without decay, on a copy; weights with no slope at all are not counted."""
-    trial = copy.deepcopy(asked.model)
+def _first_step(context: QuestionContext, rule: type[torch.optim.Optimizer], rate: float) -> _Step:
+    """One step of `rule` without weight decay on a copy; weights with a gradient of exactly 0 are not counted."""
+    trial = copy.deepcopy(context.model)
     trial.eval()
     optimizer = rule(trial.parameters(), lr=rate, weight_decay=0.0)  # type: ignore[call-arg]
-    _, loss = trial(asked.inputs, asked.targets)
+    _, loss = trial(context.inputs, context.targets)
     loss.backward()
     slopes = torch.cat([p.grad.flatten() for p in trial.parameters() if p.grad is not None])
     optimizer.step()
-    pairs = zip(trial.parameters(), asked.model.parameters(), strict=True)
+    pairs = zip(trial.parameters(), context.model.parameters(), strict=True)
     moves = torch.cat([(new.detach() - old.detach()).flatten() for new, old in pairs if new.grad is not None])
     touched = slopes != 0
     with evaluating(trial):
-        _, after = trial(asked.inputs, asked.targets)
-    return _Step(float(loss.detach()), float(after), _marks(slopes[touched].abs()), _marks(moves[touched].abs() / rate))
+        _, after = trial(context.inputs, context.targets)
+    return _Step(
+        float(loss.detach()),
+        float(after),
+        _percentiles(slopes[touched].abs()),
+        _percentiles(moves[touched].abs() / rate),
+    )
 
 
-def _marks(sizes: Tensor) -> tuple[float, float]:
-    """The 5 and the 95 % mark of (n,); 0 where there are none."""
+def _percentiles(sizes: Tensor) -> tuple[float, float]:
+    """The 5th and the 95th percentile of (n,); 0 if it is empty."""
     if not len(sizes):
         return 0.0, 0.0
     ordered = sizes.sort().values

@@ -1,6 +1,6 @@
-"""The documents' own small examples, opened as tiny tensors: what a document says, and what is true, both computed.
+"""The documents' own small examples as tiny tensors: what a document says, and what is true.
 
-Nothing here depends on a run or a text. Figures of a document that are quoted, not computed, say so.
+They depend on no run and no text. Numbers that are quoted from a document instead of computed are marked as quoted.
 """
 
 from __future__ import annotations
@@ -29,4 +29,4 @@ EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "Gradients add up": slopes.adding_up,
     "Three weights: big, small, very small": slopes.three_weights,
 }
-"""Each example under its title."""
+"""The examples by title."""

@@ -1,4 +1,4 @@
-"""Scores, probabilities and losses: the documents' tables of logits, opened."""
+"""Scores, probabilities and losses: the documents' tables of logits, computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..results import Chart, Curve, Example, Grid, Table, cells, named, numbers, percent
+from ..results import Chart, Curve, Example, Grid, Table, cells, percent, plain_labels, row_text
 
 HELLO = ("h", "e", "l", "o")
 SEEN, NEXT = ("h", "e", "l"), ("e", "l", "l")
@@ -45,10 +45,10 @@ CHANCES_HELP = (
 
 def two_grids(logits: Tensor, rows: tuple[str, ...], columns: tuple[str, ...], seen: str = "seen") -> tuple[Grid, Grid]:
     """Logits (rows, columns) and their softmax, side by side."""
-    chances = F.softmax(logits, dim=-1)
+    probs = F.softmax(logits, dim=-1)
     return (
         Grid("Logits", SCORES_HELP, cells(logits), rows, columns, "signed", seen, "next"),
-        Grid("softmax of the logits", CHANCES_HELP, cells(chances), rows, columns, "probability", seen, "next"),
+        Grid("softmax of the logits", CHANCES_HELP, cells(probs), rows, columns, "probability", seen, "next"),
     )
 
 
@@ -58,12 +58,13 @@ def hello() -> Example:
     targets = torch.tensor([HELLO.index(c) for c in NEXT])
     losses = F.cross_entropy(logits, targets, reduction="none")
     mean = F.cross_entropy(logits, targets)
-    chances = F.softmax(logits, dim=-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+    probs = F.softmax(logits, dim=-1).gather(1, targets.unsqueeze(1)).squeeze(1)
     guessing = math.log(len(HELLO))
     best = "".join(HELLO[i] for i in logits.argmax(dim=1).tolist())
-    true = (
-        f"The losses are {numbers(losses, 4)}, their mean is {float(mean):.4f}. Guessing among {len(HELLO)} characters "
-        f"costs ln {len(HELLO)} = {guessing:.4f}, so this model is {guessing - float(mean):.4f} better than guessing. "
+    actual = (
+        f"The losses are {row_text(losses, 4)}, their mean is {float(mean):.4f}. Guessing among {len(HELLO)} "
+        f"characters costs ln {len(HELLO)} = {guessing:.4f}, so this model is {guessing - float(mean):.4f} better than "
+        "guessing. "
         f"Its favourites are {', '.join(best)}: right in {sum(a == b for a, b in zip(best, NEXT, strict=True))} of "
         f"{len(NEXT)} places."
     )
@@ -74,14 +75,14 @@ def hello() -> Example:
         ("sees", "should say", "probability of that", "loss, nats"),
         tuple(
             (seen, right, f"{float(p):.4f}", f"{float(loss):.4f}")
-            for seen, right, p, loss in zip(SEEN, NEXT, chances, losses, strict=True)
+            for seen, right, p, loss in zip(SEEN, NEXT, probs, losses, strict=True)
         ),
     )
     return Example(
         "000, lines 144–256",
         "After h comes e, after e comes l, after l comes l: the targets are the inputs moved on by one. Three rows of "
         "scores are given; the loss is said to follow from them, and is not computed.",
-        true,
+        actual,
         (*two_grids(logits, SEEN, HELLO), table),
         {"mean": float(mean)} | {f"loss_{i}": float(loss) for i, loss in enumerate(losses)},
     )
@@ -91,36 +92,35 @@ def looks_like_probabilities() -> Example:
     """Logits that happen to sum to 1."""
     row = torch.tensor(HELLO_LOGITS[0])
     variants = {"as printed": row, "all + 100": row + 100, "all × 10": row * 10}
-    chances = {name: F.softmax(scores.double(), dim=0) for name, scores in variants.items()}
-    shift = float((chances["as printed"] - chances["all + 100"]).abs().max())
-    true = (
-        f"The row {numbers(row, 1)} sums to {float(row.sum()):.1f} and looks like probabilities; its softmax is "
-        f"{numbers(chances['as printed'])}. Adding 100 to every score changes no probability by more than {shift:.0e}: "
-        f"only differences matter. Ten times the differences give {numbers(chances['all × 10'])}."
+    probs = {name: F.softmax(scores.double(), dim=0) for name, scores in variants.items()}
+    shift = float((probs["as printed"] - probs["all + 100"]).abs().max())
+    actual = (
+        f"The row {row_text(row, 1)} sums to {float(row.sum()):.1f} and looks like probabilities; its softmax is "
+        f"{row_text(probs['as printed'])}. Adding 100 to every score changes no probability by more than {shift:.0e}: "
+        f"only differences matter. Ten times the differences give {row_text(probs['all × 10'])}."
     )
     grid = Grid(
         "softmax of the same row, moved and stretched",
         "Rows are the scores as printed, all raised by 100, and all multiplied by 10. Equal rows mean that softmax "
-        "sees "
-        "no difference.",
-        cells(torch.stack(list(chances.values()))),
-        named(*variants),
+        "sees no difference.",
+        cells(torch.stack(list(probs.values()))),
+        plain_labels(*variants),
         HELLO,
         "probability",
         "scores",
         "next",
     )
     first = Grid(
-        "The scores", SCORES_HELP, cells(torch.stack(list(variants.values()))), named(*variants), HELLO, "signed"
+        "The scores", SCORES_HELP, cells(torch.stack(list(variants.values()))), plain_labels(*variants), HELLO, "signed"
     )
     return Example(
         "000, lines 187–210",
         "The scores .1 .5 .3 .1 are not probabilities yet; softmax makes them so. A higher score means a surer model.",
-        true,
+        actual,
         (first, grid),
         {"sum": float(row.sum()), "shift": shift}
-        | {f"p{i}": float(p) for i, p in enumerate(chances["as printed"])}
-        | {f"wide{i}": float(p) for i, p in enumerate(chances["all × 10"])},
+        | {f"p{i}": float(p) for i, p in enumerate(probs["as printed"])}
+        | {f"wide{i}": float(p) for i, p in enumerate(probs["all × 10"])},
     )
 
 
@@ -130,17 +130,17 @@ def o_for_e() -> Example:
     wrong = right[[0, 3, 2, 1]]
     target = torch.tensor([1])
     rows: list[tuple[str, str, str, str]] = []
-    figures: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for factor in (1, 10):
         for name, scores in (("e", right), ("o", wrong)):
             loss = float(F.cross_entropy((factor * scores).unsqueeze(0), target))
             chance = float(F.softmax(factor * scores, dim=0)[1])
             rows.append((f"× {factor}", name, f"{chance:.4f}", f"{loss:.4f}"))
-            figures[f"{name}_{factor}"] = loss
-    true = (
-        f"With these flat scores the loss is {figures['e_1']:.4f} when e is the favourite and {figures['o_1']:.4f} "
+            numbers[f"{name}_{factor}"] = loss
+    actual = (
+        f"With these flat scores the loss is {numbers['e_1']:.4f} when e is the favourite and {numbers['o_1']:.4f} "
         "when o is: hardly high, since the model was unsure anyway. With scores ten times as far apart it is "
-        f"{figures['e_10']:.4f} and {figures['o_10']:.4f}. A wrong guess costs much when it was made with confidence."
+        f"{numbers['e_10']:.4f} and {numbers['o_10']:.4f}. A wrong guess costs much when it was made with confidence."
     )
     table = Table(
         "e is right; the model prefers e, or o",
@@ -153,21 +153,21 @@ def o_for_e() -> Example:
         "The two rows",
         SCORES_HELP,
         cells(torch.stack((right, wrong))),
-        named("prefers e", "prefers o"),
+        plain_labels("prefers e", "prefers o"),
         HELLO,
         "signed",
     )
     return Example(
         "000, lines 258–259 and 300",
         "If the model predicts o where e is right, the loss is high; if it predicts e, it is low.",
-        true,
+        actual,
         (grid, table),
-        figures,
+        numbers,
     )
 
 
 def animals() -> Example:
-    """Cat, dog, bird, fish: indices and one-hot rows, scores and probabilities."""
+    """Cat, dog, bird, fish: targets as indices or one-hot rows, rows read as scores or as probabilities."""
     logits, targets = torch.tensor(ANIMAL_LOGITS), torch.tensor(ANIMAL_TARGETS)
     hot = F.one_hot(targets, len(ANIMALS)).float()
     index, one_hot = float(F.cross_entropy(logits, targets)), float(F.cross_entropy(logits, hot))
@@ -175,18 +175,18 @@ def animals() -> Example:
     perfect = float(F.cross_entropy(hot, targets))
     inputs = (0, 1, 2, 2, 3, 1)  # "cat dog bird" and "bird fish dog", as the document spells its two sentences
     unmoved = inputs == ANIMAL_TARGETS
-    true = (
+    actual = (
         f"As scores they cost {index:.6f} with targets as indices and {one_hot:.6f} as one-hot rows. The rows sum to 1 "
         f"and look like probabilities; read as such they would cost {as_chances:.6f}, which is not what cross_entropy "
         f"computes. Perfect one-hot rows, given as scores, would still cost {perfect:.4f}: softmax of 1 against 0 is "
         f"only {percent(float(F.softmax(hot[0], dim=0).max()))}. "
     )
-    true += (
+    actual += (
         "And the targets are the sentences themselves: nothing is moved on by one, so this model learns to repeat."
         if unmoved
         else ""
     )
-    words = named(*(f"{ANIMALS[i]} {at}" for at, i in enumerate(inputs, 1)))
+    words = plain_labels(*(f"{ANIMALS[i]} {at}" for at, i in enumerate(inputs, 1)))
     table = Table(
         "One loss, four readings",
         "Mean loss over the six tokens. The first two must agree: an index says the same as a row with a single 1.",
@@ -201,9 +201,8 @@ def animals() -> Example:
     return Example(
         "003, lines 37–144",
         "Logits (2·3, 4) and targets (2·3,) fit together, since an index stands for a row with one 1. The rows are "
-        "edited "
-        "by hand to look like a trained model.",
-        true,
+        "edited by hand to look like a trained model.",
+        actual,
         (*two_grids(logits, words, ANIMALS, "token"), table),
         {"index": index, "one_hot": one_hot, "as_chances": as_chances, "perfect": perfect, "unmoved": float(unmoved)},
     )
@@ -230,7 +229,7 @@ def negative_log_likelihood() -> Example:
         "Two rows over three classes: what was predicted, and what is right. Only the column with the 1 counts.",
         cells(torch.stack((predicted.float(), true_class))),
         ("y_pred", "y_true"),
-        named("class 0", "class 1", "class 2"),
+        plain_labels("class 0", "class 1", "class 2"),
         "probability",
     )
     return Example(
@@ -243,12 +242,12 @@ def negative_log_likelihood() -> Example:
 
 
 def what_the_log_does() -> Example:
-    """-ln p over p: flat near 1, steep near 0."""
-    chances = (0.99, 0.9, 0.5, 0.1, 0.01)
-    losses = {p: -math.log(p) for p in chances}
+    """-ln p as a function of p: flat near 1, steep near 0."""
+    probs = (0.99, 0.9, 0.5, 0.1, 0.01)
+    losses = {p: -math.log(p) for p in probs}
     near, far = losses[0.99] - 0.0, losses[0.01] - losses[0.1]
     grid = [i / 200 for i in range(1, 201)]
-    true = (
+    actual = (
         f"−ln .99 = {losses[0.99]:.3f} and −ln .01 = {losses[0.01]:.3f}. Between 1 and .99 the loss changes by "
         f"{near:.3f}, between .1 and .01 by {far:.3f}. It does not magnify small differences in general: where the "
         "model is nearly right it is flat, and it is steep where the right answer was thought nearly impossible. It "
@@ -256,9 +255,8 @@ def what_the_log_does() -> Example:
     )
     chart = Chart(
         "Loss for each probability of the right token",
-        "The probability that the right token got, and what that costs. Training pulls to the right; at the left edge "
-        "the "
-        "loss grows without bound.",
+        "The probability that the right token got, and what that costs. Training pulls to the right; at the left "
+        "edge the loss grows without bound.",
         "probability of the right token",
         "loss, nats",
         (Curve("−ln p", grid, [-math.log(p) for p in grid], "usual"),),
@@ -272,7 +270,7 @@ def what_the_log_does() -> Example:
     return Example(
         "003, lines 173–187",
         "The log magnifies small differences: a small error returns a proportionately higher loss.",
-        true,
+        actual,
         (chart, table),
         {"near": losses[0.99], "far": losses[0.01]},
     )
@@ -281,15 +279,15 @@ def what_the_log_does() -> Example:
 def printed_logits() -> Example:
     """Document 003's printed logits and the softmax that it prints beside them."""
     logits, printed = torch.tensor(PRINTED_LOGITS), torch.tensor(PRINTED_SOFTMAX)
-    chances = F.softmax(logits, dim=-1)
-    rows, columns = named("row 1", "row 2", "row 3"), named(*(f"class {i}" for i in range(5)))
+    probs = F.softmax(logits, dim=-1)
+    rows, columns = plain_labels("row 1", "row 2", "row 3"), plain_labels(*(f"class {i}" for i in range(5)))
     least, favoured = int(logits[0].argmin()), int(printed[0].argmax())
-    off = float((printed - chances).abs().max())
-    true = (
-        f"The softmax of row 1 is {numbers(chances[0])}; the document prints {numbers(printed[0])}. The largest "
+    off = float((printed - probs).abs().max())
+    actual = (
+        f"The softmax of row 1 is {row_text(probs[0])}; the document prints {row_text(printed[0])}. The largest "
         f"difference in the table is {off:.3f}. "
     )
-    true += (
+    actual += (
         f"In its row 1 the smallest logit, {logits[0, least]:.4f} of class {least}, has the largest share, "
         f"{printed[0, favoured]:.4f}: no softmax does that, since a larger score always gets a larger probability."
         if least == favoured
@@ -297,7 +295,7 @@ def printed_logits() -> Example:
     ).replace("-", "−")
     grids = (
         Grid("The printed logits", SCORES_HELP, cells(logits), rows, columns, "signed"),
-        Grid("Their softmax", CHANCES_HELP, cells(chances), rows, columns, "probability"),
+        Grid("Their softmax", CHANCES_HELP, cells(probs), rows, columns, "probability"),
         Grid(
             "What the document prints as their softmax",
             "Quoted, not computed. Its rows sum to 1 as well; compare each with the row beside it.",
@@ -309,19 +307,18 @@ def printed_logits() -> Example:
         Grid(
             "Printed minus computed",
             "Where a cell is not 0, the printed probability is not the softmax of its logit. A rounded print would "
-            "differ "
-            "by less than .0001.",
-            cells(printed - chances),
+            "differ by less than .0001.",
+            cells(printed - probs),
             rows,
             columns,
             "signed",
         ),
     )
-    figures = {f"p{i}": float(p) for i, p in enumerate(chances[0])} | {"off": off, "least": least, "favoured": favoured}
+    numbers = {f"p{i}": float(p) for i, p in enumerate(probs[0])} | {"off": off, "least": least, "favoured": favoured}
     return Example(
         "003, lines 391–411",
         "Three rows of logits, and below them three rows that are called their softmax.",
-        true,
+        actual,
         grids,
-        figures,
+        numbers,
     )

@@ -1,4 +1,4 @@
-"""Shapes: what B, T and C are, which slice is the last step, and how a text grows by one token at a time."""
+"""Shapes: what B, T and C are, which slice is the last step, and how a text grows token by token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from ...generators import generator
 from ...models import Bigram
 from ...training.sampling import draw_one, evaluating
-from ..results import Example, Grid, Table, cells, numbers
+from ..results import Example, Grid, Table, cells, row_text
 
 WORDS = ("the", "cat", "sat", "on", "mat")
 PRINTED_INPUTS = (
@@ -25,12 +25,12 @@ SHAPES_HELP = "Each line of code and the shape of what it leaves behind. Read th
 
 
 def shape(tensor: torch.Tensor) -> str:
-    """(4, 8, 65), as people write it."""
+    """The shape as text: "(4, 8, 65)"."""
     return str(tuple(tensor.shape))
 
 
 def batch_time_channels() -> Example:
-    """The printed batch through a real table of 65 tokens."""
+    """The printed batch through a real bigram table of 65 tokens."""
     inputs = torch.tensor(PRINTED_INPUTS)
     model = Bigram(65, generator(1337, "weights"))
     with evaluating(model):
@@ -39,7 +39,7 @@ def batch_time_channels() -> Example:
     first = logits[0, 0]
     below = int((first < 0).sum())
     batch, time = inputs.shape
-    true = (
+    actual = (
         f"The printed batch has the shape {shape(inputs)}: B = {batch} and T = {time}. B is not 8 there, and during "
         f"generation it is 1. T counts characters, not words. A row of logits is {len(first)} scores: {below} of the "
         f"first row are negative and they sum to {float(first.sum()):.2f}, so they are no probabilities; their softmax "
@@ -67,7 +67,7 @@ def batch_time_channels() -> Example:
     return Example(
         "003, lines 241–271 and 487–506",
         "B is 4 sentences, later 8 “in this context”; T is 8 words; C is 65; logits are predicted probabilities.",
-        true,
+        actual,
         (grid, table),
         {"B": batch, "T": time, "C": logits.size(-1), "below": below, "rows": flat.size(0)},
     )
@@ -89,7 +89,7 @@ def one_number_in_brackets() -> Example:
             for name, value in written.items()
         ),
     )
-    true = (
+    actual = (
         f"`(B*T,)` is a {type(written['(B*T,)']).__name__} of one number, `(B*T)` is the "
         f"{type(written['(B*T)']).__name__} {B * T}, the same as without brackets. `view` takes either and gives "
         f"the same tensor here{', value by value' if same else ', or should'}. A shape is always a tuple, so it is "
@@ -97,10 +97,9 @@ def one_number_in_brackets() -> Example:
     )
     return Example(
         "003, lines 103–111",
-        "The trailing comma says that it is a tuple with one element; without it, it could be taken for an expression "
-        "in "
-        "brackets. The difference is called subtle.",
-        true,
+        "The trailing comma says that it is a tuple with one element; without it, it could be taken for an "
+        "expression in brackets. The difference is called subtle.",
+        actual,
         (table,),
         {"same": float(same)},
     )
@@ -112,10 +111,10 @@ def last_step() -> Example:
     last = logits[:, -1, :]
     kept = logits[:, -1:, :]
     labels = tuple(f"C{i}" for i in range(4))
-    true = (
+    actual = (
         f"`logits` is {shape(logits)}; `logits[:, -1, :]` is {shape(last)}: every row of the batch, the last place, "
-        f"all scores. It gives {numbers(last[0], 1)} and {numbers(last[1], 1)}. A number takes its dimension away; the "
-        f"slice `-1:` would keep it, {shape(kept)}."
+        f"all scores. It gives {row_text(last[0], 1)} and {row_text(last[1], 1)}. A number takes its dimension away; "
+        f"the slice `-1:` would keep it, {shape(kept)}."
     )
     grids = tuple(
         Grid(
@@ -139,14 +138,14 @@ def last_step() -> Example:
     return Example(
         "003, lines 575–607",
         "The slice selects the scores of the last time step of each text: .3 .4 .1 .2 and .2 .1 .4 .3.",
-        true,
+        actual,
         (*grids, end),
         {f"b{b}c{c}": float(last[b, c]) for b in range(2) for c in range(4)} | {"dims": last.dim()},
     )
 
 
 def growing() -> Example:
-    """From zeros((1, 1)) on, token by token, through a real table."""
+    """Generate from zeros((1, 1)), token by token, with a real bigram table."""
     model = Bigram(len(WORDS), generator(1337, "weights"))
     draws, ids = generator(1337, "sample"), torch.zeros((1, 1), dtype=torch.long)
     rows = []
@@ -164,7 +163,7 @@ def growing() -> Example:
                 )
             )
             ids = drawn.ids
-    true = (
+    actual = (
         f"It begins as {rows[0][0]}, which is a token already: id 0, here “{WORDS[0]}”. Each turn adds one column, so "
         f"after {len(rows)} turns it is {rows[-1][4]}. T is the length so far. A bigram reads the last token only, so "
         "its T has no bound; a GPT must crop to block_size. The words make no sense: this table was never trained."
@@ -178,20 +177,20 @@ def growing() -> Example:
     return Example(
         "003, lines 260–283 and 555–621",
         "idx starts as zeros of shape (1, 1) and grows; why (B, C), (B, 1) and (B, T+1) is left open.",
-        true,
+        actual,
         (table,),
         {"turns": len(rows), "length": ids.size(1)},
     )
 
 
 def the_cat_sat() -> Example:
-    """Five words, and what the targets of that sentence are."""
+    """A vocabulary of five words, and the inputs and targets of their sentence."""
     ids = torch.tensor([[0, 1, 2, 3, 4]])
     inputs, targets = ids[:, :-1], ids[:, 1:]
     rows = tuple((WORDS[a], WORDS[b]) for a, b in zip(inputs[0].tolist(), targets[0].tolist(), strict=True))
     spelled = ["the", "cat", "sat", "on", "a", "mat"]
     outside = [word for word in spelled if word not in WORDS]
-    true = (
+    actual = (
         f"The five words are {shape(ids)}, and as training pairs they give inputs {shape(inputs)} and targets "
         f"{shape(targets)}, moved on by one word: {len(rows)} predictions from {ids.size(1)} words. The sentence that "
         f"the document writes at the end has {len(spelled)} words, and “{', '.join(outside)}” is not in its vocabulary "
@@ -206,7 +205,7 @@ def the_cat_sat() -> Example:
     return Example(
         "003, lines 357–372",
         "A vocabulary of five words; idx begins as “the cat”, (1, 2), and has become “the cat sat on a mat”, (1, 5).",
-        true,
+        actual,
         (table,),
         {"pairs": len(rows), "outside": len(outside), "words": len(spelled)},
     )

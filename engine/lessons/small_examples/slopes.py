@@ -1,4 +1,4 @@
-"""Gradients: the names of the nodes they flow through, how they add up, and what an optimizer makes of their size."""
+"""Gradients: the graph nodes they flow through, how they accumulate, and what an optimizer makes of their size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ GRADIENTS = (2e-2, 2e-4, 2e-6)
 LR = 1e-3
 
 
-def node(tensor: Tensor) -> str:
-    """The name of the graph node that made it."""
+def grad_fn_name(tensor: Tensor) -> str:
+    """The name of the graph node that made `tensor`."""
     return type(tensor.grad_fn).__name__
 
 
@@ -30,13 +30,13 @@ def names_of_nodes() -> Example:
         "F.conv2d(image, kernel)": ("Conv2DBackward", F.conv2d(image, kernel)),
         "F.linear(rows, weight, bias)": ("LinearBackward", F.linear(torch.ones(4, 3), weight, bias)),
     }
-    rows = tuple((code, said, node(tensor)) for code, (said, tensor) in made.items())
+    rows = tuple((code, said, grad_fn_name(tensor)) for code, (said, tensor) in made.items())
     wrong = [(said, real) for _, said, real in rows if said != real]
     made_of_w = w * 2
     assert made_of_w.grad_fn is not None
     leaf = made_of_w.grad_fn.next_functions[0][0]
     stores = getattr(leaf, "variable", None) is w
-    true = (
+    actual = (
         "The real names are "
         + ", ".join(f"{real} (the document: {said})" for said, real in wrong)
         + f"; the other {len(rows) - len(wrong)} are right. At the end of every path stands {type(leaf).__name__}: it "
@@ -54,7 +54,7 @@ def names_of_nodes() -> Example:
         "A list of nodes: NllLossBackward0, AddBackward0, MulBackward0, MeanBackward0, Conv2DBackward, "
         "LinearBackward; and "
         "AccumulateGrad, said to compute the gradients.",
-        true,
+        actual,
         (table,),
         {"wrong": len(wrong), "stores": float(stores)},
     )
@@ -82,7 +82,7 @@ def adding_up() -> Example:
         ("after", "w.grad"),
         tuple(rows),
     )
-    true = (
+    actual = (
         f"After two calls `.grad` is {twice:g}, twice the slope. `zero_grad` puts "
         f"{'None' if cleared else 'something else'} there, and the next call gives {fresh:g} again. Adding up is no "
         "fault: it is how several small batches become one large one."
@@ -90,7 +90,7 @@ def adding_up() -> Example:
     return Example(
         "000, lines 395–409; 004, lines 31–38",
         "If the gradients are not cleared, the next batch's are added to the old ones.",
-        true,
+        actual,
         (table,),
         {"twice": twice, "fresh": fresh, "cleared": float(cleared)},
     )
@@ -106,7 +106,7 @@ def three_weights() -> Example:
         kind([weights], lr=LR).step()  # type: ignore[call-arg]
         moved[name] = (-weights.detach()).tolist()
     spans = {name: max(steps) / min(steps) for name, steps in moved.items()}
-    true = (
+    actual = (
         f"The gradients differ by a factor of {GRADIENTS[0] / GRADIENTS[-1]:,.0f}. Under SGD the three moves differ by "
         f"a factor of {spans['SGD']:,.0f}, as the formula says; under AdamW, which the document uses, by "
         f"{spans['AdamW']:.3f}: each weight moves by about the learning rate, {LR:g}, whatever its gradient. Size "
@@ -124,10 +124,9 @@ def three_weights() -> Example:
     )
     return Example(
         "000, lines 303–305 and 355–361",
-        "A weight that contributed much to the error gets a big update, one that contributed little a very small one: "
-        "new "
-        "= old − learning rate × gradient.",
-        true,
+        "A weight that contributed much to the error gets a big update, one that contributed little a very small "
+        "one: new = old − learning rate × gradient.",
+        actual,
         (table,),
         {"sgd": spans["SGD"], "adamw": spans["AdamW"], "largest": moved["AdamW"][0]},
     )

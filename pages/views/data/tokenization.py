@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.analysis.text_statistics import Census
+from engine.analysis.text_statistics import TextStatistics
 from engine.config import RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
@@ -22,7 +22,7 @@ MOST_PASTED = 5000
 TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
 
 
-def pasted(told: Census, entry: Entry, config: RunConfig) -> None:
+def pasted(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
     """The tokens of a pasted text; until one is pasted, of the corpus's own first words."""
     static.heading(
         "Tokens of a text",

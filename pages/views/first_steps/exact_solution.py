@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.analysis.least_squares import FORMS, Fit, Pair, columns, fit, line_through, misses
+from engine.analysis.least_squares import FORMS, Fit, Point, fit_polynomial, line_through, residuals, xy_arrays
 from engine.errors import InputError
 from pages.charts import static
 from pages.charts.palette import TEXT, TRAIN
@@ -27,7 +27,7 @@ decides nothing: only new points could.
 """
 
 
-def show(pairs: list[Pair]) -> None:
+def show(pairs: list[Point]) -> None:
     """The part below the live board, for these points."""
     st.markdown(CONTEXT)
     open_on_train.button("document-002-line")
@@ -40,7 +40,7 @@ def show(pairs: list[Pair]) -> None:
 
 
 @st.fragment
-def two_points(pairs: list[Pair]) -> None:
+def two_points(pairs: list[Point]) -> None:
     """a and b from two chosen points, checked on the others."""
     static.heading(
         "Solved from two points",
@@ -67,7 +67,7 @@ def two_points(pairs: list[Pair]) -> None:
         language=None,
         wrap_lines=True,
     )
-    missed = misses(pairs, a, b)
+    missed = residuals(pairs, a, b)
     scale = 1e-9 * max(1.0, *(abs(y) for _, y in pairs))
     rows = [
         {
@@ -82,7 +82,7 @@ def two_points(pairs: list[Pair]) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
-def forms(pairs: list[Pair]) -> None:
+def forms(pairs: list[Point]) -> None:
     """The polynomials that the points can settle, each by least squares, with what it misses."""
     static.heading(
         "Least squares, and other forms",
@@ -92,7 +92,7 @@ def forms(pairs: list[Pair]) -> None:
     found: dict[str, Fit] = {}
     for degree, form in enumerate(FORMS):
         try:
-            found[form] = fit(pairs, degree)
+            found[form] = fit_polynomial(pairs, degree)
         except InputError as error:
             st.text(f"{form.capitalize()}: {error}.")
             break  # what a form lacks, the next one lacks too
@@ -120,9 +120,9 @@ HELP = {
 }
 
 
-def drawn(pairs: list[Pair], one: Fit) -> go.Figure:
+def drawn(pairs: list[Point], one: Fit) -> go.Figure:
     """A form over the points, with its residuals."""
-    x, y = columns(pairs)
+    x, y = xy_arrays(pairs)
     room = 0.2 * float(np.ptp(x)) or 1.0
     along = np.linspace(x.min() - room, x.max() + room, 80)
     figure = static.plane("x", "y")
@@ -154,12 +154,12 @@ def formula(one: Fit) -> str:
     return "y = " + " ".join(terms).removeprefix("+").replace("+", "+ ").replace("-", "− ")
 
 
-def error_of(pairs: list[Pair], one: Fit) -> float:
+def error_of(pairs: list[Point], one: Fit) -> float:
     """The mean squared error, 0 where only the rounding of float64 is left of it."""
     return tidy(one.mean_squared_error, (1e-9 * size(pairs)) ** 2)
 
 
-def size(pairs: list[Pair]) -> float:
+def size(pairs: list[Point]) -> float:
     """The largest size of y, at least 1."""
     return max(1.0, *(abs(y) for _, y in pairs))
 

@@ -11,7 +11,7 @@ import streamlit as st
 import torch
 
 from engine.config import changed
-from engine.lessons.logistic_printout import Printed, printed
+from engine.lessons.logistic_printout import PrintedStep, record_steps
 from engine.presets import preset
 from pages.charts import static
 from pages.charts.palette import BASELINE, TRAIN
@@ -48,10 +48,10 @@ an iteration an epoch in general, which holds only where every batch is all of t
 
 
 @lru_cache(maxsize=4)
-def seen(seed: int) -> list[Printed]:
+def seen(seed: int) -> list[PrintedStep]:
     """The layer over many steps, from the first weights that `seed` draws; about half a second, then remembered."""
     start = preset(PRESET)
-    return printed(changed(start.config, seed=seed), start.settings, LONG)
+    return record_steps(changed(start.config, seed=seed), start.settings, LONG)
 
 
 @st.fragment
@@ -88,7 +88,7 @@ def show() -> None:
         fall(steps)
 
 
-def one_step(steps: list[Printed]) -> None:
+def one_step(steps: list[PrintedStep]) -> None:
     """One of the five steps: its loss, its gradient as a table in colour, and the two equalities."""
     at = st.segmented_control(
         "step, from 0 as the document counts", range(len(steps)), default=0, key="layer_step", required=True
@@ -134,7 +134,7 @@ def one_step(steps: list[Printed]) -> None:
     st.markdown(WHY)
 
 
-def fall(steps: list[Printed]) -> None:
+def fall(steps: list[PrintedStep]) -> None:
     """The loss and the three z over many steps."""
     static.show(
         curves([("loss", [one.loss for one in steps])], "loss, nats per output", log_y=True),

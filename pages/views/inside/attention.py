@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from engine.analysis.attention import attention_weights, read_out, streams
+from engine.analysis.attention import attention_weights, logit_lens, residual_streams
 from engine.errors import InputError
 from engine.models import GPT
 from engine.text.corpus import Corpus
@@ -106,7 +106,7 @@ def read(look: Look, model: GPT, tokenizer: Tokenizer, text: str) -> Seen:
 def inside(model: GPT, ids: list[int]) -> Seen:
     """What the model does with `ids`, at most block_size of them."""
     tensor = torch.tensor(ids)
-    readings = read_out(model, streams(model, tensor)[:, -MOST_READ:]).softmax(dim=-1)  # (L + 1, R, C)
+    readings = logit_lens(model, residual_streams(model, tensor)[:, -MOST_READ:]).softmax(dim=-1)  # (L + 1, R, C)
     chances, best = readings.max(dim=-1)
     return Seen(ids, attention_weights(model, tensor), best, chances)
 

@@ -7,7 +7,7 @@ import re
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.analysis.model_tree import Part, share_by_part, tree, yielded
+from engine.analysis.model_tree import Part, inspect_parameters, model_tree, share_by_part
 from engine.lessons.results import percent
 from pages.charts import static
 from pages.charts.palette import TRAIN
@@ -17,7 +17,7 @@ from pages.views.inside.inspected_model import Look
 def show(look: Look) -> None:
     """The tree, the counts by layer, and what `parameters()` and `_parameters` give."""
     model = look.model
-    parts = tree(model)
+    parts = model_tree(model)
     tensors = len(list(model.parameters()))
     st.text(f"{type(model).__name__}: {parts[0].count:,} numbers, parameter tensors: {tensors:,}.")
     left, right = st.columns([3, 2], gap="large")
@@ -93,7 +93,7 @@ def code(path: str) -> str:
 
 def told(look: Look) -> str:
     """The facts as lines of Python with their results, computed now."""
-    found = yielded(look.model)
+    found = inspect_parameters(look.model)
     kept = list(found.kept.items())
     shown = kept[:3]
     lines = [f"list(model._parameters)  # {list(found.own)}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.errors import InputError
-from engine.lessons.questions import QUESTIONS, Asked
+from engine.lessons.questions import QUESTIONS, QuestionContext
 from pages.charts import static
 from pages.views.inside.inspected_model import Look, once
 
@@ -35,7 +35,9 @@ def show(look: Look) -> None:
         key = look.key, look.settings.batch_size, question.line
         try:
             with st.spinner("computing the answer"):
-                answer = once("answer", key, lambda: question.answer(Asked.of(*found, look.config, look.settings)))
+                answer = once(
+                    "answer", key, lambda: question.answer(QuestionContext.of(*found, look.config, look.settings))
+                )
         except InputError as error:
             st.text(str(error))
             return

@@ -7,8 +7,8 @@ import math
 
 import streamlit as st
 
-from engine.analysis.model_tree import Stop, path
-from engine.lessons.questions import Asked
+from engine.analysis.model_tree import ForwardStep, forward_shapes
+from engine.lessons.questions import QuestionContext
 from engine.training.evaluation import mean_loss
 from pages.charts import palette, static
 from pages.views.inside.inspected_model import Look, once
@@ -37,19 +37,19 @@ def show(look: Look) -> None:
         "Each box is a tensor with its shape; the sides of a picture grow with the logarithm of the sizes, and layers "
         "behind it stand for the last dimension. Healthy: the loss at the end is one number, of shape ().",
     )
-    picture(path(look.config, corpus.vocab_size, batch))
-    asked = Asked.of(model, corpus, look.config, look.settings)
-    loss = once("loss", (look.key, asked.inputs.shape), lambda: mean_loss(model, [(asked.inputs, asked.targets)]))
+    picture(forward_shapes(look.config, corpus.vocab_size, batch))
+    context = QuestionContext.of(model, corpus, look.config, look.settings)
+    loss = once("loss", (look.key, context.inputs.shape), lambda: mean_loss(model, [(context.inputs, context.targets)]))
     st.text(
-        f"A batch drawn from the training text, {len(asked.inputs):,} windows of {steps:,} tokens: "
+        f"A batch drawn from the training text, {len(context.inputs):,} windows of {steps:,} tokens: "
         f"loss {loss:.5g} nats per token at step {look.step:,}. Its first window, inputs and targets:"
     )
-    windows = [corpus.tokenizer.decode(ids[0].tolist()) for ids in (asked.inputs, asked.targets)]
+    windows = [corpus.tokenizer.decode(ids[0].tolist()) for ids in (context.inputs, context.targets)]
     names = ("inputs  ", "targets ")
     st.code("\n".join(name + static.visible(text) for name, text in zip(names, windows, strict=True)), language=None)
 
 
-def picture(stops: list[Stop]) -> None:
+def picture(stops: list[ForwardStep]) -> None:
     """The path as boxes: the inputs' way, the targets' way, and the loss where both meet."""
     first, *rest = merged(stops)
     main = [stop for stop in rest if stop.step not in JOINED]
@@ -59,7 +59,7 @@ def picture(stops: list[Stop]) -> None:
     st.html(f'{style()}<div class="ls-path">{"".join(rows)}</div>')
 
 
-def merged(stops: list[Stop]) -> list[Stop]:
+def merged(stops: list[ForwardStep]) -> list[ForwardStep]:
     """Blocks leave the same shape behind: all of them are one box. The position rows are added to x: they have none."""
     places = next((stop for stop in stops if stop.step == "position_embedding"), None)
     if places is not None:
@@ -76,7 +76,7 @@ def merged(stops: list[Stop]) -> list[Stop]:
     ]
 
 
-def lane(stops: list[Stop], enters: str = "") -> str:
+def lane(stops: list[ForwardStep], enters: str = "") -> str:
     """One row of boxes, each behind an arrow that says what happens."""
     pieces = [f'<div class="ls-arrow">{html.escape(enters)} →</div>' if enters else "", box(stops[0])]
     for stop in stops[1:]:
@@ -85,7 +85,7 @@ def lane(stops: list[Stop], enters: str = "") -> str:
     return f'<div class="ls-lane">{"".join(pieces)}</div>'
 
 
-def box(stop: Stop) -> str:
+def box(stop: ForwardStep) -> str:
     """A tensor: picture, name, shape, type. Only names of tensors and numbers are in it."""
     rows, columns = (*stop.shape[:2], 1, 1)[:2] if len(stop.shape) != 1 else (1, stop.shape[0])
     behind = min(8, round(math.log2(stop.shape[2]))) if len(stop.shape) > 2 else 0

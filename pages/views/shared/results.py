@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.lessons.results import Chart, Exhibit, Grid, Raised, Table, Tone
+from engine.lessons.results import Chart, CodeOutput, Display, Grid, Table, Tone
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, EVENT, GOOD, TRAIN, VALIDATION, Scale
 
@@ -26,46 +26,46 @@ FEW = 5
 """Tables of at most this many columns stand two in a row; curves of at most so many points show each."""
 
 
-def show_all(exhibits: Sequence[Exhibit], key: str) -> None:
+def show_all(displays: Sequence[Display], key: str) -> None:
     """All exhibits, those that are to be compared side by side."""
-    for at, pair in enumerate(_rows(exhibits)):
+    for at, pair in enumerate(_rows(displays)):
         places = st.columns(len(pair)) if len(pair) > 1 else [st.container()]
-        for nth, (place, exhibit) in enumerate(zip(places, pair, strict=True)):
+        for nth, (place, display) in enumerate(zip(places, pair, strict=True)):
             with place:
-                show(exhibit, f"{key}-{at}-{nth}")
+                show(display, f"{key}-{at}-{nth}")
 
 
-def _rows(exhibits: Sequence[Exhibit]) -> Iterator[list[Exhibit]]:
+def _rows(displays: Sequence[Display]) -> Iterator[list[Display]]:
     """Neighbours of one kind in pairs; tables with many columns alone."""
-    row: list[Exhibit] = []
-    for exhibit in exhibits:
-        if row and (len(row) == 2 or type(row[0]) is not type(exhibit) or wide(row[0]) or wide(exhibit)):
+    row: list[Display] = []
+    for display in displays:
+        if row and (len(row) == 2 or type(row[0]) is not type(display) or wide(row[0]) or wide(display)):
             yield row
             row = []
-        row.append(exhibit)
+        row.append(display)
     if row:
         yield row
 
 
-def wide(exhibit: Exhibit) -> bool:
+def wide(display: Display) -> bool:
     """Does it need the whole width?"""
-    columns = exhibit.columns if isinstance(exhibit, Grid | Table) else ()
-    return len(columns) > (2 * FEW if isinstance(exhibit, Grid) else FEW)
+    columns = display.columns if isinstance(display, Grid | Table) else ()
+    return len(columns) > (2 * FEW if isinstance(display, Grid) else FEW)
 
 
-def show(exhibit: Exhibit, key: str) -> None:
+def show(display: Display, key: str) -> None:
     """One exhibit; tokens, messages of errors and names of texts appear literally."""
-    if isinstance(exhibit, Chart):
-        static.show(lines(exhibit), key, exhibit.title, exhibit.help, HEIGHT)
-    elif isinstance(exhibit, Grid):
-        height = 90 + ROW * len(exhibit.rows)
-        static.show(grid(exhibit), key, exhibit.title, exhibit.help, height)
-    elif isinstance(exhibit, Table):
-        static.heading(exhibit.title, exhibit.help)
-        rows = [[str(cell) for cell in row] for row in exhibit.rows]
-        st.dataframe(pd.DataFrame(rows, columns=list(exhibit.columns)), hide_index=True, key=key)
+    if isinstance(display, Chart):
+        static.show(lines(display), key, display.title, display.help, HEIGHT)
+    elif isinstance(display, Grid):
+        height = 90 + ROW * len(display.rows)
+        static.show(grid(display), key, display.title, display.help, height)
+    elif isinstance(display, Table):
+        static.heading(display.title, display.help)
+        rows = [[str(cell) for cell in row] for row in display.rows]
+        st.dataframe(pd.DataFrame(rows, columns=list(display.columns)), hide_index=True, key=key)
     else:
-        raised(exhibit)
+        raised(display)
 
 
 def lines(chart: Chart) -> go.Figure:
@@ -115,7 +115,7 @@ def number(cell: float, scale: Scale) -> str:
     return f"{cell:.{4 if abs(cell) >= 100 else 3}g}".replace("-", "−")
 
 
-def raised(what: Raised) -> None:
+def raised(what: CodeOutput) -> None:
     """Code, and what came of it."""
     st.code(what.code, language="python", wrap_lines=True)
     if what.kind == "no error":

@@ -1,6 +1,6 @@
 """What if: choose an experiment, run it on a throwaway copy of the room's run, see both ways side by side.
 
-Holds no training state. What was found stays in the session, one outcome for each experiment and start.
+Holds no training state. What was found stays in the session, one result for each experiment and start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from engine.errors import InputError
 from engine.lessons.experiments import EXPERIMENTS, MOST_PARAMETERS, Experiment, Pacer, Start
-from engine.lessons.results import Outcome
+from engine.lessons.results import ExperimentResult
 from engine.presets import preset
 from engine.runs.manager import run_manager
 from engine.runs.run import Run, State
@@ -54,10 +54,10 @@ def what_if() -> None:
     if asked and found.get((name, begin), (None,))[0] != where:
         below = st.empty()  # what is there of another experiment goes at once
         with below.container():
-            outcome = carried_out(chosen, run, begin)
-        if outcome is None:
+            result = carried_out(chosen, run, begin)
+        if result is None:
             return
-        found[name, begin] = where, outcome
+        found[name, begin] = where, result
         place = below.container()
     else:
         place = st.container()
@@ -111,7 +111,7 @@ def beginning(chosen: Experiment, run: Run | None) -> Begin:
 
 
 def identity(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object, ...]:
-    """What an outcome depends on besides the experiment: the run, and where it stands."""
+    """What a result depends on besides the experiment: the run, and where it stands."""
     if run is None:
         return (None,)
     past = scrubbed_moment.step_shown()
@@ -136,27 +136,27 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
     return Start(fresh.config, fresh.settings, run_manager().corpus(fresh.config))
 
 
-def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> Outcome | None:
+def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> ExperimentResult | None:
     """Run it, with progress; doing anything else on the page ends it. None where it could not be run."""
     bar = st.progress(0.0, "running on a copy")
     current = run_manager().current
 
-    def tell(share: float) -> None:
+    def report(share: float) -> None:
         bar.progress(share, "running on a copy")
         if interrupted():
             st.rerun(scope="fragment")
 
-    courtesy = Pacer(lambda: current is not None and current.state is State.RUNNING, tell)
+    pacer = Pacer(lambda: current is not None and current.state is State.RUNNING, report)
     st.session_state.whatif_unfinished = chosen.name
-    outcome: Outcome | None
+    result: ExperimentResult | None
     try:
-        outcome = chosen.run(start_of(chosen, run, begin), courtesy)
+        result = chosen.run(start_of(chosen, run, begin), pacer)
     except InputError as error:
         st.text(str(error))
-        outcome = None
+        result = None
     st.session_state.pop("whatif_unfinished")
     bar.empty()
-    return outcome
+    return result
 
 
 def interrupted() -> bool:
@@ -167,9 +167,9 @@ def interrupted() -> bool:
     return getattr(getattr(context.script_requests, "_state", None), "name", None) == "RERUN"
 
 
-def shown(outcome: Outcome, name: str, begin: Begin) -> None:
+def shown(result: ExperimentResult, name: str, begin: Begin) -> None:
     """The sentence that says what is seen, what shows it, and what it was tried on."""
     with st.container(border=True):
-        st.markdown(outcome.seen)
-    show_all(outcome.exhibits, f"whatif-{name}-{begin}")
-    st.text(f"Tried on {outcome.about}.")
+        st.markdown(result.summary)
+    show_all(result.displays, f"whatif-{name}-{begin}")
+    st.text(f"Tried on {result.setup}.")

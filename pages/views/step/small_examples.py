@@ -31,8 +31,8 @@ def small_examples() -> None:
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         st.markdown(f"**Document {example.document}**")
-        st.markdown(example.says)
+        st.markdown(example.claim)
     with right.container(border=True, height="stretch"):
         st.markdown("**What is computed**")
-        st.markdown(example.true)
-    show_all(example.exhibits, f"example-{chosen}")
+        st.markdown(example.actual)
+    show_all(example.displays, f"example-{chosen}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from engine.formatting import figures
+from engine.formatting import format_number
 from engine.runs.divergence import Divergence, divergence_of, rewound_to
 from engine.runs.run import Run, State
 from pages.widgets import actions
@@ -63,18 +63,19 @@ def sentences(told: Divergence) -> Iterator[str]:
     """What happened, a line for each quantity."""
     yield from _turned(told)
     if told.losses:
-        yield f"Last finite losses: {', '.join(figures(loss) for _, loss in told.losses)}{_before(told)}."
+        yield f"Last finite losses: {', '.join(format_number(loss) for _, loss in told.losses)}{_before(told)}."
     if told.grad_norm is not None:
         step, norm = told.grad_norm
-        usual = "" if told.usual_norm is None else f" (before: about {figures(told.usual_norm, 3)})"
-        yield f"Largest gradient norm: {figures(norm, 3)} in step {step:,}{usual}."
+        usual = "" if told.usual_norm is None else f" (before: about {format_number(told.usual_norm, 3)})"
+        yield f"Largest gradient norm: {format_number(norm, 3)} in step {step:,}{usual}."
     if told.update is not None:
         step, layer, ratio = told.update
         early = ", measured before a knob was turned" if told.turned and step <= told.turned[0].step else ""
-        yield f"Largest update: {figures(ratio, 3)} times the size of the weights, in {layer}, step {step:,}{early}."
+        size = format_number(ratio, 3)
+        yield f"Largest update: {size} times the size of the weights, in {layer}, step {step:,}{early}."
     if told.first is not None:
         step, layer, what, times = told.first
-        size = f"{figures(times, 3)} times its usual size"
+        size = f"{format_number(times, 3)} times its usual size"
         yield f"First out of the ordinary: the {what} of {layer}, {size}, in step {step:,}."
     if told.fault is not None:
         yield f"Then: {told.fault}."
@@ -86,4 +87,4 @@ def _turned(told: Divergence) -> Iterator[str]:
 
 
 def _before(told: Divergence) -> str:
-    return "" if told.usual_loss is None else f" (before: about {figures(told.usual_loss)})"
+    return "" if told.usual_loss is None else f" (before: about {format_number(told.usual_loss)})"

@@ -11,8 +11,16 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from engine.analysis.autograd_graph import accumulated, by_hand
-from engine.analysis.gradient_check import NUDGE, Slope, along, exact, in_float64, slope, telling_reach
+from engine.analysis.autograd_graph import accumulate_gradients, backward_by_hand
+from engine.analysis.gradient_check import (
+    NUDGE,
+    Slope,
+    float64_copy,
+    losses_along,
+    slope_at,
+    to_float64,
+    visible_distance,
+)
 from engine.stream.downsampling import bins
 from engine.training.probes import pooled
 from pages.charts.palette import EVENT, TRAIN
@@ -129,14 +137,14 @@ def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> 
 
 def measured(shown: Opened, name: str, spot: Sequence[int]) -> tuple[Slope, list[float], list[float]]:
     """The slope by both ways; and, of a model that is quick enough, the loss for other values of the weight."""
-    model = in_float64(shown.run.config, shown.run.dataset.vocab_size, shown.before)
-    batch = exact(shown.trainer.inputs), exact(shown.trainer.targets)
-    found = slope(model, *batch, name, spot)
+    model = float64_copy(shown.run.config, shown.run.dataset.vocab_size, shown.before)
+    batch = to_float64(shown.trainer.inputs), to_float64(shown.trainer.targets)
+    found = slope_at(model, *batch, name, spot)
     if shown.run.parameters > LARGE:
         return found, [], []
-    reach = telling_reach(model, *batch, name, spot, found.analytic)
+    reach = visible_distance(model, *batch, name, spot, found.analytic)
     offsets = [reach * share for share in CURVE]
-    return found, offsets, along(model, *batch, name, spot, offsets)
+    return found, offsets, losses_along(model, *batch, name, spot, offsets)
 
 
 def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gradient: float) -> go.Figure:
@@ -157,7 +165,7 @@ def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gra
 
 def stored(shown: Opened) -> None:
     """AccumulateGrad stores and computes nothing: the chain called by hand, and a second arrival added."""
-    steps = by_hand(shown.model.loss(shown.model.outputs(shown.trainer.inputs), shown.trainer.targets))
+    steps = backward_by_hand(shown.model.loss(shown.model.outputs(shown.trainer.inputs), shown.trainer.targets))
     if steps:
         last = steps[-1][1]
         (parameter,) = shown.trainer.parameters
@@ -171,7 +179,7 @@ def stored(shown: Opened) -> None:
         here = f"The result of {steps[-1][0]} equals .grad: {same}."
     else:
         here = ""
-    left = accumulated([torch.ones(3), torch.ones(3)]).tolist()
+    left = accumulate_gradients([torch.ones(3), torch.ones(3)]).tolist()
     said(
         "document 003",
         "AccumulateGrad is the call of backward() that computes the gradient.",

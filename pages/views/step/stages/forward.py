@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.analysis.loss_by_position import chances
+from engine.analysis.loss_by_position import target_probabilities
 from engine.models import Bigram, LanguageModel, Line
 from pages.charts.palette import BASELINE, GOOD, TRAIN
 from pages.charts.static import heading, heatmap, literal, plane, show
@@ -60,7 +60,7 @@ def forward_view(shown: Opened) -> None:
         f"With 5 added to every score no probability moves by more than {float(moved):.1e}.",
     )
     show(
-        right_figure(shown, chances(logits, targets)),
+        right_figure(shown, target_probabilities(logits, targets)),
         "step_chances",
         "Probability of the right token, at every place of the batch",
         "Bright is where the model expected what came. A row is a window, a column a place in it; at the start "

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.analysis.autograd_graph import Node, reach, walk
-from engine.analysis.loss_by_position import added_as_torch_does, pointwise
+from engine.analysis.autograd_graph import GraphNode, graph_nodes, nodes_within
+from engine.analysis.loss_by_position import added_as_torch_does, losses_by_position
 from pages.charts.palette import FIGURE_FONT, PANEL, TRAIN, Theme, colours
 from pages.charts.static import heading, heatmap, literal, show, theme
 from pages.views.shared.inspected_step import Opened
@@ -29,7 +29,7 @@ GRAPH_STYLE = """<style>
 def loss_view(shown: Opened) -> None:
     """From scores to one number, and what autograd remembers of the way."""
     trainer = shown.trainer
-    losses = pointwise(shown.model, trainer.logits.detach(), trainer.targets)
+    losses = losses_by_position(shown.model, trainer.logits.detach(), trainer.targets)
     if shown.is_text:
         row, position = place(shown)
         one, other = st.columns([5, 4])
@@ -138,7 +138,7 @@ def _box(figure: go.Figure, x0: float, y0: float, x1: float, y1: float, sheet: i
 
 def graph(shown: Opened) -> None:
     """The recorded graph, from a node that a person chooses."""
-    nodes = walk(shown.trainer.loss, shown.parameters)
+    nodes = graph_nodes(shown.trainer.loss, shown.parameters)
     heading(
         "The graph behind this loss",
         "Autograd's own record, each box under the name that torch gives it: the way back from the loss to the "
@@ -158,22 +158,22 @@ def graph(shown: Opened) -> None:
     if len(nodes) > DEPTH:
         key, depth, react = kept("graph_depth", DEPTH)
         depth = other.slider("how many steps back to draw", 1, 20, depth, key=key, on_change=react)
-    drawn = reach(nodes, start, depth)
+    drawn = nodes_within(nodes, start, depth)
     st.html(GRAPH_STYLE)
     with st.container(key="step_graph"):
         st.graphviz_chart(dot(nodes, drawn, theme()), width="content")
-    hidden = len(reach(nodes, start, len(nodes))) - len(drawn)
+    hidden = len(nodes_within(nodes, start, len(nodes))) - len(drawn)
     if hidden:
         st.caption(f"{hidden:,} nodes lie further back. A box that ends in … goes on: choose it above, or draw more.")
 
 
-def node_name(node: Node) -> str:
+def node_name(node: GraphNode) -> str:
     """A node's number and name, and its parameter's."""
     name = node.name.removeprefix("torch::autograd::")
     return f"{node.number}: {name}" + (f" · {node.parameter}" if node.parameter else "")
 
 
-def dot(nodes: list[Node], drawn: list[int], theme: Theme) -> str:
+def dot(nodes: list[GraphNode], drawn: list[int], theme: Theme) -> str:
     """A part of the graph in Graphviz's language; every word in it is torch's or the model's own."""
     text, ground, line, leaf = (colours(theme)[name] for name in ("text", "panel", "baseline", "good"))
     shown = set(drawn)

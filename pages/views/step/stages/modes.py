@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 import torch
 
-from engine.analysis.autograd_graph import Kept, kept_by
+from engine.analysis.autograd_graph import SavedTensors, saved_by
 from engine.config import changed
 from engine.models import Model, build
 from engine.models.base import Dropout
@@ -39,9 +39,9 @@ def both_modes(shown: Opened) -> tuple[list[tuple[str, ...]], str]:
     rows: list[tuple[str, ...]] = []
     for mode in ("train()", "eval()"):
         model.train(mode == "train()")
-        rows.append((mode, *_twice(loss(), loss()), _kept(kept_by(loss))))
+        rows.append((mode, *_twice(loss(), loss()), _kept(saved_by(loss))))
         with torch.no_grad():
-            rows.append((f"{mode} and no_grad()", *_twice(loss(), loss()), _kept(kept_by(loss))))
+            rows.append((f"{mode} and no_grad()", *_twice(loss(), loss()), _kept(saved_by(loss))))
     return rows, note
 
 
@@ -49,7 +49,7 @@ def _twice(one: torch.Tensor, other: torch.Tensor) -> tuple[str, str, str]:
     return f"{one.item():.6f}", f"{other.item():.6f}", "yes" if one.requires_grad else "no"
 
 
-def _kept(kept: Kept) -> str:
+def _kept(kept: SavedTensors) -> str:
     return f"{kept.bytes:,} in {kept.tensors} tensors" if kept.tensors else "0"
 
 

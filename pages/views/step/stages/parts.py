@@ -12,7 +12,7 @@ import torch
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from engine.analysis.gradient_check import largest
+from engine.analysis.gradient_check import index_of_largest
 from pages.views.shared.inspected_step import Opened
 from pages.widgets import fields
 
@@ -118,7 +118,7 @@ def weight(shown: Opened) -> tuple[str, tuple[int, ...]]:
         name = parameter(shown)
     tensor = shown.parameters[name]
     picked: dict[str, tuple[int, ...]] = st.session_state.setdefault("step_weight", {})
-    spot = picked.get(_shape_key(shown, name), largest(gradient_of(shown, name)))
+    spot = picked.get(_shape_key(shown, name), index_of_largest(gradient_of(shown, name)))
     for axis, (column, size) in enumerate(zip(columns[1:], tensor.shape, strict=False)):
         with column:
             _index(shown, name, axis, spot, size)

@@ -7,7 +7,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from engine.analysis.adamw import Taken, adamw, sgd, ulps
+from engine.analysis.adamw import AdamWUpdate, adamw_update, sgd_update, ulps
 from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, plane, show
 from pages.views.shared.inspected_step import Opened
@@ -55,11 +55,11 @@ def update_view(shown: Opened) -> None:
     numbers(five(shown, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
 
 
-def taken_apart(shown: Opened, name: str) -> Taken:
+def taken_apart(shown: Opened, name: str) -> AdamWUpdate:
     """The pieces of AdamW's update of a parameter; for a run under SGD, of AdamW's first update from here."""
     kept = shown.moment.snapshot.optimizer.get(name, {})
     settings = shown.trainer.settings
-    return adamw(
+    return adamw_update(
         shown.before[name],
         gradient_of(shown, name),
         kept.get("exp_avg"),
@@ -70,7 +70,7 @@ def taken_apart(shown: Opened, name: str) -> Taken:
     )
 
 
-def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken, plain: Tensor) -> None:
+def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: AdamWUpdate, plain: Tensor) -> None:
     """Each quantity on the way to one weight's Δw, and torch's own result."""
     settings, n = shown.trainer.settings, taken.number
     kept = shown.moment.snapshot.optimizer.get(name, {})
@@ -123,12 +123,12 @@ def agreement(mine: Tensor, theirs: Tensor) -> str:
     )
 
 
-def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken) -> None:
+def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: AdamWUpdate) -> None:
     """The same for a run under SGD: its formula, torch's result, and what AdamW would do first."""
     settings, after = shown.trainer.settings, shown.parameters[name].detach()
     before, g = float(shown.before[name][spot]), float(taken.gradient[spot])
     change = -settings.lr * (g + settings.weight_decay * before)
-    mine = sgd(shown.before[name], taken.gradient, settings.lr, settings.weight_decay)
+    mine = sgd_update(shown.before[name], taken.gradient, settings.lr, settings.weight_decay)
     heading(
         "SGD, taken apart for one weight",
         "The whole rule in one line: against the slope, by the learning rate. The result is held against what torch "
@@ -152,7 +152,7 @@ def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: Taken) -> 
     st.text(agreement(mine, after))
 
 
-def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
+def moves_figure(taken: AdamWUpdate, plain: Tensor, lr: float) -> go.Figure:
     """|Δw| / lr against |g|, both logarithmic, for both rules; weights without a gradient have no place here."""
     gradient = taken.gradient.abs().flatten()
     chosen = gradient.nonzero().flatten()
@@ -173,7 +173,7 @@ def moves_figure(taken: Taken, plain: Tensor, lr: float) -> go.Figure:
     return figure
 
 
-def plain_rule(shown: Opened, taken: Taken, spot: tuple[int, ...]) -> None:
+def plain_rule(shown: Opened, taken: AdamWUpdate, spot: tuple[int, ...]) -> None:
     """Document 000's formula under SGD, where it is the rule, and what AdamW would do instead."""
     g, first = float(taken.gradient[spot]), -float(taken.mean[spot] / taken.denominator[spot])
     said(
@@ -185,7 +185,7 @@ def plain_rule(shown: Opened, taken: Taken, spot: tuple[int, ...]) -> None:
     )
 
 
-def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
+def formula(shown: Opened, taken: AdamWUpdate, plain: Tensor) -> None:
     """Document 000's formula beside both rules, on the real weights."""
     lr, has = shown.trainer.settings.lr, taken.gradient != 0
     if not bool(has.any()):
@@ -211,7 +211,7 @@ def formula(shown: Opened, taken: Taken, plain: Tensor) -> None:
     )
 
 
-def five(shown: Opened, taken: Taken, plain: Tensor) -> list[tuple[str, str, str, str]]:
+def five(shown: Opened, taken: AdamWUpdate, plain: Tensor) -> list[tuple[str, str, str, str]]:
     """Weights from the largest gradient to none: place, gradient, and both moves in units of lr."""
     flat, lr = taken.gradient.abs().flatten(), shown.trainer.settings.lr
     order = flat.argsort(descending=True)

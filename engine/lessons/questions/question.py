@@ -1,4 +1,7 @@
-"""What an answer is computed from, and what it is made of. Shape letters: B windows, T tokens, C = vocab_size."""
+"""Questions, answers, and what answers are computed from.
+
+Shape letters: B windows, T tokens, C = vocab_size.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ MOST_SCORES = 2**21
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What an answer is computed from: a model on the CPU in eval mode; a batch of ids, inputs and targets (B, T)."""
+class QuestionContext:
+    """What answers are computed from: a model on the CPU in eval mode and a batch, inputs and targets (B, T)."""
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -28,8 +31,8 @@ class Asked:
     targets: Tensor
 
     @classmethod
-    def of(cls, model: LanguageModel, corpus: Corpus, config: RunConfig, settings: LiveSettings) -> Asked:
-        """A batch of the run's own size from the training text (fewer windows where its scores would be many)."""
+    def of(cls, model: LanguageModel, corpus: Corpus, config: RunConfig, settings: LiveSettings) -> QuestionContext:
+        """With a batch of the run's own size from the training text; smaller where logits would exceed MOST_SCORES."""
         rows = max(1, min(settings.batch_size, MOST_SCORES // (config.block_size * corpus.vocab_size)))
         batcher = Batcher(corpus.train, config.block_size, generator(config.seed, "questions"))
         return cls(model, corpus.tokenizer, *batcher.draw(rows))
@@ -41,32 +44,32 @@ class Asked:
 
 
 class Answer(NamedTuple):
-    """Sentences (Markdown, no text of the corpus in them), and the numbers behind them by name."""
+    """Sentences (Markdown, without text of the corpus) and the numbers behind them, by name."""
 
     text: str
     numbers: dict[str, float | int | str]
 
 
 class Question(NamedTuple):
-    """`line` of document 003, and what the document itself has for an answer."""
+    """A question at `line` of document 003; `document` says whether the document itself answers it."""
 
     line: int
     words: str
     document: Literal["answered", "left open", "begun"]
-    answer: Callable[[Asked], Answer]
+    answer: Callable[[QuestionContext], Answer]
 
 
-def flat(asked: Asked) -> tuple[Tensor, Tensor]:
+def flat(context: QuestionContext) -> tuple[Tensor, Tensor]:
     """Logits (B·T, C) and targets (B·T,)."""
-    logits = asked.logits()
-    return logits.view(-1, logits.size(-1)), asked.targets.reshape(-1)
+    logits = context.logits()
+    return logits.view(-1, logits.size(-1)), context.targets.reshape(-1)
 
 
 def shape(tensor: Tensor) -> str:
-    """The shape as Python writes it: "(4, 8)"."""
+    """The shape as text: "(4, 8)"."""
     return str(tuple(tensor.shape))
 
 
-def kind(tensor: Tensor) -> str:
-    """The type of its numbers: "float32"."""
+def dtype_name(tensor: Tensor) -> str:
+    """The dtype as text: "float32"."""
     return str(tensor.dtype).removeprefix("torch.")
