@@ -18,7 +18,8 @@ from engine.link import DEFAULT_PRESET
 from engine.models import build_language_model
 from engine.presets import preset
 from engine.runs.manager import run_manager
-from engine.runs.run import ENDED, Run, State
+from engine.runs.run import Run
+from engine.stream.status import ENDED, State
 from engine.training.projection import MOST_ROWS, Neighbour, analogy, centred, cosines, neighbours
 from pages.board.board import board, shown_of
 from pages.charts import static

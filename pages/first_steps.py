@@ -18,7 +18,8 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.presets import Preset, preset
 from engine.runs.manager import run_manager
-from engine.runs.run import ENDED, Run, State
+from engine.runs.run import Run
+from engine.stream.status import ENDED, State
 from engine.text.points import read_points, write_points
 from pages.board.board import board, shown_of
 from pages.charts import static

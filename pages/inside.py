@@ -13,7 +13,8 @@ import streamlit as st
 from engine.errors import InputError
 from engine.models import GPT, Bigram
 from engine.runs.manager import RunActive, run_manager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from pages.board.board import board, shown_of
 from pages.views.inside import attention, generation, parameters, questions, shapes, table
 from pages.views.inside.inspected_model import Look, again, default, look

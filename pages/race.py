@@ -14,7 +14,7 @@ from engine.errors import InputError
 from engine.presets import PRESETS
 from engine.runs.manager import RunActive, run_manager
 from engine.runs.race import FEWEST, MOST, Change, Race
-from engine.runs.run import State
+from engine.stream.status import State
 from pages.board.board import board, shown_of
 from pages.views.race import results
 from pages.widgets import actions, fields

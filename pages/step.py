@@ -16,7 +16,8 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.errors import InputError
 from engine.runs.manager import run_manager
 from engine.runs.restored_state import RestoredState
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.training.trainer import STAGES
 from pages.board.board import board, shown_of
 from pages.views.shared import scrubbed_moment

@@ -16,7 +16,8 @@ from engine.paths import home
 from engine.presets import PRESETS
 from engine.runs.cost import LARGE, duration
 from engine.runs.manager import run_manager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text import gpt2
 from engine.tracking.external_run import ExternalRun
 from pages.board.board import board, shown_of

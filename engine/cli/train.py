@@ -23,10 +23,11 @@ from ..paths import home
 from ..runs.cost import LARGE, check_memory, cost_of
 from ..runs.dataset import corpus_of
 from ..runs.result import WARM, RunTotals, begin, conclude, exact_losses, free_folder, result_of, start_of
-from ..runs.run import ENDED, Run, State, limited
+from ..runs.run import Run, limited
 from ..storage.command_inbox import Mailbox
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Sample, taken
+from ..stream.status import ENDED, State
 from ..text.corpus import Corpus
 from ..text.library import Library
 from ..text.points import Points

@@ -23,6 +23,7 @@ from ..storage.reader import StoredRun
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.messages import Record
 from ..stream.pump import Pump
+from ..stream.status import State
 from ..text.corpus import Corpus
 from ..text.library import Library
 from ..text.points import Points
@@ -36,7 +37,7 @@ from .divergence import rewound_to
 from .race import Change, Race, config_of, knobs_of, names_of
 from .restored_state import RestoredState
 from .result import start_of
-from .run import Run, State, limited
+from .run import Run, limited
 from .training_thread import Loop
 
 LANES = ("line", "logistic", "step")

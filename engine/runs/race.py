@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -21,11 +22,12 @@ from ..storage.writer import new_run_id
 from ..stream.history import History
 from ..stream.messages import Event, Floats, Observation, Queue, Record, Sample, Scalars
 from ..stream.series import Curve
+from ..stream.status import ENDED, RunStatus, State
 from ..text.corpus import Corpus
 from ..text.points import Points
 from .divergence import KNOBS
 from .loss_comparator import LossComparator
-from .run import ENDED, Run, State
+from .run import Run
 from .training_thread import Loop
 
 FEWEST, MOST = 2, 4
@@ -209,27 +211,29 @@ class Race:
         """The first step at which not all losses are the same; None: none so far."""
         return min((step for step in self.parting.at if step is not None), default=None)
 
-    def header(self) -> dict[str, Any]:
-        """The frame's header fields that describe the race now; what counts steps is that of the leading lane."""
+    def status(self) -> RunStatus:
+        """What there is to say of the race now; what counts steps is that of the leading lane."""
         leading = max(self.lanes, key=lambda lane: lane.step)
-        told = [
+        faults = [
             f"{name}: {lane.message}"
             for name, lane in zip(self.names, self.lanes, strict=True)
             if lane.state in (State.DIVERGED, State.FAILED)
         ]
-        return leading.header() | {
-            "run": self.id,
-            "state": self.state.value,
-            "message": "; ".join(told) if self.state in (State.DIVERGED, State.FAILED) else leading.message,
-            "error": next((lane.error for lane in self.lanes if lane.error), None),
-            "warning": "; ".join(told) or None,
-            "trouble": False,
-            "made_again": next((again for lane in self.lanes if (again := lane.made_again)), None),
-            "unsaved": next((lane.store.problem for lane in self.lanes if lane.store and lane.store.problem), None),
-            "settings": {**self.settings.model_dump(), "version": self.version},
-            "max_steps": max(lane.settings.max_steps for lane in self.lanes),
-            "title": self.title,
-        }
+        return replace(
+            leading.status(),
+            run=self.id,
+            title=self.title,
+            state=self.state,
+            message="; ".join(faults) if self.state in (State.DIVERGED, State.FAILED) else leading.message,
+            error=next((lane.error for lane in self.lanes if lane.error), None),
+            warning="; ".join(faults) or None,
+            trouble=False,
+            made_again=next((again for lane in self.lanes if (again := lane.catch_up)), None),
+            unsaved=next((lane.store.problem for lane in self.lanes if lane.store and lane.store.problem), None),
+            settings=self.settings.model_dump(),
+            version=self.version,
+            max_steps=max(lane.settings.max_steps for lane in self.lanes),
+        )
 
     # ---------------------------------------------------------------- on the pump's thread
 

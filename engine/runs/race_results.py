@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stream.status import State
 from .race import Race
-from .run import Run, State
+from .run import Run
 
 FEWEST = 40  # steps: of fewer nothing is said
 AS_GOOD = 0.05  # of what the best lane has learnt: a lane that is no further off is as good

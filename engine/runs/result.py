@@ -23,10 +23,11 @@ from ..models import build_language_model
 from ..storage import manifest
 from ..storage.manifest import FORMAT
 from ..stream.messages import Observation, Record, Scalars
+from ..stream.status import State
 from ..text.corpus import Corpus
 from ..text.points import Points
 from ..training.evaluation import split_loss
-from .run import Run, State
+from .run import Run
 
 SPLITS = ("train", "val", "test")
 WARM = 100  # steps before the pace counts
@@ -105,7 +106,7 @@ def result_of(run: Run, course: RunTotals) -> dict[str, Any]:
         "best_val_loss": course.best_val_loss,
         "best_val_step": course.best_val_step,
         "test_loss": course.test_loss,
-        "tokens_seen": run.header()["tokens_seen"],
+        "tokens_seen": run.status().tokens_seen,
         "parameters": run.parameters,
         "steps_per_second": course.steps_per_second,
     }

@@ -6,10 +6,8 @@ thread takes all commands between two steps, and what changed becomes an event w
 
 from __future__ import annotations
 
-import enum
 import math
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from ..storage.reader import ResumePoint
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.history import History
 from ..stream.messages import Event, Observation, Queue, Record, Sample, Scalars, Turn, taken
+from ..stream.status import ALIVE, CAN_TRAIN, CatchUp, RunStatus, State, StepRate
 from ..text.baselines import Baselines
 from ..text.corpus import Corpus
 from ..text.description import title_of, training_size
@@ -43,26 +42,11 @@ from .training_thread import Loop
 Answer = TypeVar("Answer")
 
 
-class State(enum.StrEnum):
-    """What a run is doing, in the words that people see."""
-
-    READY = "ready"
-    RUNNING = "running"
-    PAUSED = "paused"
-    DONE = "done"
-    STOPPED = "stopped"
-    DIVERGED = "diverged"
-    FAILED = "failed"
-
-
 THREADS = torch.get_num_threads()
 SMALL = 100_000
 ALARMED_LOOKS = 20  # at the steps after a leap of the loss
 LOOKS_AFTER_TURN = 3  # when the learning rate is raised by far
 WORDS = {"max_steps": "iterations"}  # what people call a knob, where that is not its name
-ALIVE = (State.RUNNING, State.PAUSED)
-CAN_GO = (State.READY, State.RUNNING, State.PAUSED, State.STOPPED)
-ENDED = (State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
 
 
 def pick_device(name: str) -> torch.device:
@@ -142,7 +126,7 @@ class Run:
         self._pending_at: float = past.pending[0][0] if past and past.pending else math.inf
         self._pending_since = self.version
         self._asked = self._trains_on = False
-        self._pace = deque[tuple[float, int]](maxlen=64)
+        self._rate = StepRate(64)
         self._thread = loop or Loop(self.id)
         if loop is None:
             self._thread.train(self)
@@ -282,58 +266,58 @@ class Run:
         return self._alarm.high >= HIGH_STEPS
 
     @property
-    def made_again(self) -> dict[str, int | bool] | None:
-        """How far it is on the way from a snapshot to where it is to stand, and whether it then trains; None there."""
+    def catch_up(self) -> CatchUp | None:
+        """How far it is on the way from a snapshot to where it is to stand; None once it stands there."""
         past = self._past
         if past is None or self._prepared.is_set() or past.goal == past.snapshot.step:
             return None
         at = max(past.snapshot.step, self._trainer.step if self._trainer else 0)
-        return {"from": past.snapshot.step, "at": at, "trains_on": self._trains_on}
+        return CatchUp(past.snapshot.step, at, self._trains_on)
 
     @property
     def can_go_on(self) -> bool:
         """Would `start` continue it?"""
         return self.state in (State.READY, State.PAUSED, State.STOPPED) and self.step < self.settings.max_steps
 
-    def header(self) -> dict[str, Any]:
-        """The frame's header fields that describe the run now."""
-        rate = self._rate()
+    def status(self) -> RunStatus:
+        """What there is to say of the run now, for the header of a frame."""
+        if self.state is State.RUNNING:
+            self._rate.mark(self.step)
+        else:
+            self._rate.clear()
+        rate = self._rate.steps_per_second
         left = max(0, self.settings.max_steps - self.step)
         seen = self._trainer.tokens_seen if self._trainer else 0
-        return {
-            "run": self.id,
-            "state": self.state.value,
-            "message": self.message,
-            "error": self.error,
-            "warning": self.warning,
-            "trouble": self.trouble,
-            "made_again": self.made_again,
-            "unsaved": self.store.problem if self.store else None,
-            "settings": {**self.settings.model_dump(), "version": self.version},
-            "step": self.step,
-            "stage": self.stage,
-            "max_steps": self.settings.max_steps,
-            "steps_per_second": rate,
-            "eta_s": left / rate if rate and self.state is State.RUNNING else None,
-            "tokens_seen": seen,
-            "epoch": self._trainer.epoch if self._trainer else 0,
-            "epochs": self.config.epochs,
-            "characters_per_token": self._characters_per_token,
-            "passes": seen / training_size(self.dataset),
-            "reads_text": self.config.reads_text,
-            "title": self.title,
-            "device": self.device.type,
-            "parameters": self.parameters,
-        }
-
-    def _rate(self) -> float:
-        """Steps a second over the last seconds (called at the pump's beat); 0 when it does not run."""
-        if self.state is not State.RUNNING:
-            self._pace.clear()
-            return 0.0
-        self._pace.append((time.monotonic(), self.step))
-        (first_at, first), (last_at, last) = self._pace[0], self._pace[-1]
-        return (last - first) / (last_at - first_at) if last_at > first_at else 0.0
+        return RunStatus(
+            run=self.id,
+            title=self.title,
+            elsewhere=False,
+            interrupted=False,
+            state=self.state,
+            message=self.message,
+            error=self.error,
+            warning=self.warning,
+            trouble=self.trouble,
+            unsaved=self.store.problem if self.store else None,
+            made_again=self.catch_up,
+            settings=self.settings.model_dump(),
+            version=self.version,
+            takes=(),
+            step=self.step,
+            stage=self.stage,
+            max_steps=self.settings.max_steps,
+            steps_per_second=rate,
+            eta_s=left / rate if rate else None,
+            tokens_seen=seen,
+            epoch=self._trainer.epoch if self._trainer else 0,
+            epochs=self.config.epochs,
+            passes=seen / training_size(self.dataset),
+            characters_per_token=self._characters_per_token,
+            reads_text=self.config.reads_text,
+            device=self.device.type,
+            parameters=self.parameters,
+            charts=0,
+        )
 
     def _tell(self, command: Callable[..., None], *arguments: Any) -> None:
         self._thread.tell(self._do, command, *arguments)
@@ -545,7 +529,7 @@ class Run:
         self.queue.put(Event(self.step, name, text))
 
     def _go(self, steps: int | None) -> None:
-        if self._trainer is None or self._thread.closing.is_set() or self.state not in CAN_GO:
+        if self._trainer is None or self._thread.closing.is_set() or self.state not in CAN_TRAIN:
             return
         if self.step >= self._halt:
             return
@@ -558,7 +542,7 @@ class Run:
 
     def _stage_alone(self) -> None:
         """Commands are taken inside a sample too, where no gradient is recorded: the stage itself waits its turn."""
-        if self._trainer is not None and self.state in CAN_GO and self.step < self._halt:
+        if self._trainer is not None and self.state in CAN_TRAIN and self.step < self._halt:
             self._stages_left += 1
 
     def _make_stage(self, trainer: Trainer) -> None:

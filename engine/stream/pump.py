@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .history import Frame, History
 from .messages import Queue, Record, taken
+from .status import RunStatus
 
 
 class Sink(Protocol):
@@ -34,8 +35,8 @@ class Source(Protocol):
     def store(self) -> Sink | None:
         """Where its records are kept, if they are."""
 
-    def header(self) -> dict[str, Any]:
-        """The frame's header fields that describe the run as it is now."""
+    def status(self) -> RunStatus:
+        """What there is to say of the run as it is now."""
 
 
 Frames = list[tuple[Source, Frame | None]]
@@ -102,7 +103,7 @@ class Pump:
         now = time.monotonic()
         frames: Frames = []
         for source in self._sources():
-            header = source.header()
+            header = source.status().header()
             sent_at, sent = self._last.get(source.id, (-self.HEARTBEAT_SECONDS, {}))
             frame = source.history.delta(header)
             quiet = not frame.arrays and not frame.header["events"] and not frame.header["samples"]

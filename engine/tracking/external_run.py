@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -29,6 +27,7 @@ from ..storage.metrics import in_lines, reading, transcript, unpacked
 from ..storage.reader import STATES, StoredRun
 from ..stream.history import History
 from ..stream.messages import Event, Observation, Queue, Record, Sample, Scalars
+from ..stream.status import RunStatus, State, StepRate
 from ..text.baselines import Baselines
 from ..text.corpus import Corpus
 from ..text.description import title_of, training_size
@@ -155,7 +154,7 @@ class ExternalRun:
         self._stamp: Stamp | None = None
         self._last_word = "ready"
         self._turned: list[Event] = []
-        self._pace = deque[tuple[float, int]](maxlen=32)
+        self._rate = StepRate(32)
         self._read(self._begin)
 
     def refresh(self) -> None:
@@ -164,7 +163,7 @@ class ExternalRun:
 
     def _read(self, show: Callable[[Blocks, list[Record]], None]) -> None:
         live = reader.is_written(self.folder)  # first: what it wrote before it went is read below
-        self._pace.append((time.monotonic(), self.step))
+        self._rate.mark(self.step)
         if (stamp := stamp_of(self.folder)) != self._stamp:
             with reading(self.folder) as database:
                 blocks, records, turns = self._reader.news(database)
@@ -262,49 +261,46 @@ class ExternalRun:
             return f"lines of {FILE} that cannot be read and are left out: {told.unread:,} ({told.fault})"
         return None
 
-    def header(self) -> dict[str, Any]:
-        """The frame's header fields that describe the run now."""
-        rate, most, seen = self._rate(), self.max_steps, self._tokens_seen()
+    def status(self) -> RunStatus:
+        """What there is to say of the run now, for the header of a frame."""
+        rate = self._rate.steps_per_second if self.state == "running" else 0.0
+        most, seen = self.max_steps, self._tokens_seen()
         environment = (self.stored.about or {}).get("environment") or {}
-        characters = self.dataset.characters_per_token if isinstance(self.dataset, Corpus) else 1.0
-        return {
-            "run": self.id,
-            "elsewhere": True,
-            "state": self.state,
-            "interrupted": self.interrupted,
-            "message": self.message,
-            "error": None,
-            "warning": self.warning,
-            "unsaved": None,
-            "settings": {**(self.settings or self._first_settings()), "version": self.version},
-            "step": self.step,
-            "stage": 0,
-            "max_steps": most or 0,
-            "steps_per_second": rate,
-            "eta_s": (most - self.step) / rate if rate and most and most > self.step else None,
-            "tokens_seen": seen or 0,
-            "epoch": int(self._newest("epoch") or 0),
-            "epochs": self.config.epochs if self.config else None,
-            "characters_per_token": characters,
-            "passes": seen / training_size(self.dataset) if seen and self.dataset else None,
-            "reads_text": self.config.reads_text if self.config else False,
-            "title": self.title,
-            "device": str(environment.get("device") or ""),
-            "parameters": 0,
-            "takes": self.takes,
-            "charts": len(self.channels) if self.config is None else 0,
-        }
+        return RunStatus(
+            run=self.id,
+            title=self.title,
+            elsewhere=True,
+            interrupted=self.interrupted,
+            state=State(self.state),
+            message=self.message,
+            error=None,
+            warning=self.warning,
+            trouble=False,
+            unsaved=None,
+            made_again=None,
+            settings=self.settings or self._first_settings(),
+            version=self.version,
+            takes=self.takes,
+            step=self.step,
+            stage=0,
+            max_steps=most or 0,
+            steps_per_second=rate,
+            eta_s=(most - self.step) / rate if rate and most and most > self.step else None,
+            tokens_seen=seen or 0,
+            epoch=int(self._newest("epoch") or 0),
+            epochs=self.config.epochs if self.config else None,
+            passes=seen / training_size(self.dataset) if seen and self.dataset else None,
+            characters_per_token=self.dataset.characters_per_token if isinstance(self.dataset, Corpus) else 1.0,
+            reads_text=self.config.reads_text if self.config else False,
+            device=str(environment.get("device") or ""),
+            parameters=0,
+            charts=len(self.channels) if self.config is None else 0,
+        )
 
     def _first_settings(self) -> dict[str, Any]:
         if self.stored.first_settings is not None:
             return self.stored.first_settings.model_dump()
         return dict(self.recorded.settings) if self.recorded else {}
-
-    def _rate(self) -> float:
-        if self.state != "running" or len(self._pace) < 2:
-            return 0.0
-        (first_at, first), (last_at, last) = self._pace[0], self._pace[-1]
-        return (last - first) / (last_at - first_at) if last_at > first_at else 0.0
 
     def _tokens_seen(self) -> int | None:
         told = self._newest("tokens_seen")

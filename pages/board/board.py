@@ -15,7 +15,8 @@ import streamlit as st
 
 from engine.runs.manager import run_manager
 from engine.runs.race import Race
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.tracking.external_run import ExternalRun
 from pages.charts.panel import Panel
 

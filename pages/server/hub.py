@@ -17,41 +17,15 @@ from engine.presets import preset
 from engine.runs.manager import BY_NAME, RunManager
 from engine.stream.history import Frame
 from engine.stream.pump import Frames, Source
+from engine.stream.status import status_of_no_run
 
 UNKNOWN_RUN = 4404
 
 
 def no_run() -> Frame:
     """What a viewer of `current` sees before there is a run."""
-    settings = preset(DEFAULT_PRESET).settings
-    return Frame(
-        {
-            "kind": "snapshot",
-            "run": None,
-            "state": "ready",
-            "message": "",
-            "error": None,
-            "warning": None,
-            "settings": {**settings.model_dump(), "version": 0},
-            "step": 0,
-            "stage": 0,
-            "max_steps": settings.max_steps,
-            "steps_per_second": 0.0,
-            "eta_s": None,
-            "tokens_seen": 0,
-            "epoch": 0,
-            "epochs": None,
-            "characters_per_token": 1.0,
-            "passes": 0.0,
-            "reads_text": True,
-            "title": "",
-            "device": "",
-            "parameters": 0,
-            "base_step": 0,
-            "events": [],
-            "samples": [],
-        }
-    )
+    status = status_of_no_run(preset(DEFAULT_PRESET).settings)
+    return Frame({**status.header(), "kind": "snapshot", "base_step": 0, "events": [], "samples": []})
 
 
 class Viewer:
@@ -130,8 +104,10 @@ class Hub:
             if kind == "delta" and deltas.get(run_id or "") is None:
                 continue
             if (run_id, kind) not in encoded:
-                frame = run.history.snapshot(run.header()) if run and kind == "snapshot" else deltas.get(run_id or "")
-                frame = frame or no_run()
+                if run and kind == "snapshot":
+                    frame = run.history.snapshot(run.status().header())
+                else:
+                    frame = deltas.get(run_id or "") or no_run()
                 frame.header["library"] = library
                 encoded[run_id, kind] = frame.encode()
             viewer.needs_snapshot, viewer.shown = False, run

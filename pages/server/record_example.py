@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 from engine.config import changed
 from engine.paths import home
 from engine.presets import preset
 from engine.runs.dataset import corpus_of
-from engine.runs.run import ENDED, Run
+from engine.runs.run import Run
 from engine.stream.messages import taken
+from engine.stream.status import ENDED
 from engine.text.library import Library
 from pages.server.run_info import EXAMPLE, run_info
 
@@ -38,10 +40,15 @@ def record() -> int:
             run.tune(changed(settings, lr=1e-2))
     run.close()
     run.history.add(taken(run.queue))
-    header = {**run.header(), "facts": {k: v for k, v in asdict(run_info(run)).items() if k not in ("run", "title")}}
-    frame = run.history.snapshot(header)
+    frame = run.history.snapshot(header_of(run))
     frame.arrays = [(name, array) for name, array in frame.arrays if name not in UNDRAWN]
     return EXAMPLE.write_bytes(frame.encode())
+
+
+def header_of(run: Run) -> dict[str, Any]:
+    """The status of a run whose model is built, and the facts that its charts need."""
+    facts = {name: fact for name, fact in asdict(run_info(run)).items() if name not in ("run", "title")}
+    return {**run.status().header(), "facts": facts}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from engine.config import DEFAULT_CORPUS, MAX_STEPS, MOST_SHOWN, LiveSettings, R
 from engine.errors import InputError
 from engine.presets import Preset, preset
 from engine.runs.manager import RunActive, run_manager
-from engine.runs.run import ENDED, Run, State, limited
+from engine.runs.run import Run, limited
+from engine.stream.status import ENDED, State
 
 
 def plan() -> Preset:

@@ -23,9 +23,10 @@ from engine.config import LiveSettings, RunConfig, changed
 from engine.models import LanguageModel, build
 from engine.presets import preset
 from engine.runs.result import start_of
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage.writer import RunWriter
 from engine.stream.pump import Pump
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from tests.bench.figures import Figure, interleave, ratio, told
 

@@ -15,7 +15,7 @@ from engine.lessons.experiments import EXPERIMENTS, Pacer, Start, batches, clear
 from engine.lessons.experiments.loops import USUAL_ORDER, FullTextLoss, max_weight_difference, run_stages, weights_of
 from engine.lessons.results import Chart, CodeOutput
 from engine.presets import preset
-from engine.runs.run import State
+from engine.stream.status import State
 from engine.text.corpus import Batcher
 from engine.training.checkpoint import PausedState
 from engine.training.evaluation import split_loss

@@ -21,7 +21,7 @@ from engine.lessons.small_examples import EXAMPLES
 from engine.presets import preset
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
-from engine.runs.run import State
+from engine.stream.status import State
 from pages.views.step import experiments
 
 HELLO = np.array([[0.1, 0.5, 0.3, 0.1], [0.2, 0.1, 0.4, 0.3], [0.3, 0.2, 0.1, 0.4]])

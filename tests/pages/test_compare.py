@@ -17,13 +17,13 @@ from engine.config import changed
 from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import State
 from engine.storage import manifest, notes, reader, trash
 from engine.storage.curves import curves
 from engine.storage.index import overview, overviews
 from engine.storage.lock import acquire_lock
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Scalars
+from engine.stream.status import State
 
 Visit = Callable[[str], AppTest]
 HOSTILE = "<img src=x onerror=alert(1)> $x$ :red[a] **b** &amp;"
@@ -171,7 +171,7 @@ def test_tokens_are_those_that_the_run_counted(manager: RunManager, wait_until: 
     wait_until(lambda: run.step > 300)
     run.tune(changed(run.settings, batch_size=7))
     wait_until(lambda: run.state is State.DONE)
-    seen = run.header()["tokens_seen"]
+    seen = run.status().tokens_seen
     manager.close(30)
     assert curves(overview(home() / "runs" / run.id)).along("tokens", np.array([5000.0])).tolist() == [seen]
 

@@ -15,7 +15,8 @@ from engine.link import DEFAULT_PRESET
 from engine.models import build_language_model
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text.baselines import Baselines
 
 Visit = Callable[[str], AppTest]

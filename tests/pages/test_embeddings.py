@@ -16,7 +16,8 @@ from engine.generators import generator
 from engine.models import build_language_model
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.training.projection import centred, neighbours
 from pages.charts.embeddings import KINDS, MOST_WORDS, embedding_panels, kind_of
 from pages.charts.panel import Panel, RunInfo

@@ -17,7 +17,8 @@ from engine.analysis.least_squares import largest_stable_lr
 from engine.presets import preset
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text.points import Points, read_points
 from engine.training.trainer import Trainer
 from pages.charts.line import line_panels
@@ -111,7 +112,7 @@ def test_start_moves_the_line_and_pause_holds_it(
     wait_until(lambda: lane.step == step + 1 and lane.state is State.PAUSED)
     manager.pump.drain()
     assert lane.history.series["parameter/a"].view(9)[1][-1] > 0
-    assert lane.header()["passes"] == lane.step, "a step uses all the points: it is a pass"
+    assert lane.status().passes == lane.step, "a step uses all the points: it is a pass"
     click(page, "line_reset")
     assert lane_of(manager) is not lane
     assert lane_of(manager).step == 0
@@ -122,7 +123,7 @@ def test_document_002_an_iteration_of_a_text_is_no_epoch(manager: RunManager, wa
     run = manager.lane("step", start.config, start.settings)
     run.make_steps(3)
     wait_until(lambda: run.step == 3)
-    assert run.header()["passes"] == pytest.approx(3 * 32 * 8 / len(run.corpus.train))
+    assert run.status().passes == pytest.approx(3 * 32 * 8 / len(run.corpus.train))
 
 
 def test_document_002_the_fourth_point_and_back(opened: Callable[[], AppTest], manager: RunManager) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.config import changed
-from engine.runs.run import State
+from engine.stream.status import State
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from engine.lessons.experiments import EXPERIMENTS
 from engine.lessons.small_examples import EXAMPLES
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import State
+from engine.stream.status import State
 from pages.views.glossary.corrections import CORRECTIONS
 from pages.views.shared.try_this import TRIALS, Trial
 from pages.widgets.fields import TERM, help_of

@@ -16,7 +16,8 @@ from engine.models import LanguageModel, build_language_model
 from engine.presets import PRESETS
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.evaluation import split_loss
 from engine.training.sampling import generate

@@ -10,7 +10,7 @@ from streamlit.elements.lib import policies
 from engine.config import changed
 from engine.presets import preset
 from engine.runs.race_results import Outcome, best_of, outcomes, word_for
-from engine.runs.run import State
+from engine.stream.status import State
 
 
 @pytest.fixture

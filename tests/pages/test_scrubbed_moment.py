@@ -17,8 +17,9 @@ from engine.models import LanguageModel
 from engine.presets import preset
 from engine.runs import forks
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage import notes
+from engine.stream.status import State
 from engine.training.trainer import STAGES, Trainer
 from pages.views.inside.inspected_model import KEPT as LOOK
 from pages.views.shared import scrubbed_moment

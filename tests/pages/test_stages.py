@@ -7,7 +7,7 @@ import torch
 
 from engine.config import LiveSettings, RunConfig, changed
 from engine.presets import preset
-from engine.runs.run import State
+from engine.stream.status import State
 from engine.text.points import Points
 from engine.training.trainer import STAGES, Trainer, replay
 

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import changed
 from engine.presets import preset
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.training.trainer import STAGES, Trainer
 from pages.views.step.stages.about import about
 from tests.pages.test_train import SHELL, click, manager, words  # noqa: F401

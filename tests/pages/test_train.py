@@ -16,7 +16,8 @@ from engine.presets import preset
 from engine.runs import cost
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text import gpt2
 from engine.text.bpe import ByteTokenizer
 from engine.training.trainer import Trainer

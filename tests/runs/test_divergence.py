@@ -16,11 +16,12 @@ from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.divergence import REWOUND, USUAL, Divergence, began, divergence_of, rewound_to
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage import reader
 from engine.stream.history import History
 from engine.stream.messages import Event, Observation, Scalars, taken
 from engine.stream.series import Curve
+from engine.stream.status import State
 from engine.training.guard import FEWEST, LEAP, RECENT, SpikeDetector
 from pages.views.train.divergence import sentences
 

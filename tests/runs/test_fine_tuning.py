@@ -19,8 +19,9 @@ from engine.paths import home
 from engine.presets import preset
 from engine.runs import forks
 from engine.runs.manager import RunActive, RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage import checkpoint_files, reader
+from engine.stream.status import State
 from engine.text.corpus import Batcher, Corpus
 from engine.training.evaluation import mean_loss
 
@@ -147,7 +148,7 @@ def test_by_epochs_it_has_epochs_of_its_own(manager, go) -> None:
     run = manager.fine_tune("second")
     assert run.settings.max_steps == 8 * run.corpus.steps_per_epoch(8, 4)
     go(run, run.settings.max_steps)
-    assert (run.state, run.header()["epoch"]) == (State.DONE, 8)
+    assert (run.state, run.status().epoch) == (State.DONE, 8)
 
 
 def test_a_third_text_is_written_in_the_first_ones_characters(manager, go) -> None:

@@ -14,12 +14,13 @@ from engine.paths import home
 from engine.presets import preset
 from engine.runs import forks
 from engine.runs.manager import RunActive, RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.runs.training_thread import Loop
 from engine.storage import checkpoint_files, reader
 from engine.storage.reader import ResumePoint
 from engine.storage.writer import RunWriter
 from engine.stream.history import History
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.trainer import Trainer
 
@@ -194,7 +195,7 @@ def test_a_fork_that_is_closed_on_its_way_keeps_the_knobs_of_where_it_stands(tin
 def test_a_fork_on_its_way_from_a_snapshot_says_how_far_it_is(manager: RunManager, go, wait_until, monkeypatch) -> None:
     parent = manager.prepare(BIGRAM, SETTINGS)
     go(parent, 1300)
-    assert parent.header()["made_again"] is None
+    assert parent.status().header()["made_again"] is None
     gate, advance = threading.Event(), Trainer.advance
 
     def held(trainer: Trainer) -> None:
@@ -204,13 +205,13 @@ def test_a_fork_on_its_way_from_a_snapshot_says_how_far_it_is(manager: RunManage
 
     monkeypatch.setattr(Trainer, "advance", held)
     fork = manager.fork(1290)
-    wait_until(lambda: fork.header()["made_again"] == {"from": 1200, "at": 1250, "trains_on": False})
-    assert (fork.header()["state"], fork.header()["step"]) == ("paused", 1290)
+    wait_until(lambda: fork.status().header()["made_again"] == {"from": 1200, "at": 1250, "trains_on": False})
+    assert (fork.status().state, fork.status().step) == ("paused", 1290)
     fork.start()
-    assert fork.header()["made_again"]["trains_on"]
+    assert fork.status().header()["made_again"]["trains_on"]
     gate.set()
     wait_until(lambda: fork.step > 1300)
-    assert fork.header()["made_again"] is None
+    assert fork.status().header()["made_again"] is None
 
 
 @pytest.mark.parametrize("refused", ["disk", "store"])

@@ -15,10 +15,11 @@ from engine.presets import preset
 from engine.runs.loss_comparator import LossComparator
 from engine.runs.manager import RunActive, RunManager
 from engine.runs.race import Race
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage import notes, reader
 from engine.stream.history import SNAPSHOT_BYTES
 from engine.stream.messages import Observation
+from engine.stream.status import State
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=100)
 GPT = changed(preset("gpt-tiny").config, corpus="tiny", block_size=8, dropout=0.2)
@@ -98,7 +99,7 @@ def test_a_lane_that_diverges_stops_alone(manager: RunManager, end) -> None:
     states = [(lane.state, lane.step) for lane in race.lanes]
     assert states[0][0] is State.DIVERGED and states[0][1] < 60
     assert states[1:] == [(State.DONE, 60)] * 2 and race.state is State.DONE
-    header = race.header()
+    header = race.status().header()
     assert header["state"] == "done" and header["warning"].startswith("lr 1e+06: diverged at step")
     assert "lr 1e+06: diverged" in "\n".join(event.text for event in race.history.events)
     assert race.history.tables["weights/token_embedding"].shape == (3 * race.dataset.vocab_size, 32)
@@ -116,7 +117,7 @@ def test_a_lane_that_fails_stops_alone(manager: RunManager, end, wait_until, mon
     race.start()
     end(race)
     assert [lane.state for lane in race.lanes] == [State.FAILED, State.DONE]
-    assert "no such luck" in race.header()["error"] and "no such luck" in race.header()["warning"]
+    assert "no such luck" in race.status().error and "no such luck" in race.status().warning
 
 
 def test_all_lanes_stand_at_the_same_step(manager: RunManager, wait_until) -> None:
@@ -235,7 +236,7 @@ def test_what_cannot_race_is_said(manager: RunManager) -> None:
 def test_watching_a_race_costs_no_more_than_a_run(manager: RunManager, end) -> None:
     race = manager.start_race(BIGRAM, SETTINGS, READY_MADE)
     end(race)
-    frame = race.history.snapshot(race.header())
+    frame = race.history.snapshot(race.status().header())
     assert len(frame.encode()) <= SNAPSHOT_BYTES + 6000
     assert {name for name, _ in frame.arrays} == {f"train/loss/{n}" for n in (1, 2, 3, 4)} | {"weights/token_embedding"}
     assert {sample["lane"] for sample in frame.header["samples"]} == {1, 2, 3, 4}

@@ -16,8 +16,9 @@ from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.restored_state import RestoredState
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage import checkpoint_files, displayed_state, reader
+from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
 from engine.training.trainer import STAGES, Trainer, replay
 

@@ -22,10 +22,11 @@ from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.checkpoint_policy import CheckpointPolicy
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State, pick_device
+from engine.runs.run import Run, pick_device
 from engine.storage import checkpoint_files, reader
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Record, Scalars, taken
+from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
 from engine.training.trainer import Trainer
 

@@ -17,10 +17,11 @@ from engine.errors import InputError
 from engine.formatting import format_number
 from engine.runs import run as run_module
 from engine.runs.manager import RunActive, RunManager
-from engine.runs.run import Run, State, pick_device
+from engine.runs.run import Run, pick_device
 from engine.runs.training_thread import Loop
 from engine.stream.messages import Event, Observation, Record, Sample, Scalars, taken
 from engine.stream.pump import Frames, Pump
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.step_recorder import HostStepRecorder
 from engine.training.trainer import Trainer
@@ -86,7 +87,7 @@ def test_the_header_has_what_the_contract_names(tiny: Corpus, make_run: Make, wa
     run = make_run(TINY, changed(LIVE, max_steps=30), tiny)
     run.start()
     wait_until(lambda: run.state is State.DONE)
-    header = run.header()
+    header = run.status().header()
     contract = {"run", "state", "message", "error", "settings", "step", "max_steps", "steps_per_second", "tokens_seen"}
     assert contract <= set(header)
     assert header["settings"] == {**run.settings.model_dump(), "version": 0}
@@ -118,11 +119,11 @@ def test_pause_and_resume(corpus: Corpus, make_run: Make, wait_until: Wait) -> N
 def test_speed_is_told_while_running_only(tiny: Corpus, make_run: Make, wait_until: Wait) -> None:
     run = make_run(TINY, ENDLESS, tiny)
     run.start()
-    wait_until(lambda: run.header()["steps_per_second"] > 0)
-    assert 0 < run.header()["eta_s"] < math.inf
+    wait_until(lambda: run.status().steps_per_second > 0)
+    assert 0 < run.status().eta_s < math.inf
     run.pause()
     wait_until(lambda: run.state is State.PAUSED)
-    assert run.header()["steps_per_second"] == 0 and run.header()["eta_s"] is None
+    assert run.status().steps_per_second == 0 and run.status().eta_s is None
 
 
 def test_one_step_and_ten_steps(corpus: Corpus, make_run: Make, steps: Callable[..., None]) -> None:
@@ -165,7 +166,7 @@ def test_every_knob_leaves_an_event_with_its_step(tiny: Corpus, make_run: Make, 
     run.tune(after)
     steps(run, 3)
     run.tune(changed(after, grad_clip=None))
-    assert run.version == 2 and run.header()["settings"]["version"] == 2
+    assert run.version == 2 and run.status().version == 2
     steps(run, 1)
     turned = [e for e in events(taken(run.queue)) if e.name in LiveSettings.model_fields]
     assert [(e.step, e.text) for e in turned] == [
@@ -358,7 +359,7 @@ def test_an_exception_ends_in_failed_and_start_works_again(manager: RunManager, 
     assert run.step == 4
     assert run.error is not None and "Traceback" in run.error and "ZeroDivisionError: the sky fell" in run.error
     assert "in advance" in run.error, "the traceback names the lines of the step"
-    header = run.header()
+    header = run.status().header()
     assert (header["state"], header["message"]) == ("failed", "ZeroDivisionError: the sky fell")
     assert header["error"] == run.error
     assert run.copy_weights()[0] == 4, "a failed run still answers"
@@ -472,7 +473,7 @@ def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_
         run.start()
     wait_until(lambda: run.state is State.DIVERGED)
     assert run.message.startswith("diverged at step 7:")
-    assert (run.step, run.header()["tokens_seen"], run.copy_weights()[0]) == (6, 6 * 32 * 4, 6)
+    assert (run.step, run.status().tokens_seen, run.copy_weights()[0]) == (6, 6 * 32 * 4, 6)
     assert events(taken(run.queue))[-1].step == 7
 
 
@@ -675,7 +676,7 @@ def test_ten_viewers_change_no_loss(
     def viewer(place: int) -> Callable[[Frames], None]:
         def receive(frames: Frames) -> None:
             received[place] += sum(len(frame.encode()) for _, frame in frames if frame)
-            run.history.snapshot(run.header()).encode()
+            run.history.snapshot(run.status().header()).encode()
 
         return receive
 

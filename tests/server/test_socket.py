@@ -28,12 +28,13 @@ from engine.config import RunConfig, changed
 from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.storage import notes
 from engine.storage.writer import RunWriter
 from engine.stream.downsampling import bins
 from engine.stream.history import Frame
 from engine.stream.messages import Event, Scalars
+from engine.stream.status import State
 from pages.board.board import ASSETS
 from pages.board.vendor import PLOTLY, quick
 from pages.server import routes

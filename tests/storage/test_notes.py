@@ -16,9 +16,9 @@ from engine.errors import InputError
 from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import State
 from engine.storage import export, notes, reader, trash
 from engine.storage.lock import acquire_lock
+from engine.stream.status import State
 
 HOSTILE = "<img src=x onerror=alert(1)> =1+1 **b** é\n$x$"
 RUN = "20260101-000000-aaaaaa"

@@ -6,6 +6,7 @@ import random
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -15,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.presets import preset
 from engine.stream.downsampling import thin
 from engine.stream.history import DELTA_POINTS, KEPT, MOST_POINTS, SLOW, SLOW_POINTS, Frame, History
 from engine.stream.messages import EACH_STEP, Event, Observation, Queue, Record, Sample, Scalars, taken
 from engine.stream.pump import Frames, Pump
 from engine.stream.series import MEAN, Curve, Series
+from engine.stream.status import RunStatus, State, status_of_no_run
 
 HEADER: dict[str, Any] = {"run": "r", "state": "running", "step": 0}
 Wait = Callable[..., None]
@@ -427,10 +430,10 @@ class Quiet:
         self.history = History()
         self.handing = threading.Lock()
         self.store = None
-        self.state = "running"
+        self.state = State.RUNNING
 
-    def header(self) -> dict[str, Any]:
-        return {"run": self.id, "state": self.state}
+    def status(self) -> RunStatus:
+        return replace(status_of_no_run(preset("bigram").settings), run=self.id, state=self.state)
 
     def say(self, records: list[Record]) -> None:
         for record in records:
@@ -452,7 +455,7 @@ def test_a_quiet_run_sends_nothing_but_a_heartbeat(monkeypatch: pytest.MonkeyPat
     assert sent() and not sent()
     run.say(rows(1, 1))
     assert sent() and not sent()
-    run.state = "paused"
+    run.state = State.PAUSED
     assert sent() and not sent()
     now[0] += Pump.HEARTBEAT_SECONDS - 0.1
     assert not sent()
@@ -522,7 +525,7 @@ def test_a_snapshot_may_be_taken_at_any_moment(wait_until: Wait) -> None:
     lengths = []
     for first in range(1, 3001, 100):
         run.say(rows(first, first + 99))
-        _, arrays = decoded(run.history.snapshot(run.header()).encode())
+        _, arrays = decoded(run.history.snapshot(run.status().header()).encode())
         assert len({array.shape for array in arrays.values()}) <= 1
         lengths.append(run.history.series["lr"].count if "lr" in run.history.series else 0)
     wait_until(run.queue.empty)

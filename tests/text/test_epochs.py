@@ -20,8 +20,9 @@ from engine.errors import InputError
 from engine.generators import generator
 from engine.models import GPT
 from engine.presets import preset
-from engine.runs.run import State, limited
+from engine.runs.run import limited
 from engine.stream.messages import Event, Observation, Record, Sample, Scalars, taken
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.text.epochs import EpochBatcher, windows_in
 from engine.training.checkpoint import PausedState
@@ -288,10 +289,10 @@ def test_a_run_ends_after_its_epochs_and_may_go_on(tiny: Corpus, make_run, wait_
     run.start()
     wait_until(lambda: run.state is State.DONE)
     assert run.step == steps
-    assert (run.header()["epoch"], run.header()["epochs"]) == (3, 3)
+    assert (run.status().epoch, run.status().epochs) == (3, 3)
     run.tune(changed(run.settings, max_steps=steps + 1))
     wait_until(lambda: run.step == steps + 1 and run.state is State.DONE)
-    assert run.header()["epoch"] == 4
+    assert run.status().epoch == 4
 
 
 def test_fewer_steps_end_it_earlier_and_more_do_not_make_it_longer(tiny: Corpus) -> None:

@@ -78,7 +78,7 @@ def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, write
     assert followed.history.tables["weights/token_embedding"].tolist() == table.tolist()
     assert list(followed.history.samples) == [Sample(150, "abc", 1, "-99")]
     assert [event.text for event in followed.history.events] == ["started", "lr 0.001 → 0.5"]
-    header = followed.header()
+    header = followed.status().header()
     assert (header["state"], header["step"], header["settings"]["lr"], header["settings"]["version"]) == (
         "running",
         9000,
@@ -102,17 +102,17 @@ def test_a_writer_that_is_gone_leaves_its_run_interrupted(
     assert followed.state == "running"
     writer.close()
     wait_until(lambda: followed.interrupted)
-    assert followed.header()["state"] == "stopped" and followed.header()["interrupted"] is True
+    assert followed.status().state == "stopped" and followed.status().interrupted is True
 
 
 def test_a_writer_that_begins_to_listen_is_news(writer: RunWriter) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
     assert writer.flush()
     followed = ExternalRun(reader.find(NAME), None)
-    before = followed.header()["settings"]["version"]
+    before = followed.status().version
     box = Mailbox(followed.folder, ("lr", "stop"))
     followed.refresh()
-    heard = followed.header()["settings"]["version"]
+    heard = followed.status().version
     assert followed.takes == ("lr", "stop") and heard != before, "a page drawn before shows knobs that do not turn"
     followed.refresh()
     assert followed.version == heard
@@ -321,7 +321,7 @@ def test_the_command_lines_run_is_followed_to_its_kill(manager: RunManager, wait
         (stored,) = manager.elsewhere.live()
         followed = manager.elsewhere.follow(stored.id)
         wait_until(lambda: followed.step > 2000, 60)
-        wait_until(lambda: followed.header()["steps_per_second"] > 0)  # from its second reading on
+        wait_until(lambda: followed.status().steps_per_second > 0)  # from its second reading on
         assert followed.state == "running"
     finally:
         process.send_signal(signal.SIGKILL)

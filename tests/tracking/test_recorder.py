@@ -190,7 +190,7 @@ def test_a_loop_is_told_through_the_mailbox_and_followed(manager: RunManager, wa
         wait_until(lambda: any(run.id == log.id for run in manager.elsewhere.live()))
         followed = manager.elsewhere.follow(log.id)
         wait_until(lambda: followed.takes == ("lr", "pause", "stop"))
-        assert followed.header()["takes"] == ("lr", "pause", "stop")
+        assert followed.status().takes == ("lr", "pause", "stop")
         command_inbox.turn(folder, lr=0.25)
         wait_until(lambda: seen[-1][1] == 0.25)
         with pytest.raises(InputError, match="'batch_size' is not a knob that this run honours; it honours lr"):
@@ -210,7 +210,7 @@ def test_a_loop_is_told_through_the_mailbox_and_followed(manager: RunManager, wa
     assert [value for at, value in seen if at <= turned.step] == [0.5] * turned.step
     assert all(value == 0.25 for at, value in seen if at > turned.step)
     assert [row.lr for row in reader.scalars(run)] == [value for _, value in seen]
-    assert followed.header()["settings"]["lr"] == 0.25
+    assert followed.status().header()["settings"]["lr"] == 0.25
     with pytest.raises(InputError, match="honours none"):
         command_inbox.turn(folder, lr=0.1)
 
@@ -254,7 +254,7 @@ def test_half_a_character_holds_up_nothing() -> None:
 def test_a_seed_of_128_bits_can_be_shown() -> None:
     log = record("mine", seed=2**127 + 1, other=2**64 - 1, negative=-(2**70))
     assert log._store.flush()
-    header = ExternalRun(reader.find(log.id), None).header()
+    header = ExternalRun(reader.find(log.id), None).status().header()
     log.close()
     Frame(header).encode()
     assert header["settings"] == {"seed": 2.0**127, "other": 2**64 - 1, "negative": -(2.0**70), "version": 0}

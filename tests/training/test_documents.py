@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from engine.__main__ import main
 from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.runs.run import State
+from engine.stream.status import State
 from tests.pages.test_train import click, current, manager, opened  # noqa: F401
 
 # What the documents' own code says. Document 001 needs files that are not shipped: see test_cost and test_page.

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engine.config import LiveSettings, RunConfig, changed
-from engine.runs.run import Run, State
+from engine.runs.run import Run
 from engine.stream.messages import Event, Record, Scalars, taken
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.guard import HIGH_STEPS, Headroom, HighLossDetector, all_finite
 from engine.training.trainer import Trainer
@@ -248,9 +249,9 @@ def test_a_huge_lr_without_decay_rings_the_alarm(corpus: Corpus, make_run: Make,
     first = next(n for n in losses if all(losses.get(m, 0) > limit for m in range(n, n + HIGH_STEPS)))
     warning = events(records)["warning"]
     assert run.warning == warning.text and "press Rewind" in warning.text and "lower the learning rate" in warning.text
-    assert f"{limit:.1f}" in warning.text and run.trouble and run.header()["trouble"]
+    assert f"{limit:.1f}" in warning.text and run.trouble and run.status().trouble
     assert warning.step == first + HIGH_STEPS - 1
-    assert run.header()["warning"] == run.warning
+    assert run.status().warning == run.warning
 
 
 def test_steps_that_are_not_in_a_row_ring_no_alarm(

@@ -18,7 +18,8 @@ from engine.link import DEFAULT_PRESET
 from engine.models import LanguageModel, Model, build
 from engine.presets import Preset, preset
 from engine.runs.manager import run_manager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.text.points import Points
 from engine.training.trainer import Trainer

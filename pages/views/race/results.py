@@ -10,7 +10,7 @@ import streamlit as st
 from engine.runs.manager import run_manager
 from engine.runs.race import Race
 from engine.runs.race_results import Outcome, best_of, outcomes, word_for
-from engine.runs.run import State
+from engine.stream.status import State
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, FIGURE_FONT, TEXT
 from pages.charts.panel import LOSS_UNITS

@@ -20,7 +20,8 @@ from engine.models import LanguageModel, Model
 from engine.presets import PRESETS
 from engine.runs.manager import run_manager
 from engine.runs.restored_state import RestoredState
-from engine.runs.run import CAN_GO, Run, State
+from engine.runs.run import Run
+from engine.stream.status import CAN_TRAIN, State
 from engine.text.corpus import Corpus
 from engine.training.checkpoint import PausedState
 from engine.training.trainer import STAGES, Trainer, replay
@@ -150,7 +151,7 @@ def complain(sentence: str) -> None:
 
 def can_step(run: Run) -> bool:
     """Would a stage be made if it were asked for?"""
-    return run.state in CAN_GO and run.state is not State.RUNNING and run.step < run.settings.max_steps
+    return run.state in CAN_TRAIN and run.state is not State.RUNNING and run.step < run.settings.max_steps
 
 
 def why_not(run: Run) -> str:

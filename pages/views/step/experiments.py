@@ -15,7 +15,8 @@ from engine.lessons.experiments import EXPERIMENTS, MOST_PARAMETERS, Experiment,
 from engine.lessons.results import ExperimentResult
 from engine.presets import preset
 from engine.runs.manager import run_manager
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from engine.text.bigram_counts import MOST_TOKENS
 from engine.text.corpus import Corpus
 from pages.views.shared import scrubbed_moment

@@ -9,7 +9,8 @@ import streamlit as st
 
 from engine.formatting import format_number
 from engine.runs.divergence import Divergence, divergence_of, rewound_to
-from engine.runs.run import Run, State
+from engine.runs.run import Run
+from engine.stream.status import State
 from pages.widgets import actions
 
 PATIENCE = 1.0  # seconds, for the last numbers to arrive
