@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .cli.check import report
+from .cli.check import install, report
 from .console import complain
 
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             if words == ["check"]:
                 return report()
-            complain(f"the package {error.name!r} is not installed; run `python -m pip install -r requirements.txt`")
+            complain(f"the package {error.name!r} is not installed; {install(error.name)}")
             return 1
         return run(words)
     except KeyboardInterrupt:

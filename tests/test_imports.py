@@ -35,7 +35,7 @@ import engine
 for module in pkgutil.walk_packages(engine.__path__, "engine."):
     if not module.name.endswith("__main__"):
         __import__(module.name)
-from engine.config import PRESETS
+from engine.presets import PRESETS
 from engine.text.corpus import Corpus
 from engine.training.trainer import Trainer
 start = PRESETS["bigram"]

@@ -14,16 +14,15 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..console import printable, say
+from ..paths import INSTALLED, ROOT, cli_command, dashboard_command, home
 
 OLDEST_PYTHON = (3, 11)
-REQUIREMENTS = Path(__file__).resolve().parent.parent.parent / "requirements.txt"
-INSTALL = "run `python -m pip install -r requirements.txt`"
 PORT = 8501
 TIGHT_BYTES, TOO_FEW_BYTES = 2**30, 100 * 2**20
 APPLE = "Apple's GPU is not used"
@@ -45,13 +44,14 @@ def report() -> int:
     return status
 
 
-def findings(requirements: Path = REQUIREMENTS) -> Iterator[Finding]:
+def findings() -> Iterator[Finding]:
     """All lines of the report, one by one: torch takes a moment."""
+    pinned = pins(requirements())
     looks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: [python()],
-        lambda: packages(pins(requirements)),
+        lambda: packages(pinned),
         lambda: [device()],
-        lambda: [streamlit(pins(requirements).get("streamlit"))],
+        lambda: [streamlit(pinned.get("streamlit"))],
         lambda: [browser_assets()],
         lambda: [port()],
         _data_home,
@@ -60,12 +60,10 @@ def findings(requirements: Path = REQUIREMENTS) -> Iterator[Finding]:
         try:
             yield from look()
         except ModuleNotFoundError as error:
-            yield Finding("missing", f"the package {error.name}; {INSTALL}")
+            yield Finding("missing", f"the package {error.name}; {install(error.name)}")
 
 
 def _data_home() -> Iterator[Finding]:
-    from ..paths import home  # needs pydantic, and the lines above do not
-
     yield writable(home())
     yield disk(home())
     yield from corpora(home())
@@ -79,33 +77,49 @@ def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
     return Finding("ok", name)
 
 
-def pins(requirements: Path) -> dict[str, str]:
-    """The versions that `requirements` pins, by package; none where there is no such file."""
+def requirements() -> list[str]:
+    """What Loopscope runs on, as its requirements.txt says, or the installed package; nothing if neither can be had."""
     try:
-        lines = requirements.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
+        if INSTALLED:
+            return requires("loopscope") or []
+        return (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    except (OSError, PackageNotFoundError):
+        return []
+
+
+def pins(lines: Iterable[str]) -> dict[str, str]:
+    """The versions that these lines of requirements pin, by package."""
     matches = (re.match(r"([\w.-]+)(?:\[[^]]*\])?\s*==\s*([^\s;#]+)", line) for line in lines)
     return {match[1].lower(): match[2] for match in matches if match}
 
 
+def install(*names: str | None) -> str:
+    """What to do about packages that are missing: all pinned ones from a checkout, these where pip put Loopscope."""
+    if not INSTALLED:
+        return "run `python -m pip install -r requirements.txt`"
+    pinned = pins(requirements())
+    wanted = (f"{name}=={pinned[name]}" if name in pinned else name for name in names if name)
+    return f"run `python -m pip install {' '.join(wanted)}`"
+
+
 def packages(pinned: dict[str, str]) -> Iterator[Finding]:
-    """Whether what requirements.txt names is installed, and as pinned."""
+    """Whether the pinned packages are installed, and in those versions."""
     installed = {name: _installed(name) for name in pinned}
     absent = [name for name, found in installed.items() if found is None]
     if absent:
-        yield Finding("missing", f"the packages {', '.join(absent)}; {INSTALL}")
-    other = [
-        f"{name} {found} (pinned {pinned[name]})"
+        yield Finding("missing", f"the packages {', '.join(absent)}; {install(*absent)}")
+    other = {
+        name: f"{name} {found} (pinned {pinned[name]})"
         for name, found in installed.items()
         if found is not None and found != pinned[name] and name != "streamlit"
-    ]
+    }
     if other:
-        yield Finding("note", f"other versions than the tested ones: {', '.join(other)}; to have those, {INSTALL}")
+        listed = ", ".join(other.values())
+        yield Finding("note", f"other versions than the tested ones: {listed}; to have those, {install(*other)}")
     if not pinned:
-        yield Finding("note", f"versions are not checked: {REQUIREMENTS.name} is not beside the engine")
+        yield Finding("note", "versions are not checked: requirements.txt is not beside the engine")
     elif not absent and not other:
-        yield Finding("ok", f"{len(pinned)} packages as {REQUIREMENTS.name} pins them")
+        yield Finding("ok", f"{len(pinned)} packages as pinned")
 
 
 def _installed(package: str) -> str | None:
@@ -137,12 +151,13 @@ def streamlit(pinned: str | None) -> Finding:
     """The dashboard's server: the pinned version, or a later one."""
     found = _installed("streamlit")
     if found is None or find_spec("streamlit") is None:
-        return Finding("missing", f"streamlit, which the dashboard runs on; {INSTALL}")
+        return Finding("missing", f"streamlit, which the dashboard runs on; {install('streamlit')}")
     if pinned is None or found == pinned:
         return Finding("ok", f"streamlit {found}")
     if _numbers(found) < _numbers(pinned):
-        return Finding("missing", f"streamlit {pinned}, there is only {found}; {INSTALL}")
-    return Finding("note", f"streamlit {found} is later than the tested {pinned}; if the dashboard fails, {INSTALL}")
+        return Finding("missing", f"streamlit {pinned}, there is only {found}; {install('streamlit')}")
+    advice = f"if the dashboard fails, {install('streamlit')}"
+    return Finding("note", f"streamlit {found} is later than the tested {pinned}; {advice}")
 
 
 def _numbers(text: str) -> list[int]:
@@ -157,7 +172,7 @@ def browser_assets() -> Finding:
         if script.is_file():
             size = script.stat().st_size / 1e6
             return Finding("ok", f"plotly {_installed('plotly')} with plotly.min.js ({size:.1f} MB), served from here")
-    return Finding("missing", f"plotly.min.js, which the charts are drawn with; {INSTALL}")
+    return Finding("missing", f"plotly.min.js, which the charts are drawn with; {install('plotly')}")
 
 
 def port(number: int = PORT) -> Finding:
@@ -168,10 +183,8 @@ def port(number: int = PORT) -> Finding:
         try:
             listener.bind(("127.0.0.1", number))
         except OSError:
-            return Finding(
-                "note",
-                f"port {number} is taken; end what uses it, or run `streamlit run app.py --server.port {number + 1}`",
-            )
+            other = dashboard_command(f"--server.port {number + 1}")
+            return Finding("note", f"port {number} is taken; end what uses it, or run `{other}`")
     return Finding("ok", f"port {number} is free on 127.0.0.1")
 
 
@@ -214,15 +227,16 @@ def corpora(home: Path) -> Iterator[Finding]:
     entries = Library(home).entries()
     here = [entry.name for entry in entries if entry.ready]
     if DEFAULT_CORPUS not in here:
-        yield Finding("missing", f"the default text {DEFAULT_CORPUS}.txt; get the project's `data` folder again")
+        again = "install Loopscope again" if INSTALLED else "get the project's `data` folder again"
+        yield Finding("missing", f"the default text {DEFAULT_CORPUS}.txt; {again}")
     if here:
         yield Finding("ok", f"texts here: {', '.join(here)}")
     if absent := [entry.name for entry in entries if entry.kind == "fetchable"]:
-        yield Finding("note", f"texts not here: {', '.join(absent)}; `python -m engine fetch --all` gets them")
+        yield Finding("note", f"texts not here: {', '.join(absent)}; `{cli_command('fetch --all')}` gets them")
     if (files := gpt2.found(home)) is not None:
         yield Finding("ok", f"{gpt2.TITLE}: {', '.join(path.name for path in files)} in {files[0].parent}")
     else:
-        yield Finding("note", f"{gpt2.TITLE} is not here; `python -m engine fetch {gpt2.NAME}` gets its two files")
+        yield Finding("note", f"{gpt2.TITLE} is not here; `{cli_command(f'fetch {gpt2.NAME}')}` gets its two files")
     for entry in entries:
         if entry.problem:
             yield Finding("note", f"{entry.name} cannot be learnt from: {entry.problem}")

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from ..config import DEFAULT_CORPUS, MAX_STEPS, Drawing, Frozen, LiveSettings, RunConfig, changed
 from ..console import Progress, complain, printable, say
 from ..errors import InputError
-from ..paths import home
+from ..paths import cli_command, home
 from ..presets import PRESETS, preset
 from ..text import gpt2
 from ..text.download import KNOWN
@@ -55,10 +55,8 @@ def run(words: Sequence[str]) -> int:
         if arguments.verb is None:
             parser.error(f"{unknown[0]!r} is not a verb; {VERBS}" if unknown else f"there is no verb; {VERBS}")
         if unknown:
-            parser.error(
-                f"{unknown[0]!r} is not an option of {arguments.verb}; "
-                f"`python -m engine {arguments.verb} --help` lists them"
-            )
+            flags = cli_command(f"{arguments.verb} --help")
+            parser.error(f"{unknown[0]!r} is not an option of {arguments.verb}; `{flags}` lists them")
         doing: dict[str, Callable[[argparse.Namespace], int]] = {
             "check": lambda _: report(),
             "fetch": _fetch,
@@ -127,7 +125,7 @@ def flagged(config: RunConfig, settings: LiveSettings, arguments: argparse.Names
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m engine", description="Train small language models, and prepare for a workshop.")
+    parser = Parser(prog=cli_command(), description="Train small language models, and prepare for a workshop.")
     verbs = parser.add_subparsers(dest="verb", title="verbs")
     train = verbs.add_parser("train", help="train a model and say how it went", description="Train a model.")
     train.add_argument(
@@ -293,13 +291,13 @@ def _fetchable(library: Library) -> Iterator[Entry]:
 
 def _place(entry: Entry) -> str:
     """Where a text is, in one line."""
-    where = f"not here; `python -m engine fetch {entry.name}` gets it" if entry.path is None else f"here: {entry.path}"
+    where = f"not here; `{cli_command(f'fetch {entry.name}')}` gets it" if entry.path is None else f"here: {entry.path}"
     return printable(f"{entry.name:<18} {entry.bytes:>11,} bytes  {where}")
 
 
 def _place_of_gpt2() -> str:
     """Where GPT-2's tokenizer is, in one line."""
     paths = gpt2.found(home())
-    get = f"not here; `python -m engine fetch {gpt2.NAME}` gets it"
+    get = f"not here; `{cli_command(f'fetch {gpt2.NAME}')}` gets it"
     where = get if paths is None else f"here: {paths[0].parent}"
     return printable(f"{gpt2.NAME:<18} {gpt2.BYTES:>11,} bytes  {where}")

@@ -16,7 +16,7 @@ from ..config import Drawing, changed
 from ..console import complain, printable, say
 from ..errors import InputError
 from ..models import LanguageModel, build_language_model
-from ..paths import home
+from ..paths import cli_command, home
 from ..runs.dataset import corpus_again, fine_tuning, tuned
 from ..runs.result import SPLITS, RunTotals, finite
 from ..runs.run import Run, pick_device
@@ -44,7 +44,7 @@ def runs() -> int:
         model = stored.recorded.name if stored.recorded else model
         say(printable(f"{stored.id}  {stored.standing:<32} {model}".rstrip()))
     if not found:
-        say(f"no runs yet in {home() / 'runs'}; `python -m engine train` makes one")
+        say(f"no runs yet in {home() / 'runs'}; `{cli_command('train')}` makes one")
     return 0
 
 

@@ -19,7 +19,7 @@ import torch
 from ..config import DEFAULT_CORPUS, LiveSettings, RunConfig, changed
 from ..console import Progress, complain, printable, say
 from ..errors import InputError
-from ..paths import home
+from ..paths import cli_command, home
 from ..runs.cost import LARGE, check_memory, cost_of
 from ..runs.dataset import corpus_of
 from ..runs.result import WARM, RunTotals, begin, conclude, exact_losses, free_folder, result_of, start_of
@@ -126,7 +126,7 @@ def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple
     if asked is None and library.entry(name).kind == "fetchable":
         notice = (
             f"{name} is not on this machine, so this run learns from {DEFAULT_CORPUS}; "
-            f"`python -m engine fetch {name}` gets it"
+            f"`{cli_command(f'fetch {name}')}` gets it"
         )
         name = DEFAULT_CORPUS
     try:

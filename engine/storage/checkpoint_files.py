@@ -18,15 +18,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..atomic import sync
 from ..config import LiveSettings
 from ..training.checkpoint import Snapshot
+
+if TYPE_CHECKING:  # a loop that is only recorded has no snapshots, and may run where torch is not installed
+    from torch import Tensor
 
 FORMAT = 1
 FILES = ("weights.safetensors", "state.safetensors")
@@ -46,6 +45,9 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
 
     A whole one of that step stays as it is: it holds the same state, and a kill must find one of the two.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     target = at(folder, snapshot.step)
     if target.exists():
         with suppress(SnapshotError):
@@ -81,6 +83,9 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
 
 def read(path: Path) -> Snapshot:
     """The snapshot in `path`; SnapshotError if a byte of it is missing, changed, or from a newer version."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         for name in (MANIFEST, *FILES):
             if (path / name).is_symlink() or not (path / name).is_file():

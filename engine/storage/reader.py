@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from ..config import MAX_STEPS, LiveSettings, RunConfig
 from ..errors import InputError
-from ..paths import home
+from ..paths import cli_command, home
 from ..stream.history import History
 from ..stream.messages import Event, Observation, Sample, Scalars
 from ..text.corpus import Corpus
@@ -139,7 +139,7 @@ def find(name: str) -> StoredRun:
     """The run called `name`, an id among the runs or a folder; InputError if it is not there or cannot be opened."""
     path = home() / "runs" / name if Path(name).name == name else Path(name)
     if not path.is_dir() and not (path := Path(name)).is_dir():
-        raise InputError(f"there is no run {name!r}; `python -m engine runs` lists those there are")
+        raise InputError(f"there is no run {name!r}; `{cli_command('runs')}` lists those there are")
     run = look(path.absolute())
     if run.reason is not None:
         raise InputError(f"run {run.id} cannot be opened: {run.reason}")

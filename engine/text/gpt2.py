@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..atomic import atomic_file
 from ..errors import InputError
+from ..paths import cli_command
 from .bpe import ByteTokenizer
 from .decoding import Signature, signature
 from .download import Known, Progress, download, why
@@ -90,7 +91,7 @@ def tokenizer(home: Path) -> ByteTokenizer:
     paths = found(home)
     if paths is None:
         raise InputError(
-            f"{TITLE} is not on this machine yet; run `python -m engine fetch {NAME}`, or put "
+            f"{TITLE} is not on this machine yet; run `{cli_command(f'fetch {NAME}')}`, or put "
             f"{' and '.join(known.name for known in FILES)} into {home / 'downloads'}"
         )
     return _read(*paths)

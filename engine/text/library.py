@@ -19,13 +19,13 @@ from typing import Literal
 
 from ..atomic import atomic_file, write_atomic
 from ..errors import InputError
+from ..paths import SHIPPED_FOLDER, cli_command
 from .decoding import Facts, Signature, check_size, decoded_length, facts_of, printable, read, signature
 from .download import KNOWN, Known, Progress, download, why
 from .drop_folder import DropFolder
 
 Kind = Literal["shipped", "found", "fetched", "fetchable", "dropped", "uploaded", "file"]
 
-SHIPPED_FOLDER = Path(__file__).resolve().parent.parent.parent / "data"
 PYTHON_DOCS = "python-docs"
 _OWN = "written for this project"
 
@@ -121,7 +121,7 @@ class Library:
         entry = self.entry(name)
         if entry.kind == "fetchable":
             raise InputError(
-                f"{entry.title} is not on this machine yet; run `python -m engine fetch {entry.name}`, "
+                f"{entry.title} is not on this machine yet; run `{cli_command(f'fetch {entry.name}')}`, "
                 f"or put the file into {self.folder.path}"
             )
         if entry.kind == "found":

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..config import LiveSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor  # `record` stores runs where torch is not installed
 
 
 @dataclass(frozen=True, eq=False)

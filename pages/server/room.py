@@ -24,6 +24,8 @@ import psutil  # type: ignore[import-untyped]
 import segno
 import uvicorn
 
+from engine.paths import dashboard_command
+
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
 
@@ -200,7 +202,7 @@ def _listen(address: str, port: int) -> socket.socket | None:
     except OSError as error:
         print(
             f"  The room cannot be opened at {address}:{port} ({error.strerror}); "
-            f"stop what uses the port, or choose another: streamlit run app.py --server.port {port + 1} -- --room",
+            f"stop what uses the port, or choose another: {dashboard_command(f'--server.port {port + 1} -- --room')}",
             file=sys.stderr,
             flush=True,
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import orjson
 
+from engine.paths import SHIPPED_FOLDER
 from engine.runs.race import Race
 from engine.runs.run import Run
 from engine.text.baselines import Baselines
@@ -15,7 +15,7 @@ from engine.text.points import read_points
 from engine.tracking.external_run import ExternalRun
 from pages.charts.panel import RECORDED, RunInfo
 
-EXAMPLE = Path(__file__).parent.parent.parent / "data" / "example.frame"
+EXAMPLE = SHIPPED_FOLDER / "example.frame"
 EXAMPLE_RUN = "example"
 
 

@@ -46,14 +46,10 @@ def test_python():
     assert check.python((3, 10, 9)) == ("missing", "Python 3.10.9 is too old; install 3.11 or a later one")
 
 
-def test_packages_are_compared_with_the_pins(tmp_path, monkeypatch):
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text(
-        "# why\n-r other.txt\nTorch==2.1 ; python_version > '3'\nuvicorn[standard] == 0.3  # a\nx>=1\n"
-    )
-    pins = check.pins(requirements)
+def test_packages_are_compared_with_the_pins(monkeypatch):
+    lines = "# why\n-r other.txt\nTorch==2.1 ; python_version > '3'\nuvicorn[standard] == 0.3  # a\nx>=1\n"
+    pins = check.pins(lines.splitlines())
     assert pins == {"torch": "2.1", "uvicorn": "0.3"}
-    assert check.pins(tmp_path / "none.txt") == {}
 
     monkeypatch.setattr(check, "version", {"torch": "2.1+cpu", "uvicorn": "0.3"}.__getitem__)
     assert [line.status for line in check.packages(pins)] == ["ok"]
@@ -70,6 +66,22 @@ def test_packages_are_compared_with_the_pins(tmp_path, monkeypatch):
     assert line.status == "missing"
     assert "torch, uvicorn; run `python -m pip install" in line.text
     assert [line.status for line in check.packages({})] == ["note"]
+
+
+def test_requirements_are_read_from_the_checkout_or_from_the_installed_package(tmp_path, monkeypatch):
+    assert check.pins(check.requirements())["streamlit"]
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    assert check.requirements() == []
+    monkeypatch.setattr(check, "INSTALLED", True)
+    monkeypatch.setattr(check, "requires", {"loopscope": ["torch==2.1", "tqdm==4"]}.__getitem__)
+    assert check.requirements() == ["torch==2.1", "tqdm==4"]
+
+
+def test_advice_names_what_is_missing_where_pip_installed_the_engine(monkeypatch):
+    assert check.install("torch") == "run `python -m pip install -r requirements.txt`"
+    monkeypatch.setattr(check, "INSTALLED", True)
+    monkeypatch.setattr(check, "requires", lambda name: ["torch==2.1", "tqdm==4"])
+    assert check.install("torch", "other", None) == "run `python -m pip install torch==2.1 other`"
 
 
 @pytest.mark.parametrize(
@@ -145,4 +157,4 @@ def test_a_package_that_is_not_there_is_one_line(monkeypatch):
 
     monkeypatch.setattr(check, "corpora", gone)
     *_, last = check.findings()
-    assert last == ("missing", f"the package watchdog; {check.INSTALL}")
+    assert last == ("missing", f"the package watchdog; {check.install()}")

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from engine.config import DEFAULT_CORPUS
 from engine.errors import InputError
+from engine.paths import SHIPPED_FOLDER
 from engine.text import decoding
 from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
 from engine.text.download import KNOWN, Known
 from engine.text.drop_folder import DropFolder
-from engine.text.library import SHIPPED_FOLDER, Entry, Library, slug
+from engine.text.library import Entry, Library, slug
 
 POEM = b"a short poem\nthat can be fetched\n"
 KNOWN_POEM = Known(

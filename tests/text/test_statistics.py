@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from engine.analysis.text_statistics import MOST_SHOWN, TextStatistics, unseen_token_loss
 from engine.models import GPT, Bigram
+from engine.paths import SHIPPED_FOLDER
 from engine.text.corpus import Corpus
-from engine.text.library import SHIPPED_FOLDER
 
 LETTERS = st.text(alphabet="abcdeé \n<", min_size=30, max_size=300).filter(lambda text: len(set(text)) > 1)
 

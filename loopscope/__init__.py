@@ -1,0 +1,35 @@
+"""Loopscope as a package: `from loopscope import record`. What it offers is the engine's public face.
+
+The wheel puts `engine/`, `pages/`, `data/` and `app.py` into this folder. In a checkout they lie beside it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if not (Path(__file__).parent / "engine").is_dir():
+    __path__.append(str(Path(__file__).resolve().parent.parent))
+
+from . import engine
+
+__all__ = [
+    "Corpus",
+    "LiveSettings",
+    "Run",
+    "RunConfig",
+    "RunManager",
+    "State",
+    "Trainer",
+    "generate",
+    "preset",
+    "record",
+]
+
+if TYPE_CHECKING:
+    from .engine import Corpus, LiveSettings, Run, RunConfig, RunManager, State, Trainer, generate, preset, record
+else:
+
+    def __getattr__(name):
+        return getattr(engine, name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
