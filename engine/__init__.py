@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .config import LiveSettings, RunConfig
     from .presets import preset
     from .runs.manager import RunManager
-    from .runs.run import Run, State
+    from .runs.run import Run
+    from .stream.status import State
     from .text.corpus import Corpus
     from .tracking.recorder import record
     from .training.sampling import generate
@@ -38,7 +39,7 @@ else:
         "Run": ".runs.run",
         "RunConfig": ".config",
         "RunManager": ".runs.manager",
-        "State": ".runs.run",
+        "State": ".stream.status",
         "Trainer": ".training.trainer",
         "generate": ".training.sampling",
         "preset": ".presets",
