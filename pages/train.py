@@ -98,7 +98,7 @@ def transport(run: Run | None) -> None:
             help="Bring the previous run back.",
         )
     with st.container():  # as for what is above the verbs
-        if run is not None and run.state is State.STOPPED and run.can_go_on:
+        if run is not None and run.state is State.STOPPED and run.can_resume:
             st.button("Go on with this run", on_click=run.start, width="stretch")
 
 

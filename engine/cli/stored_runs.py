@@ -19,7 +19,7 @@ from ..models import LanguageModel, build_language_model
 from ..paths import cli_command, home
 from ..runs.dataset import corpus_again, fine_tuning, tuned
 from ..runs.result import SPLITS, RunTotals, finite
-from ..runs.run import Run, pick_device
+from ..runs.run import Run
 from ..storage import reader
 from ..storage.lock import RunLocked
 from ..storage.reader import StoredRun
@@ -29,6 +29,7 @@ from ..text.corpus import Corpus
 from ..text.library import Entry, Library
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, Snapshot
+from ..training.device import pick_device
 from ..training.evaluation import split_loss
 from ..training.sampling import generate
 from .train import TrainOptions, close, finish, follow, stopping, train_on
@@ -76,7 +77,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     past = dataclasses.replace(past, snapshot=snapshot, pending=pending)
     going = Run(config, first_settings, dataset, past)
     try:
-        going.keep_in(RunWriter(stored.folder, {}))
+        going.save_to(RunWriter(stored.folder, {}))
         for step, stages, knobs in ((snapshot.step, 0, settings), *pending):
             going.queue.put(Turn(step, stages, knobs.model_dump()))
         if settings.max_steps != before.max_steps:

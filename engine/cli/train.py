@@ -23,10 +23,10 @@ from ..paths import cli_command, home
 from ..runs.cost import LARGE, check_memory, cost_of
 from ..runs.dataset import corpus_of
 from ..runs.result import WARM, RunTotals, begin, conclude, exact_losses, free_folder, result_of, start_of
-from ..runs.run import Run, limited
+from ..runs.run import Run, limit_to_epochs
 from ..storage.command_inbox import Mailbox
 from ..storage.writer import RunWriter
-from ..stream.messages import Event, Observation, Record, Sample, taken
+from ..stream.messages import Event, Observation, Record, Sample, drain_queue
 from ..stream.status import ENDED, State
 from ..text.corpus import Corpus
 from ..text.library import Library
@@ -64,7 +64,7 @@ def train_on(
     """Make the run on `dataset` to its end, from the weights of `origin` where there is one."""
     folder, config = None if order.out is None else free_folder(Path(order.out)), order.config
     dataset.check(config)
-    announce(config, limited(config, order.settings, dataset), dataset)
+    announce(config, limit_to_epochs(config, order.settings, dataset), dataset)
     run = Run(config, order.settings, dataset, origin=origin)
     try:
         if folder is None:
@@ -74,7 +74,7 @@ def train_on(
         with stopping(run) as stopped:
             start = start_of(run)
             begin(folder, start)
-            run.keep_in(RunWriter(folder, start))
+            run.save_to(RunWriter(folder, start))
             if notice:
                 complain(notice)
             course = RunTotals(say_opening(run))
@@ -173,7 +173,7 @@ def follow(run: Run, course: RunTotals, stopped: Sequence[int] = ()) -> None:
     mailbox = None if run.store is None else Mailbox(run.store.folder)
 
     def hear() -> None:
-        records = taken(run.queue)
+        records = drain_queue(run.queue)
         course.hear(records)
         if run.store is not None:
             run.store.put(records)

@@ -20,8 +20,8 @@ from ..errors import InputError
 from ..models import build
 from ..text.corpus import Corpus
 from ..text.points import Points
+from ..training.device import pick_device, threads_for
 from ..training.trainer import Trainer
-from .run import pick_device, smaller, threads_for
 
 TRIED = 20_000_000
 """Parameters up to which a model is timed by trying it out."""
@@ -74,9 +74,17 @@ def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Po
         who = "this run needs" if runs == 1 else f"these {runs} runs need"
         raise InputError(
             f"{who} about {needed / 1e9:,.1f} GB of memory, and {device.type} has {free / 1e9:,.1f} GB free; "
-            f"end other programs, or {smaller(config, settings, dataset)}"
+            f"end other programs, or {memory_advice(config, settings, dataset)}"
         )
     return parameters, needed
+
+
+def memory_advice(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> str:
+    """What to make smaller when memory is short."""
+    tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
+    if isinstance(dataset, Corpus) and config.model == "bigram":
+        tail = f"or choose a text of fewer different tokens (now {dataset.vocab_size:,}, squared)"
+    return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
 
 def bytes_needed(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> int:

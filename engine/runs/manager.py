@@ -37,8 +37,8 @@ from .divergence import rewound_to
 from .race import Change, Race, config_of, knobs_of, names_of
 from .restored_state import RestoredState
 from .result import start_of
-from .run import Run, limited
-from .training_thread import Loop
+from .run import Run, limit_to_epochs
+from .training_thread import TrainingThread
 
 LANES = ("line", "logistic", "step")
 """Small demonstrations beside the room's run, by the name that a viewer follows."""
@@ -148,7 +148,7 @@ class RunManager:
         if cost is None:
             return None
         slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
-        steps = limited(config, settings, self.dataset(config)).max_steps
+        steps = limit_to_epochs(config, settings, self.dataset(config)).max_steps
         return steps * max(cost.seconds_per_step, slowest)
 
     def cost(self, config: RunConfig, settings: LiveSettings) -> Cost | None:
@@ -182,7 +182,7 @@ class RunManager:
         def make() -> Run:
             origin = None
             if isinstance(run.dataset, Corpus) and run.dataset.former is not None:
-                run.moment()  # its first snapshot is on its way
+                run.paused_state()  # its first snapshot is on its way
                 self._flush(run)
                 origin = forks.origin_of(reader.find(run.id))
             return Run(run.config, settings, run.dataset, origin=origin)
@@ -232,7 +232,7 @@ class RunManager:
 
         def make() -> Run:
             with held(parent):
-                snapshot = parent.moment().snapshot
+                snapshot = parent.paused_state().snapshot
                 origin = FineTuneSource(parent.id, snapshot.step, snapshot.weights)
                 return Run(config, settings, dataset, origin=origin)
 
@@ -247,7 +247,7 @@ class RunManager:
         if parent.state is not State.DIVERGED and not parent.trouble:
             raise InputError(f"this run is {parent.state.value}, not diverged; fork it at a step of your choice")
         with held(parent):
-            parent.moment()  # answered once it stands still
+            parent.paused_state()  # answered once it stands still
             self._flush(parent)
             step = rewound_to(parent.history, parent.step, parent.dataset.highest_loss)
             then, last = forks.settings_at(reader.find(parent.id), step), parent.settings
@@ -300,7 +300,7 @@ class RunManager:
             raise InputError(
                 f"{changes['max_steps']:,} iterations are not possible: the fork is at step {stands:,}; choose more"
             )
-        moment = parent.moment()  # answered once it stands still
+        moment = parent.paused_state()  # answered once it stands still
         snapshot = moment.snapshot
         if moment.turns:  # inside the step under way
             snapshot = dataclasses.replace(snapshot, settings=moment.turns[-1][1])
@@ -308,7 +308,7 @@ class RunManager:
         self._flush(parent)
         stored = reader.find(parent.id)
 
-        def fork(loop: Loop | None = None) -> Run:
+        def fork(loop: TrainingThread | None = None) -> Run:
             past = forks.past_of(stored, new_run_id(), at, snapshot if at == snapshot.step else None)
             return Run(parent.config, parent.first_settings, parent.dataset, past, loop)
 
@@ -360,7 +360,7 @@ class RunManager:
             knobs_of(changed(parent.settings, **shared), change)
         check_memory(parent.config, parent.settings, parent.dataset, runs=len(changes))
 
-        def make(loop: Loop) -> list[Run]:
+        def make(loop: TrainingThread) -> list[Run]:
             lanes: list[Run] = []
             try:
                 with held(parent):
@@ -376,12 +376,14 @@ class RunManager:
 
         return self._race(make, names, replace, steps)
 
-    def _race(self, make: Callable[[Loop], list[Run]], names: Sequence[str], replace: bool, steps: int | None) -> Race:
+    def _race(
+        self, make: Callable[[TrainingThread], list[Run]], names: Sequence[str], replace: bool, steps: int | None
+    ) -> Race:
         with self._lock:
             run, before = self.current, self.race
             if not replace:
                 self._ask(run if run is not None and run.state is not State.PAUSED else None, before)
-            loop = Loop("race")
+            loop = TrainingThread("race")
             lanes = make(loop)
             if run is not None:
                 run.pause()
@@ -407,7 +409,7 @@ class RunManager:
     def _end(race: Race) -> None:
         race.close()
         for lane in race.lanes:
-            lane.forget_if_unused()
+            lane.discard_if_unused()
 
     def dataset_of(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
@@ -453,7 +455,7 @@ class RunManager:
         self.library.stop()
         ended.append(self.elsewhere.stop(max(0.5, deadline - time.monotonic())))
         for run in runs:
-            run.forget_if_unused()
+            run.discard_if_unused()
         return all(ended)
 
     def _made(self, config: RunConfig, settings: LiveSettings) -> Run:
@@ -493,7 +495,7 @@ class RunManager:
                 self.reopened.close(0)
                 self.reopened = None
             unused.close()
-            unused.forget_if_unused()
+            unused.discard_if_unused()
         return run
 
     def _keep(self, run: Run) -> Path:
@@ -506,7 +508,7 @@ class RunManager:
             del self._stores[run.id]
             run.close()
             raise
-        run.keep_in(store)
+        run.save_to(store)
         return folder
 
     def _writes(self, run_id: str) -> bool:

@@ -28,7 +28,7 @@ from ..text.points import Points
 from .divergence import KNOBS
 from .loss_comparator import LossComparator
 from .run import Run
-from .training_thread import Loop
+from .training_thread import TrainingThread
 
 FEWEST, MOST = 2, 4
 RACED = (*KNOBS, "optimizer")
@@ -75,12 +75,12 @@ class Race:
 
     store = folder = None  # each lane has its own
 
-    def __init__(self, loop: Loop, lanes: Sequence[Run], names: Sequence[str]) -> None:
+    def __init__(self, loop: TrainingThread, lanes: Sequence[Run], names: Sequence[str]) -> None:
         self.id = new_run_id()
         self.lanes, self.names = tuple(lanes), tuple(names)
         self.settings, self.version = lanes[0].settings, 0
         self.queue: Queue = SimpleQueue()
-        self.handing = threading.Lock()
+        self.drain_lock = threading.Lock()
         self.history = History()
         self.forked = lanes[0].parent is not None
         self.first_step = max((lane.step for lane in lanes), default=0)

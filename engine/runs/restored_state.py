@@ -22,11 +22,12 @@ from ..storage.reader import KnobTurn
 from ..stream.status import State
 from ..training import probes
 from ..training.checkpoint import PausedState, Snapshot
+from ..training.device import threads_for
 from ..training.projection import MOST_ROWS, TOKEN_EMBEDDING, centred, project
 from ..training.trainer import Trainer
 from . import forks
 from .cost import check_memory
-from .run import Run, threads_for
+from .run import Run
 
 QUICK = 20.0
 """Seconds that steps are made again for; what is farther from its snapshot is opened where they end."""

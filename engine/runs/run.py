@@ -21,42 +21,35 @@ from torch import Tensor
 
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
-from ..formatting import format_number, format_setting
+from ..formatting import format_setting
 from ..models import build_language_model
 from ..storage.reader import ResumePoint
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.history import History
-from ..stream.messages import Event, Observation, Queue, Record, Sample, Scalars, Turn, taken
+from ..stream.messages import Event, Observation, Queue, Record, Sample, Scalars, Turn, drain_queue
 from ..stream.status import ALIVE, CAN_TRAIN, CatchUp, RunStatus, State, StepRate
 from ..text.baselines import Baselines
 from ..text.corpus import Corpus
 from ..text.description import title_of, training_size
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, PausedState, Snapshot
-from ..training.guard import HIGH_STEPS, LEAP, HighLossDetector, SpikeDetector
+from ..training.device import pick_device, threads_for
 from ..training.sampling import generate
 from ..training.trainer import STAGES, Trainer, told
 from .checkpoint_policy import CheckpointPolicy
-from .training_thread import Loop
+from .cost import memory_advice
+from .loss_monitor import HIGH_STEPS, SPIKE, LossMonitor
+from .training_thread import TrainingThread
 
 Answer = TypeVar("Answer")
 
 
-THREADS = torch.get_num_threads()
-SMALL = 100_000
 ALARMED_LOOKS = 20  # at the steps after a leap of the loss
 LOOKS_AFTER_TURN = 3  # when the learning rate is raised by far
 WORDS = {"max_steps": "iterations"}  # what people call a knob, where that is not its name
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where present, else the CPU; InputError if CUDA was asked for and is not there."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' is not available here; choose cpu or auto (Apple's GPU is not used)")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def limited(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> LiveSettings:
+def limit_to_epochs(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> LiveSettings:
     """`settings` for a run's start: by epochs it ends after the last one, or at `max_steps` if that comes first.
 
     From then on `max_steps` alone says where it ends. InputError where an epoch would have no batch.
@@ -79,12 +72,12 @@ class Run:
         settings: LiveSettings,
         dataset: Corpus | Points,
         past: ResumePoint | None = None,
-        loop: Loop | None = None,
+        loop: TrainingThread | None = None,
         origin: FineTuneSource | None = None,
     ) -> None:
         dataset.check(config)
         if past is None:
-            settings = limited(config, settings, dataset)
+            settings = limit_to_epochs(config, settings, dataset)
         self.id = past.id if past else new_run_id()
         self.parent = past.parent if past else (origin.run, origin.step) if origin else None
         self.config, self.dataset = config, dataset
@@ -98,16 +91,13 @@ class Run:
         self.state = State.READY
         self.message = ""
         self.error: str | None = None
-        self.warning: str | None = None
         self.step = 0
         self.parameters = 0
         self.layers: tuple[str, ...] = ()
         self._characters_per_token = dataset.characters_per_token if isinstance(dataset, Corpus) else 1.0
-        self._alarm, self._leaps = HighLossDetector(dataset.highest_loss), SpikeDetector()
-        self._note_loss, self._limit = self._leaps.recent.append, self._alarm.limit
-        self._leapt: str | None = None
+        self.losses = LossMonitor(dataset.highest_loss, self.queue.put, self._look_closely)
         self._lock = threading.Lock()
-        self.handing = threading.Lock()
+        self.drain_lock = threading.Lock()
         self.built = threading.Event()
         self._prepared = threading.Event()
         self._keeping: CheckpointPolicy | None = None
@@ -127,7 +117,7 @@ class Run:
         self._pending_since = self.version
         self._asked = self._trains_on = False
         self._rate = StepRate(64)
-        self._thread = loop or Loop(self.id)
+        self._thread = loop or TrainingThread(self.id)
         if loop is None:
             self._thread.train(self)
 
@@ -145,9 +135,7 @@ class Run:
         if over and (past.parent is not None or done not in past.history.events):
             self.queue.put(done)
         before = past.history.stretch("train/loss", max(0, self.step - HIGH_STEPS + 1), self.step)
-        for loss in () if before is None else before.values.tolist():
-            if self._alarm.hear(loss):
-                self.warning = self._absurd()
+        self.losses.resume([] if before is None else before.values.tolist())
 
     @property
     def title(self) -> str:
@@ -198,7 +186,7 @@ class Run:
         self._asked = True
         self._tell(self._stage_alone)
 
-    def moment(self, timeout: float = 30.0) -> PausedState:
+    def paused_state(self, timeout: float = 30.0) -> PausedState:
         """Where the run stands, as a copy to look into: pause first, else it is the moment between two steps."""
         return self._ask(self._moment_now, timeout)
 
@@ -211,7 +199,7 @@ class Run:
             self.version += 1
             self._tell(self._apply, settings)
 
-    def keep_in(self, store: RunWriter) -> None:
+    def save_to(self, store: RunWriter) -> None:
         """Have all that this run makes written there, snapshots included; called before the run is shown to anyone."""
         self.store = store
         self._tell(self._begin_keeping, store)
@@ -241,12 +229,12 @@ class Run:
         """End the thread and wait for it; has it ended? Nothing of what it made is lost."""
         ended = self._thread.close(timeout)
         if ended and self.store is not None:
-            with self.handing:
-                self.store.put(taken(self.queue))
+            with self.drain_lock:
+                self.store.put(drain_queue(self.queue))
             ended = self.store.close(5.0 if timeout is None else max(timeout, 0.5)) or self.store.problem is not None
         return ended
 
-    def forget_if_unused(self) -> None:
+    def discard_if_unused(self) -> None:
         """A run that never made a step leaves no folder behind."""
         if self.store is not None and self.state is State.READY and self.step == 0:
             self.store.discard()
@@ -261,9 +249,14 @@ class Run:
         return self.state in ALIVE or (self.state is State.READY and self._asked)
 
     @property
+    def warning(self) -> str | None:
+        """What is the matter with its losses, in a sentence."""
+        return self.losses.warning
+
+    @property
     def trouble(self) -> bool:
-        """Has the loss been absurd for a while, up to now?"""
-        return self._alarm.high >= HIGH_STEPS
+        """Has the loss been absurdly high for a while, up to now?"""
+        return self.losses.trouble
 
     @property
     def catch_up(self) -> CatchUp | None:
@@ -275,7 +268,7 @@ class Run:
         return CatchUp(past.snapshot.step, at, self._trains_on)
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Would `start` continue it?"""
         return self.state in (State.READY, State.PAUSED, State.STOPPED) and self.step < self.settings.max_steps
 
@@ -450,44 +443,16 @@ class Run:
     def _emit(self, record: Record) -> None:
         self.queue.put(record)
         if type(record) is Scalars:
-            self._note_loss(record.loss)
-            if record.loss > self._limit or self._alarm.high:
-                self._listen(record)
+            self.losses.add(record)
         elif isinstance(record, Observation):
-            self._look_at_losses(record.step)
+            self.losses.update(record.step)
             by_hand = self._trainer is None or self._trainer.look_closely  # a step by hand has no snapshot of its own
             if self._keeping is not None and not by_hand and self._keeping.is_best(record):
                 self._keep_at = record.step
 
-    def _look_at_losses(self, step: int) -> None:
-        ended = self._leaps.look(step)
-        self._limit = min(self._alarm.limit, self._leaps.limit)
-        if ended and self.warning == self._leapt:
-            self.warning = self._leapt = None
-
-    def _absurd(self) -> str:
-        return (
-            f"the loss has been above 10·ln V = {self._alarm.limit:.1f} for {HIGH_STEPS} steps; "
-            "press Rewind on the stage, or reset and lower the learning rate"
-        )
-
-    def _listen(self, row: Scalars) -> None:
-        if self._leaps.hear(row.step, row.loss) and self._trainer is not None:
+    def _look_closely(self) -> None:
+        if self._trainer is not None:
             self._trainer.alarmed = ALARMED_LOOKS
-            if not self.trouble:
-                usual = self._leaps.median
-                self.warning = self._leapt = (
-                    f"the loss leapt to {format_number(row.loss)} at step {row.step:,}, "
-                    f"{format_number(row.loss / usual, 3)} times its recent median of {format_number(usual)}; "
-                    "lower the learning rate if it does not come back"
-                )
-                self.queue.put(Event(row.step, "leap", f"loss leaps to {format_number(row.loss)}"))
-        heard = self._alarm.hear(row.loss)
-        if heard:
-            self.warning = self._absurd()
-            self.queue.put(Event(row.step, "warning", self.warning))
-        elif heard is False:
-            self.warning = None
 
     def _arrive(self, trainer: Trainer) -> None:
         """After a step that may be the last one: of the run, or of a few made by hand."""
@@ -513,7 +478,7 @@ class Run:
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step
-        self.warning = None
+        self.losses.warning = None
         bad = self.step + 1  # the step whose update was withheld or taken back
         told = f"diverged at step {bad:,}: its update was not kept; reset, then lower the learning rate"
         self._rest(State.DIVERGED, told, bad)
@@ -608,7 +573,7 @@ class Run:
         for name, value in settings.model_dump().items():
             if value != before[name]:
                 self._event(name, f"{WORDS.get(name, name)} {format_setting(before[name])} → {format_setting(value)}")
-        if settings.lr > LEAP * before["lr"]:
+        if settings.lr > SPIKE * before["lr"]:
             self._trainer.alarmed = LOOKS_AFTER_TURN
         self._halt = settings.max_steps
         if self.state in ALIVE and self.step >= self._halt and not self._trainer.stages_done:
@@ -628,20 +593,7 @@ class Run:
         self.error = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-            message = f"out of memory on {self.device.type}; {smaller(self.config, self.settings, self.dataset)}"
+            message = f"out of memory on {self.device.type}; {memory_advice(self.config, self.settings, self.dataset)}"
         self._rest(State.FAILED, message)
         self.built.set()
         self._prepared.set()
-
-
-def smaller(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> str:
-    """What to make smaller when memory is short."""
-    tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
-    if isinstance(dataset, Corpus) and config.model == "bigram":
-        tail = f"or choose a text of fewer different tokens (now {dataset.vocab_size:,}, squared)"
-    return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
-
-
-def threads_for(parameters: int, device: torch.device) -> int:
-    """How many of torch's threads a model is worth: a small one is faster alone, and leaves the rest to the room."""
-    return 1 if device.type == "cpu" and parameters < SMALL else THREADS

@@ -12,7 +12,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from ..stream.messages import taken
+from ..stream.messages import drain_queue
 
 
 class Turns(Protocol):
@@ -42,7 +42,7 @@ class Turns(Protocol):
         """What was asked of it has raised this."""
 
 
-class Loop(threading.Thread):
+class TrainingThread(threading.Thread):
     """A thread that trains one run, or several in turn, so that all that still train stand at the same step."""
 
     def __init__(self, name: str) -> None:
@@ -99,7 +99,7 @@ class Loop(threading.Thread):
                 self._keep_to(period)
         for run in self._runs:
             self._guarded(run, run.finish)
-        for command in taken(self._mailbox):  # whoever waits for an answer gets one
+        for command in drain_queue(self._mailbox):  # whoever waits for an answer gets one
             command()
 
     @staticmethod

@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from ..stream.messages import Record, taken
+from ..stream.messages import Record, drain_queue
 from ..training.checkpoint import Snapshot
 from . import checkpoint_files, command_inbox, manifest
 from .lock import RunLocked, acquire_lock, is_still_in
@@ -116,7 +116,7 @@ class RunWriter:
             while not last:
                 last = self._closing.wait(0 if self._ready and self._trouble is None else pause)
                 pause = min(SECONDS, 2 * pause + 0.03)
-                for item in taken(self._asked):
+                for item in drain_queue(self._asked):
                     self._backlog.take(item)
                 try:
                     self._write(last)

@@ -66,7 +66,7 @@ EACH_STEP = ("train/loss", "grad_norm", "lr", "step_time")
 """The channels of a step's `Scalars`, in their order behind the step."""
 
 
-def taken(queue: SimpleQueue[Item]) -> list[Item]:
+def drain_queue(queue: SimpleQueue[Item]) -> list[Item]:
     """Everything in `queue` now, without waiting."""
     records = []
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from .history import Frame, History
-from .messages import Queue, Record, taken
+from .messages import Queue, Record, drain_queue
 from .status import RunStatus
 
 
@@ -28,7 +28,7 @@ class Source(Protocol):
     id: str
     queue: Queue
     history: History
-    handing: threading.Lock
+    drain_lock: threading.Lock
     """Held while records go from the queue to the store, so that they keep their order and none comes too late."""
 
     @property
@@ -90,8 +90,8 @@ class Pump:
         with self._draining:
             for source in self._sources():
                 if not source.queue.empty():
-                    with source.handing:
-                        records = taken(source.queue)
+                    with source.drain_lock:
+                        records = drain_queue(source.queue)
                         if source.store is not None:
                             source.store.put(records)
                     source.history.add(records)

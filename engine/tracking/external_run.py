@@ -140,7 +140,7 @@ class ExternalRun:
         self.config: RunConfig | None = stored.config
         self.baselines = Baselines.of(dataset) if isinstance(dataset, Corpus) else None
         self.queue: Queue = SimpleQueue()
-        self.handing = threading.Lock()
+        self.drain_lock = threading.Lock()
         # Of a recorded loop every number is drawn with its moving average.
         self.history = History() if self.config else History(averaged=lambda _: True)
         self.standing, self.message, self.step, self.version = "ready", "", 0, 0

@@ -31,7 +31,7 @@ from ..paths import home
 from ..storage.command_inbox import ALL, KNOBS, Command, Mailbox
 from ..storage.json_lines import JsonLineParser, Recorded, Setting
 from ..storage.writer import RunWriter, new_run_id
-from ..stream.messages import Event, Record, Turn, taken
+from ..stream.messages import Event, Record, Turn, drain_queue
 
 LISTEN_SECONDS = 0.2
 
@@ -143,14 +143,14 @@ class Recorder:
 
     def _obey(self) -> None:
         """Between two steps: do what was asked; a pause is waited through."""
-        paused = self._do(taken(self._commands))
+        paused = self._do(drain_queue(self._commands))
         if not paused:
             return
         step = self._teller.step
         self._tell([Event(step, "paused", f"paused at step {step:,}")])
         while paused and not self.stopped and not self._closed.is_set():
             time.sleep(LISTEN_SECONDS / 4)
-            paused = self._do(taken(self._commands), paused)
+            paused = self._do(drain_queue(self._commands), paused)
         self._tell([Event(step, "resumed", "resumed")])
         self._at = time.perf_counter()  # a pause is no part of a step
 

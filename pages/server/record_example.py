@@ -15,7 +15,7 @@ from engine.paths import home
 from engine.presets import preset
 from engine.runs.dataset import corpus_of
 from engine.runs.run import Run
-from engine.stream.messages import taken
+from engine.stream.messages import drain_queue
 from engine.stream.status import ENDED
 from engine.text.library import Library
 from pages.server.run_info import EXAMPLE, run_info
@@ -39,7 +39,7 @@ def record() -> int:
         if run.step >= TURN_AT:
             run.tune(changed(settings, lr=1e-2))
     run.close()
-    run.history.add(taken(run.queue))
+    run.history.add(drain_queue(run.queue))
     frame = run.history.snapshot(header_of(run))
     frame.arrays = [(name, array) for name, array in frame.arrays if name not in UNDRAWN]
     return EXAMPLE.write_bytes(frame.encode())

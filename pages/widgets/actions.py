@@ -15,7 +15,7 @@ from engine.config import DEFAULT_CORPUS, MAX_STEPS, MOST_SHOWN, LiveSettings, R
 from engine.errors import InputError
 from engine.presets import Preset, preset
 from engine.runs.manager import RunActive, run_manager
-from engine.runs.run import Run, limited
+from engine.runs.run import Run, limit_to_epochs
 from engine.stream.status import ENDED, State
 
 
@@ -53,7 +53,7 @@ def counted(config: RunConfig, settings: LiveSettings, anew: bool = False) -> Li
     if config.epochs is None:
         return settings
     try:
-        return limited(
+        return limit_to_epochs(
             config, changed(settings, max_steps=MAX_STEPS) if anew else settings, run_manager().dataset(config)
         )
     except InputError:  # the estimate below the controls says what is wrong

@@ -115,7 +115,7 @@ class Recorded:
         self.cycle = max(config.observe_every, config.eval_every, config.sample_every)
         self.run = Run(config, settings, corpus)
         if folder is not None:
-            self.run.keep_in(RunWriter(folder, start_of(self.run)))
+            self.run.save_to(RunWriter(folder, start_of(self.run)))
         self.pump = Pump(lambda: [self.run])
         self.pump.start()
         self.pump.subscribe(lambda _: None)

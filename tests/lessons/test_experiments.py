@@ -66,7 +66,7 @@ def test_an_experiment_leaves_the_run_and_its_moment_as_they_were(
     wait_until(lambda: run.step == 2 and run.state is State.PAUSED)
     for _ in range(5):
         run.make_stage()
-    moment = run.moment()
+    moment = run.paused_state()
     assert moment.stages == 5
     before = {name: tensor.clone() for name, tensor in every_tensor(moment.snapshot).items()}
     text, draws = corpus.train.clone(), torch.get_rng_state()
@@ -74,7 +74,7 @@ def test_an_experiment_leaves_the_run_and_its_moment_as_they_were(
     assert result.summary.endswith(".") and result.displays and result.setup
     if config.model == "bigram":  # building a GPT moves the process-wide generator, which nothing here draws from
         assert torch.equal(draws, torch.get_rng_state())
-    for now in (moment.snapshot, run.moment().snapshot):
+    for now in (moment.snapshot, run.paused_state().snapshot):
         after = every_tensor(now)
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert torch.equal(corpus.train, text)

@@ -111,7 +111,7 @@ def test_a_fork_is_listed_with_what_it_went_on_with(
     fork.tune(changed(fork.settings, lr=7.0))
     house.undo()
     for run in (fork, parent):
-        run.moment()
+        run.paused_state()
         house._flush(run)
     shown = {one.run.id: one for one in overviews()}
     assert [(one.settings["lr"], one.settings["batch_size"]) for one in (shown[fork.id], shown[parent.id])] == [

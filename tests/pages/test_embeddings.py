@@ -176,9 +176,9 @@ def test_a_run_that_cannot_answer_is_said(visit: Visit, house: RunManager, monke
 
 def test_looking_leaves_the_run_as_it_was(visit: Visit, house: RunManager, wait_until: Callable[..., None]) -> None:
     run = begun(house, 4, wait_until)
-    before = run.moment().snapshot
+    before = run.paused_state().snapshot
     visit("embeddings.py")
-    after = run.moment().snapshot
+    after = run.paused_state().snapshot
     assert all(torch.equal(before.weights[name], after.weights[name]) for name in before.weights)
     assert all(torch.equal(before.generators[name], after.generators[name]) for name in before.generators)
 

@@ -70,7 +70,7 @@ def test_a_divergence_is_told_in_numbers_and_undone_with_one_click(page, house, 
     click(page, "play")
     run = house.current
     run.pause()
-    run.moment()
+    run.paused_state()
     run.tune(changed(run.settings, speed="unlimited"))
     run.make_steps(100 - run.step)
     wait_until(lambda: run.step == 100 and run.state is State.PAUSED)

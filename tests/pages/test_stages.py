@@ -70,9 +70,9 @@ def test_a_run_stepped_by_stages_equals_one_stepped_whole(config, corpus, make_r
     wait_until(lambda: whole.step == 3 and whole.state is State.PAUSED)
     for count in range(1, 3 * len(STAGES) + 1):
         staged.make_stage()
-        wait_until(lambda count=count: staged.step * len(STAGES) + staged.stage >= count - 2 and staged.moment())
+        wait_until(lambda count=count: staged.step * len(STAGES) + staged.stage >= count - 2 and staged.paused_state())
     wait_until(lambda: staged.step == 3 and staged.stage == 0)
-    one, other = whole.moment().snapshot, staged.moment().snapshot
+    one, other = whole.paused_state().snapshot, staged.paused_state().snapshot
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
     assert staged.state is State.PAUSED
 
@@ -84,7 +84,7 @@ def test_a_replayed_moment_has_the_run_s_own_tensors(done, corpus, make_run, wai
     wait_until(lambda: run.step == 2 and run.state is State.PAUSED)
     for _ in range(done):
         run.make_stage()
-    moment = run.moment()
+    moment = run.paused_state()
     assert moment.stages == run.stage == done
     copy = replay(GPT, corpus, moment)
     live = run._trainer
@@ -108,9 +108,9 @@ def test_a_knob_turned_inside_a_step_is_replayed_at_its_stage(corpus, make_run, 
     run.tune(changed(SETTINGS, lr=0.1))
     for _ in range(3):
         run.make_stage()
-    run.moment()
+    run.paused_state()
     run.tune(changed(SETTINGS, lr=0.7))
-    copy = replay(BIGRAM, corpus, run.moment())
+    copy = replay(BIGRAM, corpus, run.paused_state())
     assert torch.equal(copy.parameters[0], run._trainer.parameters[0])
     assert copy.settings.lr == 0.7
 
@@ -119,7 +119,7 @@ def test_plus_one_finishes_the_step_under_way(corpus, make_run, wait_until) -> N
     run = make_run(BIGRAM, SETTINGS, corpus)
     for _ in range(4):
         run.make_stage()
-    run.moment()
+    run.paused_state()
     assert "after backward" in run.message
     run.make_steps(1)
     wait_until(lambda: run.step == 1 and run.stage == 0 and run.state is State.PAUSED)

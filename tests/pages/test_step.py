@@ -38,7 +38,7 @@ def lane(manager) -> Run:  # noqa: F811
 
 
 def weights(run: Run) -> list[torch.Tensor]:
-    kept = run.moment().snapshot
+    kept = run.paused_state().snapshot
     moments = [t for name in kept.weights for _, t in sorted(kept.optimizer.get(name, {}).items())]
     return [*kept.weights.values(), *moments]
 
@@ -107,7 +107,7 @@ def test_finishing_a_step_shows_it_to_its_end(page, manager) -> None:  # noqa: F
     plain.advance()
     plain.advance()
     kept = plain.snapshot()
-    assert all(torch.equal(kept.weights[name], w) for name, w in run.moment().snapshot.weights.items())
+    assert all(torch.equal(kept.weights[name], w) for name, w in run.paused_state().snapshot.weights.items())
 
 
 def test_a_step_that_another_makes_while_the_page_is_drawn_is_shown_by_the_next_drawing(

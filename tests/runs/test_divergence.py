@@ -15,14 +15,14 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.divergence import REWOUND, USUAL, Divergence, began, divergence_of, rewound_to
+from engine.runs.loss_monitor import FEWEST, RECENT, SPIKE, SpikeDetector
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.storage import reader
 from engine.stream.history import History
-from engine.stream.messages import Event, Observation, Scalars, taken
+from engine.stream.messages import Event, Observation, Scalars, drain_queue
 from engine.stream.series import Curve
 from engine.stream.status import State
-from engine.training.guard import FEWEST, LEAP, RECENT, SpikeDetector
 from pages.views.train.divergence import sentences
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
@@ -36,13 +36,13 @@ def test_leaps_against_a_naive_count(losses: list[float], every: int) -> None:
     for step, loss in enumerate(losses, 1):
         leaps.recent.append(loss)
         leapt = bar < loss
-        assert leaps.hear(step, loss) is (leapt and last is None)
+        assert leaps.add(step, loss) is (leapt and last is None)
         last = step if leapt else last
         if step % every == 0:
             recent = losses[max(0, step - RECENT) : step]
-            bar = LEAP * median(recent) if len(recent) >= FEWEST else bar
+            bar = SPIKE * median(recent) if len(recent) >= FEWEST else bar
             quiet = last is not None and step - last > RECENT
-            assert leaps.look(step) is quiet
+            assert leaps.update(step) is quiet
             last = None if quiet else last
             limits.append((leaps.limit, bar))
     assert all(one == other for one, other in limits)
@@ -52,9 +52,9 @@ def test_leaps_against_a_naive_count(losses: list[float], every: int) -> None:
 def test_what_is_not_finite_is_no_leap(bad: float) -> None:
     leaps = SpikeDetector()
     leaps.recent.extend([2.0] * FEWEST + [bad])
-    leaps.look(21)
+    leaps.update(21)
     assert leaps.limit == 6.0
-    assert not leaps.hear(22, bad) and leaps.hear(23, 6.1) and not leaps.hear(24, 7.0)
+    assert not leaps.add(22, bad) and leaps.add(23, 6.1) and not leaps.add(24, 7.0)
 
 
 def test_a_leap_is_told_and_the_warning_goes(tiny, make_run, wait_until, monkeypatch) -> None:
@@ -73,7 +73,7 @@ def test_a_leap_is_told_and_the_warning_goes(tiny, make_run, wait_until, monkeyp
     monkeypatch.setattr(run._trainer.model, "loss", loss)
     run.start()
     wait_until(lambda: run.state is State.DONE)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     assert [record for record in records if isinstance(record, Event) and record.name == "leap"] == [
         Event(200, "leap", "loss leaps to 7")
     ]
@@ -103,11 +103,11 @@ def diverged(manager: RunManager, wait_until):
 @pytest.mark.parametrize("config", [BIGRAM, GPT], ids=["bigram", "gpt"])
 def test_one_call_trains_on_from_before_the_trouble(manager: RunManager, diverged, wait_until, config) -> None:
     run = diverged(config)
-    assert all(torch.isfinite(weight).all() for weight in run.moment().snapshot.weights.values())
+    assert all(torch.isfinite(weight).all() for weight in run.paused_state().snapshot.weights.values())
     again = manager.rewind()
     wait_until(lambda: again.step > 800)
     again.pause()
-    again.moment()
+    again.paused_state()
     manager._flush(again)
     assert again.settings.lr == 0.0005 and manager.previous is run
     told = [(event.step, event.name) for event in again.history.events]
@@ -121,7 +121,7 @@ def test_one_call_trains_on_from_before_the_trouble(manager: RunManager, diverge
     manager._flush(alone)
     one, other = (list(reader.scalars(reader.find(each.id))) for each in (again, alone))
     assert [(row.step, row.loss, row.lr) for row in one] == [(row.step, row.loss, row.lr) for row in other]
-    mine, its = again.moment().snapshot, alone.moment().snapshot
+    mine, its = again.paused_state().snapshot, alone.paused_state().snapshot
     assert all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
 
 

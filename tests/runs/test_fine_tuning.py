@@ -75,7 +75,7 @@ def look(run: Run, step: int) -> dict[str, float]:
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    return dict(run.moment().snapshot.weights)
+    return dict(run.paused_state().snapshot.weights)
 
 
 def test_its_losses_are_those_of_a_plain_loop_over_the_new_text_from_the_old_weights(manager, go) -> None:

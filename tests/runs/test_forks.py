@@ -15,7 +15,7 @@ from engine.presets import preset
 from engine.runs import forks
 from engine.runs.manager import RunActive, RunManager
 from engine.runs.run import Run
-from engine.runs.training_thread import Loop
+from engine.runs.training_thread import TrainingThread
 from engine.storage import checkpoint_files, reader
 from engine.storage.reader import ResumePoint
 from engine.storage.writer import RunWriter
@@ -38,7 +38,7 @@ def losses(run: Run, first: int = 1) -> list[tuple[int, float]]:
 
 
 def same(one: Run, other: Run) -> bool:
-    mine, its = one.moment().snapshot, other.moment().snapshot
+    mine, its = one.paused_state().snapshot, other.paused_state().snapshot
     return mine.step == its.step and all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
 
 
@@ -83,11 +83,11 @@ def test_knobs_turned_inside_a_step_are_turned_there_again(manager: RunManager, 
     for stages, change in ((1, {"batch_size": 7}), (4, {"lr": 0.5}), (7, {"batch_size": 3})):
         while parent.stage != stages:
             parent.make_stage()
-            parent.moment()
+            parent.paused_state()
         parent.tune(changed(parent.settings, **change))
     while parent.stage:
         parent.make_stage()
-        parent.moment()
+        parent.paused_state()
     go(parent, 40)
     fork = manager.fork(35)
     go(fork, 60)
@@ -182,9 +182,9 @@ def test_a_fork_that_is_closed_on_its_way_keeps_the_knobs_of_where_it_stands(tin
     start = Trainer(BIGRAM, SETTINGS, tiny, lambda _: None).snapshot()
     turned = changed(SETTINGS, lr=0.5)
     past = ResumePoint("a-fork", start, History(), step=100, turns=((50, 0, turned),), parent=("parent", 100))
-    loop = Loop("that is closed")
+    loop = TrainingThread("that is closed")
     run = Run(BIGRAM, SETTINGS, tiny, past, loop)
-    run.keep_in(RunWriter(home() / "runs" / run.id, {}))
+    run.save_to(RunWriter(home() / "runs" / run.id, {}))
     loop.closing.set()
     loop.train(run)
     assert run.close(30)
@@ -286,11 +286,11 @@ def test_a_fork_of_a_run_that_is_done_waits_too(manager: RunManager, go) -> None
     go(run, 100)
     assert run.state is State.DONE
     over = manager.fork()
-    over.moment()
+    over.paused_state()
     manager._flush(over)
     assert (over.state, reader.find(over.id).state) == (State.DONE, "done")
     more = manager.fork(max_steps=10**8)
-    more.moment()
+    more.paused_state()
     assert (more.state, more.step) == (State.PAUSED, 100)
 
 
@@ -298,7 +298,7 @@ def test_steps_made_one_by_one_to_the_end_do_not_set_it_going(manager: RunManage
     run = manager.prepare(BIGRAM, changed(SETTINGS, max_steps=20))
     go(run, 20)
     run.tune(changed(run.settings, max_steps=10**8))
-    run.moment()
+    run.paused_state()
     assert (run.state, run.step) == (State.PAUSED, 20)
 
 
@@ -307,8 +307,8 @@ def test_a_fork_from_inside_a_step_has_the_knobs_that_were_turned_there(manager:
     go(run, 50)
     for _ in range(3):
         run.make_stage()
-    run.moment()
+    run.paused_state()
     run.tune(changed(run.settings, lr=0.5, max_steps=50))
-    run.moment()
+    run.paused_state()
     assert (run.state, run.stage) == (State.PAUSED, 3), "what is under way comes to its end first"
     assert manager.fork(max_steps=60).settings.lr == 0.5

@@ -50,7 +50,7 @@ def go(run: Run, step: int, wait_until) -> Snapshot:
     if step > run.step:
         run.make_steps(step - run.step)
     wait_until(lambda: run.step == step and run.state is State.PAUSED, 60)
-    return run.moment().snapshot
+    return run.paused_state().snapshot
 
 
 def opened(manager: RunManager, step: int) -> RestoredState:
@@ -62,7 +62,7 @@ def opened(manager: RunManager, step: int) -> RestoredState:
 @pytest.mark.parametrize("config", [BIGRAM, GPT, TIED, EPOCHS], ids=["bigram", "gpt", "tied", "epochs"])
 def test_an_earlier_step_is_what_it_was(manager: RunManager, wait_until, config) -> None:
     run = manager.prepare(config, SETTINGS)
-    there = {0: run.moment().snapshot}
+    there = {0: run.paused_state().snapshot}
     there[333] = go(run, 333, wait_until)
     run.tune(changed(run.settings, lr=0.0123456789, batch_size=5))
     there[340] = go(run, 340, wait_until)
@@ -93,12 +93,12 @@ def test_the_step_after_it_is_the_one_that_was_made(manager: RunManager, wait_un
     for stages, change in ((1, {"batch_size": 7}), (4, {"lr": 0.5})):
         while run.stage != stages:
             run.make_stage()
-            run.moment()
+            run.paused_state()
         run.tune(changed(run.settings, **change))
     while run.stage:
         run.make_stage()
-        run.moment()
-    after = run.moment().snapshot
+        run.paused_state()
+    after = run.paused_state().snapshot
     go(run, 30, wait_until)
     made = opened(manager, 20)
     assert [stages for stages, _ in made.moment.turns] == [1, 4]

@@ -22,12 +22,13 @@ from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.checkpoint_policy import CheckpointPolicy
 from engine.runs.manager import RunManager
-from engine.runs.run import Run, pick_device
+from engine.runs.run import Run
 from engine.storage import checkpoint_files, reader
 from engine.storage.writer import RunWriter
-from engine.stream.messages import Record, Scalars, taken
+from engine.stream.messages import Record, Scalars, drain_queue
 from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
+from engine.training.device import pick_device
 from engine.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -102,7 +103,7 @@ def test_knobs_turned_before_the_end_are_kept(place, corpus, wait_until) -> None
     store = RunWriter(
         place / "runs" / half.id, {"run": half.id, "config": config.model_dump(), "settings": settings.model_dump()}
     )
-    half.keep_in(store)
+    half.save_to(store)
     half.close()
     past = reader.past(reader.find(half.id))
     again = Run(config, settings, corpus, past)
@@ -110,7 +111,7 @@ def test_knobs_turned_before_the_end_are_kept(place, corpus, wait_until) -> None
     for run in (whole, again):
         run.start()
         wait_until(lambda run=run: run.state is State.DONE)
-    one, other = whole.moment().snapshot, again.moment().snapshot
+    one, other = whole.paused_state().snapshot, again.paused_state().snapshot
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
     for run in (whole, again):
         run.close()
@@ -243,7 +244,7 @@ def test_a_snapshot_ahead_of_the_recorded_steps_is_not_gone_on_from(place, corpu
 def left_by_a_kill(run: Run, place: Path) -> str:
     """The id of a run whose folder is what a kill now would leave of `run`; its newest snapshot is of step 20."""
     assert run.store is not None
-    run.store.put(taken(run.queue))
+    run.store.put(drain_queue(run.queue))
     assert run.store.flush()
     name = f"{run.id}-killed"
     folder = shutil.copytree(run.store.folder, place / "runs" / name) / "snapshots"
@@ -261,7 +262,7 @@ def steps_until(run: Run, step: int, wait_until) -> None:
 def kept_run(config, settings, corpus, place, past=None) -> Run:
     run = Run(config, settings, corpus, past)
     start = {"run": run.id, "config": config.model_dump(), "settings": settings.model_dump()}
-    run.keep_in(RunWriter(place / "runs" / run.id, start))
+    run.save_to(RunWriter(place / "runs" / run.id, start))
     return run
 
 
@@ -286,7 +287,7 @@ def test_a_knob_turned_after_the_snapshot_is_turned_again(place, corpus, wait_un
         run.start()
         wait_until(lambda run=run: run.state is State.DONE)
         assert run.settings.lr == 0.02
-    one, other = whole.moment().snapshot, again.moment().snapshot
+    one, other = whole.paused_state().snapshot, again.paused_state().snapshot
     assert all(torch.equal(one.weights[part], other.weights[part]) for part in one.weights)
     for run in (whole, again):
         run.close()

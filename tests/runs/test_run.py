@@ -17,12 +17,13 @@ from engine.errors import InputError
 from engine.formatting import format_number
 from engine.runs import run as run_module
 from engine.runs.manager import RunActive, RunManager
-from engine.runs.run import Run, pick_device
-from engine.runs.training_thread import Loop
-from engine.stream.messages import Event, Observation, Record, Sample, Scalars, taken
+from engine.runs.run import Run
+from engine.runs.training_thread import TrainingThread
+from engine.stream.messages import Event, Observation, Record, Sample, Scalars, drain_queue
 from engine.stream.pump import Frames, Pump
 from engine.stream.status import State
 from engine.text.corpus import Corpus
+from engine.training.device import pick_device
 from engine.training.step_recorder import HostStepRecorder
 from engine.training.trainer import Trainer
 
@@ -70,17 +71,17 @@ def steps(wait_until: Wait) -> Callable[[Run, int], None]:
 
 def test_a_run_from_start_to_done(corpus: Corpus, make_run: Make, wait_until: Wait) -> None:
     run = make_run(QUIET, changed(LIVE, max_steps=200), corpus)
-    assert run.copy_weights()[0] == 0 and run.state is State.READY and run.can_go_on and not run.alive
+    assert run.copy_weights()[0] == 0 and run.state is State.READY and run.can_resume and not run.alive
     run.start()
     wait_until(lambda: run.state is State.DONE)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     assert [r.step for r in records if isinstance(r, Scalars)] == list(range(1, 201))
     assert events(records) == [Event(0, "started", "started"), Event(200, "done", "done at step 200")]
     assert losses(records) == bare(QUIET, LIVE, corpus, 200)
     before = itertools.takewhile(lambda r: not isinstance(r, Scalars) and r.step == 0, records)
     shown_at_0 = [type(r) for r in before if not isinstance(r, Event)]
     assert shown_at_0 == [Observation, Observation, Sample], "tables, validation and a sample before the first update"
-    assert not run.alive and not run.can_go_on
+    assert not run.alive and not run.can_resume
 
 
 def test_the_header_has_what_the_contract_names(tiny: Corpus, make_run: Make, wait_until: Wait) -> None:
@@ -109,8 +110,8 @@ def test_pause_and_resume(corpus: Corpus, make_run: Make, wait_until: Wait) -> N
     wait_until(lambda: run.step > held + 20)
     run.stop()
     wait_until(lambda: run.state is State.STOPPED)
-    assert run.can_go_on and not run.alive
-    records = taken(run.queue)
+    assert run.can_resume and not run.alive
+    records = drain_queue(run.queue)
     assert [e.name for e in events(records)] == ["started", "paused", "resumed", "stopped"]
     assert events(records)[1] == Event(held, "paused", f"paused at step {held:,}")
     assert losses(records) == bare(QUIET, LIVE, corpus, run.step), "pausing changes no loss"
@@ -131,7 +132,7 @@ def test_one_step_and_ten_steps(corpus: Corpus, make_run: Make, steps: Callable[
     steps(run, 1)
     steps(run, 10)
     assert (run.step, run.state) == (11, State.PAUSED)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     assert losses(records) == bare(QUIET, LIVE, corpus, 11)
     seen = {(r.step, name) for r in records if isinstance(r, Observation) for name in {**r.scalars, **r.tables}}
     assert {(11, "update_ratio"), (11, "val/loss"), (11, "gradients/token_embedding")} <= seen
@@ -168,7 +169,7 @@ def test_every_knob_leaves_an_event_with_its_step(tiny: Corpus, make_run: Make, 
     run.tune(changed(after, grad_clip=None))
     assert run.version == 2 and run.status().version == 2
     steps(run, 1)
-    turned = [e for e in events(taken(run.queue)) if e.name in LiveSettings.model_fields]
+    turned = [e for e in events(drain_queue(run.queue)) if e.name in LiveSettings.model_fields]
     assert [(e.step, e.text) for e in turned] == [
         (5, "lr 0.001 → 0.02"),
         (5, "iterations 100,000 → 2,000"),
@@ -187,7 +188,7 @@ def test_more_iterations_after_done(tiny: Corpus, make_run: Make, wait_until: Wa
     wait_until(lambda: run.state is State.DONE)
     run.tune(changed(run.settings, max_steps=50))
     wait_until(lambda: run.state is State.DONE and run.step == 50)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     assert losses(records) == bare(TINY, LIVE, tiny, 50)
     assert [(e.step, e.name) for e in events(records)] == [
         (0, "started"),
@@ -206,7 +207,7 @@ def test_a_paused_run_whose_iterations_are_cut_and_raised_stays_paused(
     run.tune(changed(run.settings, max_steps=10))
     wait_until(lambda: run.state is State.DONE)
     run.tune(changed(run.settings, max_steps=50))
-    run.moment()
+    run.paused_state()
     assert (run.state, run.step, run.message) == (State.PAUSED, 20, "paused at step 20")
     run.start()
     wait_until(lambda: run.state is State.DONE and run.step == 50)
@@ -220,7 +221,7 @@ def test_fewer_iterations_end_the_run(tiny: Corpus, make_run: Make, wait_until: 
     wait_until(lambda: run.step > 10)
     run.tune(changed(ENDLESS, max_steps=1))
     wait_until(lambda: run.state is State.DONE)
-    assert run.message == f"done at step {run.step:,}" and not run.can_go_on
+    assert run.message == f"done at step {run.step:,}" and not run.can_resume
     end = run.step
     run.start()
     assert run.copy_weights()[0] == end and run.state is State.DONE
@@ -241,7 +242,7 @@ def test_step_stamped_commands_give_the_same_losses(corpus: Corpus, make_run: Ma
         for count, change in script:
             steps(run, count)
             run.tune(changed(run.settings, **change))
-        return losses(taken(run.queue))
+        return losses(drain_queue(run.queue))
 
     records: list[Record] = []
     trainer = Trainer(QUIET, LIVE, corpus, records.append)
@@ -268,7 +269,7 @@ def test_a_knob_turned_before_the_model_is_built(
     run.tune(changed(LIVE, batch_size=4, lr=0.5))
     gate.set()
     steps(run, 1)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     assert [(e.step, e.name) for e in events(records)][:2] == [(0, "lr"), (0, "batch_size")]
     validation = next(r.scalars["val/loss"] for r in records if isinstance(r, Observation) and "val/loss" in r.scalars)
     assert run._trainer is not None
@@ -288,7 +289,7 @@ def test_the_speed_limit_keeps_the_pace_and_the_losses(tiny: Corpus, make_run: M
     run.start()
     wait_until(lambda: run.state is State.DONE)
     assert 0.37 <= time.perf_counter() - begin < 3, "40 steps at 100 a second"
-    assert losses(taken(run.queue)) == bare(TINY, LIVE, tiny, 40)
+    assert losses(drain_queue(run.queue)) == bare(TINY, LIVE, tiny, 40)
 
 
 def test_a_slow_run_obeys_at_once(tiny: Corpus, make_run: Make, wait_until: Wait) -> None:
@@ -474,7 +475,7 @@ def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_
     wait_until(lambda: run.state is State.DIVERGED)
     assert run.message.startswith("diverged at step 7:")
     assert (run.step, run.status().tokens_seen, run.copy_weights()[0]) == (6, 6 * 32 * 4, 6)
-    assert events(taken(run.queue))[-1].step == 7
+    assert events(drain_queue(run.queue))[-1].step == 7
 
 
 # ---------------------------------------------------------------- the manager
@@ -550,7 +551,7 @@ def test_undo_of_a_reset_goes_on_where_it_was(manager: RunManager, wait_until: W
     manager.reset(replace=True)
     wait_until(lambda: run.state is State.STOPPED)
     held = run.step
-    assert manager.undo() is run and run.can_go_on
+    assert manager.undo() is run and run.can_resume
     run.start()
     wait_until(lambda: run.step > held)
     run.stop()
@@ -609,9 +610,9 @@ def test_estimate_is_measured_and_knows_the_speed_limit(manager: RunManager, wai
 def test_a_sample_on_request_is_shown_to_everyone(corpus: Corpus, make_run: Make, steps: Callable[..., None]) -> None:
     run = make_run(QUIET, LIVE, corpus)
     steps(run, 3)
-    taken(run.queue)
+    drain_queue(run.queue)
     made = run.sample("The ", 25, 0.8, 5, seed=4)
-    assert taken(run.queue) == [made]
+    assert drain_queue(run.queue) == [made]
     assert made.step == 3 and made.prompt == 4 and made.text.startswith("The ") and len(made.text) == 29
     assert made.confidence.startswith("----") and len(made.confidence) == 29
     assert run.sample("The ", 25, 0.8, 5, seed=4) == made
@@ -627,7 +628,7 @@ def test_weights_are_copied(tiny: Corpus, make_run: Make, steps: Callable[..., N
     for weight in weights.values():
         weight.fill_(math.nan)
     steps(run, 5)
-    assert losses(taken(run.queue)) == bare(TINY, LIVE, tiny, 5)
+    assert losses(drain_queue(run.queue)) == bare(TINY, LIVE, tiny, 5)
 
 
 # ---------------------------------------------------------------- watching changes nothing
@@ -658,7 +659,7 @@ def test_probes_validation_and_samples_change_no_loss(
         run.sample("The", 8, 1.0, None, seed=turn)
         torch.randn(3)  # the process-wide generator is anybody's
     wait_until(lambda: run.state is State.DONE)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     assert losses(records) == expected
     names = {name for r in records if isinstance(r, Observation) for name in {**r.scalars, **r.tables}}
     assert {"update_ratio", "val/loss", "gradients/token_embedding"} <= names
@@ -694,7 +695,7 @@ def test_ten_viewers_change_no_loss(
 
 def test_a_loop_that_is_closed_while_it_obeys_ends() -> None:
     """The command that is to wake it may be among those that it takes just before it would wait for one."""
-    loop = Loop("that ends")
+    loop = TrainingThread("that ends")
 
     def closed_meanwhile() -> None:
         loop.closing.set()

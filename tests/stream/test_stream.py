@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.presets import preset
 from engine.stream.downsampling import thin
 from engine.stream.history import DELTA_POINTS, KEPT, MOST_POINTS, SLOW, SLOW_POINTS, Frame, History
-from engine.stream.messages import EACH_STEP, Event, Observation, Queue, Record, Sample, Scalars, taken
+from engine.stream.messages import EACH_STEP, Event, Observation, Queue, Record, Sample, Scalars, drain_queue
 from engine.stream.pump import Frames, Pump
 from engine.stream.series import MEAN, Curve, Series
 from engine.stream.status import RunStatus, State, status_of_no_run
@@ -412,10 +412,10 @@ def test_the_last_two_hundred_are_kept() -> None:
 
 def test_records_come_out_of_a_queue_in_order() -> None:
     queue: Queue = SimpleQueue()
-    assert taken(queue) == []
+    assert drain_queue(queue) == []
     for record in rows(1, 5):
         queue.put(record)
-    assert taken(queue) == rows(1, 5) and queue.empty()
+    assert drain_queue(queue) == rows(1, 5) and queue.empty()
 
 
 # ---------------------------------------------------------------- the pump
@@ -428,7 +428,7 @@ class Quiet:
         self.id = name
         self.queue: Queue = SimpleQueue()
         self.history = History()
-        self.handing = threading.Lock()
+        self.drain_lock = threading.Lock()
         self.store = None
         self.state = State.RUNNING
 

@@ -20,8 +20,8 @@ from engine.errors import InputError
 from engine.generators import generator
 from engine.models import GPT
 from engine.presets import preset
-from engine.runs.run import limited
-from engine.stream.messages import Event, Observation, Record, Sample, Scalars, taken
+from engine.runs.run import limit_to_epochs
+from engine.stream.messages import Event, Observation, Record, Sample, Scalars, drain_queue
 from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.text.epochs import EpochBatcher, windows_in
@@ -54,7 +54,7 @@ def batcher(tokens: int, block_size: int, seed: int = 0) -> EpochBatcher:
 def trainer_of(corpus: Corpus, config: RunConfig = CONFIG, settings: LiveSettings = SETTINGS) -> Trainer:
     """A trainer that keeps what it emits in `.records`."""
     records: list[Record] = []
-    trainer = Trainer(config, limited(config, settings, corpus), corpus, records.append)
+    trainer = Trainer(config, limit_to_epochs(config, settings, corpus), corpus, records.append)
     trainer.records = records  # type: ignore[attr-defined]
     return trainer
 
@@ -297,9 +297,9 @@ def test_a_run_ends_after_its_epochs_and_may_go_on(tiny: Corpus, make_run, wait_
 
 def test_fewer_steps_end_it_earlier_and_more_do_not_make_it_longer(tiny: Corpus) -> None:
     per_epoch = tiny.steps_per_epoch(8, 4)
-    assert limited(CONFIG, changed(SETTINGS, max_steps=7), tiny).max_steps == 7
-    assert limited(CONFIG, SETTINGS, tiny).max_steps == 3 * per_epoch
-    assert limited(changed(CONFIG, epochs=None), SETTINGS, tiny) == SETTINGS
+    assert limit_to_epochs(CONFIG, changed(SETTINGS, max_steps=7), tiny).max_steps == 7
+    assert limit_to_epochs(CONFIG, SETTINGS, tiny).max_steps == 3 * per_epoch
+    assert limit_to_epochs(changed(CONFIG, epochs=None), SETTINGS, tiny) == SETTINGS
 
 
 def test_a_batch_larger_than_an_epoch_is_refused(tiny: Corpus) -> None:
@@ -307,7 +307,7 @@ def test_a_batch_larger_than_an_epoch_is_refused(tiny: Corpus) -> None:
     with pytest.raises(
         InputError, match=rf"batch_size 500 is more than the {there} windows .*; choose at most {there}"
     ):
-        limited(CONFIG, changed(SETTINGS, batch_size=500), tiny)
+        limit_to_epochs(CONFIG, changed(SETTINGS, batch_size=500), tiny)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_simple_learns_its_text_by_heart_while_validation_turns(make_run, wait_u
     run = make_run(start.config, start.settings, Corpus.of(NOTEBOOK.read_text(encoding="utf-8"), "ferry-notebook"))
     run.start()
     wait_until(lambda: run.state is State.DONE, timeout=250)
-    run.history.add(taken(run.queue))
+    run.history.add(drain_queue(run.queue))
     (steps, val, _), (_, train, _) = (run.history.stretch(name, 0, None) for name in ("val/loss", "eval/train_loss"))
     best = int(val.argmin())
     batches = run.history.stretch("train/loss", int(steps[-1]) - 25, None)[1]

@@ -131,7 +131,7 @@ def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(
     with pytest.raises(InputError, match="pause or stop it first"):
         manager.watch(NAME)
     run.pause()
-    run.moment()
+    run.paused_state()
     followed = manager.watch(NAME)
     assert manager.shown("current") is followed and manager.shown("here") is run and manager.current is run
     manager.leave()

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engine.config import LiveSettings, RunConfig, changed
+from engine.runs.loss_monitor import HIGH_STEPS, HighLossDetector
 from engine.runs.run import Run
-from engine.stream.messages import Event, Record, Scalars, taken
+from engine.stream.messages import Event, Record, Scalars, drain_queue
 from engine.stream.status import State
 from engine.text.corpus import Corpus
-from engine.training.guard import HIGH_STEPS, Headroom, HighLossDetector, all_finite
+from engine.training.guard import Headroom, all_finite
 from engine.training.trainer import Trainer
 
 BIGRAM = RunConfig(preset="bigram", observe_every=10_000, eval_every=10_000, sample_every=10_000)
@@ -87,9 +88,9 @@ def test_no_grad_norm_means_that_every_update_is_checked() -> None:
 def test_the_alarm_rings_once_and_ends_once() -> None:
     alarm = HighLossDetector(10 * math.log(65))
     assert alarm.limit == pytest.approx(41.74387, abs=1e-4)
-    heard = [alarm.hear(50.0) for _ in range(HIGH_STEPS + 20)]
+    heard = [alarm.add(50.0) for _ in range(HIGH_STEPS + 20)]
     assert heard == [None] * (HIGH_STEPS - 1) + [True] + [None] * 20
-    assert [alarm.hear(4.0) for _ in range(3)] == [False, None, None]
+    assert [alarm.add(4.0) for _ in range(3)] == [False, None, None]
 
 
 @given(st.lists(st.booleans(), max_size=400))
@@ -99,7 +100,7 @@ def test_the_alarm_against_a_naive_count(highs: list[bool]) -> None:
         row = row + 1 if high else 0
         expected = True if row == HIGH_STEPS else False if ringing and not high else None
         ringing = row >= HIGH_STEPS
-        assert alarm.hear(alarm.limit + 1 if high else alarm.limit) is expected
+        assert alarm.add(alarm.limit + 1 if high else alarm.limit) is expected
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -224,7 +225,7 @@ def test_a_huge_lr_with_decay_ends_in_diverged(corpus: Corpus, make_run: Make, w
     run = make_run(BIGRAM, changed(SETTINGS, lr=1e6, weight_decay=0.1, max_steps=500), corpus)
     run.start()
     wait_until(lambda: run.state is State.DIVERGED)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     steps = [r.step for r in records if isinstance(r, Scalars)]
     assert run.message == (
         f"diverged at step {steps[-1]}: its update was not kept; reset, then lower the learning rate"
@@ -236,14 +237,14 @@ def test_a_huge_lr_with_decay_ends_in_diverged(corpus: Corpus, make_run: Make, w
     run.start()
     run.make_steps(3)
     assert run.copy_weights()[0] == step, "a diverged run does not go on"
-    assert run.state is State.DIVERGED and not run.can_go_on
+    assert run.state is State.DIVERGED and not run.can_resume
 
 
 def test_a_huge_lr_without_decay_rings_the_alarm(corpus: Corpus, make_run: Make, wait_until: Wait) -> None:
     run = make_run(BIGRAM, changed(SETTINGS, lr=1e6, weight_decay=0.0, max_steps=120), corpus)
     run.start()
     wait_until(lambda: run.state is State.DONE)
-    records = taken(run.queue)
+    records = drain_queue(run.queue)
     losses = {r.step: r.loss for r in records if isinstance(r, Scalars)}
     limit = 10 * math.log(corpus.distinct)
     first = next(n for n in losses if all(losses.get(m, 0) > limit for m in range(n, n + HIGH_STEPS)))
@@ -269,7 +270,7 @@ def test_steps_that_are_not_in_a_row_ring_no_alarm(
     monkeypatch.setattr(run._trainer.model, "loss", loss)
     run.start()
     wait_until(lambda: run.state is State.DONE)
-    assert run.warning is None and "warning" not in events(taken(run.queue))
+    assert run.warning is None and "warning" not in events(drain_queue(run.queue))
 
 
 def test_the_warning_goes_when_the_loss_comes_down(

@@ -226,7 +226,7 @@ def _back(run: Run) -> int | None:
 def _answered(run: Run) -> None:
     """Wait until the run has done what was asked: it answers questions after that."""
     try:
-        run.moment()
+        run.paused_state()
     except InputError as error:
         complain(str(error))
 
@@ -282,7 +282,7 @@ def _base(run: Run) -> Base:
     at = _at(run)  # before the run is asked: what it does meanwhile is then news to the next drawing
     if before is not None and before.at == at:
         return before
-    moment = run.moment()
+    moment = run.paused_state()
     base = Base(at, moment, _step_behind(run, moment, before))
     st.session_state.step_base = base
     return base

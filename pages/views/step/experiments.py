@@ -130,7 +130,7 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
             made = scrubbed_moment.ready()
             if made is not None and made.moment is not None:
                 return Start(run.config, made.moment.snapshot.settings, run.dataset, made.moment)
-            return Start(run.config, run.settings, run.dataset, run.moment())
+            return Start(run.config, run.settings, run.dataset, run.paused_state())
         if run.dataset.vocab_size <= MOST_TOKENS:
             return first.bigram()
     fresh = preset("bigram")
