@@ -14,7 +14,7 @@ from engine.errors import InputError
 from engine.lessons.results import percent
 from engine.models import build_language_model
 from engine.presets import preset
-from engine.runs.dataset import corpus_of
+from engine.runs.datasets import encoded_corpus
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text.corpus import Corpus
@@ -55,7 +55,7 @@ def census(entry: Entry) -> TextStatistics | None:
     if kept is None or kept[0] != key:
         try:
             with st.spinner("counting"):
-                counted = TextStatistics.of(corpus_of(*run_manager().library.load_name(entry.name), config))
+                counted = TextStatistics.of(encoded_corpus(*run_manager().library.load_name(entry.name), config))
         except InputError as error:
             st.text(str(error))
             return None
@@ -266,8 +266,7 @@ def cost(run: Run, told: TextStatistics) -> None:
     except InputError as error:
         st.text(str(error))
         return
-    model = build_language_model(run.config, run.corpus.vocab_size)
-    model.load_state_dict(weights)
+    model = build_language_model(run.config, run.corpus.vocab_size).load_weights(weights)
     unseen = [one.tokens[0] for one in told.unseen]
     paid = unseen_token_loss(model, run.corpus.val, unseen, run.config.block_size)
     rows = [

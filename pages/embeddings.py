@@ -56,8 +56,8 @@ class Looked(NamedTuple):
 def look(run: Run) -> Looked:
     """The table of a run at the moment that is opened, else as it is now; InputError where the run cannot answer."""
     tokenizer, made = run.corpus.tokenizer, scrubbed_moment.ready()
-    if made is not None and made.moment is not None:
-        step, weights, stage = made.step, made.moment.snapshot.weights, PAST
+    if made is not None and made.paused_state is not None:
+        step, weights, stage = made.step, made.paused_state.snapshot.weights, PAST
     else:
         stage = run.stage  # first: what comes in between is looked at again
         step, weights = run.copy_weights()

@@ -51,7 +51,7 @@ def start_of() -> Preset:
 def the_lane() -> Run:
     """The line that is on show for everybody, made where there is none yet."""
     start = start_of()
-    return run_manager().followed("line") or run_manager().lane("line", start.config, start.settings)
+    return run_manager().run_named("line") or run_manager().prepare_demo("line", start.config, start.settings)
 
 
 # -------------------------------------------------------------------- what a person can do
@@ -61,7 +61,7 @@ def renew(points: str | None = None, **knobs: Any) -> Run:
     """The line again from step 0, with other points or knobs where given."""
     before = the_lane()
     config = changed(before.config, points=points or before.config.points)
-    return run_manager().lane("line", config, changed(before.settings, **knobs))
+    return run_manager().prepare_demo("line", config, changed(before.settings, **knobs))
 
 
 def play(verb: str) -> None:

@@ -13,7 +13,7 @@ from engine.config import MAX_STEPS, SPEEDS, changed
 from engine.errors import InputError
 from engine.presets import PRESETS
 from engine.runs.manager import RunActive, run_manager
-from engine.runs.race import FEWEST, MOST, Change, Race
+from engine.runs.races.race import MAX_LANES, MIN_LANES, Change, Race
 from engine.stream.status import State
 from pages.board.board import board, shown_of
 from pages.views.race import results
@@ -232,14 +232,14 @@ def set_up(race: Race | None) -> None:
             )
         count = st.segmented_control(
             "lanes",
-            range(FEWEST, MOST + 1),
+            range(MIN_LANES, MAX_LANES + 1),
             default=len(lanes()),
             key=f"race_count-{generation()}",
             required=True,
             width="stretch",
         )
         if count != len(lanes()):
-            st.session_state.race_lanes = [*lanes(), *({} for _ in range(MOST))][: count or FEWEST]
+            st.session_state.race_lanes = [*lanes(), *({} for _ in range(MAX_LANES))][: count or MIN_LANES]
         with st.container(key="lanes"):
             for place in range(len(lanes())):
                 lane(place)

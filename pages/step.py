@@ -239,7 +239,7 @@ def this_step(run: Run, bar: DeltaGenerator) -> None:
         )
     elif made is None:
         present(run, bar)
-    elif made.moment is not None:
+    elif made.paused_state is not None:
         shown = reopened(made)
         with bar:
             transport_past(made, shown)

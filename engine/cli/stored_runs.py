@@ -17,8 +17,7 @@ from ..console import complain, printable, say
 from ..errors import InputError
 from ..models import LanguageModel, build_language_model
 from ..paths import cli_command, home
-from ..runs.dataset import corpus_again, fine_tuning, tuned
-from ..runs.result import SPLITS, RunTotals, finite
+from ..runs.datasets import fine_tuning, stored_corpus, tuned
 from ..runs.run import Run
 from ..storage import reader
 from ..storage.lock import RunLocked
@@ -32,6 +31,8 @@ from ..training.checkpoint import FineTuneSource, Snapshot
 from ..training.device import pick_device
 from ..training.evaluation import split_loss
 from ..training.sampling import generate
+from .result import SPLITS, json_safe
+from .run_totals import RunTotals
 from .train import TrainOptions, close, finish, follow, stopping, train_on
 
 GOOD = ("done", "stopped")
@@ -84,11 +85,11 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
             text = f"iterations {before.max_steps:,} → {settings.max_steps:,}"
             going.queue.put(Event(past.snapshot.step, "max_steps", text))
         first = next(reader.scalars(stored), None)
-        course = RunTotals(None if first is None else first.loss)
-        course.hear(Observation(step, channels, {}) for step, channels in reader.looks(stored))
+        totals = RunTotals(None if first is None else first.loss)
+        totals.add(Observation(step, channels, {}) for step, channels in reader.looks(stored))
         with stopping(going) as stopped:
-            follow(going, course, stopped)
-        return finish(going, course, stored.folder, bool(stopped), evaluate=False, as_json=json)
+            follow(going, totals, stopped)
+        return finish(going, totals, stored.folder, bool(stopped), evaluate=False, as_json=json)
     finally:
         close(going)
 
@@ -163,10 +164,7 @@ def model_of(run: str) -> tuple[StoredRun, LanguageModel, Corpus, Snapshot]:
     if not isinstance(dataset, Corpus):
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
     model = build_language_model(reader.made_of(stored)[0], dataset.vocab_size)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(snapshot.weights[name])
-    return stored, model, dataset, snapshot
+    return stored, model.load_weights(snapshot.weights).eval(), dataset, snapshot
 
 
 def dataset_of(stored: StoredRun) -> Corpus | Points:
@@ -184,7 +182,7 @@ def dataset_of(stored: StoredRun) -> Corpus | Points:
                 raise
             return library.load(path)
 
-    return corpus_again(stored, load)
+    return stored_corpus(stored, load)
 
 
 def _is_over(stored: StoredRun, max_steps: int | None) -> bool:
@@ -206,22 +204,22 @@ def _again(stored: StoredRun, as_json: bool) -> int:
 
 def _from_metrics(stored: StoredRun) -> dict[str, Any]:
     """The result of a run that ended on the stage, where nobody wrote one: read off its metrics."""
-    course = RunTotals()
-    course.hear(reader.scalars(stored))
+    totals = RunTotals()
+    totals.add(reader.scalars(stored))
     snapshot, _ = reader.newest_snapshot(stored)
-    course.hear(Observation(step, channels, {}) for step, channels in reader.looks(stored))
+    totals.add(Observation(step, channels, {}) for step, channels in reader.looks(stored))
     return {
         "run": stored.id,
         "state": stored.state,
         "step": stored.step - (stored.state == "diverged"),  # the update of its last loss was not kept
-        "initial_loss": course.initial_loss,
-        "train_loss": course.loss,
-        "val_loss": course.val_loss,
+        "initial_loss": totals.initial_loss,
+        "train_loss": totals.loss,
+        "val_loss": totals.val_loss,
         "tokens_seen": snapshot.tokens_seen,
         "parameters": sum(weight.numel() for weight in snapshot.weights.values()),
-        "steps_per_second": course.steps_per_second,
+        "steps_per_second": totals.steps_per_second,
     }
 
 
 def _json(told: dict[str, Any]) -> str:
-    return json.dumps(finite(told))
+    return json.dumps(json_safe(told))

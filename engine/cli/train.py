@@ -20,10 +20,10 @@ from ..config import DEFAULT_CORPUS, LiveSettings, RunConfig, changed
 from ..console import Progress, complain, printable, say
 from ..errors import InputError
 from ..paths import cli_command, home
-from ..runs.cost import LARGE, check_memory, cost_of
-from ..runs.dataset import corpus_of
-from ..runs.result import WARM, RunTotals, begin, conclude, exact_losses, free_folder, result_of, start_of
+from ..runs.cost import LARGE, check_memory, estimate_cost
+from ..runs.datasets import encoded_corpus
 from ..runs.run import Run, limit_to_epochs
+from ..runs.run_folder import run_description
 from ..storage.command_inbox import Mailbox
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Sample, drain_queue
@@ -33,6 +33,8 @@ from ..text.library import Library
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource
 from ..training.trainer import open_like_the_lecture
+from .result import create_folder, exact_losses, free_folder, report, result_of
+from .run_totals import WARM, RunTotals
 
 LOOK_SECONDS = 0.1
 FIRST_LOOK = 0.01
@@ -72,14 +74,14 @@ def train_on(
         else:
             run.id = folder.name  # as every verb calls it from now on
         with stopping(run) as stopped:
-            start = start_of(run)
-            begin(folder, start)
-            run.save_to(RunWriter(folder, start))
+            description = run_description(run)
+            create_folder(folder, description)
+            run.save_to(RunWriter(folder, description))
             if notice:
                 complain(notice)
-            course = RunTotals(say_opening(run))
-            follow(run, course, stopped)
-        return finish(run, course, folder, bool(stopped), order.evaluate, order.as_json)
+            totals = RunTotals(say_opening(run))
+            follow(run, totals, stopped)
+        return finish(run, totals, folder, bool(stopped), order.evaluate, order.as_json)
     finally:
         close(run)
 
@@ -91,21 +93,21 @@ def close(run: Run) -> None:
         pass
 
 
-def finish(run: Run, course: RunTotals, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:
+def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:
     """Leave and say what the run came to; returns the exit status."""
-    result = result_of(run, course)
+    result = result_of(run, totals)
     if evaluate:
         losses, late = exact_losses(run, interrupted)
         result, interrupted = result | losses, interrupted or late
     status = INTERRUPTED if interrupted else int(run.state not in (State.DONE, State.STOPPED))
-    return conclude(run, result, folder, as_json) or status
+    return report(run, result, folder, as_json) or status
 
 
 def announce(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> None:
     """Say what a run that is not small will take; InputError where its memory is more than what is free."""
     parameters, _ = check_memory(config, settings, dataset)
     if parameters >= LARGE:
-        complain(cost_of(config, settings, dataset).sentence(settings.max_steps))
+        complain(estimate_cost(config, settings, dataset).sentence(settings.max_steps))
 
 
 def read_dataset(library: Library, order: TrainOptions) -> tuple[RunConfig, Corpus | Points, str | None]:
@@ -134,7 +136,7 @@ def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple
     except OSError as error:  # a path that the system refuses to look at
         raise InputError(f"corpus {name[:80]!r} cannot be read ({error.strerror}); check the path") from None
     config = changed(config, corpus=entry.name)
-    return config, corpus_of(text, entry, config), notice
+    return config, encoded_corpus(text, entry, config), notice
 
 
 def say_opening(run: Run) -> float | None:
@@ -156,8 +158,8 @@ def say_opening(run: Run) -> float | None:
 # ---------------------------------------------------------------- following the run
 
 
-def follow(run: Run, course: RunTotals, stopped: Sequence[int] = ()) -> None:
-    """Start `run` and look on until it has ended, noting its course; `stopped` is not empty after a Ctrl-C.
+def follow(run: Run, totals: RunTotals, stopped: Sequence[int] = ()) -> None:
+    """Start `run` and look on until it has ended, adding up its totals; `stopped` is not empty after a Ctrl-C.
 
     The looks are rare, so that the training thread has the interpreter to itself, but they close in on the 100th
     and the last step, so that the time between the two is right within milliseconds.
@@ -174,7 +176,7 @@ def follow(run: Run, course: RunTotals, stopped: Sequence[int] = ()) -> None:
 
     def hear() -> None:
         records = drain_queue(run.queue)
-        course.hear(records)
+        totals.add(records)
         if run.store is not None:
             run.store.put(records)
         if run.config.epochs is not None:
@@ -185,12 +187,12 @@ def follow(run: Run, course: RunTotals, stopped: Sequence[int] = ()) -> None:
     while run.state not in ENDED:
         time.sleep(wait)
         now = (time.perf_counter(), run.step)
-        course.look(*now)
+        totals.reached(*now)
         hear()
         if mailbox is not None:
             obey(run, mailbox)
-        progress.show(run.step, course.note)
-        wait = pause(seen, now, WARM if course.warm is None else run.settings.max_steps)
+        progress.show(run.step, totals.progress_note)
+        wait = pause(seen, now, WARM if totals.warm is None else run.settings.max_steps)
         seen = now
         for told in (run.warning, run.store.problem if run.store else None):
             if told and told not in warned:
@@ -201,7 +203,7 @@ def follow(run: Run, course: RunTotals, stopped: Sequence[int] = ()) -> None:
     if run.state is not State.FAILED:
         run.copy_weights()  # answered only after a GPU's last numbers have crossed
     hear()
-    progress.show(run.step, course.note)
+    progress.show(run.step, totals.progress_note)
     progress.close("" if run.state is State.FAILED else run.message)
 
 

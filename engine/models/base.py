@@ -5,6 +5,9 @@ Shape letters: B windows in a batch, T tokens in a window, C = vocab_size scores
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +36,13 @@ class Model(nn.Module):
     def numbers(self) -> dict[str, Tensor]:
         """The parameters of one number that are shown as curves while training, by name."""
         return {}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> Self:
+        """Copy `weights` in, by parameter name, from any device; returns the model itself."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(weights[name])
+        return self
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The trainable parameters by layer, in the order of the forward pass; each parameter once."""

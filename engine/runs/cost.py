@@ -23,11 +23,11 @@ from ..text.points import Points
 from ..training.device import pick_device, threads_for
 from ..training.trainer import Trainer
 
-TRIED = 20_000_000
+MAX_MEASURED = 20_000_000
 """Parameters up to which a model is timed by trying it out."""
 LARGE = 1_000_000
 """Parameters from which a run says what it will take."""
-TRY_SECONDS = 0.15
+MEASURE_SECONDS = 0.15
 BASE_BYTES = 400 * 2**20  # Python, torch and the text
 FLOAT = 4  # bytes
 
@@ -49,13 +49,13 @@ class Cost:
         )
 
 
-def cost_of(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> Cost:
+def estimate_cost(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> Cost:
     """The cost of a run; InputError where it does not fit, or its first step fails."""
     parameters, needed = check_memory(config, settings, dataset)
-    if parameters > TRIED:
-        return Cost(parameters, needed, step_seconds(config, settings, parameters, dataset.vocab_size))
+    if parameters > MAX_MEASURED:
+        return Cost(parameters, needed, computed_step_seconds(config, settings, parameters, dataset.vocab_size))
     try:
-        return Cost(parameters, needed, tried_seconds(config, settings, dataset))
+        return Cost(parameters, needed, measured_step_seconds(config, settings, dataset))
     except (MemoryError, RuntimeError) as error:
         raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
 
@@ -67,7 +67,7 @@ def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Po
     """
     with torch.device("meta"):
         parameters = build(config, dataset.vocab_size).parameter_count()
-    needed = BASE_BYTES + runs * (bytes_needed(config, settings, parameters, dataset.vocab_size) - BASE_BYTES)
+    needed = BASE_BYTES + runs * (memory_needed(config, settings, parameters, dataset.vocab_size) - BASE_BYTES)
     device = pick_device(config.device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if needed - BASE_BYTES > free:  # the base is taken already
@@ -87,16 +87,16 @@ def memory_advice(config: RunConfig, settings: LiveSettings, dataset: Corpus | P
     return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
 
-def bytes_needed(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> int:
+def memory_needed(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> int:
     """About the memory of training at its highest.
 
     Five numbers for each parameter (weight, gradient, two moments, and a copy of the weight while an update is
     measured), and what a batch leaves on its way forward.
     """
-    return BASE_BYTES + FLOAT * (5 * parameters + numbers_left(config, settings, vocab_size))
+    return BASE_BYTES + FLOAT * (5 * parameters + activation_count(config, settings, vocab_size))
 
 
-def numbers_left(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
+def activation_count(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
     """About how many numbers a batch leaves for the way back.
 
     Three times the logits (B, T, C), and in each block of a GPT some twenty times (B, T, D) and six times the
@@ -107,7 +107,7 @@ def numbers_left(config: RunConfig, settings: LiveSettings, vocab_size: int) -> 
     return tokens * (3 * vocab_size + blocks * (20 * config.n_embd + 6 * config.n_head * config.block_size))
 
 
-def step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
+def computed_step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
     """About the time of one step, from how fast this machine multiplies matrices and moves numbers.
 
     Forward and backward multiply each token with each weight of a matrix three times, two operations each; attention
@@ -123,7 +123,7 @@ def step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, voc
         work += 12 * config.n_layer * tokens * config.block_size * config.n_embd
     device = pick_device(config.device)
     multiplied, moved = _speeds(device, threads_for(parameters, device))
-    moves = 7 * parameters + 12 * numbers_left(config, settings, vocab_size)
+    moves = 7 * parameters + 12 * activation_count(config, settings, vocab_size)
     return work / multiplied + FLOAT * moves / moved
 
 
@@ -148,7 +148,7 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     times: list[float] = []
     begin = time.perf_counter()
     work()
-    while time.perf_counter() - begin < TRY_SECONDS or len(times) < 3:
+    while time.perf_counter() - begin < MEASURE_SECONDS or len(times) < 3:
         started = time.perf_counter()
         work()
         if device.type == "cuda":
@@ -157,7 +157,7 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     return statistics.median(times)
 
 
-def tried_seconds(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
+def measured_step_seconds(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
     """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
     device, before = pick_device(config.device), torch.get_num_threads()
     trainer = Trainer(config, settings, dataset, lambda _: None, device)
@@ -166,7 +166,7 @@ def tried_seconds(config: RunConfig, settings: LiveSettings, dataset: Corpus | P
     trainer.settle()
     times: list[float] = []
     begin = time.perf_counter()
-    while time.perf_counter() - begin < TRY_SECONDS or len(times) < 2:
+    while time.perf_counter() - begin < MEASURE_SECONDS or len(times) < 2:
         started = time.perf_counter()
         trainer.advance()
         trainer.settle()

@@ -12,10 +12,10 @@ import numpy as np
 from ..stream.history import MOST_POINTS, History
 from ..stream.messages import Event
 
-REWOUND = 50
+REWIND_STEPS = 50
 """Steps between the point where a run is taken up again and the trouble that it had."""
 KNOBS = ("lr", "batch_size", "weight_decay", "grad_clip")
-USUAL = 100  # steps before the last REWOUND ones, or looks: what is compared with
+USUAL_STEPS = 100  # steps before the last REWIND_STEPS ones, or looks: what is compared with
 LAST = 5
 GROWN = 3.0  # times its usual size, a layer's update or gradient is out of the ordinary
 
@@ -44,11 +44,11 @@ class Divergence:
     """The knobs turned on the way."""
 
 
-def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: float = math.inf) -> Divergence:
+def find_divergence(history: History, layers: tuple[str, ...], last: int, limit: float = math.inf) -> Divergence:
     """What led to the divergence of a run whose last update was step `last`; a loss above `limit` is absurd."""
-    trouble = began(history, last, limit)
-    since = trouble - REWOUND
-    before, calm = (_points(history, channel, since - USUAL, since) for channel in ("train/loss", "grad_norm"))
+    trouble = trouble_began(history, last, limit)
+    since = trouble - REWIND_STEPS
+    before, calm = (_points(history, channel, since - USUAL_STEPS, since) for channel in ("train/loss", "grad_norm"))
     norms = _points(history, "grad_norm", since + 1)
     ratios = {layer: _points(history, f"update_ratio/{layer}", 0) for layer in layers}
     gradients = {layer: _points(history, f"grad_norm/{layer}", 0) for layer in layers}
@@ -60,7 +60,7 @@ def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: f
     top = max(recent, default=None)
     return Divergence(
         trouble,
-        tuple(_points(history, "train/loss", last - REWOUND)[-LAST:]),
+        tuple(_points(history, "train/loss", last - REWIND_STEPS)[-LAST:]),
         _median([loss for _, loss in before]),
         max(norms, key=lambda point: point[1], default=None),
         _median([norm for _, norm in calm]),
@@ -71,18 +71,21 @@ def divergence_of(history: History, layers: tuple[str, ...], last: int, limit: f
     )
 
 
-def rewound_to(history: History, last: int, limit: float = math.inf) -> int:
-    """REWOUND steps before the trouble that the last update was in, or before the first knob turned on the way there.
+def rewind_step(history: History, last: int, limit: float = math.inf) -> int:
+    """The step to rewind to: REWIND_STEPS before the trouble that the last update was in.
 
-    Knobs turned in the midst of it were no cause of it.
+    Where a knob was turned in the steps just before the trouble, REWIND_STEPS before that; knobs turned later did not
+    cause it.
     """
-    trouble = began(history, last, limit)
+    trouble = trouble_began(history, last, limit)
     with history.lock:
         turned = [event.step for event in history.events if event.name in KNOBS]
-    return max(0, min((step for step in turned if trouble - REWOUND < step <= trouble), default=trouble) - REWOUND)
+    return max(
+        0, min((step for step in turned if trouble - REWIND_STEPS < step <= trouble), default=trouble) - REWIND_STEPS
+    )
 
 
-def began(history: History, last: int, limit: float) -> int:
+def trouble_began(history: History, last: int, limit: float) -> int:
     """The first step of the trouble that step `last` is in: from there on the loss is never long below `limit`."""
     trouble = last
     for end in range(last, -1, -MOST_POINTS):  # of so few at a time none is left out
@@ -95,7 +98,7 @@ def began(history: History, last: int, limit: float) -> int:
         high = ~(np.maximum(found.values, found.means) <= limit)
         steps = found.steps.astype(np.int64)
         following = np.minimum.accumulate(np.where(high, steps, trouble)[::-1])[::-1]  # of each the next high one
-        calm = np.flatnonzero(~high & (following - steps > REWOUND))
+        calm = np.flatnonzero(~high & (following - steps > REWIND_STEPS))
         if len(calm):
             return int(following[calm[-1]])
         trouble = int(following[0])
@@ -112,7 +115,7 @@ def _points(history: History, channel: str, first: int, last: int | None = None)
 def _grown(series: dict[str, list[Point]], what: str, since: int) -> Iterator[tuple[int, str, str, float]]:
     """The first point of each layer after `since` that is GROWN times the median of those before."""
     for layer, points in series.items():
-        usual = _median([value for step, value in points if step <= since][-USUAL:])
+        usual = _median([value for step, value in points if step <= since][-USUAL_STEPS:])
         for step, value in points:
             if step > since and usual and value > GROWN * usual:
                 yield step, layer, what, value / usual

@@ -19,14 +19,14 @@ from ..storage.reader import KnobTurn, ResumePoint, StoredRun
 from ..training.checkpoint import FineTuneSource, Snapshot
 
 
-def past_of(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> ResumePoint:
+def create_fork(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> ResumePoint:
     """What a run called `name` goes on with that leaves `parent` at `step`; its folder is made beside the parent's.
 
     `snapshot` is the state at that step where it is known. InputError if the step cannot be reached.
     """
     turns: list[KnobTurn] = []
     if snapshot is None:
-        snapshot = nearest(parent, step)
+        snapshot = nearest_snapshot(parent, step)
         turns = reader.turns(parent, snapshot.step, step)
     folder = parent.folder.parent / name
     try:
@@ -42,12 +42,12 @@ def past_of(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None =
 
 def settings_at(run: StoredRun, step: int) -> LiveSettings:
     """The knobs as they stood after `step` updates. InputError if the step cannot be reached."""
-    snapshot = nearest(run, step)
+    snapshot = nearest_snapshot(run, step)
     turns = reader.turns(run, snapshot.step, step)
     return turns[-1][2] if turns else snapshot.settings
 
 
-def nearest(run: StoredRun, step: int) -> Snapshot:
+def nearest_snapshot(run: StoredRun, step: int) -> Snapshot:
     """The newest whole snapshot at or before `step`, of the run or of those that it was forked from; InputError."""
     at: StoredRun | None = run
     while at is not None:
@@ -58,7 +58,7 @@ def nearest(run: StoredRun, step: int) -> Snapshot:
     raise InputError(f"run {run.id} has no snapshot at or before step {step:,}; choose a later step")
 
 
-def origin_of(run: StoredRun) -> FineTuneSource:
+def fine_tune_source(run: StoredRun) -> FineTuneSource:
     """Where the first weights of a fine-tuned run came from, or of one forked from it; InputError if they are gone."""
     while (parent := _parent(run)) is not None:
         run = parent

@@ -31,18 +31,18 @@ from ..tracking.external_run import ExternalRun
 from ..tracking.external_run_watcher import ExternalRunWatcher
 from ..training.checkpoint import FineTuneSource
 from . import forks
-from .cost import Cost, check_memory, cost_of
-from .dataset import corpus_again, corpus_of, fine_tuning, tuned
-from .divergence import rewound_to
-from .race import Change, Race, config_of, knobs_of, names_of
+from .cost import Cost, check_memory, estimate_cost
+from .datasets import encoded_corpus, fine_tuning, stored_corpus, tuned
+from .divergence import rewind_step
+from .races.race import Change, Race, lane_config, lane_names, lane_settings
 from .restored_state import RestoredState
-from .result import start_of
 from .run import Run, limit_to_epochs
+from .run_folder import run_description
 from .training_thread import TrainingThread
 
-LANES = ("line", "logistic", "step")
+DEMOS = ("line", "logistic", "step")
 """Small demonstrations beside the room's run, by the name that a viewer follows."""
-BY_NAME = ("current", "here", "race", *LANES)
+SOURCE_NAMES = ("current", "here", "race", *DEMOS)
 
 
 class RunActive(Exception):
@@ -56,10 +56,10 @@ class RunManager:
         self.library = library
         self.current: Run | None = None
         self.previous: Run | None = None
-        self.lanes: dict[str, Run] = {}
-        self.reopened: RestoredState | None = None
+        self.demos: dict[str, Run] = {}
+        self.restored: RestoredState | None = None
         self.race: Race | None = None
-        self.elsewhere = ExternalRunWatcher(home() / "runs", self._writes, self.dataset_of)
+        self.external_runs = ExternalRunWatcher(home() / "runs", self._writes, self.dataset_of)
         self.pump = Pump(self.sources)
         self.pump.listen(self._hear)
         self._watched: str | None = None
@@ -72,7 +72,7 @@ class RunManager:
     def runs(self) -> list[Run]:
         """The current run, the one before it, the side lanes, and those of the race."""
         race = self.race
-        alone = [run for run in (self.current, self.previous, *self.lanes.copy().values()) if run is not None]
+        alone = [run for run in (self.current, self.previous, *self.demos.copy().values()) if run is not None]
         gone_on = {run.id for run in alone}  # a lane that goes on alone is there once, as what it is now
         return [*alone, *(lane for lane in (race.lanes if race is not None else ()) if lane.id not in gone_on)]
 
@@ -80,53 +80,55 @@ class RunManager:
         """All that viewers can follow: the runs, the race, which hears what its lanes have made, and runs elsewhere."""
         race, here = self.race, self.runs()
         ids = {run.id for run in here}
-        elsewhere = [followed for followed in self.elsewhere.followed() if followed.id not in ids]  # or resumed here
+        elsewhere = [
+            followed for followed in self.external_runs.followed() if followed.id not in ids
+        ]  # or resumed here
         return [*here, *([race] if race is not None else []), *elsewhere]
 
-    def followed(self, name: str) -> Run | None:
+    def run_named(self, name: str) -> Run | None:
         """The run that is called `name` now: "current", or a lane."""
-        return self.current if name == "current" else self.lanes.get(name)
+        return self.current if name == "current" else self.demos.get(name)
 
     def find(self, run_id: str) -> Run | None:
         """The run called `run_id`, if it is still here."""
         return next((run for run in self.runs() if run.id == run_id), None)
 
-    def shown(self, name: str) -> Run | Race | ExternalRun | None:
+    def source(self, name: str) -> Run | Race | ExternalRun | None:
         """What a viewer sees by a name ("current" is the stage, "here" this process's run, "race", a lane) or an id."""
         if name == "current":
             return self.watched or self.current
-        if name in BY_NAME:
-            return {"here": self.current, "race": self.race}.get(name) or self.lanes.get(name)
-        return next((source for source in self.sources() if source.id == name), None) or self.elsewhere.find(name)
+        if name in SOURCE_NAMES:
+            return {"here": self.current, "race": self.race}.get(name) or self.demos.get(name)
+        return next((source for source in self.sources() if source.id == name), None) or self.external_runs.find(name)
 
     @property
     def watched(self) -> ExternalRun | None:
         """The run elsewhere that is on the stage in place of the current one."""
-        return None if self._watched is None else self.elsewhere.find(self._watched)
+        return None if self._watched is None else self.external_runs.find(self._watched)
 
     def watch(self, run_id: str) -> ExternalRun:
         """Put a run that is trained elsewhere on the stage. InputError while one is training here, or there is none."""
         with self._lock:
             if self.current is not None and self.current.alive and self.current.state is not State.PAUSED:
                 raise InputError(f"{self.current.title} is training here; pause or stop it first")
-            followed = self.elsewhere.follow(run_id)
+            followed = self.external_runs.follow(run_id)
             self._watched = run_id
             return followed
 
-    def leave(self) -> None:
+    def stop_watching(self) -> None:
         """Put the current run back on the stage."""
         self._watched = None
 
     @property
-    def listed(self) -> int:
+    def lists_version(self) -> int:
         """Grows whenever the lists of texts, or of runs elsewhere, may have changed."""
-        return self.library.version + self.elsewhere.version
+        return self.library.version + self.external_runs.version
 
     def open(self) -> None:
         """Begin to pump, and to watch the corpus folder and the runs of other processes."""
         self.pump.start()
         self.library.start()
-        self.elsewhere.start()
+        self.external_runs.start()
 
     def dataset(self, config: RunConfig) -> Corpus | Points:
         """What a run with `config` learns from; InputError says what is wrong with it."""
@@ -139,7 +141,7 @@ class RunManager:
         key = (config.corpus, config.val_fraction, config.test_fraction, config.tokenizer, vocab_size, version)
         with self._corpus_lock:  # the last one is kept: a new run on the same text starts at once
             if self._corpus is None or self._corpus[0] != key:
-                self._corpus = key, corpus_of(*self.library.load_name(config.corpus), config)
+                self._corpus = key, encoded_corpus(*self.library.load_name(config.corpus), config)
             return self._corpus[1]
 
     def estimate(self, config: RunConfig, settings: LiveSettings) -> float | None:
@@ -152,7 +154,7 @@ class RunManager:
         return steps * max(cost.seconds_per_step, slowest)
 
     def cost(self, config: RunConfig, settings: LiveSettings) -> Cost | None:
-        """What a run would take here, small ones measured; None while a run is under way. InputError as `cost_of`."""
+        """What a run would take here, small ones measured; None while a run is under way. InputError."""
         if any(source is not None and source.alive for source in (self.current, self.race)):
             return None
         dataset = self.dataset(config)
@@ -161,7 +163,7 @@ class RunManager:
         if key in self._costs:
             check_memory(config, settings, dataset)
         else:
-            self._costs[key] = cost_of(config, settings, dataset)
+            self._costs[key] = estimate_cost(config, settings, dataset)
         return self._costs[key]
 
     def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
@@ -183,8 +185,8 @@ class RunManager:
             origin = None
             if isinstance(run.dataset, Corpus) and run.dataset.former is not None:
                 run.paused_state()  # its first snapshot is on its way
-                self._flush(run)
-                origin = forks.origin_of(reader.find(run.id))
+                self.flush(run)
+                origin = forks.fine_tune_source(reader.find(run.id))
             return Run(run.config, settings, run.dataset, origin=origin)
 
         return self._begin(make, replace, go=False)
@@ -248,8 +250,8 @@ class RunManager:
             raise InputError(f"this run is {parent.state.value}, not diverged; fork it at a step of your choice")
         with held(parent):
             parent.paused_state()  # answered once it stands still
-            self._flush(parent)
-            step = rewound_to(parent.history, parent.step, parent.dataset.highest_loss)
+            self.flush(parent)
+            step = rewind_step(parent.history, parent.step, parent.dataset.highest_loss)
             then, last = forks.settings_at(reader.find(parent.id), step), parent.settings
             # how long and how fast are no part of the trouble: there they stay as they were last
             most = last.max_steps if last.max_steps > step else then.max_steps
@@ -257,16 +259,16 @@ class RunManager:
         run.start()
         return run
 
-    def reopen(self, step: int) -> RestoredState:
+    def restore_step(self, step: int) -> RestoredState:
         """The current run as it was after `step` updates, being made beside the training; one at a time is.
 
         InputError if there is no run, or it has not come that far.
         """
         if self.current is None:
             raise InputError("there is no run to go back in; press Start first")
-        made = RestoredState(self.current, step, self._flush)
+        made = RestoredState(self.current, step, self.flush)
         with self._lock:
-            before, self.reopened = self.reopened, made
+            before, self.restored = self.restored, made
         if before is not None:
             before.close(0)
         return made
@@ -305,16 +307,16 @@ class RunManager:
         if moment.turns:  # inside the step under way
             snapshot = dataclasses.replace(snapshot, settings=moment.turns[-1][1])
         at = snapshot.step if step is None else step
-        self._flush(parent)
+        self.flush(parent)
         stored = reader.find(parent.id)
 
         def fork(loop: TrainingThread | None = None) -> Run:
-            past = forks.past_of(stored, new_run_id(), at, snapshot if at == snapshot.step else None)
+            past = forks.create_fork(stored, new_run_id(), at, snapshot if at == snapshot.step else None)
             return Run(parent.config, parent.first_settings, parent.dataset, past, loop)
 
         return fork
 
-    def _flush(self, run: Run) -> None:
+    def flush(self, run: Run) -> None:
         """Have all that a run has recorded on the disk."""
         self.pump.drain()
         if run.store is None or not run.store.flush():
@@ -335,8 +337,8 @@ class RunManager:
 
         RunActive if a run trains or a race is under way and `replace` is not set: the run is then paused.
         """
-        names = names_of(changes)
-        made = [(config_of(config, change), knobs_of(settings, change)) for change in changes]
+        names = lane_names(changes)
+        made = [(lane_config(config, change), lane_settings(settings, change)) for change in changes]
         dataset = self.dataset(config)
         check_memory(config, settings, dataset, runs=len(changes))
         return self._race(lambda loop: [Run(*one, dataset, loop=loop) for one in made], names, replace, steps)
@@ -353,11 +355,11 @@ class RunManager:
 
         `shared` are max_steps and speed of the race, which the current run does not take over.
         """
-        parent, names = self._forked_from(), names_of(changes)
+        parent, names = self._forked_from(), lane_names(changes)
         for change in changes:
             if "optimizer" in change:
                 raise InputError("a fork keeps its parent's optimizer; leave it as it is, or race from step 0")
-            knobs_of(changed(parent.settings, **shared), change)
+            lane_settings(changed(parent.settings, **shared), change)
         check_memory(parent.config, parent.settings, parent.dataset, runs=len(changes))
 
         def make(loop: TrainingThread) -> list[Run]:
@@ -367,7 +369,7 @@ class RunManager:
                     fork = self._leave(parent, step, shared)
                     for change in changes:
                         lanes.append(fork(loop))
-                        lanes[-1].tune(knobs_of(changed(lanes[-1].settings, **shared), change))
+                        lanes[-1].tune(lane_settings(changed(lanes[-1].settings, **shared), change))
             except BaseException:  # half a race leaves no folder behind
                 for lane in lanes:
                     shutil.rmtree(home() / "runs" / lane.id, ignore_errors=True)
@@ -415,7 +417,7 @@ class RunManager:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
         config, _ = reader.made_of(stored)
         if len(reader.texts(stored)) > 1:
-            return corpus_again(stored, lambda name, _: self.library.load_name(name))
+            return stored_corpus(stored, lambda name, _: self.library.load_name(name))
         dataset = self.dataset(config)
         reader.check_text(stored, dataset)
         return dataset
@@ -430,11 +432,11 @@ class RunManager:
             self.current, self.previous = self.previous, self.current
             return self.current
 
-    def lane(self, name: str, config: RunConfig, settings: LiveSettings) -> Run:
+    def prepare_demo(self, name: str, config: RunConfig, settings: LiveSettings) -> Run:
         """A demonstration beside the room's run, waiting at step 0; it takes the place of the one of that name."""
         run = Run(config, settings, self.dataset(config))
         with self._lock:
-            before, self.lanes[name] = self.lanes.get(name), run
+            before, self.demos[name] = self.demos.get(name), run
         if before is not None:
             before.close()
         return run
@@ -446,14 +448,14 @@ class RunManager:
     def close(self, timeout: float = 2.0) -> bool:
         """End every thread; False if one is still inside a long step, or a long reading, after `timeout` seconds."""
         runs = self.runs()  # lanes of a race included: closing one ends their loop
-        threads: list[Run | RestoredState] = [*runs, *([self.reopened] if self.reopened else [])]
+        threads: list[Run | RestoredState] = [*runs, *([self.restored] if self.restored else [])]
         for thread in threads:
             thread.close(0)
         deadline = time.monotonic() + timeout
         ended = [thread.close(max(0.0, deadline - time.monotonic())) for thread in threads]
         self.pump.stop()
         self.library.stop()
-        ended.append(self.elsewhere.stop(max(0.5, deadline - time.monotonic())))
+        ended.append(self.external_runs.stop(max(0.5, deadline - time.monotonic())))
         for run in runs:
             run.discard_if_unused()
         return all(ended)
@@ -491,9 +493,9 @@ class RunManager:
             if go:
                 run.start()
         if unused is not None:
-            if self.reopened is not None and self.reopened.run is unused:
-                self.reopened.close(0)
-                self.reopened = None
+            if self.restored is not None and self.restored.run is unused:
+                self.restored.close(0)
+                self.restored = None
             unused.close()
             unused.discard_if_unused()
         return run
@@ -503,7 +505,7 @@ class RunManager:
         folder = home() / "runs" / run.id
         self._stores[run.id] = None  # before its folder is made: it is not elsewhere
         try:
-            store = self._stores[run.id] = RunWriter(folder, start_of(run))
+            store = self._stores[run.id] = RunWriter(folder, run_description(run))
         except InputError:
             del self._stores[run.id]
             run.close()

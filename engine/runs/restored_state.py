@@ -1,7 +1,7 @@
-"""The exact state of a run at an earlier step, to look into while the run goes on.
+"""The exact state of a run at an earlier step, restored while the run goes on.
 
-It is the newest snapshot before that step, with the steps between made again, on a thread of its own that leaves a
-training run half of the time. The run itself is asked nothing and notices nothing. Knows no screen.
+A thread of its own reads the newest snapshot at or before that step and repeats the steps in between; while the run
+trains it pauses half of the time. The run itself is not involved.
 """
 
 from __future__ import annotations
@@ -29,112 +29,114 @@ from . import forks
 from .cost import check_memory
 from .run import Run
 
-QUICK = 20.0
-"""Seconds that steps are made again for; what is farther from its snapshot is opened where they end."""
+TIME_LIMIT = 20.0
+"""Seconds for which steps are repeated; a step too far from its snapshot ends up at an earlier one."""
 
 
 class RestoredState:
-    """A run at an earlier step: being made, then `moment`, or `error` says in one sentence why there is none."""
+    """A run at an earlier step: first in progress, then `paused_state` is set, or `error` says why there is none."""
 
-    def __init__(self, run: Run, asked: int, flush: Callable[[Run], None], quick: float = QUICK) -> None:
-        """`flush` has all that the run has recorded on the disk. InputError if the run has not made `asked` steps."""
-        if not 0 <= asked <= run.step:
-            raise InputError(f"step {asked:,} is not possible; choose one from 0 to {run.step:,}")
-        self.run, self.asked = run, asked
-        self.first: int | None = None
-        """The step of the snapshot that it begins from; None until that is read."""
+    def __init__(
+        self, run: Run, requested_step: int, flush: Callable[[Run], None], time_limit: float = TIME_LIMIT
+    ) -> None:
+        """`flush` has all that the run has recorded on the disk. InputError if the run has not come that far."""
+        if not 0 <= requested_step <= run.step:
+            raise InputError(f"step {requested_step:,} is not possible; choose one from 0 to {run.step:,}")
+        self.run, self.requested_step = run, requested_step
+        self.snapshot_step: int | None = None
+        """The step of the snapshot that it starts from; None until that is read."""
         self.step = 0
-        """How many updates the state at hand has."""
-        self.moment: PausedState | None = None
+        """How many updates are made so far."""
+        self.paused_state: PausedState | None = None
         self.error = ""
-        self._flush, self._quick = flush, quick
+        self._flush, self._time_limit = flush, time_limit
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._make, name=f"reopening {run.id} at {asked}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._restore, name=f"reopening {run.id} at {requested_step}", daemon=True
+        )
         self._thread.start()
 
     @property
-    def under_way(self) -> bool:
-        """Is it still being made?"""
+    def in_progress(self) -> bool:
+        """Is it still being restored?"""
         return self._thread.is_alive()
 
     @property
-    def share(self) -> float:
-        """How much of the way from the snapshot is made, 0 to 1."""
-        first = self.first or 0
-        return (self.step - first) / max(1, self.asked - first)
+    def progress(self) -> float:
+        """The part of the steps since the snapshot that is repeated, 0 to 1."""
+        start = self.snapshot_step or 0
+        return (self.step - start) / max(1, self.requested_step - start)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is made or has failed; is it so?"""
+        """Wait until it is restored or has failed; returns whether it is."""
         self._thread.join(timeout)
-        return not self.under_way
+        return not self.in_progress
 
     def close(self, timeout: float | None = None) -> bool:
-        """Give it up if it is still being made; has its thread ended?"""
+        """Cancel it if it is still in progress; returns whether its thread has ended."""
         self._closing.set()
         return self.wait(timeout)
 
     def model(self) -> Model:
         """A copy of the model at that step, on the CPU, in eval mode."""
+        assert self.paused_state is not None, "it is not restored yet"
         model = build(self.run.config, self.run.dataset.vocab_size)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(self._snapshot.weights[name])
-        return model.eval()
+        return model.load_weights(self.paused_state.snapshot.weights).eval()
 
-    def shown(self, before: DisplayedState) -> DisplayedState:
-        """`before`, the stored moment nearest to it, with this step's own tables; the plane seen from the same side."""
+    def displayed_state(self, nearest: DisplayedState) -> DisplayedState:
+        """What the board shows at this step: this step's tables, with scalars and sample of the `nearest` stored state.
+
+        Its projection of the embedding is turned to the side from which `nearest` shows it.
+        """
         model = self.model()
-        tables = before.tables | probes.weight_tables(model)
-        earlier = before.tables.get(TOKEN_EMBEDDING)
+        tables = nearest.tables | probes.weight_tables(model)
+        earlier = nearest.tables.get(TOKEN_EMBEDDING)
         if isinstance(model, LanguageModel) and earlier is not None:
             rows = model.token_embedding.weight
             side = torch.from_numpy(earlier).double().T @ centred(rows[:MOST_ROWS])
             tables[TOKEN_EMBEDDING] = np.ascontiguousarray(project(rows, side).points, np.float32)
-        return DisplayedState(self.step, before.scalars, tables, before.sample)
-
-    @property
-    def _snapshot(self) -> Snapshot:
-        assert self.moment is not None, "it is not made yet"
-        return self.moment.snapshot
+        return DisplayedState(self.step, nearest.scalars, tables, nearest.sample)
 
     # ---------------------------------------------------------------- on its own thread
 
-    def _make(self) -> None:
+    def _restore(self) -> None:
         try:
             self._flush(self.run)
             stored = reader.find(self.run.id)
-            snapshot = forks.nearest(stored, self.asked)
-            self.step = self.first = snapshot.step
-            snapshot = self._repeated(snapshot, reader.turns(stored, snapshot.step, self.asked))
+            snapshot = forks.nearest_snapshot(stored, self.requested_step)
+            self.step = self.snapshot_step = snapshot.step
+            snapshot = self._repeat(snapshot, reader.turns(stored, snapshot.step, self.requested_step))
             turns = reader.turns(stored, snapshot.step, snapshot.step + 1)
             within = tuple((stages, settings) for step, stages, settings in turns if step == snapshot.step and stages)
-            self.moment = PausedState(snapshot, 0, within)
+            self.paused_state = PausedState(snapshot, 0, within)
         except InputError as error:
             self.error = str(error)
-        except Exception as error:  # shown where it was asked for; the run has no part in it
+        except Exception as error:  # shown on the page that asked; the run itself is not affected
             traceback.print_exc()
-            self.error = f"step {self.asked:,} could not be opened ({type(error).__name__}: {error}); choose another"
+            self.error = (
+                f"step {self.requested_step:,} could not be opened ({type(error).__name__}: {error}); choose another"
+            )
 
-    def _repeated(self, snapshot: Snapshot, turns: list[KnobTurn]) -> Snapshot:
-        """Make the steps after `snapshot` again, with the knobs turned where they were, for at most QUICK seconds."""
+    def _repeat(self, snapshot: Snapshot, turns: list[KnobTurn]) -> Snapshot:
+        """Repeat the steps after `snapshot`, with the settings changed where they were, within the time limit."""
         run = self.run
         check_memory(run.config, snapshot.settings, run.dataset)
-        torch.set_num_threads(threads_for(run.parameters, run.device))  # of this thread: as many as the run had
+        torch.set_num_threads(threads_for(run.parameters, run.device))  # for this thread, as many as the run had
         trainer = Trainer(run.config, snapshot.settings, run.dataset, lambda _: None, run.device)
         trainer.restore(snapshot)
-        end = time.monotonic() + self._quick
-        begun = time.perf_counter()
+        end = time.monotonic() + self._time_limit
+        resumed = time.perf_counter()
 
         def halt() -> bool:
-            nonlocal begun
+            nonlocal resumed
             self.step = trainer.step
             if run.state is State.RUNNING:
-                time.sleep(time.perf_counter() - begun)
-            begun = time.perf_counter()
+                time.sleep(time.perf_counter() - resumed)
+            resumed = time.perf_counter()
             return self._closing.is_set() or time.monotonic() > end
 
-        trainer.repeat(self.asked, turns, halt)
+        trainer.repeat(self.requested_step, turns, halt)
         if self._closing.is_set():
-            raise InputError(f"step {self.asked:,} was given up; open it again")
+            raise InputError(f"step {self.requested_step:,} was given up; open it again")
         self.step = trainer.step
         return trainer.snapshot()

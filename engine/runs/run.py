@@ -218,8 +218,7 @@ class Run:
         tokenizer = self.corpus.tokenizer
         start = tokenizer.encode(prompt).tolist() if prompt else [0]
         step, weights = self.copy_weights()
-        model = build_language_model(self.config, tokenizer.vocab_size)
-        model.load_state_dict(weights)
+        model = build_language_model(self.config, tokenizer.vocab_size).load_weights(weights)
         made = generate(model, start, max_new_tokens, torch.Generator().manual_seed(seed), temperature, top_k)
         sample = told(tokenizer, step, start, made)
         self.queue.put(sample)

@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypedDict
 import streamlit as st
 
 from engine.runs.manager import run_manager
-from engine.runs.race import Race
+from engine.runs.races.race import Race
 from engine.runs.run import Run
 from engine.stream.status import State
 from engine.tracking.external_run import ExternalRun
@@ -113,7 +113,7 @@ def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False) -> S
         "run": run.id if run else None,
         "state": str(run.state) if run else "ready",
         "version": run.version if run else 0,
-        "library": run_manager().listed,
+        "library": run_manager().lists_version,
         "trouble": isinstance(run, Run) and run.trouble,
     }
     if moment:

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from engine.errors import InputError
 from engine.link import DEFAULT_PRESET
 from engine.presets import preset
-from engine.runs.manager import BY_NAME, RunManager
+from engine.runs.manager import SOURCE_NAMES, RunManager
 from engine.stream.history import Frame
 from engine.stream.pump import Frames, Source
 from engine.stream.status import status_of_no_run
@@ -83,7 +83,7 @@ class Hub:
         viewers = list(self.viewers)
         if not viewers or self._loop is None or self._loop.is_closed():
             return
-        library = self.manager.listed
+        library = self.manager.lists_version
         if library != self._library:  # the list of texts is in every header, and this one may be quiet
             self._library = library
             for viewer in viewers:
@@ -92,8 +92,8 @@ class Hub:
         encoded: dict[tuple[str | None, str], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
         for viewer in viewers:
-            run = self.manager.shown(viewer.follows)
-            if run is None and viewer.follows not in BY_NAME:
+            run = self.manager.source(viewer.follows)
+            if run is None and viewer.follows not in SOURCE_NAMES:
                 post.append((viewer, None))
                 continue
             run_id = run.id if run else None
@@ -119,9 +119,9 @@ class Hub:
         """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
         follows = socket.query_params.get("run", "current")
         await socket.accept()
-        if follows not in BY_NAME and self.manager.shown(follows) is None:
+        if follows not in SOURCE_NAMES and self.manager.source(follows) is None:
             try:
-                await asyncio.to_thread(self.manager.elsewhere.follow, follows)
+                await asyncio.to_thread(self.manager.external_runs.follow, follows)
             except InputError:
                 await socket.close(UNKNOWN_RUN, "no such run")
                 return

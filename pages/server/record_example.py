@@ -13,7 +13,7 @@ from typing import Any
 from engine.config import changed
 from engine.paths import home
 from engine.presets import preset
-from engine.runs.dataset import corpus_of
+from engine.runs.datasets import encoded_corpus
 from engine.runs.run import Run
 from engine.stream.messages import drain_queue
 from engine.stream.status import ENDED
@@ -31,7 +31,7 @@ def record() -> int:
     run = Run(
         changed(start.config, device="cpu", sample_every=500),
         settings,
-        corpus_of(*Library(home()).load_name(start.config.corpus), start.config),
+        encoded_corpus(*Library(home()).load_name(start.config.corpus), start.config),
     )
     run.start()
     while run.state not in ENDED:

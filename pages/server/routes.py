@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from engine.config import MAX_STEPS
 from engine.link import DEFAULT_PRESET
 from engine.presets import preset
-from engine.runs.manager import BY_NAME, RunManager
+from engine.runs.manager import SOURCE_NAMES, RunManager
 from engine.storage import displayed_state, notes
 from engine.stream.downsampling import bins
 from engine.stream.history import Frame
@@ -42,7 +42,7 @@ class RunRoutes:
     def series(self, request: Request) -> Response:
         """`GET /series?run&channel&from&to`: at most 2,000 points of any stretch, and their means, as JSON."""
         query = request.query_params
-        run = self.manager.shown(query.get("run", "current"))
+        run = self.manager.source(query.get("run", "current"))
         if run is None:
             return PlainTextResponse("there is no such run", 404)
         try:
@@ -59,8 +59,8 @@ class RunRoutes:
         """`GET /panels?page&run`: the charts of a page for a run, as Plotly figures."""
         query = request.query_params
         page, run_id = query.get("page", "train"), query.get("run", "current")
-        run = self.manager.shown(run_id)
-        if run is None and run_id not in (*BY_NAME, EXAMPLE_RUN):
+        run = self.manager.source(run_id)
+        if run is None and run_id not in (*SOURCE_NAMES, EXAMPLE_RUN):
             return PlainTextResponse("there is no such run", 404)
         if page not in PANELS:
             return PlainTextResponse(f"there is no page {page!r}", 404)
@@ -85,7 +85,7 @@ class RunRoutes:
         Of the moment that is opened in full, the step itself has its tables.
         """
         query = request.query_params
-        run = self.manager.shown(query.get("run", "current"))
+        run = self.manager.source(query.get("run", "current"))
         folder = run.folder if run else None
         if run is None or folder is None:
             return PlainTextResponse("there is no such run, or it is not stored", 404)
@@ -96,9 +96,9 @@ class RunRoutes:
         try:
             if asked is None:
                 return _json({"steps": displayed_state.frames(folder)})
-            made = self.manager.reopened
-            if made is not None and made.run is run and made.moment is not None and made.step == asked:
-                return _binary(_frame(run.id, made.shown(displayed_state.moment_at(folder, asked))))
+            made = self.manager.restored
+            if made is not None and made.run is run and made.paused_state is not None and made.step == asked:
+                return _binary(_frame(run.id, made.displayed_state(displayed_state.moment_at(folder, asked))))
             step = displayed_state.frame_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
@@ -111,7 +111,7 @@ class RunRoutes:
 
     def notes(self, request: Request) -> Response:
         """`GET /notes?run`: what people pinned at a step of a run, as JSON; of one that is not stored there is none."""
-        run = self.manager.shown(request.query_params.get("run", "current"))
+        run = self.manager.source(request.query_params.get("run", "current"))
         if run is None:
             return PlainTextResponse("there is no such run", 404)
         pinned = [note for note in notes.read(run.folder).notes if note.step is not None] if run.folder else []

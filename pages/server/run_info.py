@@ -7,7 +7,7 @@ from functools import lru_cache
 import orjson
 
 from engine.paths import SHIPPED_FOLDER
-from engine.runs.race import Race
+from engine.runs.races.race import Race
 from engine.runs.run import Run
 from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus

@@ -22,8 +22,8 @@ import torch
 from engine.config import LiveSettings, RunConfig, changed
 from engine.models import LanguageModel, build
 from engine.presets import preset
-from engine.runs.result import start_of
 from engine.runs.run import Run
+from engine.runs.run_folder import run_description
 from engine.storage.writer import RunWriter
 from engine.stream.pump import Pump
 from engine.stream.status import State
@@ -115,7 +115,7 @@ class Recorded:
         self.cycle = max(config.observe_every, config.eval_every, config.sample_every)
         self.run = Run(config, settings, corpus)
         if folder is not None:
-            self.run.save_to(RunWriter(folder, start_of(self.run)))
+            self.run.save_to(RunWriter(folder, run_description(self.run)))
         self.pump = Pump(lambda: [self.run])
         self.pump.start()
         self.pump.subscribe(lambda _: None)

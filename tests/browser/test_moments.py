@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, expect
 
 from engine import link
 from engine.paths import home
-from engine.runs import dataset
+from engine.runs import datasets
 from engine.storage.reader import StoredRun, scalars
 from engine.text.library import Library
 from engine.training.trainer import Trainer
@@ -79,7 +79,7 @@ def test_scrubbing_through_many_moments_changes_no_loss(server: Server, new_tab:
     stage.retried(lambda: len(list(scalars(run))) == 6_000)
     begin, notices = link.read(dict(parse_qsl(urlsplit(QUICK).query)))
     assert not notices
-    corpus = dataset.corpus_of(*Library(home()).load_name(begin.config.corpus), begin.config)
+    corpus = datasets.encoded_corpus(*Library(home()).load_name(begin.config.corpus), begin.config)
     losses: list[float] = []
     alone = Trainer(begin.config, begin.settings, corpus, lambda record: losses.append(getattr(record, "loss", None)))
     while alone.step < 6_000:

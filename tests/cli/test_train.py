@@ -13,9 +13,9 @@ import torch.nn.functional as F
 
 from engine.__main__ import main
 from engine.cli import train
+from engine.cli.run_totals import WARM, RunTotals
 from engine.config import DEFAULT_CORPUS, changed
 from engine.presets import preset
-from engine.runs.result import WARM, RunTotals
 from engine.runs.run import Run
 from engine.stream.messages import Observation, Scalars
 from engine.text.corpus import Corpus
@@ -213,20 +213,20 @@ def test_the_printed_numbers_come_out(name, loss, batch, data_home, capsys):
 
 
 def test_the_pace_is_wall_time_after_the_100th_step():
-    course = RunTotals()
+    totals = RunTotals()
     for now, step in ((0.0, 0), (5.0, 99), (6.0, 110), (7.0, 610), (8.0, 1110)):
-        course.look(now, step)
-    assert course.steps_per_second == 500.0
+        totals.reached(now, step)
+    assert totals.steps_per_second == 500.0
 
 
 def test_the_pace_of_a_short_run_is_that_of_its_steps():
-    course = RunTotals()
-    assert course.steps_per_second is None
-    course.hear([Scalars(step, 3.0, 1.0, 0.1, 0.5) for step in range(1, WARM + 1)])
-    assert course.steps_per_second == pytest.approx(2.0)
-    course.hear([Scalars(WARM + 1, 2.5, 1.0, 0.1, 0.25), Observation(WARM + 1, {"val/loss": 2.75}, {})])
-    assert course.steps_per_second == pytest.approx(4.0)
-    assert (course.initial_loss, course.loss, course.val_loss) == (3.0, 2.5, 2.75)
+    totals = RunTotals()
+    assert totals.steps_per_second is None
+    totals.add([Scalars(step, 3.0, 1.0, 0.1, 0.5) for step in range(1, WARM + 1)])
+    assert totals.steps_per_second == pytest.approx(2.0)
+    totals.add([Scalars(WARM + 1, 2.5, 1.0, 0.1, 0.25), Observation(WARM + 1, {"val/loss": 2.75}, {})])
+    assert totals.steps_per_second == pytest.approx(4.0)
+    assert (totals.initial_loss, totals.loss, totals.val_loss) == (3.0, 2.5, 2.75)
 
 
 def test_looks_close_in_on_the_goal():

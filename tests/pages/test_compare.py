@@ -112,7 +112,7 @@ def test_a_fork_is_listed_with_what_it_went_on_with(
     house.undo()
     for run in (fork, parent):
         run.paused_state()
-        house._flush(run)
+        house.flush(run)
     shown = {one.run.id: one for one in overviews()}
     assert [(one.settings["lr"], one.settings["batch_size"]) for one in (shown[fork.id], shown[parent.id])] == [
         (0.05, 16),
@@ -132,7 +132,7 @@ def test_the_step_at_which_a_run_diverged_is_no_update(
     start = preset("bigram")
     run = house.start(start.config, changed(start.settings, lr=1e6, weight_decay=0.1, speed="unlimited"))
     wait_until(lambda: run.state is State.DIVERGED)
-    house._flush(run)
+    house.flush(run)
     assert visit("compare.py").dataframe[0].value["steps"].tolist() == [run.step]
 
 
@@ -398,7 +398,7 @@ def test_a_paused_run_that_was_killed_is_interrupted_unless_it_is_all_saved(hous
     run = house.prepare(start.config, changed(start.settings, speed="unlimited"))
     run.make_steps(60)
     wait_until(lambda: run.step == 60 and run.state is State.PAUSED)
-    house._flush(run)
+    house.flush(run)
     copy = home() / "runs" / "copy"
     shutil.copytree(run.folder, copy)
     assert (overview(copy).run.state, overview(copy).run.step) == ("interrupted", 60)

@@ -26,9 +26,9 @@ Visit = Callable[..., AppTest]
 @pytest.fixture
 def watching(house: RunManager) -> Iterator[RunManager]:
     """The process's manager, with its watch on the runs elsewhere."""
-    house.elsewhere.start()
+    house.external_runs.start()
     yield house
-    house.elsewhere.stop()
+    house.external_runs.stop()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def said(app: AppTest) -> str:
 def test_train_offers_a_run_elsewhere_and_shows_what_it_honours(
     watching: RunManager, writer: RunWriter, visit: Visit, wait_until: Wait
 ) -> None:
-    wait_until(lambda: watching.elsewhere.live())
+    wait_until(lambda: watching.external_runs.live())
     app = visit("train.py")
     assert "A run is being trained elsewhere: bigram on tiny." in said(app)
     app.button(key=f"watch-{NAME}").click().run()
@@ -70,7 +70,7 @@ def test_knobs_of_a_recorded_loop_turn_from_the_page(watching: RunManager, visit
         thread = threading.Thread(target=loop)
         thread.start()
         try:
-            wait_until(lambda: watching.elsewhere.live())
+            wait_until(lambda: watching.external_runs.live())
             app = visit("train.py")
             assert "elsewhere: my loop." in said(app)
             app.button(key=f"watch-{log.id}").click().run()
@@ -104,7 +104,7 @@ def test_compare_offers_it_and_opens_what_was_recorded(watching: RunManager, vis
     folder.mkdir(parents=True)
     told = [{"run": {"name": "<i>mine</i>"}}, *({"step": i, "loss": 1 / i} for i in range(1, 21))]
     (folder / FILE).write_text("\n".join(map(json.dumps, told)) + "\nnot this\n{", encoding="utf-8")
-    told_of = watching.elsewhere.live  # its first line may be a moment behind its folder
+    told_of = watching.external_runs.live  # its first line may be a moment behind its folder
     wait_until(lambda: any(run.recorded is not None and run.recorded.name for run in told_of()))
     app = visit("compare.py")
     choose(app, "<i>mine</i>")

@@ -79,7 +79,7 @@ def panels_of(points: tuple[tuple[float, float], ...]) -> list[dict[str, Any]]:
 
 
 def lane_of(manager: RunManager) -> Run:
-    lane = manager.followed("line")
+    lane = manager.run_named("line")
     assert lane is not None
     return lane
 
@@ -120,7 +120,7 @@ def test_start_moves_the_line_and_pause_holds_it(
 
 def test_document_002_an_iteration_of_a_text_is_no_epoch(manager: RunManager, wait_until: Callable[..., None]) -> None:
     start = preset("bigram")
-    run = manager.lane("step", start.config, start.settings)
+    run = manager.prepare_demo("step", start.config, start.settings)
     run.make_steps(3)
     wait_until(lambda: run.step == 3)
     assert run.status().passes == pytest.approx(3 * 32 * 8 / len(run.corpus.train))

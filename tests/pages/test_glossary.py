@@ -143,7 +143,7 @@ def test_every_link_is_valid_and_every_button_does_one_thing(page: str, trial: T
 @pytest.mark.parametrize(("page", "trial"), ALL)
 def test_every_button_sets_its_experiment_up(page: str, trial: Trial, visit: Visit, house: RunManager) -> None:
     opened = visit(FILES[page])
-    before = house.lanes.copy()
+    before = house.demos.copy()
     opened.button(key=f"try-{page}-{trial.title}").click().run()
     assert not opened.exception
     assert house.current is None, "nothing is started by itself"
@@ -156,7 +156,7 @@ def test_every_button_sets_its_experiment_up(page: str, trial: Trial, visit: Vis
         assert house.current is not None and house.current.config == planned.config
         assert house.current.first_settings == planned.settings
     elif trial.title in ("Just above the edge", "The fourth point"):
-        lane = house.lanes["line"]
+        lane = house.demos["line"]
         assert lane is not before.get("line") and lane.step == 0
         assert (lane.settings.lr, lane.config.points.count(",")) in ((0.19, 3), (0.1, 4))
 

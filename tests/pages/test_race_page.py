@@ -9,7 +9,7 @@ from streamlit.elements.lib import policies
 
 from engine.config import changed
 from engine.presets import preset
-from engine.runs.race_results import Outcome, best_of, outcomes, word_for
+from engine.runs.races.results import LaneResult, best_lane, lane_results, verdict
 from engine.stream.status import State
 
 
@@ -60,13 +60,13 @@ def test_the_ready_made_race_ends_in_its_picture(page, house, wait_until) -> Non
     assert {(lane.config.model, lane.config.optimizer, lane.step) for lane in race.lanes} == {("bigram", "adamw", 60)}
     figure = picture(page)
     assert figure["layout"]["xaxis"]["type"] == "log"
-    found = outcomes(race)
+    found = lane_results(race)
     drawn = {trace["text"][0].replace("<br>", " ") for trace in figure["data"] if trace.get("mode") == "text"}
-    assert drawn == {word_for(one, best_of(found)) for one in found}
+    assert drawn == {verdict(one, best_lane(found)) for one in found}
     assert [round(trace["y"][0], 9) for trace in figure["data"] if trace.get("name", "").startswith("lr ")] == [
         round(one.loss, 9) for one in found
     ]
-    assert "The losses part at step 2." in words(page) and f"Lowest: {best_of(found).name}." in words(page)
+    assert "The losses part at step 2." in words(page) and f"Lowest: {best_lane(found).name}." in words(page)
 
 
 def full_speed(page) -> None:
@@ -174,9 +174,9 @@ def test_the_ready_made_race_begins_at_first_weights_whatever_was_chosen(page, h
     assert [lane.parent for lane in end(page, house, wait_until).lanes] == [None] * 4
 
 
-def lane(name: str, lr: float, loss: float, scatter: float = 0.1, falling: bool = False, **more) -> Outcome:
+def lane(name: str, lr: float, loss: float, scatter: float = 0.1, falling: bool = False, **more) -> LaneResult:
     told = {"state": State.DONE, "step": 100, "first": 4.8, "low": loss - 0.1, "high": loss + 0.1, **more}
-    return Outcome(name=name, lr=lr, loss=loss, scatter=scatter, falling=falling, **told)
+    return LaneResult(name=name, lr=lr, loss=loss, scatter=scatter, falling=falling, **told)
 
 
 def test_the_words_are_those_of_the_numbers() -> None:
@@ -184,9 +184,9 @@ def test_the_words_are_those_of_the_numbers() -> None:
     good, also = lane("c", 0.01, 2.35), lane("d", 0.03, 2.40)
     rattles, fast = lane("e", 1.0, 2.61, scatter=0.2), lane("f", 0.1, 2.6)
     out = lane("g", 100.0, 9.0, state=State.DIVERGED, step=6)
-    best = best_of([slow, still, good, also, rattles, fast, out])
+    best = best_lane([slow, still, good, also, rattles, fast, out])
     assert best is good
-    told = [word_for(one, best) for one in (slow, still, good, also, rattles, fast, out)]
+    told = [verdict(one, best) for one in (slow, still, good, also, rattles, fast, out)]
     assert told == [
         "too slow: still falling",
         "too slow: hardly moves",
@@ -196,4 +196,4 @@ def test_the_words_are_those_of_the_numbers() -> None:
         "too fast",
         "diverged at step 7",
     ]
-    assert word_for(out, best_of([out])) == "diverged at step 7"
+    assert verdict(out, best_lane([out])) == "diverged at step 7"

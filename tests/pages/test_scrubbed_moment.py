@@ -69,7 +69,7 @@ def at_41(visit, house: RunManager) -> Callable[[str], AppTest]:
 
     def at_41(name: str) -> AppTest:
         page = visit(name)
-        page.session_state[scrubbed_moment.KEPT] = made = house.reopen(41)
+        page.session_state[scrubbed_moment.KEPT] = made = house.restore_step(41)
         assert made.wait(60) and made.error == ""
         page.run()
         assert not page.exception
@@ -130,7 +130,7 @@ def test_choosing_a_fresh_run_leaves_the_past(trains, at_41, house) -> None:
     trains("bigram")
     page = at_41("step.py")
     click(page, "source_gpt-tiny")
-    assert "past" not in words(page) and house.lanes["step"].config.preset == "gpt-tiny"
+    assert "past" not in words(page) and house.demos["step"].config.preset == "gpt-tiny"
 
 
 def test_embeddings_look_at_that_step(trains, at_41) -> None:
@@ -156,7 +156,7 @@ def test_what_is_cancelled_is_made_no_further(trains, visit, house, monkeypatch)
 
     monkeypatch.setattr(Trainer, "repeat", slow)
     page = visit("inside.py")
-    page.session_state[scrubbed_moment.KEPT] = made = house.reopen(41)
+    page.session_state[scrubbed_moment.KEPT] = made = house.restore_step(41)
     assert begun.wait(60)
     page.run()
     assert page.button(key="past_live").label == "Cancel"
@@ -171,7 +171,7 @@ def test_the_moment_goes_with_its_run(trains, at_41, house) -> None:
     house.reset(replace=True)
     page.run()
     assert not page.exception and "past" not in words(page)
-    assert house.reopened is not None and house.reopened.run is house.previous
+    assert house.restored is not None and house.restored.run is house.previous
 
 
 def test_what_could_not_be_opened_is_said_and_live_is_shown(trains, visit, house, monkeypatch) -> None:
@@ -180,9 +180,9 @@ def test_what_could_not_be_opened_is_said_and_live_is_shown(trains, visit, house
     def none(*_: object) -> None:
         raise InputError(f"run {run.id} has no snapshot at or before step 41; choose a later step")
 
-    monkeypatch.setattr(forks, "nearest", none)
+    monkeypatch.setattr(forks, "nearest_snapshot", none)
     page = visit("inside.py")
-    page.session_state[scrubbed_moment.KEPT] = made = house.reopen(41)
+    page.session_state[scrubbed_moment.KEPT] = made = house.restore_step(41)
     assert made.wait(60)
     page.run()
     assert f"Run {run.id} has no snapshot at or before step 41; choose a later step." in words(page)
@@ -197,7 +197,7 @@ def test_what_could_not_be_opened_is_said_and_live_is_shown(trains, visit, house
 def test_what_another_script_sends_is_passed_over(trains, house, asked) -> None:
     trains("bigram")
     scrubbed_moment.take(asked)
-    assert house.reopened is None
+    assert house.restored is None
 
 
 def test_train_forks_at_the_opened_step(trains, at_41, house) -> None:
@@ -229,8 +229,8 @@ for sentence in st.session_state.get("notices") or []:
 """
     page = AppTest.from_string(script, default_timeout=60).run()
     click(page, "o")
-    assert house.reopened is not None and house.reopened is page.session_state[scrubbed_moment.KEPT]
-    assert house.reopened.wait(60) and scrubbed_moment.sentence(house.reopened).startswith("Step 41, past")
+    assert house.restored is not None and house.restored is page.session_state[scrubbed_moment.KEPT]
+    assert house.restored.wait(60) and scrubbed_moment.sentence(house.restored).startswith("Step 41, past")
     click(page, "f")
     assert page.session_state["forking"] == 37
     click(page, "n")

@@ -127,11 +127,11 @@ def test_plus_one_finishes_the_step_under_way(corpus, make_run, wait_until) -> N
 
 def test_a_lane_trains_beside_the_room_s_run(manager, wait_until) -> None:
     start = preset("document-002-line")
-    first = manager.lane("line", start.config, start.settings)
-    lane = manager.lane("line", start.config, changed(start.settings, speed="unlimited"))
+    first = manager.prepare_demo("line", start.config, start.settings)
+    lane = manager.prepare_demo("line", start.config, changed(start.settings, speed="unlimited"))
     assert not first._thread.is_alive()
     lane.start()
     wait_until(lambda: lane.step == 1000)
     assert manager.current is None
-    assert manager.followed("line") is lane is manager.find(lane.id)
+    assert manager.run_named("line") is lane is manager.find(lane.id)
     wait_until(lambda: "parameter/a" in lane.history.series)

@@ -34,7 +34,7 @@ def choose(page: AppTest, name: str) -> None:
 
 
 def lane(manager) -> Run:  # noqa: F811
-    return manager.lanes["step"]
+    return manager.demos["step"]
 
 
 def weights(run: Run) -> list[torch.Tensor]:
@@ -195,7 +195,7 @@ def test_a_model_too_large_to_copy_is_refused_in_one_sentence(page, manager, mon
 
 def test_a_diverged_step_is_opened_too(page, manager, wait_until) -> None:  # noqa: F811
     start = preset("document-002-line")
-    run = manager.lane("step", start.config, changed(start.settings, lr=1e7))
+    run = manager.prepare_demo("step", start.config, changed(start.settings, lr=1e7))
     page.run()
     while run.state is not State.DIVERGED:
         click(page, "step_finish")
@@ -208,7 +208,7 @@ def test_a_diverged_step_is_opened_too(page, manager, wait_until) -> None:  # no
 
 def test_a_right_token_that_has_no_probability_left_has_a_loss_all_the_same(page, manager) -> None:  # noqa: F811
     start = preset("bigram")
-    manager.lane("step", start.config, changed(start.settings, lr=1e6, weight_decay=0.1))
+    manager.prepare_demo("step", start.config, changed(start.settings, lr=1e6, weight_decay=0.1))
     page.run()
     click(page, "step_finish")
     for _ in range(len(STAGES)):
@@ -243,7 +243,7 @@ def test_a_corpus_s_own_characters_stay_text(page, manager) -> None:  # noqa: F8
     manager.library.add_upload("marked.txt", b"<b>&amp; *x* $y$</b> " * 80)
     start = preset("bigram")
     (name,) = [entry.name for entry in manager.library.entries() if "marked" in entry.name]
-    manager.lane("step", changed(start.config, corpus=name), start.settings)
+    manager.prepare_demo("step", changed(start.config, corpus=name), start.settings)
     page.run()
     for _ in range(3):
         click(page, "step_next")

@@ -13,7 +13,7 @@ from engine.errors import InputError
 from engine.models import build
 from engine.presets import preset
 from engine.runs import cost
-from engine.runs.cost import Cost, bytes_needed, check_memory, cost_of, duration, step_seconds
+from engine.runs.cost import Cost, check_memory, computed_step_seconds, duration, estimate_cost, memory_needed
 from engine.text.corpus import Corpus
 
 DOCUMENT_001 = preset("document-001")
@@ -50,7 +50,7 @@ def test_document_001_has_its_162_419_712_parameters() -> None:
 
 
 def test_its_memory_is_weights_gradients_moments_and_a_batch() -> None:
-    needed = bytes_needed(DOCUMENT_001.config, DOCUMENT_001.settings, 162_419_712, 50_257)
+    needed = memory_needed(DOCUMENT_001.config, DOCUMENT_001.settings, 162_419_712, 50_257)
     assert 4 * 4 * 162_419_712 < needed < 5e9
 
 
@@ -92,12 +92,12 @@ def test_a_part_without_a_window_is_refused_with_advice() -> None:
 
 
 def test_small_models_are_timed_and_large_ones_reckoned(tiny: Corpus) -> None:
-    small = cost_of(changed(TINY.config, device="cpu"), TINY.settings, tiny)
+    small = estimate_cost(changed(TINY.config, device="cpu"), TINY.settings, tiny)
     assert 1e-5 < small.seconds_per_step < 1
     assert small.parameters == build(TINY.config, tiny.vocab_size).parameter_count()
     config, settings = changed(DOCUMENT_001.config, device="cpu"), DOCUMENT_001.settings
-    one = step_seconds(config, settings, 162_419_712, 50_257)
-    two = step_seconds(config, changed(settings, batch_size=4), 162_419_712, 50_257)
+    one = computed_step_seconds(config, settings, 162_419_712, 50_257)
+    two = computed_step_seconds(config, changed(settings, batch_size=4), 162_419_712, 50_257)
     assert 0 < one < two < 2 * one, "the optimizer's share does not grow with the batch"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.config import changed
 from engine.errors import InputError
 from engine.presets import preset
-from engine.runs.divergence import REWOUND, USUAL, Divergence, began, divergence_of, rewound_to
+from engine.runs.divergence import REWIND_STEPS, USUAL_STEPS, Divergence, find_divergence, rewind_step, trouble_began
 from engine.runs.loss_monitor import FEWEST, RECENT, SPIKE, SpikeDetector
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
@@ -108,7 +108,7 @@ def test_one_call_trains_on_from_before_the_trouble(manager: RunManager, diverge
     wait_until(lambda: again.step > 800)
     again.pause()
     again.paused_state()
-    manager._flush(again)
+    manager.flush(again)
     assert again.settings.lr == 0.0005 and manager.previous is run
     told = [(event.step, event.name) for event in again.history.events]
     assert (450, "forked") in told and (450, "lr") in told and "diverged" not in dict(told).values()
@@ -118,7 +118,7 @@ def test_one_call_trains_on_from_before_the_trouble(manager: RunManager, diverge
         alone.tune(changed(alone.settings, lr=lr))
         alone.make_steps(step - alone.step)
         wait_until(lambda step=step: alone.step == step and alone.state is State.PAUSED, 60)
-    manager._flush(alone)
+    manager.flush(alone)
     one, other = (list(reader.scalars(reader.find(each.id))) for each in (again, alone))
     assert [(row.step, row.loss, row.lr) for row in one] == [(row.step, row.loss, row.lr) for row in other]
     mine, its = again.paused_state().snapshot, alone.paused_state().snapshot
@@ -139,9 +139,9 @@ def test_iterations_that_were_raised_stay_raised(manager: RunManager, wait_until
 @pytest.mark.parametrize("config", [BIGRAM, GPT], ids=["bigram", "gpt"])
 def test_what_happened_in_numbers(manager: RunManager, diverged, config) -> None:
     run = diverged(config)
-    manager._flush(run)
+    manager.flush(run)
     rows = {row.step: row for row in reader.scalars(reader.find(run.id))}
-    told = divergence_of(run.history, run.layers, run.step)
+    told = find_divergence(run.history, run.layers, run.step)
     finite = [(step, pytest.approx(row.loss)) for step, row in rows.items() if math.isfinite(row.loss)]
     assert list(told.losses) == finite[-5:]
     assert told.usual_loss == pytest.approx(
@@ -154,7 +154,7 @@ def test_what_happened_in_numbers(manager: RunManager, diverged, config) -> None
     assert told.update is not None and told.update[2] > 1 and told.update[1] in run.layers
     assert told.first is not None and 500 < told.first[0] <= run.step + 1 and told.first[1] in run.layers
     assert told.fault is not None and "not finite" in told.fault
-    assert rewound_to(run.history, run.step) == 450
+    assert rewind_step(run.history, run.step) == 450
 
 
 def test_the_layer_that_left_first() -> None:
@@ -164,14 +164,14 @@ def test_the_layer_that_left_first() -> None:
         a, b = (9.0, 1.0) if step == 282 else (1.0, 4.0 if step == 281 else 1.0)
         history.add([Observation(step, {"update_ratio/a": a, "update_ratio/b": b, "grad_norm/a": 1.0}, {})])
     history.add([Event(260, "speed", "speed"), Event(240, "lr", "lr"), Event(301, "not finite", "gradient of a")])
-    told = divergence_of(history, ("a", "b"), 300)
+    told = find_divergence(history, ("a", "b"), 300)
     assert told.first == (281, "b", "update", 4.0)
     assert told.update == (282, "a", 9.0)
     assert (told.fault, told.turned) == ("gradient of a", ())
-    assert rewound_to(history, 300) == 250, "the speed is no trouble, and the rate was turned long before"
-    assert rewound_to(history, 280) == 190
-    assert rewound_to(history, 30) == 0
-    assert divergence_of(History(), (), 1).first is None
+    assert rewind_step(history, 300) == 250, "the speed is no trouble, and the rate was turned long before"
+    assert rewind_step(history, 280) == 190
+    assert rewind_step(history, 30) == 0
+    assert find_divergence(History(), (), 1).first is None
 
 
 def test_the_trouble_began_where_the_loss_rose_to_stay() -> None:
@@ -183,14 +183,14 @@ def test_the_trouble_began_where_the_loss_rose_to_stay() -> None:
     history.add(
         [Observation(step, {"update_ratio/a": 9.0 if step == 3001 else 0.1}, {}) for step in (2950, 3001, 8900)]
     )
-    assert rewound_to(history, 9000, 40.0) == 2949, "before the rate was turned; what was turned later is no cause"
-    told = divergence_of(history, ("a",), 9000, 40.0)
+    assert rewind_step(history, 9000, 40.0) == 2949, "before the rate was turned; what was turned later is no cause"
+    told = find_divergence(history, ("a",), 9000, 40.0)
     assert (told.trouble, told.usual_loss, told.update) == (3000, 2.0, (3001, "a", 9.0))
     assert [step for step, _ in told.losses] == list(range(8996, 9001))
     assert [event.step for event in told.turned] == [2999, 8980]
-    assert rewound_to(history, 720, 40.0) == 650, "one loss is enough, if it is a moment ago"
-    assert rewound_to(history, 800, 40.0) == 750
-    assert rewound_to(history, 2, 40.0) == 0
+    assert rewind_step(history, 720, 40.0) == 650, "one loss is enough, if it is a moment ago"
+    assert rewind_step(history, 800, 40.0) == 750
+    assert rewind_step(history, 2, 40.0) == 0
 
 
 def test_a_valley_of_a_thinned_loss_does_not_end_the_trouble() -> None:
@@ -200,7 +200,7 @@ def test_a_valley_of_a_thinned_loss_does_not_end_the_trouble() -> None:
     values = np.where(high, 1e6, 2.0).astype(np.float32)
     means = np.where(steps > 3000, 1e6, 2.0).astype(np.float32)
     history.add_points("train/loss", Curve(steps, values, means))
-    assert rewound_to(history, 9000, 40.0) == 3050
+    assert rewind_step(history, 9000, 40.0) == 3050
 
 
 @given(
@@ -215,19 +215,19 @@ def test_the_beginning_of_trouble_against_a_walk_backwards(told, after: int, fin
     for step in reversed(steps.tolist()):
         if step in high and finite:
             trouble = step
-        elif trouble - step > REWOUND:
+        elif trouble - step > REWIND_STEPS:
             break
-    assert began(history, last, 40.0 if finite else math.inf) == trouble
+    assert trouble_began(history, last, 40.0 if finite else math.inf) == trouble
 
 
 def test_what_was_usual_before_a_long_trouble_is_what_it_was() -> None:
     draws, history, begins = np.random.default_rng(0), History(), 1000
     norms = draws.gamma(2.0, 0.5, 300_000).tolist()
     history.add([Scalars(step, 2.0 if step < begins else 1e6, norm, 1e-3, 0.0) for step, norm in enumerate(norms, 1)])
-    told = divergence_of(history, (), len(norms), 40.0)
-    since = begins - REWOUND
+    told = find_divergence(history, (), len(norms), 40.0)
+    since = begins - REWIND_STEPS
     assert told.trouble == begins and told.grad_norm == (norms.index(top := max(norms[since:])) + 1, pytest.approx(top))
-    assert told.usual_norm == pytest.approx(median(norms[since - USUAL - 1 : since]), rel=1e-6)
+    assert told.usual_norm == pytest.approx(median(norms[since - USUAL_STEPS - 1 : since]), rel=1e-6)
 
 
 def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:
@@ -252,7 +252,7 @@ def test_out_of_an_absurd_loss_with_one_call(manager: RunManager, wait_until, di
     if diverges:
         run.tune(changed(run.settings, weight_decay=0.1))
         wait_until(lambda: run.state is State.DIVERGED)
-        manager._flush(run)
+        manager.flush(run)
         looks = [step for step, _ in _looks(run) if run.step - 10 < step <= run.step]
         assert looks, "what a leap out of an absurd loss does is measured too"
     again = manager.rewind()

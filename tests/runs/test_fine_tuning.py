@@ -55,7 +55,7 @@ def go(manager: RunManager, wait_until: Callable[..., None]) -> Callable[[Run, i
         if step > run.step:
             run.make_steps(step - run.step)
         wait_until(lambda: run.step == step and run.state in (State.PAUSED, State.DONE), 60)
-        manager._flush(run)
+        manager.flush(run)
 
     return go
 
@@ -202,9 +202,9 @@ def test_it_shares_no_step_with_the_run_before_it(manager, go) -> None:
     go(run, 30)
     shutil.rmtree(home() / "runs" / run.id / "snapshots")
     with pytest.raises(InputError, match="no snapshot at or before step 20"):
-        forks.nearest(reader.find(run.id), 20)
+        forks.nearest_snapshot(reader.find(run.id), 20)
     with pytest.raises(InputError, match="no snapshot of step 0; fine-tune again"):
-        forks.origin_of(reader.find(run.id))
+        forks.fine_tune_source(reader.find(run.id))
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:

@@ -50,7 +50,7 @@ def go(manager: RunManager, wait_until):
         if step > run.step:
             run.make_steps(step - run.step)
         wait_until(lambda: run.step == step and run.state in (State.PAUSED, State.DONE), 60)
-        manager._flush(run)
+        manager.flush(run)
 
     return go
 
@@ -245,16 +245,16 @@ def test_a_fork_or_rewind_that_cannot_be_kept_lets_the_run_go_on(
 
 
 def test_a_race_that_cannot_be_made_leaves_no_folder(manager: RunManager, go, monkeypatch) -> None:
-    run, past_of, made = manager.prepare(BIGRAM, SETTINGS), forks.past_of, []
+    run, create_fork, made = manager.prepare(BIGRAM, SETTINGS), forks.create_fork, []
 
     def once(*of: object) -> ResumePoint:
         if made:
             raise InputError("the disk is full")
-        made.append(past_of(*of))
+        made.append(create_fork(*of))
         return made[0]
 
     go(run, 60)
-    monkeypatch.setattr(forks, "past_of", once)
+    monkeypatch.setattr(forks, "create_fork", once)
     with pytest.raises(InputError, match="full"):
         manager.fork_race([{"lr": 0.1}, {"lr": 0.2}])
     assert [one.id for one in reader.runs()] == [run.id]
@@ -287,7 +287,7 @@ def test_a_fork_of_a_run_that_is_done_waits_too(manager: RunManager, go) -> None
     assert run.state is State.DONE
     over = manager.fork()
     over.paused_state()
-    manager._flush(over)
+    manager.flush(over)
     assert (over.state, reader.find(over.id).state) == (State.DONE, "done")
     more = manager.fork(max_steps=10**8)
     more.paused_state()

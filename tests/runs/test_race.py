@@ -12,9 +12,9 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.paths import home
 from engine.presets import preset
-from engine.runs.loss_comparator import LossComparator
 from engine.runs.manager import RunActive, RunManager
-from engine.runs.race import Race
+from engine.runs.races.loss_comparator import LossComparator
+from engine.runs.races.race import Race
 from engine.runs.run import Run
 from engine.storage import notes, reader
 from engine.stream.history import SNAPSHOT_BYTES
@@ -44,7 +44,7 @@ def end(manager: RunManager, wait_until):
     def end(one: Race | Run) -> None:
         wait_until(lambda: one.state in (State.DONE, State.DIVERGED, State.FAILED), 120)
         for run in one.lanes if isinstance(one, Race) else [one]:
-            manager._flush(run)
+            manager.flush(run)
 
     return end
 
@@ -156,17 +156,17 @@ def test_the_first_step_that_differs_is_found(manager: RunManager, end, change, 
 
 
 def test_parting_is_exact_however_the_losses_come() -> None:
-    parting = LossComparator(3)
-    assert parting.hear(1, [(1, 4.0), (2, 3.0)]) == []
-    assert parting.hear(0, [(1, 4.0), (2, 3.0), (3, 2.0)]) == []
-    assert parting.hear(2, [(1, 4.0)]) == []
-    assert parting.hear(1, [(3, math.nextafter(2.0, 3))]) == []
-    assert parting.hear(2, [(2, 3.5)]) == [(2, 2), (1, 3)], "lane 1 waited for lane 2"
-    assert parting.at == [None, 3, 2]
+    comparator = LossComparator(3)
+    assert comparator.add(1, [(1, 4.0), (2, 3.0)]) == []
+    assert comparator.add(0, [(1, 4.0), (2, 3.0), (3, 2.0)]) == []
+    assert comparator.add(2, [(1, 4.0)]) == []
+    assert comparator.add(1, [(3, math.nextafter(2.0, 3))]) == []
+    assert comparator.add(2, [(2, 3.5)]) == [(2, 2), (1, 3)], "lane 1 waited for lane 2"
+    assert comparator.differs_at == [None, 3, 2]
     diverging = LossComparator(3)
-    diverging.hear(0, [(1, 4.0), (2, math.nan)])
-    diverging.hear(1, [(1, 4.0), (2, math.nan)])
-    assert diverging.end(2) == [] and diverging.at == [None, None, None], "none is equal to none"
+    diverging.add(0, [(1, 4.0), (2, math.nan)])
+    diverging.add(1, [(1, 4.0), (2, math.nan)])
+    assert diverging.end_lane(2) == [] and diverging.differs_at == [None, None, None], "none is equal to none"
 
 
 def test_each_lane_is_a_stored_run_with_a_name(manager: RunManager, end) -> None:
@@ -244,7 +244,7 @@ def test_watching_a_race_costs_no_more_than_a_run(manager: RunManager, end) -> N
     assert texts.count("started") == texts.count("done at step 300") == texts.count("losses part") == 1
     assert len(race.history.tables["weights/token_embedding"]) == 4 * race.dataset.vocab_size
     assert len(race._tables) <= 1, "tables that wait for those of other lanes are let go"
-    assert manager.shown("race") is race and manager.shown(race.id) is race and manager.shown("nobody") is None
+    assert manager.source("race") is race and manager.source(race.id) is race and manager.source("nobody") is None
     manager.close(30)
     assert not race.lanes[0]._thread.is_alive()
 
@@ -294,12 +294,14 @@ def test_a_state_that_changes_while_it_is_asked_for_is_one_of_the_two() -> None:
 
 
 def test_what_waits_for_other_lanes_is_bounded(manager: RunManager, wait_until) -> None:
-    parting = LossComparator(3)
+    comparator = LossComparator(3)
     for step in range(1, 1001):
-        parting.hear(0, [(step, 1.0)])
-        parting.hear(1, [(step, 2.0)])
-        parting.hear(2, [(step, 1.0)])
-    assert parting.at == [None, 1, None] and not any(parting._waiting), "a lane that has parted is not kept"
+        comparator.add(0, [(step, 1.0)])
+        comparator.add(1, [(step, 2.0)])
+        comparator.add(2, [(step, 1.0)])
+    assert comparator.differs_at == [None, 1, None] and not any(comparator._waiting), (
+        "a lane that has parted is not kept"
+    )
     race = manager.start_race(BIGRAM, SETTINGS, READY_MADE[:2], steps=1)
     wait_until(lambda: race.state is State.PAUSED)
     looks = [Observation(step, {}, {"weights/new": np.ones((2, 3), np.float32)}) for step in range(2, 1002)]

@@ -54,7 +54,7 @@ def go(run: Run, step: int, wait_until) -> Snapshot:
 
 
 def opened(manager: RunManager, step: int) -> RestoredState:
-    made = manager.reopen(step)
+    made = manager.restore_step(step)
     assert made.wait(60) and made.error == ""
     return made
 
@@ -68,19 +68,21 @@ def test_an_earlier_step_is_what_it_was(manager: RunManager, wait_until, config)
     there[340] = go(run, 340, wait_until)
     there[541] = go(run, 541, wait_until)
     there[600] = go(run, 600, wait_until)
-    manager._flush(run)
+    manager.flush(run)
     kept = home() / "runs" / run.id / "snapshots"
     for step in (333, 340, 541, 600):  # a step that was the last for a while may have one: the way there is the test
         shutil.rmtree(checkpoint_files.at(kept, step), ignore_errors=True)
     for step, state in there.items():
         made = opened(manager, step)
-        assert made.step == step and made.first == max(have for have in checkpoint_files.steps(kept) if have <= step)
-        assert made.first < step or step == 0
+        assert made.step == step and made.snapshot_step == max(
+            have for have in checkpoint_files.steps(kept) if have <= step
+        )
+        assert made.snapshot_step < step or step == 0
         if step != 333:
-            assert equal(made.moment.snapshot, state)
+            assert equal(made.paused_state.snapshot, state)
         else:  # the knob was turned after that step, before the next
-            assert made.moment.snapshot.settings.lr == 0.0123456789
-            assert all(torch.equal(w, state.weights[name]) for name, w in made.moment.snapshot.weights.items())
+            assert made.paused_state.snapshot.settings.lr == 0.0123456789
+            assert all(torch.equal(w, state.weights[name]) for name, w in made.paused_state.snapshot.weights.items())
         model = made.model()
         assert not model.training
         assert all(torch.equal(w.detach(), state.weights[name]) for name, w in model.named_parameters())
@@ -101,8 +103,8 @@ def test_the_step_after_it_is_the_one_that_was_made(manager: RunManager, wait_un
     after = run.paused_state().snapshot
     go(run, 30, wait_until)
     made = opened(manager, 20)
-    assert [stages for stages, _ in made.moment.turns] == [1, 4]
-    whole = replay(run.config, run.dataset, dataclasses.replace(made.moment, stages=len(STAGES)))
+    assert [stages for stages, _ in made.paused_state.turns] == [1, 4]
+    whole = replay(run.config, run.dataset, dataclasses.replace(made.paused_state, stages=len(STAGES)))
     assert all(torch.equal(w.detach(), after.weights[name]) for name, w in whole.model.named_parameters())
 
 
@@ -112,7 +114,7 @@ def test_the_run_trains_on_undisturbed(manager: RunManager, wait_until) -> None:
     wait_until(lambda: run.step > 900)
     made = opened(manager, 790)
     wait_until(lambda: run.state is State.DONE, 60)
-    manager._flush(run)
+    manager.flush(run)
     plain: list[float] = []
     alone = Trainer(BIGRAM, settings, run.dataset, lambda record: plain.append(getattr(record, "loss", None)))
     weights = None
@@ -122,7 +124,7 @@ def test_the_run_trains_on_undisturbed(manager: RunManager, wait_until) -> None:
             weights = alone.snapshot().weights
     losses = [loss for loss in plain if loss is not None]
     assert [row.loss for row in reader.scalars(reader.find(run.id))] == [float(np.float32(loss)) for loss in losses]
-    assert all(torch.equal(w, weights[name]) for name, w in made.moment.snapshot.weights.items())
+    assert all(torch.equal(w, weights[name]) for name, w in made.paused_state.snapshot.weights.items())
 
 
 def test_nothing_is_sampled_or_measured_on_the_way(manager: RunManager, wait_until, monkeypatch) -> None:
@@ -136,36 +138,36 @@ def test_nothing_is_sampled_or_measured_on_the_way(manager: RunManager, wait_unt
 def test_too_far_from_its_snapshot_it_opens_where_the_time_ends(manager: RunManager, wait_until) -> None:
     run = manager.prepare(BIGRAM, SETTINGS)
     go(run, 390, wait_until)
-    made = RestoredState(run, 380, manager._flush, quick=0.0)
+    made = RestoredState(run, 380, manager.flush, time_limit=0.0)
     assert made.wait(30) and made.error == ""
-    assert (made.first, made.step, made.moment.snapshot.step) == (200, 200, 200)
+    assert (made.snapshot_step, made.step, made.paused_state.snapshot.step) == (200, 200, 200)
 
 
 def test_one_is_made_at_a_time_and_the_end_waits_for_none(manager: RunManager, wait_until) -> None:
     run = manager.prepare(BIGRAM, SETTINGS)
     go(run, 399, wait_until)
-    first, second = manager.reopen(390), manager.reopen(391)
+    first, second = manager.restore_step(390), manager.restore_step(391)
     assert first.wait(30) and second.wait(30)
-    assert first.error == "step 390 was given up; open it again" or first.moment.snapshot.step == 390
-    assert second.moment.snapshot.step == 391
-    last = manager.reopen(392)
-    assert manager.close(30) and not last.under_way
+    assert first.error == "step 390 was given up; open it again" or first.paused_state.snapshot.step == 390
+    assert second.paused_state.snapshot.step == 391
+    last = manager.restore_step(392)
+    assert manager.close(30) and not last.in_progress
 
 
 def test_what_cannot_be_opened_is_said(manager: RunManager, wait_until) -> None:
     with pytest.raises(InputError, match="no run to go back in"):
-        manager.reopen(3)
+        manager.restore_step(3)
     run = manager.prepare(BIGRAM, SETTINGS)
     go(run, 60, wait_until)
     for step in (61, -1):
         with pytest.raises(InputError, match=rf"step {step} is not possible; choose one from 0 to 60"):
-            manager.reopen(step)
+            manager.restore_step(step)
     folder = home() / "runs" / run.id / "snapshots"
-    manager._flush(run)
+    manager.flush(run)
     for step in checkpoint_files.steps(folder):
         checkpoint_files.at(folder, step).joinpath("manifest.json").unlink()
-    made = manager.reopen(50)
-    assert made.wait(30) and made.moment is None
+    made = manager.restore_step(50)
+    assert made.wait(30) and made.paused_state is None
     assert "has no snapshot at or before step 50" in made.error
     assert go(run, 70, wait_until).step == 70
 
@@ -176,7 +178,7 @@ def test_its_tables_are_its_own_and_the_plane_is_seen_from_the_same_side(manager
     made = opened(manager, 333)
     folder = home() / "runs" / run.id
     before = displayed_state.moment_at(folder, displayed_state.frame_before(folder, 333))
-    shown = made.shown(before)
+    shown = made.displayed_state(before)
     model = made.model()
     assert isinstance(model, LanguageModel) and shown.step == 333
     assert np.array_equal(shown.tables["weights/token_embedding"], model.token_embedding.weight.detach().numpy())

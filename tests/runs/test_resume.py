@@ -377,7 +377,7 @@ def test_what_is_said_again_of_a_diverged_run_is_where_it_stands(
     run = manager.prepare(config, changed(preset("bigram").settings, lr=1e7, weight_decay=10.0, speed="unlimited"))
     run.start()
     wait_until(lambda: run.state is State.DIVERGED)
-    manager._flush(run)
+    manager.flush(run)
     assert command(["resume", run.id, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["step"] == run.step
 
@@ -389,7 +389,7 @@ def test_an_absurd_loss_is_one_after_the_run_was_opened_too(manager: RunManager,
     wait_until(lambda: run.trouble and run.step > 300)
     run.stop()
     wait_until(lambda: run.state is State.STOPPED)
-    manager._flush(run)
+    manager.flush(run)
     name = f"{run.id}-copy"
     shutil.copytree(run.folder, place / "runs" / name)
     again = manager.resume(name)

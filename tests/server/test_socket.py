@@ -282,7 +282,7 @@ def test_a_run_elsewhere_is_streamed_by_its_id_and_on_the_stage(served: Served, 
     def wrote(first: int, last: int) -> None:
         writer.put([Scalars(i, i / 8, 1.0, 0.5, 0.01) for i in range(first, last + 1)])
         assert writer.flush()
-        served.manager.elsewhere.refresh()
+        served.manager.external_runs.refresh()
         served.turn()
 
     writer.put([Event(0, "started", "started")])
@@ -315,7 +315,7 @@ def test_a_run_elsewhere_is_streamed_by_its_id_and_on_the_stage(served: Served, 
             pass
         assert frame.header["kind"] == "snapshot"
         writer.close()
-        served.manager.elsewhere.refresh()
+        served.manager.external_runs.refresh()
         served.turn()
         while not (gone := read(viewer)).header["interrupted"]:
             pass
@@ -573,7 +573,7 @@ def test_many_messages_to_the_app_change_nothing(app: Server) -> None:
 
 
 def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
-    served.manager.lane("step", CONFIG, SETTINGS)
+    served.manager.prepare_demo("step", CONFIG, SETTINGS)
     assert served.http.get("/frame", params={"run": "step"}).status_code == 404, "a side lane is not stored"
     run = served.manager.prepare(CONFIG, SETTINGS)
     before: dict[int, bytes] = {}
@@ -584,7 +584,7 @@ def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
         while step < goal:
             step, weights = run.copy_weights()
         before[step] = weights["token_embedding.weight"].numpy().astype("<f2").astype("<f4").tobytes()
-    served.manager._flush(run)
+    served.manager.flush(run)
     told = served.http.get("/frame", params={"run": "current"}).json()["steps"]
     assert {0, 5, 10, 15} <= set(told)
     for step, table in before.items():
@@ -608,10 +608,10 @@ def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
 def test_a_sample_that_is_taken_at_the_newest_moment_comes_with_it(served: Served, stepped: Callable[..., Run]) -> None:
     run = stepped(5)
     asked = {"run": run.id, "step": 5}
-    served.manager._flush(run)
+    served.manager.flush(run)
     before = served.http.get("/frame", params=asked).content
     sample = run.sample("ab", 8, 1.0, None, 3)
-    served.manager._flush(run)
+    served.manager.flush(run)
     assert json.dumps(sample.text).encode() not in before
     assert json.dumps(sample.text).encode() in served.http.get("/frame", params=asked).content
 
@@ -620,7 +620,7 @@ def test_the_moment_that_is_opened_comes_with_its_own_tables(served: Served, ste
     run = stepped(23)
     _, weights = run.copy_weights()
     stepped(9, run)
-    made = served.manager.reopen(23)
+    made = served.manager.restore_step(23)
     assert made.wait(30) and made.error == ""
     for asked, exact in ((23, True), (22, False), (24, False)):
         message = served.http.get("/frame", params={"run": run.id, "step": asked}).content
@@ -637,7 +637,7 @@ def test_notes_that_are_pinned_come_for_the_charts(served: Served) -> None:
     assert run.store is not None
     assert served.http.get("/notes").json() == {"notes": []}
     lane = preset("document-002-line")
-    served.manager.lane("line", lane.config, lane.settings)
+    served.manager.prepare_demo("line", lane.config, lane.settings)
     assert served.http.get("/notes", params={"run": "line"}).json() == {"notes": []}, "it is not stored"
     notes.add(run.store.folder, "of the whole run")
     notes.add(run.store.folder, "<b>here</b>", 7)
@@ -649,5 +649,5 @@ def test_notes_that_are_pinned_come_for_the_charts(served: Served) -> None:
 def test_an_earlier_moment_that_is_not_there(served: Served, query: dict[str, str], status: int) -> None:
     run = served.manager.prepare(CONFIG, SETTINGS)
     run.wait()
-    served.manager._flush(run)
+    served.manager.flush(run)
     assert served.http.get("/frame", params=query).status_code == status

@@ -19,7 +19,7 @@ from engine.__main__ import main
 from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
-from engine.runs import dataset
+from engine.runs import datasets
 from engine.text import bpe, gpt2
 from engine.text.baselines import Baselines
 from engine.text.bpe import ByteTokenizer
@@ -190,9 +190,9 @@ def test_a_vocabulary_that_cannot_be_is_refused(tokens, merges) -> None:
 def test_a_corpus_is_cut_by_its_characters_and_bpe_learns_from_the_training_part_alone() -> None:
     config = RunConfig(tokenizer="bpe", vocab_size=300)
     train_end, val_end = split_ends(len(PLAY), 0.1, 0.1)
-    tokenizer = dataset.tokenizer_of(PLAY, config)
+    tokenizer = datasets.make_tokenizer(PLAY, config)
     assert tokenizer == ByteTokenizer.trained(PLAY[:train_end], 300)
-    assert dataset.tokenizer_of(PLAY[:train_end] + "#" * (len(PLAY) - train_end), config) == tokenizer
+    assert datasets.make_tokenizer(PLAY[:train_end] + "#" * (len(PLAY) - train_end), config) == tokenizer
     corpus = Corpus.of(PLAY, tokenizer=tokenizer)
     assert (corpus.vocab_size, corpus.distinct, corpus.characters) == (300, len(set(PLAY)), len(PLAY))
     for part, text in ((corpus.train, PLAY[:train_end]), (corpus.val, PLAY[train_end:val_end])):
@@ -204,7 +204,7 @@ def test_a_corpus_is_cut_by_its_characters_and_bpe_learns_from_the_training_part
 
 
 def test_characters_alone_need_no_tokenizer() -> None:
-    assert dataset.tokenizer_of(PLAY, RunConfig()) is None
+    assert datasets.make_tokenizer(PLAY, RunConfig()) is None
 
 
 def test_a_model_of_such_tokens_trains_and_writes() -> None:

@@ -61,10 +61,10 @@ def pumped(manager: RunManager, followed: ExternalRun) -> tuple[list[int], list[
 
 def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, writer: RunWriter, wait_until: Wait) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 100)])
-    wait_until(lambda: manager.elsewhere.live())
-    assert [run.id for run in manager.elsewhere.live()] == [NAME]
-    followed = manager.elsewhere.follow(NAME)
-    assert manager.elsewhere.follow(NAME) is followed and manager.shown(NAME) is followed
+    wait_until(lambda: manager.external_runs.live())
+    assert [run.id for run in manager.external_runs.live()] == [NAME]
+    followed = manager.external_runs.follow(NAME)
+    assert manager.external_runs.follow(NAME) is followed and manager.source(NAME) is followed
     assert followed.title == "bigram on tiny"
     table = np.arange(25, dtype=np.float32).reshape(5, 5)
     turned = LiveSettings(lr=0.5).model_dump()
@@ -88,7 +88,7 @@ def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, write
     assert header["tokens_seen"] == 9000 * 32 * 4 and header["elsewhere"] is True
     writer.put([Event(9000, "done", "done at step 9,000")])
     assert writer.close()
-    wait_until(lambda: followed.state == "done" and not manager.elsewhere.live())
+    wait_until(lambda: followed.state == "done" and not manager.external_runs.live())
     assert followed.message == "done at step 9,000"
 
 
@@ -97,8 +97,8 @@ def test_a_writer_that_is_gone_leaves_its_run_interrupted(
 ) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
     assert writer.flush()
-    wait_until(lambda: manager.elsewhere.live())
-    followed = manager.elsewhere.follow(NAME)
+    wait_until(lambda: manager.external_runs.live())
+    followed = manager.external_runs.follow(NAME)
     assert followed.state == "running"
     writer.close()
     wait_until(lambda: followed.interrupted)
@@ -125,40 +125,40 @@ def test_watching_puts_it_on_the_stage_and_a_start_takes_it_off(
     manager: RunManager, writer: RunWriter, wait_until: Wait
 ) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
-    wait_until(lambda: manager.elsewhere.live())
+    wait_until(lambda: manager.external_runs.live())
     run = manager.start(CONFIG, LIVE)
-    assert [stored.id for stored in manager.elsewhere.live()] == [NAME], "a run of this process is not elsewhere"
+    assert [stored.id for stored in manager.external_runs.live()] == [NAME], "a run of this process is not elsewhere"
     with pytest.raises(InputError, match="pause or stop it first"):
         manager.watch(NAME)
     run.pause()
     run.paused_state()
     followed = manager.watch(NAME)
-    assert manager.shown("current") is followed and manager.shown("here") is run and manager.current is run
-    manager.leave()
-    assert manager.shown("current") is run
+    assert manager.source("current") is followed and manager.source("here") is run and manager.current is run
+    manager.stop_watching()
+    assert manager.source("current") is run
     manager.watch(NAME)
     again = manager.start(CONFIG, LIVE, replace=True)
-    assert manager.shown("current") is again and manager.watched is None
+    assert manager.source("current") is again and manager.watched is None
     with pytest.raises(InputError, match="not being trained elsewhere"):
-        manager.elsewhere.follow(again.id)
+        manager.external_runs.follow(again.id)
     for hostile in ("../../etc", "/etc", "", ".", "nowhere"):
         with pytest.raises(InputError, match="not being trained elsewhere"):
-            manager.elsewhere.follow(hostile)
+            manager.external_runs.follow(hostile)
 
 
 def test_what_a_resumed_process_makes_again_is_not_shown_twice(
     manager: RunManager, writer: RunWriter, wait_until: Wait
 ) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 100)])
-    wait_until(lambda: manager.elsewhere.live())
-    before = manager.elsewhere.follow(NAME)
+    wait_until(lambda: manager.external_runs.live())
+    before = manager.external_runs.follow(NAME)
     wait_until(lambda: before.step == 100)
     writer.close()
     reader.rewind(home() / "runs" / NAME, 60)
     again = RunWriter(home() / "runs" / NAME, {})
     again.put([Event(60, "resumed", "resumed"), *rows(61, 200)])
-    wait_until(lambda: manager.shown(NAME) is not before and manager.shown(NAME).step == 200)
-    steps, losses = pumped(manager, manager.shown(NAME))
+    wait_until(lambda: manager.source(NAME) is not before and manager.source(NAME).step == 200)
+    steps, losses = pumped(manager, manager.source(NAME))
     again.close()
     assert steps == list(range(1, 201)) and losses == [i / 1024 for i in range(1, 201)]
 
@@ -171,8 +171,8 @@ def test_a_run_told_in_lines_is_followed_byte_by_byte(manager: RunManager, wait_
     content = b"".join(json.dumps(one).encode() + b"\n" for one in told)
     with (folder / FILE).open("ab", buffering=0) as file:
         file.write(content[:100])
-        wait_until(lambda: manager.elsewhere.live())
-        followed = manager.elsewhere.follow("by-hand")
+        wait_until(lambda: manager.external_runs.live())
+        followed = manager.external_runs.follow("by-hand")
         for at in range(100, len(content)):
             file.write(content[at : at + 1])
         file.write(b'{"step": 201, "loss": oops}\n{"step": 201, "lo')
@@ -205,8 +205,8 @@ def test_damaged_rows_are_counted_and_the_others_shown(
         database.execute("INSERT INTO frames VALUES (1, 'weights/w', 1000000, 1000000, x'00')")
         database.execute("INSERT INTO turns VALUES (1, 0, '5')")
     database.close()
-    wait_until(lambda: manager.elsewhere.live())
-    followed = manager.elsewhere.follow(NAME)
+    wait_until(lambda: manager.external_runs.live())
+    followed = manager.external_runs.follow(NAME)
     assert pumped(manager, followed)[0] == list(range(11, 21))
     assert followed.warning == "rows of metrics.db that are damaged and left out: 6"
 
@@ -245,12 +245,12 @@ def test_followed_runs_are_few_and_the_unwanted_are_let_go(
     stores = [RunWriter(home() / "runs" / f"r{i}", START) for i in range(external_run_watcher.MOST_FOLLOWED + 2)]
     for store in stores:
         store.put([Event(0, "started", "started"), *rows(1, 3)])
-    wait_until(lambda: len(manager.elsewhere.live()) == len(stores))
+    wait_until(lambda: len(manager.external_runs.live()) == len(stores))
     for store in stores:
-        manager.elsewhere.follow(store.folder.name)
-    assert len(manager.elsewhere.followed()) == external_run_watcher.MOST_FOLLOWED
+        manager.external_runs.follow(store.folder.name)
+    assert len(manager.external_runs.followed()) == external_run_watcher.MOST_FOLLOWED
     monkeypatch.setattr(external_run_watcher, "UNWANTED_SECONDS", 0.0)
-    wait_until(lambda: not manager.elsewhere.followed())
+    wait_until(lambda: not manager.external_runs.followed())
     for store in stores:
         store.close()
 
@@ -260,8 +260,8 @@ def test_two_servers_on_one_home_do_not_write_to_one_run(manager: RunManager, wa
     other.open()
     try:
         run = manager.start(CONFIG, LIVE)
-        wait_until(lambda: other.elsewhere.live())
-        assert [stored.id for stored in other.elsewhere.live()] == [run.id] and not manager.elsewhere.live()
+        wait_until(lambda: other.external_runs.live())
+        assert [stored.id for stored in other.external_runs.live()] == [run.id] and not manager.external_runs.live()
         followed = other.watch(run.id)
         wait_until(lambda: followed.step > 1000 and followed.state == "running")
         with pytest.raises(InputError, match="another process"):
@@ -317,16 +317,16 @@ def test_the_command_lines_run_is_followed_to_its_kill(manager: RunManager, wait
         [sys.executable, "-m", "engine", *words], cwd=ROOT, env={**os.environ}, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: manager.elsewhere.live(), 60)
-        (stored,) = manager.elsewhere.live()
-        followed = manager.elsewhere.follow(stored.id)
+        wait_until(lambda: manager.external_runs.live(), 60)
+        (stored,) = manager.external_runs.live()
+        followed = manager.external_runs.follow(stored.id)
         wait_until(lambda: followed.step > 2000, 60)
         wait_until(lambda: followed.status().steps_per_second > 0)  # from its second reading on
         assert followed.state == "running"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    wait_until(lambda: followed.interrupted and not manager.elsewhere.live())
+    wait_until(lambda: followed.interrupted and not manager.external_runs.live())
     steps, losses = pumped(manager, followed)
     kept = list(reader.scalars(reader.look(home() / "runs" / stored.id)))
     assert steps == [row.step for row in kept] == list(range(1, len(kept) + 1))
@@ -337,9 +337,9 @@ def test_nothing_is_written_where_one_only_watches(manager: RunManager, writer: 
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
     assert writer.flush()
     before = {path.name: path.stat().st_size for path in writer.folder.iterdir()}
-    wait_until(lambda: manager.elsewhere.live())
-    manager.elsewhere.follow(NAME)
-    wait_until(lambda: manager.elsewhere.version)
+    wait_until(lambda: manager.external_runs.live())
+    manager.external_runs.follow(NAME)
+    wait_until(lambda: manager.external_runs.version)
     assert {path.name: path.stat().st_size for path in writer.folder.iterdir()} == before
 
 
@@ -387,8 +387,8 @@ def test_what_nobody_expected_does_not_end_the_watch(
     monkeypatch.setattr(reader, "is_written", odd_at_first)
     writer.put(rows(1, 10))
     wait_until(lambda: len(told) > 1)
-    wait_until(manager.elsewhere.live)
-    followed = manager.elsewhere.follow(NAME)
+    wait_until(manager.external_runs.live)
+    followed = manager.external_runs.follow(NAME)
 
     def odd(followed: ExternalRun) -> None:
         raise RuntimeError("odder")

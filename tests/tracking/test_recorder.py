@@ -187,8 +187,8 @@ def test_a_loop_is_told_through_the_mailbox_and_followed(manager: RunManager, wa
 
         thread = threading.Thread(target=loop)
         thread.start()
-        wait_until(lambda: any(run.id == log.id for run in manager.elsewhere.live()))
-        followed = manager.elsewhere.follow(log.id)
+        wait_until(lambda: any(run.id == log.id for run in manager.external_runs.live()))
+        followed = manager.external_runs.follow(log.id)
         wait_until(lambda: followed.takes == ("lr", "pause", "stop"))
         assert followed.status().takes == ("lr", "pause", "stop")
         command_inbox.turn(folder, lr=0.25)

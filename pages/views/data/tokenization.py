@@ -10,7 +10,7 @@ from engine.analysis.text_statistics import TextStatistics
 from engine.config import RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
-from engine.runs.dataset import tokenizer_of
+from engine.runs.datasets import make_tokenizer
 from engine.runs.manager import run_manager
 from engine.text import gpt2
 from engine.text.library import Entry
@@ -61,7 +61,7 @@ def cutter(entry: Entry, config: RunConfig) -> Tokenizer | None:
         return None
     try:
         with st.spinner("learning pairs" if learns else "reading"):
-            made = tokenizer_of(run_manager().library.load_name(entry.name)[0] if learns else "", config)
+            made = make_tokenizer(run_manager().library.load_name(entry.name)[0] if learns else "", config)
     except InputError as error:
         st.text(str(error))
         return None

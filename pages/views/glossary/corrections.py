@@ -42,10 +42,10 @@ def stage(name: str) -> None:
     st.session_state.step_tab = "This step"
     st.session_state.pop("step_back", None)
     inspected_step.choose("bigram")
-    run = run_manager().followed(inspected_step.LANE)
+    run = run_manager().run_named(inspected_step.LANE)
     if run is None or not inspected_step.can_step(run):
         inspected_step.begin("bigram")
-        run = run_manager().followed(inspected_step.LANE)
+        run = run_manager().run_named(inspected_step.LANE)
     for _ in STAGES:
         if run is None or run.stage == STAGES.index(name) + 1:
             return

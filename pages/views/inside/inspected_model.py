@@ -68,17 +68,16 @@ def look(run: Run | None) -> Look:
             start = default()
             dataset = run_manager().dataset(start.config)
             kept = Look("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
-    elif made is not None and made.moment is not None:
+    elif made is not None and made.paused_state is not None:
         if kept is None or not kept.past or kept.key != (run.id, made.step):
-            settings = made.moment.snapshot.settings
+            settings = made.paused_state.snapshot.settings
             kept = Look(run.id, made.step, run.config, settings, run.dataset, made.model(), past=True)
     else:
         moved = run.state is not State.RUNNING and kept is not None and kept.step != run.step
         if kept is None or kept.past or kept.run != run.id or moved:
             step, weights = run.copy_weights()
-            model = build(run.config, run.dataset.vocab_size)
-            model.load_state_dict(weights)
-            kept = Look(run.id, step, run.config, run.settings, run.dataset, model.eval())
+            model = build(run.config, run.dataset.vocab_size).load_weights(weights).eval()
+            kept = Look(run.id, step, run.config, run.settings, run.dataset, model)
         kept = replace(kept, settings=run.settings)
     st.session_state[KEPT] = kept
     return kept

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from engine.runs.manager import run_manager
-from engine.runs.race import Race
-from engine.runs.race_results import Outcome, best_of, outcomes, word_for
+from engine.runs.races.race import Race
+from engine.runs.races.results import LaneResult, best_lane, lane_results, verdict
 from engine.stream.status import State
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, FIGURE_FONT, TEXT
@@ -37,7 +37,7 @@ EXAMPLE = (
 def show(race: Race) -> None:
     """The picture, and its numbers in words; nothing for a race that was too short to tell."""
     run_manager().pump.drain()  # the last steps may still be on their way
-    found = outcomes(race)
+    found = lane_results(race)
     if len(found) < 2:
         st.text("This race was too short to tell its lanes apart: let it make at least 40 steps.")
         return
@@ -58,7 +58,7 @@ def show(race: Race) -> None:
 def example() -> None:
     """What a race came to that was run before, until there is one here."""
     found = [
-        Outcome(f"lr {lr:g}", lr, State.DONE, 2000, 4.839, loss, low, high, scatter, falling)
+        LaneResult(f"lr {lr:g}", lr, State.DONE, 2000, 4.839, loss, low, high, scatter, falling)
         for lr, loss, low, high, scatter, falling in EXAMPLE
     ]
     static.show(
@@ -70,10 +70,12 @@ def example() -> None:
     )
 
 
-def picture(found: list[Outcome], names: list[str], y_title: str, rates: bool, floor: float | None = None) -> go.Figure:
+def picture(
+    found: list[LaneResult], names: list[str], y_title: str, rates: bool, floor: float | None = None
+) -> go.Figure:
     """Each lane's end as a point with a bar: by learning rate, joined to a valley, or side by side."""
     figure = static.plane("learning rate" if rates else "", y_title, log_x=rates)
-    best = best_of(found)
+    best = best_lane(found)
     sound = [one for one in found if one.state not in (State.DIVERGED, State.FAILED)]
     top = max([one.high for one in sound] or [one.first for one in found])
     if floor is not None:
@@ -125,7 +127,7 @@ def picture(found: list[Outcome], names: list[str], y_title: str, rates: bool, f
             x=[one.lr if rates else one.name],
             y=[top if out else one.high],
             mode="text",
-            text=[word_for(one, best).replace(": ", ":<br>") if rates or out else f"{one.loss:.3f}"],
+            text=[verdict(one, best).replace(": ", ":<br>") if rates or out else f"{one.loss:.3f}"],
             textposition=beside.get(one.name, "top center") if rates else "top center",
             textfont={"size": FIGURE_FONT + 1, "color": ERROR if out else TEXT},
             hoverinfo="skip",
@@ -138,9 +140,9 @@ def picture(found: list[Outcome], names: list[str], y_title: str, rates: bool, f
     return figure.update_layout(showlegend=False)
 
 
-def sentence(race: Race, found: list[Outcome]) -> str:
+def sentence(race: Race, found: list[LaneResult]) -> str:
     """The numbers of the picture in words."""
-    best = best_of(found)
+    best = best_lane(found)
     ends = ", ".join(
         f"{one.name} at {one.loss:.3f}" for one in found if one.state not in (State.DIVERGED, State.FAILED)
     )

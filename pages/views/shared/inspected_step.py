@@ -115,7 +115,7 @@ def chosen() -> Run | None:
     if scrubbed_moment.past() is not None:
         return run_manager().current
     source = st.session_state.get("step_source") or (CURRENT if run_manager().current else LANE)
-    return run_manager().followed(source)
+    return run_manager().run_named(source)
 
 
 def source_of(run: Run | None) -> str:
@@ -130,7 +130,7 @@ def choose(source: str) -> None:
         st.session_state.step_source = CURRENT
         return
     st.session_state.step_source = LANE
-    lane = run_manager().followed(LANE)
+    lane = run_manager().run_named(LANE)
     if lane is None or lane.config.preset != source:
         begin(source)
 
@@ -139,7 +139,7 @@ def begin(name: str) -> None:
     """A fresh run with the preset `name`, waiting at step 0."""
     start = PRESETS[name]
     try:
-        run_manager().lane(LANE, start.config, start.settings)
+        run_manager().prepare_demo(LANE, start.config, start.settings)
     except InputError as error:
         complain(str(error))
 
@@ -255,12 +255,12 @@ def opened(run: Run) -> Opened:
 
 def reopened(made: RestoredState) -> Opened:
     """The step that came after an earlier moment, made again to the stage that this session looks at."""
-    assert made.moment is not None
+    assert made.paused_state is not None
     stages = _past_stages(made)
     key = f"{made.run.id}/past/{made.step}/{stages}"
     kept: tuple[str, Opened] | None = st.session_state.get("step_copy")
     if kept is None or kept[0] != key:
-        shown = replace(made.moment, stages=stages)
+        shown = replace(made.paused_state, stages=stages)
         trainer = replay(made.run.config, made.run.dataset, shown)
         kept = key, Opened(made.run, shown, stages, trainer, past=True)
         st.session_state.step_copy = kept

@@ -12,7 +12,7 @@ import streamlit as st
 
 from engine.errors import InputError
 from engine.runs.manager import run_manager
-from engine.runs.restored_state import QUICK, RestoredState
+from engine.runs.restored_state import TIME_LIMIT, RestoredState
 from pages.views.train import fork, pin_note
 from pages.widgets import actions
 
@@ -30,7 +30,7 @@ STYLE = """<style>
 def past() -> RestoredState | None:
     """The moment that this session has opened, made or being made; None while it is live."""
     made: RestoredState | None = st.session_state.get(KEPT)
-    if made is not None and run_manager().shown("current") is not made.run:  # another run is on the stage
+    if made is not None and run_manager().source("current") is not made.run:  # another run is on the stage
         live()
         return None
     return made
@@ -39,13 +39,13 @@ def past() -> RestoredState | None:
 def ready() -> RestoredState | None:
     """The moment to show; None while the newest is, or while it is still being made."""
     made = past()
-    return made if made is not None and made.moment is not None else None
+    return made if made is not None and made.paused_state is not None else None
 
 
 def opening() -> bool:
     """Is one being made now?"""
     made = past()
-    return made is not None and made.under_way
+    return made is not None and made.in_progress
 
 
 def step_shown() -> int | None:
@@ -62,7 +62,7 @@ def can(*wanted: str) -> tuple[str, ...]:
 def open_at(step: int) -> None:
     """Open the state that the room's run had at `step`."""
     try:
-        made = st.session_state[KEPT] = run_manager().reopen(step)
+        made = st.session_state[KEPT] = run_manager().restore_step(step)
         made.wait(SOON)
     except InputError as error:
         actions.say(str(error))
@@ -99,35 +99,39 @@ def line(here: str) -> None:
         return
     st.html(STYLE)
     with st.container(horizontal=True, vertical_alignment="center", key="past"):
-        if made.under_way:
+        if made.in_progress:
             making(made)
-        elif made.moment is None:
+        elif made.paused_state is None:
             st.text(f"{made.error[:1].upper()}{made.error[1:]}.", width="content")
         else:
             st.text(sentence(made), width="content")
             links(made, here)
             if here == "Train":
                 st.button("Fork here", key="past_fork", on_click=fork.ask, args=(made.step,))
-        word = "Cancel" if made.under_way else "Live"
+        word = "Cancel" if made.in_progress else "Live"
         st.button(word, key="past_live", type="primary", on_click=live, help="Back to the newest step, on every page.")
 
 
 @st.fragment(run_every=BEAT_SECONDS)
 def making(made: RestoredState) -> None:
     """How far it is; the page is drawn anew when it is made."""
-    if not made.under_way:
+    if not made.in_progress:
         st.rerun()
-    st.progress(made.share, f"Step {made.asked:,} is being made again: step {made.step:,}")
+    st.progress(made.progress, f"Step {made.requested_step:,} is being made again: step {made.step:,}")
 
 
 def sentence(made: RestoredState) -> str:
     """Which moment it is, and how it came about."""
-    if made.step != made.asked:
+    if made.step != made.requested_step:
         return (
-            f"Step {made.step:,}, past. Step {made.asked:,} is too far from its snapshot, of step {made.first:,}, to "
-            f"be made again in {QUICK:.0f} s."
+            f"Step {made.step:,}, past. Step {made.requested_step:,} is too far from its snapshot, of step "
+            f"{made.snapshot_step:,}, to be made again in {TIME_LIMIT:.0f} s."
         )
-    how = "its snapshot" if made.step == made.first else f"made again from the snapshot of step {made.first:,}"
+    how = (
+        "its snapshot"
+        if made.step == made.snapshot_step
+        else f"made again from the snapshot of step {made.snapshot_step:,}"
+    )
     return f"Step {made.step:,}, past: {how}."
 
 

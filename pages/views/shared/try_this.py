@@ -54,7 +54,7 @@ def fresh(preset: str) -> None:
 def line(query: str) -> None:
     """The line of First steps anew."""
     planned, _ = link.read(dict(parse_qsl(query)))
-    run_manager().lane("line", changed(planned.config, device="cpu"), planned.settings)
+    run_manager().prepare_demo("line", changed(planned.config, device="cpu"), planned.settings)
     st.session_state.part = "The line"
 
 

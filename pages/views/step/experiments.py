@@ -128,8 +128,8 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
             if begin == "first":
                 return first
             made = scrubbed_moment.ready()
-            if made is not None and made.moment is not None:
-                return Start(run.config, made.moment.snapshot.settings, run.dataset, made.moment)
+            if made is not None and made.paused_state is not None:
+                return Start(run.config, made.paused_state.snapshot.settings, run.dataset, made.paused_state)
             return Start(run.config, run.settings, run.dataset, run.paused_state())
         if run.dataset.vocab_size <= MOST_TOKENS:
             return first.bigram()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import streamlit as st
 
 from engine.formatting import format_number
-from engine.runs.divergence import Divergence, divergence_of, rewound_to
+from engine.runs.divergence import Divergence, find_divergence, rewind_step
 from engine.runs.run import Run
 from engine.stream.status import State
 from pages.widgets import actions
@@ -24,11 +24,11 @@ def lesson(run: Run | None) -> None:
     if run.state is State.DIVERGED:
         told = sentences(_told(run))
     else:
-        told = absurd(divergence_of(run.history, run.layers, run.step, limit), limit)
+        told = absurd(find_divergence(run.history, run.layers, run.step, limit), limit)
     with st.container(border=True, key="lesson"):
         words, button = st.columns([2, 1], vertical_alignment="center")
         words.text("\n".join(told))
-        at = rewound_to(run.history, run.step, limit)
+        at = rewind_step(run.history, run.step, limit)
         button.button(
             "Rewind and halve the learning rate",
             key="rewind",
@@ -49,7 +49,7 @@ def _told(run: Run) -> Divergence:
         end = time.monotonic() + PATIENCE
         while "diverged" not in [event.name for event in run.history.events.copy()] and time.monotonic() < end:
             time.sleep(0.02)
-        kept = run.id, run.step, divergence_of(run.history, run.layers, run.step, run.dataset.highest_loss)
+        kept = run.id, run.step, find_divergence(run.history, run.layers, run.step, run.dataset.highest_loss)
         st.session_state.lesson_told = kept
     return kept[2]
 

@@ -26,7 +26,7 @@ def offer(after: str = "") -> None:
 
     `after`: what to set in the session once one is watched, so that the page can go on to Train.
     """
-    found = [run for run in run_manager().elsewhere.live() if run.id != getattr(run_manager().watched, "id", None)]
+    found = [run for run in run_manager().external_runs.live() if run.id != getattr(run_manager().watched, "id", None)]
     for run in found[:MOST_OFFERED]:
         with st.container(border=True, key=f"elsewhere-{run.id}", horizontal=bool(after), vertical_alignment="center"):
             st.text(f"A run is being trained elsewhere: {name_of(run)}.", width="content" if after else "stretch")
@@ -116,7 +116,7 @@ def transport(run: ExternalRun) -> None:
             key="leave",
             icon=":material/undo:",
             width="stretch",
-            on_click=lambda: run_manager().leave(),
+            on_click=lambda: run_manager().stop_watching(),
             help="Back to this server's own run. The other one goes on.",
         )
 

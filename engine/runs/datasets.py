@@ -16,7 +16,7 @@ from ..text.library import Entry
 from ..text.tokenizer import Tokenizer
 
 
-def corpus_of(text: str, entry: Entry, config: RunConfig, former: Corpus | None = None) -> Corpus:
+def encoded_corpus(text: str, entry: Entry, config: RunConfig, former: Corpus | None = None) -> Corpus:
     """A text of the library, split and encoded as `config` says; InputError where its tokenizer is not here.
 
     With a `former` text its tokens are taken, whatever `config` says.
@@ -27,7 +27,7 @@ def corpus_of(text: str, entry: Entry, config: RunConfig, former: Corpus | None 
         title=entry.title,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        tokenizer=None if former is not None else tokenizer_of(text, config),
+        tokenizer=None if former is not None else make_tokenizer(text, config),
         source=entry.source,
         licence=entry.licence,
         path=None if entry.path is None else str(entry.path),
@@ -37,7 +37,7 @@ def corpus_of(text: str, entry: Entry, config: RunConfig, former: Corpus | None 
 
 def fine_tuning(found: tuple[str, Entry], config: RunConfig, former: Corpus) -> Corpus:
     """The text `found`, for a model with `config` that learnt from `former`; InputError if it does not go on there."""
-    corpus = corpus_of(*found, config, former)
+    corpus = encoded_corpus(*found, config, former)
     if corpus.sha256 == former.sha256:
         raise InputError(f"this run learns from {corpus.title} already; choose another text")
     return corpus
@@ -48,7 +48,7 @@ def tuned(config: RunConfig, corpus: Corpus) -> RunConfig:
     return changed(config, corpus=corpus.name, draws="separate")
 
 
-def corpus_again(stored: StoredRun, load: Callable[[str, str | None], tuple[str, Entry]]) -> Corpus:
+def stored_corpus(stored: StoredRun, load: Callable[[str, str | None], tuple[str, Entry]]) -> Corpus:
     """What a stored run learnt from, with all that it was fine-tuned away from; `load` takes a name and a path.
 
     InputError if a text is gone or is another one now.
@@ -56,13 +56,13 @@ def corpus_again(stored: StoredRun, load: Callable[[str, str | None], tuple[str,
     assert stored.config is not None
     corpus: Corpus | None = None
     for name, path in reader.texts(stored):
-        corpus = corpus_of(*load(name, path), stored.config, corpus)
+        corpus = encoded_corpus(*load(name, path), stored.config, corpus)
     assert corpus is not None
     reader.check_text(stored, corpus)
     return corpus
 
 
-def tokenizer_of(text: str, config: RunConfig) -> Tokenizer | None:
+def make_tokenizer(text: str, config: RunConfig) -> Tokenizer | None:
     """The tokenizer that `config` names: None for characters; bpe learns from the training split of `text` alone."""
     if config.tokenizer == "gpt2":
         return gpt2.tokenizer(home())

@@ -15,44 +15,44 @@ from typing import Any
 
 import numpy as np
 
-from ..config import LiveSettings, RunConfig, changed
-from ..errors import InputError
-from ..formatting import format_setting
-from ..storage.writer import new_run_id
-from ..stream.history import History
-from ..stream.messages import Event, Floats, Observation, Queue, Record, Sample, Scalars
-from ..stream.series import Curve
-from ..stream.status import ENDED, RunStatus, State
-from ..text.corpus import Corpus
-from ..text.points import Points
-from .divergence import KNOBS
+from ...config import LiveSettings, RunConfig, changed
+from ...errors import InputError
+from ...formatting import format_setting
+from ...storage.writer import new_run_id
+from ...stream.history import History
+from ...stream.messages import Event, Floats, Observation, Queue, Record, Sample, Scalars
+from ...stream.series import Curve
+from ...stream.status import ENDED, RunStatus, State
+from ...text.corpus import Corpus
+from ...text.points import Points
+from ..divergence import KNOBS
+from ..run import Run
+from ..training_thread import TrainingThread
 from .loss_comparator import LossComparator
-from .run import Run
-from .training_thread import TrainingThread
 
-FEWEST, MOST = 2, 4
-RACED = (*KNOBS, "optimizer")
+MIN_LANES, MAX_LANES = 2, 4
+LANE_FIELDS = (*KNOBS, "optimizer")
 """What a lane may have for itself; the optimizer only from a fresh start."""
-BEFORE = "train/loss/before"
-TOGETHER = ("started", "resumed", "forked", "paused", "stopped", "done", "max_steps", "speed", "epoch")
+PARENT_CHANNEL = "train/loss/before"
+SHARED_EVENTS = ("started", "resumed", "forked", "paused", "stopped", "done", "max_steps", "speed", "epoch")
 """Events that all lanes have at once: they are told once, without a lane's name."""
-OVER = (State.DIVERGED.value, State.FAILED.value)
+FINAL_EVENTS = (State.DIVERGED.value, State.FAILED.value)
 """Events after which nothing more comes of a lane."""
-MOST_WAITING = 32  # looks of one table whose other lanes are still to come
-ORDER = (State.RUNNING, State.PAUSED, State.READY, State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
+MAX_WAITING = 32  # looks of one table whose other lanes are still to come
+STATE_ORDER = (State.RUNNING, State.PAUSED, State.READY, State.DONE, State.STOPPED, State.DIVERGED, State.FAILED)
 """The race is in the first of these that a lane of it is in."""
 
 Change = Mapping[str, Any]
 
 
-def names_of(changes: Sequence[Change]) -> list[str]:
+def lane_names(changes: Sequence[Change]) -> list[str]:
     """What each lane is called: its change. InputError unless there are two to four lanes that can race."""
-    if not FEWEST <= len(changes) <= MOST:
-        raise InputError(f"{len(changes)} lanes are not possible; choose {FEWEST} to {MOST}")
+    if not MIN_LANES <= len(changes) <= MAX_LANES:
+        raise InputError(f"{len(changes)} lanes are not possible; choose {MIN_LANES} to {MAX_LANES}")
     names: list[str] = []
     for change in changes:
-        if foreign := [name for name in change if name not in RACED]:
-            raise InputError(f"lanes cannot differ in {foreign[0]!r}; choose among {', '.join(RACED)}")
+        if foreign := [name for name in change if name not in LANE_FIELDS]:
+            raise InputError(f"lanes cannot differ in {foreign[0]!r}; choose among {', '.join(LANE_FIELDS)}")
         told = [value if name == "optimizer" else f"{name} {format_setting(value)}" for name, value in change.items()]
         name = ", ".join(told) or "unchanged"
         count = sum(other.split(" (")[0] == name for other in names)
@@ -60,12 +60,12 @@ def names_of(changes: Sequence[Change]) -> list[str]:
     return names
 
 
-def config_of(config: RunConfig, change: Change) -> RunConfig:
+def lane_config(config: RunConfig, change: Change) -> RunConfig:
     """The structure of a lane from a fresh start."""
     return changed(config, optimizer=change["optimizer"]) if "optimizer" in change else config
 
 
-def knobs_of(settings: LiveSettings, change: Change) -> LiveSettings:
+def lane_settings(settings: LiveSettings, change: Change) -> LiveSettings:
     """The knobs of a lane; InputError for a value that is not possible."""
     return changed(settings, **{name: value for name, value in change.items() if name != "optimizer"})
 
@@ -84,7 +84,7 @@ class Race:
         self.history = History()
         self.forked = lanes[0].parent is not None
         self.first_step = max((lane.step for lane in lanes), default=0)
-        self.parting = LossComparator(len(lanes))
+        self.comparator = LossComparator(len(lanes))
         self._loop = loop
         self._places = {lane.id: place for place, lane in enumerate(lanes)}
         self._tables: dict[tuple[str, int], dict[int, Floats]] = {}
@@ -95,7 +95,7 @@ class Race:
         """The way to the fork: one curve, and the table that all lanes begin with."""
         found = before.stretch("train/loss", 0, self.first_step)
         if found is not None:
-            self.history.add_points(BEFORE, found)
+            self.history.add_points(PARENT_CHANNEL, found)
         tables = {
             name: np.tile(table, (len(self.lanes), 1)) for name, table in before.tables.items() if _is_shown(name)
         }
@@ -159,7 +159,7 @@ class Race:
     @property
     def state(self) -> State:
         """That of the lanes that are furthest from an end."""
-        return min([lane.state for lane in self.lanes], key=ORDER.index)  # each asked once: they change meanwhile
+        return min([lane.state for lane in self.lanes], key=STATE_ORDER.index)  # each asked once: they change meanwhile
 
     @property
     def alive(self) -> bool:
@@ -209,7 +209,7 @@ class Race:
     @property
     def first_difference(self) -> int | None:
         """The first step at which not all losses are the same; None: none so far."""
-        return min((step for step in self.parting.at if step is not None), default=None)
+        return min((step for step in self.comparator.differs_at if step is not None), default=None)
 
     def status(self) -> RunStatus:
         """What there is to say of the race now; what counts steps is that of the leading lane."""
@@ -246,7 +246,7 @@ class Race:
         if rows:
             steps, losses = np.array([row[:2] for row in rows], np.float64).T
             self.history.add_points(f"train/loss/{place + 1}", Curve.whole(steps.astype(np.uint32), losses))
-            self._part(self.parting.hear(place, [(row.step, row.loss) for row in rows]))
+            self._part(self.comparator.add(place, [(row.step, row.loss) for row in rows]))
         for record in records:
             if isinstance(record, Observation):
                 self._stack(place, record)
@@ -257,14 +257,14 @@ class Race:
 
     def _part(self, parted: Iterable[tuple[int, int]]) -> None:
         for lane, step in parted:
-            first = [step for step in self.parting.at if step is not None]
+            first = [step for step in self.comparator.differs_at if step is not None]
             text = "losses part" if min(first) == step else f"{self.names[lane]} parts"
             self._once(Event(step, "parted", text))
 
     def _tell(self, place: int, event: Event) -> None:
-        if event.name in OVER:
-            self._part(self.parting.end(place))
-        if event.name not in TOGETHER:
+        if event.name in FINAL_EVENTS:
+            self._part(self.comparator.end_lane(place))
+        if event.name not in SHARED_EVENTS:
             event = event._replace(text=f"{self.names[place]}: {event.text}")
         self._once(event)
 
@@ -291,7 +291,7 @@ class Race:
                 self.history.add([Observation(look.step, {}, {name: stacked})])
                 for key in [key for key in self._tables if key[0] == name and key[1] <= look.step]:
                     del self._tables[key]
-            for key in sorted(key for key in self._tables if key[0] == name)[:-MOST_WAITING]:  # one lane has none
+            for key in sorted(key for key in self._tables if key[0] == name)[:-MAX_WAITING]:  # one lane has none
                 del self._tables[key]
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stream.status import State
+from ...stream.status import State
+from ..run import Run
 from .race import Race
-from .run import Run
 
 FEWEST = 40  # steps: of fewer nothing is said
 AS_GOOD = 0.05  # of what the best lane has learnt: a lane that is no further off is as good
@@ -21,7 +21,7 @@ RATTLE = 1.2  # times the scatter of the best lane
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LaneResult:
     """A lane at the end. Losses are means over its last tenth of steps, in the run's own unit."""
 
     name: str
@@ -41,13 +41,13 @@ class Outcome:
     """Is the mean of the last quarter below that of the one before, for sure?"""
 
 
-def outcomes(race: Race) -> list[Outcome]:
+def lane_results(race: Race) -> list[LaneResult]:
     """Those of the lanes that have made enough steps to tell, or have diverged on the way."""
-    found = [_outcome(name, lane, race.first_step) for name, lane in zip(race.names, race.lanes, strict=True)]
+    found = [_lane_result(name, lane, race.first_step) for name, lane in zip(race.names, race.lanes, strict=True)]
     return [outcome for outcome in found if outcome is not None]
 
 
-def _outcome(name: str, lane: Run, start: int) -> Outcome | None:
+def _lane_result(name: str, lane: Run, start: int) -> LaneResult | None:
     with lane.history.lock:
         series = lane.history.series.get("train/loss")
         losses = np.empty(0) if series is None else series.view(series.capacity, start + 1).values.astype(np.float64)
@@ -56,7 +56,7 @@ def _outcome(name: str, lane: Run, start: int) -> Outcome | None:
     end, quarter, before = losses[-(len(losses) // 10 or 1) :], *np.array_split(losses, 4)[:1:-1]
     error = np.hypot(_error(quarter), _error(before))
     low, high = np.percentile(end, [10, 90])
-    return Outcome(
+    return LaneResult(
         name,
         lane.settings.lr,
         lane.state,
@@ -74,13 +74,13 @@ def _error(values: NDArray[np.float64]) -> float:
     return float(values.std() / np.sqrt(len(values))) if len(values) else 0.0
 
 
-def best_of(found: list[Outcome]) -> Outcome | None:
+def best_lane(found: list[LaneResult]) -> LaneResult | None:
     """The lane that ended lowest, of those that did not diverge or fail."""
     sound = [one for one in found if one.state not in (State.DIVERGED, State.FAILED)]
     return min(sound, key=lambda one: one.loss, default=None)
 
 
-def word_for(one: Outcome, best: Outcome | None) -> str:
+def verdict(one: LaneResult, best: LaneResult | None) -> str:
     """What its learning rate did, beside that of the best lane."""
     if one.state is State.DIVERGED:
         return f"diverged at step {one.step + 1:,}"

@@ -1,0 +1,142 @@
+"""What a run came to: the result as one object, as sentences, and as result.json in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..atomic import write_atomic
+from ..console import complain, printable, say
+from ..errors import InputError
+from ..models import build_language_model
+from ..runs.run import Run
+from ..storage import manifest
+from ..stream.status import State
+from ..training.evaluation import split_loss
+from .run_totals import RunTotals
+
+SPLITS = ("train", "val", "test")
+
+
+def result_of(run: Run, totals: RunTotals) -> dict[str, Any]:
+    """What the run came to, in plain numbers."""
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "message": run.message,
+        "warning": run.warning,
+        "step": run.step,
+        "initial_loss": totals.initial_loss,
+        "train_loss": totals.loss,
+        "val_loss": totals.val_loss,
+        "former_val_loss": totals.former_val_loss,
+        "best_val_loss": totals.best_val_loss,
+        "best_val_step": totals.best_val_step,
+        "test_loss": totals.test_loss,
+        "tokens_seen": run.status().tokens_seen,
+        "parameters": run.parameters,
+        "steps_per_second": totals.steps_per_second,
+    }
+
+
+def exact_losses(run: Run, interrupted: bool) -> tuple[dict[str, float | None], bool]:
+    """The exact loss on each split there is, and whether Ctrl-C cut it short; None for what was not measured."""
+    losses: dict[str, float | None] = dict.fromkeys((f"{split}_split_loss" for split in SPLITS), None)
+    if interrupted or run.state is State.FAILED:
+        return losses, interrupted
+    with suppress(KeyboardInterrupt):
+        model = build_language_model(run.config, run.corpus.vocab_size)
+        model.load_weights(run.copy_weights()[1]).to(run.device)
+        for split, data in run.corpus.splits.items():
+            losses[f"{split}_split_loss"] = split_loss(model, data, run.config.block_size)
+        return losses, False
+    return losses, True
+
+
+def report(run: Run, result: dict[str, Any], folder: Path, as_json: bool) -> int:
+    """Write result.json and print the result; returns 1 where the file cannot be written, else 0."""
+    status = 0
+    try:
+        write_json(folder / "result.json", result | {"error": run.error})
+    except InputError as error:
+        complain(str(error))
+        status = 1
+    if run.state is State.FAILED:
+        complain(f"failed: {run.message} (the traceback is in {folder / 'result.json'})")
+    say(json.dumps(json_safe(result)) if as_json else summary(run, result, folder))
+    return status
+
+
+def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
+    """The result for people."""
+
+    def shown(**losses: str) -> str:
+        measured = {words: result[key] for key, words in losses.items() if result.get(key) is not None}
+        return ", ".join(f"{value:.4f} {words}" for words, value in measured.items())
+
+    lines = [f"{run.title}: {run.message}"]
+    if losses := shown(
+        initial_loss="at the start",
+        train_loss="in the last batch",
+        val_loss="on validation batches",
+        former_val_loss="on those of the text before",
+    ):
+        lines.append(f"  loss   {losses}")
+    if run.config.epochs is not None and result["best_val_step"] is not None:
+        step = result["best_val_step"]
+        lines.append(f"  best   {result['best_val_loss']:.4f} on validation batches, at step {step:,}")
+    if result["test_loss"] is not None:
+        lines.append(f"  test   {result['test_loss']:.4f}, measured once at the end")
+    if exact := shown(train_split_loss="training", val_split_loss="validation", test_split_loss="test"):
+        lines.append(f"  exact  {exact}")
+    pace = result["steps_per_second"]
+    lines.append(
+        f"  size   {run.parameters:,} parameters, {result['tokens_seen']:,} tokens seen"
+        + (f", {pace:,.0f} steps/s on {run.device.type}" if pace else "")
+    )
+    lines.append(f"  files  {folder}")
+    return "\n".join(printable(line) for line in lines)
+
+
+def free_folder(folder: Path) -> Path:
+    """`folder`, made absolute; InputError unless it is new or empty."""
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "is not empty" if folder.is_dir() else "is a file"
+            raise InputError(f"--out {folder} {what}; choose a new or an empty folder")
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be used ({error.strerror}); choose another folder") from None
+    return folder.absolute()
+
+
+def create_folder(folder: Path, description: dict[str, Any]) -> None:
+    """Make `folder` and its config.json; InputError where that cannot be done."""
+    with _writing(folder / manifest.FILE):
+        manifest.write(folder, description)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """`record` as JSON at `path`, whole or not at all, its folders made; InputError where that cannot be done."""
+    with _writing(path):
+        write_atomic(path, json.dumps(json_safe(record), indent=2) + "\n")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({(error.strerror or str(error)).lower()}); choose a folder with --out, "
+            "or another home with LOOPSCOPE_HOME"
+        ) from None
+
+
+def json_safe(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` with null for a number that JSON cannot hold."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
