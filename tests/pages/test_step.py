@@ -117,7 +117,7 @@ def test_a_step_that_another_makes_while_the_page_is_drawn_is_shown_by_the_next_
     monkeypatch,
 ) -> None:
     run = lane(manager)
-    ask = run.moment
+    ask = run.paused_state
 
     def step() -> None:
         goal = run.step + 1
@@ -131,7 +131,7 @@ def test_a_step_that_another_makes_while_the_page_is_drawn_is_shown_by_the_next_
 
     step()
     with monkeypatch.context() as late:
-        late.setattr(run, "moment", answered_late)
+        late.setattr(run, "paused_state", answered_late)
         page.run()
     page.run()  # the board asks for it: the stream tells of a newer step
     assert page.session_state.step_base.moment.snapshot.step == run.step == 2
