@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from ..config import DEFAULT_CORPUS, MAX_STEPS, Drawing, Frozen, LiveSettings, RunConfig, changed
 from ..console import Progress, complain, printable, say
 from ..errors import InputError
-from ..paths import cli_command, home
+from ..paths import INSTALLED, cli_command, dashboard_command, home
 from ..presets import PRESETS, preset
 from ..text import gpt2
 from ..text.download import KNOWN
@@ -125,7 +125,13 @@ def flagged(config: RunConfig, settings: LiveSettings, arguments: argparse.Names
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=cli_command(), description="Train small language models, and prepare for a workshop.")
+    parser = Parser(
+        prog=cli_command(),
+        description="Train small language models, and prepare for a workshop.",
+        epilog=f"Without a verb, {cli_command()} starts the dashboard; its flags go to Streamlit (--server.port 8502)."
+        if INSTALLED
+        else f"The dashboard: {dashboard_command()}",
+    )
     verbs = parser.add_subparsers(dest="verb", title="verbs")
     train = verbs.add_parser("train", help="train a model and say how it went", description="Train a model.")
     train.add_argument(

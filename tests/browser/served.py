@@ -114,5 +114,6 @@ def copy_project(folder: Path) -> Path:
     shutil.copytree(
         ROOT / "data", copy / "data", ignore=shutil.ignore_patterns("runs", "downloads", "uploads", "corpora")
     )
-    shutil.copy(ROOT / "app.py", copy)
+    for name in ("app.py", "pyproject.toml"):  # without the latter it would pass for an installed copy
+        shutil.copy(ROOT / name, copy)
     return copy
