@@ -1,19 +1,20 @@
 """Every setting a run has: what needs a new run, and what can turn while it runs.
 
-Knows nothing of text, models or threads. Two frozen records hold everything: `RunConfig` (structure and
-seed, fixed for a run's life) and `LiveSettings` (the knobs of a running loop). A field's bounds and its
-description live here and nowhere else: the command line, the links and the page's widgets read them.
+Two frozen records hold everything: `RunConfig` (structure and seed, fixed for a run's life) and `LiveSettings` (the
+knobs of a running loop). A field's bounds and its description live here and nowhere else: the command line, the links
+and the page's widgets read them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from .errors import InputError
+from .models import registry
 
-ModelName = Literal["bigram", "gpt", "line", "logistic"]
 OptimizerName = Literal["adamw", "sgd"]
 TokenizerName = Literal["char", "bpe", "gpt2"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -23,6 +24,10 @@ SPEEDS: tuple[Speed, ...] = get_args(Speed)
 MAX_STEPS = 1_000_000_000
 MOST_SHOWN = 40  # characters of a wrong value that an error repeats
 DEFAULT_CORPUS = "lamplighters"
+
+
+class OfSomeModels:
+    """Marks a field that a run has only if its model takes it (`Model.settings`)."""
 
 
 class Frozen(BaseModel):
@@ -35,7 +40,7 @@ class RunConfig(Frozen):
     """What a run is made of. A change here needs a new run."""
 
     preset: str = Field("bigram", max_length=40, description="The preset these settings started from.")
-    model: ModelName = Field(
+    model: str = Field(
         "bigram",
         description="Which model learns: a table of pairs, a small GPT, a line through points, a logistic layer.",
     )
@@ -52,12 +57,22 @@ class RunConfig(Frozen):
     val_fraction: float = Field(0.1, ge=0, lt=1, description="The share of the text kept for validation.")
     test_fraction: float = Field(0.1, ge=0, lt=1, description="The share kept for one last test.")
     block_size: int = Field(8, ge=1, le=4096, description="Context length: how many tokens the model sees at once.")
-    n_layer: int = Field(4, ge=1, le=48, description="Transformer blocks, one above the other (GPT only).")
-    n_head: int = Field(4, ge=1, le=64, description="Attention heads in each block (GPT only).")
-    n_embd: int = Field(128, ge=1, le=4096, description="Width: numbers per token inside the model (GPT only).")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of activations set to 0 while training (GPT only).")
-    tie_weights: bool = Field(False, description="Use the token embedding as the output layer too (GPT only).")
-    points: str = Field(
+    n_layer: Annotated[int, OfSomeModels()] = Field(
+        4, ge=1, le=48, description="Transformer blocks, one above the other (GPT only)."
+    )
+    n_head: Annotated[int, OfSomeModels()] = Field(
+        4, ge=1, le=64, description="Attention heads in each block (GPT only)."
+    )
+    n_embd: Annotated[int, OfSomeModels()] = Field(
+        128, ge=1, le=4096, description="Width: numbers per token inside the model (GPT only)."
+    )
+    dropout: Annotated[float, OfSomeModels()] = Field(
+        0.0, ge=0, lt=1, description="Share of activations set to 0 while training (GPT only)."
+    )
+    tie_weights: Annotated[bool, OfSomeModels()] = Field(
+        False, description="Use the token embedding as the output layer too (GPT only)."
+    )
+    points: Annotated[str, OfSomeModels()] = Field(
         "1,3 2,5 3,7", min_length=3, max_length=4000, description="x,y pairs that the line learns from (line only)."
     )
     optimizer: OptimizerName = Field("adamw", description="The rule that turns gradients into an update.")
@@ -82,9 +97,17 @@ class RunConfig(Frozen):
     sample_tokens: int = Field(120, ge=1, le=400, description="Length of such a sample, tokens.")
     sample_prompt: str = Field("\n", min_length=1, max_length=200, description="What such a sample starts from.")
 
+    @field_validator("model")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        names = [repr(one) for one in registry.names()]
+        if repr(name) not in names:
+            raise PydanticKnownError("literal_error", {"expected": " or ".join((", ".join(names[:-1]), names[-1]))})
+        return name
+
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
-        if self.model == "gpt" and self.n_embd % self.n_head:
+        if self.n_embd % self.n_head and {"n_embd", "n_head"} <= set(fields_of(self.model)):
             raise ValueError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}; choose n_embd "
                 f"{self.n_embd // self.n_head * self.n_head or self.n_head} or another number of heads"
@@ -106,7 +129,17 @@ class RunConfig(Frozen):
     @property
     def reads_text(self) -> bool:
         """Does it learn from a text? The line and the logistic layer learn from a few numbers."""
-        return self.model in ("bigram", "gpt")
+        return registry.find(self.model).learns_from == "text"
+
+
+def fields_of(model: str) -> tuple[str, ...]:
+    """The fields of `RunConfig` that mean something to a run of `model`, in their order."""
+    taken = registry.find(model).settings
+    return tuple(
+        name
+        for name, field in RunConfig.model_fields.items()
+        if name in taken or not any(isinstance(mark, OfSomeModels) for mark in field.metadata)
+    )
 
 
 class LiveSettings(Frozen):

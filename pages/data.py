@@ -12,7 +12,7 @@ from engine.analysis.text_statistics import TextStatistics, unseen_token_loss
 from engine.config import DEFAULT_CORPUS, RunConfig, changed
 from engine.errors import InputError
 from engine.lessons.results import percent
-from engine.models import build_language_model
+from engine.models.registry import build_language_model
 from engine.presets import preset
 from engine.runs.datasets import encoded_corpus
 from engine.runs.manager import run_manager

@@ -15,7 +15,8 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.generators import generator
 from engine.link import DEFAULT_PRESET
-from engine.models import build_language_model
+from engine.models import registry
+from engine.models.registry import build_language_model
 from engine.presets import preset
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
@@ -94,7 +95,7 @@ def looked_up(run: Run | None) -> Looked | None:
 
 def reads_tokens(run: Run | None) -> Run | None:
     """The run, if its model has a token embedding."""
-    return run if run is not None and run.config.reads_text else None
+    return run if run is not None and "embedding" in registry.find(run.config.model).features else None
 
 
 # -------------------------------------------------------------------- the page

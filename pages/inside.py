@@ -11,7 +11,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from engine.errors import InputError
-from engine.models import GPT, Bigram
+from engine.models import registry
 from engine.runs.manager import RunActive, run_manager
 from engine.runs.run import Run
 from engine.stream.status import State
@@ -48,9 +48,9 @@ def start() -> None:
 def missing(view: str, seen: Look) -> tuple[str, str]:
     """What the view needs that this model is not, in one sentence, and a preset that has it; empty if it has all."""
     trains = f"the model here is a {seen.config.model}"
-    if view == "Table" and not isinstance(seen.model, Bigram):
+    if view == "Table" and "pairs" not in seen.model.features:
         return f"The table of pairs is what a bigram consists of; {trains}.", "bigram"
-    if view == "Attention" and not isinstance(seen.model, GPT):
+    if view == "Attention" and "attention" not in seen.model.features:
         return f"Attention is what a GPT does; {trains}, which looks at no other token.", "gpt-tiny"
     if view in OF_TEXT and seen.text() is None:
         return f"This view needs a model of text; {trains}. Its parameters are under Parameters.", "bigram"
@@ -85,7 +85,7 @@ def inside() -> None:
     shown = shown_of(run, moment=True)
     st.html(STYLE)
     live = st.container()
-    trains_bigram = run is not None and run.config.model == "bigram"
+    has_pairs = run is not None and "pairs" in registry.find(run.config.model).features
     view = st.segmented_control(
         "what to look at",
         list(VIEWS),
@@ -96,7 +96,7 @@ def inside() -> None:
         label_visibility="collapsed",
     )
     with live:
-        page = "inside-table" if view == "Table" and trains_bigram else "inside"
+        page = "inside-table" if view == "Table" and has_pairs else "inside"
         board(page, shown=shown, past=scrubbed_moment.step_shown())
         scrubbed_moment.line("Inside")
     if scrubbed_moment.opening():

@@ -10,8 +10,9 @@ from __future__ import annotations
 import streamlit as st
 
 from engine import link
-from engine.config import LiveSettings, RunConfig
+from engine.config import LiveSettings, RunConfig, fields_of
 from engine.errors import InputError
+from engine.models import registry
 from engine.paths import home
 from engine.presets import PRESETS
 from engine.runs.cost import LARGE, duration
@@ -30,6 +31,9 @@ from pages.views.train.divergence import lesson
 from pages.views.train.fine_tuning import fine_tuning
 from pages.widgets import actions, fields
 from pages.widgets.style import STYLE, STYLE_PRESENTER
+
+SIZES = ("n_layer", "n_head", "n_embd")
+"""Of a model that has them, in one row."""
 
 
 def transport(run: Run | None) -> None:
@@ -149,21 +153,21 @@ def new_run(run: Run | None) -> None:
         fields.choice("corpus", planned.corpus, actions.restructure, right, "text", list(texts), lambda n: texts[n])
         st.caption(actions.plan().about)
         three = st.columns(3)
-        fields.choice("model", planned.model, actions.restructure, three[0])
+        fields.choice("model", planned.model, actions.restructure, three[0], options=list(registry.names()))
         for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
             fields.whole_number(name, getattr(planned, name), actions.restructure, place, name.replace("_", " "))
         if planned.reads_text:
             tokens(planned)
-        if planned.model == "line":
+        own = fields_of(planned.model)
+        if "points" in own:
             fields.text("points", planned.points, actions.restructure, label="points: x,y x,y …")
-        if planned.model == "gpt":
-            three = st.columns(3)
-            for place, name in zip(three, ("n_layer", "n_head", "n_embd"), strict=True):
-                fields.whole_number(name, getattr(planned, name), actions.restructure, place)
+        sizes = [name for name in SIZES if name in own]
+        for place, name in zip(st.columns(3) if sizes else (), sizes, strict=False):
+            fields.whole_number(name, getattr(planned, name), actions.restructure, place)
         three = st.columns(3)
         fields.choice("optimizer", planned.optimizer, actions.restructure, three[0])
         fields.choice("device", planned.device, actions.restructure, three[1])
-        if planned.model == "gpt":
+        if "dropout" in own:
             fields.real_number("dropout", planned.dropout, actions.restructure, three[2])
         add_texts(lambda name: actions.restructure("corpus", name))
         if run is not None:

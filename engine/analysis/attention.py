@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..models import GPT
-from ..models.gpt import Attention, Block
+from ..models.gpt import GPT, Attention, Block
 from ..training.sampling import evaluating
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..config import RunConfig
-from ..models import Model, build
+from ..models.base import Model
+from ..models.registry import build
 
 NUDGE = 1e-4
 SHORTEST, LONGEST = 1 / 64, 8.0

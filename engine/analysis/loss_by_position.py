@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models import LanguageModel, Line, Model
+from ..models.base import LanguageModel, Model
 
 _LEVELS, _LEAST_POWER = 8, 4
 
@@ -18,16 +18,6 @@ _LEVELS, _LEAST_POWER = 8, 4
 def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
     """The probability of the right token at each position: (B, T, C) and (B, T) -> (B, T)."""
     return F.softmax(logits, dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-
-
-def losses_by_position(model: Model, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of each position before the mean: (B, T) for text, the targets' shape for the small models."""
-    if isinstance(model, LanguageModel):
-        flat = F.cross_entropy(outputs.view(-1, outputs.size(-1)), targets.reshape(-1), reduction="none")
-        return flat.view(targets.shape)
-    if isinstance(model, Line):
-        return F.mse_loss(outputs, targets, reduction="none")
-    return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
 
 
 def mean_like_cross_entropy(losses: Tensor) -> float:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import RunConfig
-from ..models import LanguageModel, Model, build_language_model
-from ..models.base import Dropout
+from ..models.base import Dropout, LanguageModel, Model
+from ..models.registry import build_language_model
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,6 @@ def _step(step: str, name: str, tensor: Tensor) -> ForwardStep:
 
 def share_by_part(model: Model) -> dict[str, tuple[int, float]]:
     """How many numbers each layer holds, and its share of all, in the order of the forward pass."""
-    counts = {name: sum(p.numel() for p in part) for name, part in model.parts().items()}
+    counts = {name: sum(p.numel() for p in part) for name, part in model.layers().items()}
     whole = max(1, sum(counts.values()))
     return {name: (count, count / whole) for name, count in counts.items()}

@@ -105,7 +105,7 @@ class UnseenTokenLoss(NamedTuple):
 def unseen_token_loss(model: LanguageModel, val: Tensor, unseen: Sequence[int], block_size: int) -> UnseenTokenLoss:
     """The losses of `model` on the windows of `val` [n] that contain tokens of `unseen`, at most MOST_WINDOWS."""
     wanted = torch.tensor(sorted(unseen), dtype=torch.long)
-    device = model.token_embedding.weight.device
+    device = model.device
     parts: list[tuple[Tensor, Tensor, Tensor]] = []  # of each target: its loss, is it unseen, does it follow one
     seen = 0
     with evaluating(model):

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 from ..config import DEFAULT_CORPUS, MAX_STEPS, Drawing, Frozen, LiveSettings, RunConfig, changed
 from ..console import Progress, complain, printable, say
 from ..errors import InputError
+from ..link import DEFAULT_PRESET
+from ..models import registry
 from ..paths import INSTALLED, cli_command, dashboard_command, home
 from ..presets import PRESETS, preset
 from ..text import gpt2
@@ -24,7 +26,6 @@ from ..text.download import KNOWN
 from ..text.library import Entry, Library
 from .check import report
 
-PRESET_OF_MODEL = {"bigram": "bigram", "gpt": "gpt-small"}
 # Flags that set a field of RunConfig, and of LiveSettings.
 STRUCTURE = ("model", "tokenizer", "vocab_size", "epochs", "block_size", "optimizer", "seed", "device")
 KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
@@ -107,8 +108,10 @@ def _stored(arguments: argparse.Namespace) -> int:
 
 def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
     """The preset's settings with the flags over them, at unlimited speed; a model alone names its own preset."""
-    name = arguments.preset
-    start = preset(PRESET_OF_MODEL.get(arguments.model, "bigram") if name is None else name)
+    name, model = arguments.preset, arguments.model
+    if name is None:
+        name = registry.find(model).preset if model in registry.names() else DEFAULT_PRESET
+    start = preset(name)
     if arguments.vocab_size is not None and (arguments.tokenizer or start.config.tokenizer) != "bpe":
         raise InputError(f"--vocab-size {arguments.vocab_size} is for byte-pair encoding; add --tokenizer bpe")
     return flagged(start.config, start.settings, arguments)

@@ -12,7 +12,7 @@ from typing import Any
 from ..atomic import write_atomic
 from ..console import complain, printable, say
 from ..errors import InputError
-from ..models import build_language_model
+from ..models.registry import build_language_model
 from ..runs.run import Run
 from ..storage import manifest
 from ..stream.status import State

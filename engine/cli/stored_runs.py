@@ -15,7 +15,8 @@ import torch
 from ..config import Drawing, changed
 from ..console import complain, printable, say
 from ..errors import InputError
-from ..models import LanguageModel, build_language_model
+from ..models.base import LanguageModel
+from ..models.registry import build_language_model
 from ..paths import cli_command, home
 from ..runs.datasets import fine_tuning, stored_corpus, tuned
 from ..runs.run import Run

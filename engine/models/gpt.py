@@ -1,19 +1,28 @@
 """A GPT: token and position embeddings, pre-norm blocks of causal self-attention and an MLP, a linear head.
 
-Shape letters: B windows, T tokens, D = n_embd, H = n_head, S = D / H, C = vocab_size.
 It departs from GPT-2 in three things: no bias in queries, keys and values and none in the head; weights are drawn
 from a generator of the run; attention is written out, so that its weights can be looked at.
+
+B  windows in a batch
+T  tokens in a window, at most block_size
+D  n_embd: the width of the residual stream
+H  n_head: attention heads in a block
+S  D / H: the width of a head
+C  vocab_size: scores per token
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Dropout, LanguageModel
+from .base import EMBEDDING, Dropout, LanguageModel, StepCost
+from .registry import register
 
 
 class Attention(nn.Module):
@@ -33,20 +42,20 @@ class Attention(nn.Module):
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
         """Queries and keys (B, H, T, S) -> attention weights (B, H, T, T); row t looks at columns 0..t only."""
         steps = q.size(-2)
-        scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, T)
-        return F.softmax(scores + self.causal[:steps, :steps], dim=-1)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, S) @ (B, H, S, T) -> (B, H, T, T)
+        return F.softmax(scores + self.causal[:steps, :steps], dim=-1)  # each row sums to 1: (B, H, T, T)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, D) -> queries, keys and values, each (B, H, T, S)."""
         batch, steps, width = x.shape
-        qkv = self.qkv(x).view(batch, steps, 3, self.n_head, width // self.n_head)  # (B, T, 3, H, S)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = self.qkv(x).view(batch, steps, 3, self.n_head, width // self.n_head)  # (B, T, 3·D) -> (B, T, 3, H, S)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # three of (B, H, T, S)
         return q, k, v
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        q, k, v = self.heads(x)
-        mixed = self.dropout(self.weights(q, k)) @ v  # (B, H, T, S)
+        q, k, v = self.heads(x)  # (B, H, T, S) each
+        mixed = self.dropout(self.weights(q, k)) @ v  # (B, H, T, T) @ (B, H, T, S) -> (B, H, T, S)
         out: Tensor = self.project(mixed.transpose(1, 2).reshape(x.shape))  # heads side by side: (B, T, D)
         return out
 
@@ -65,13 +74,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        x = x + self.dropout(self.attention(self.norm_1(x)))
+        x = x + self.dropout(self.attention(self.norm_1(x)))  # (B, T, D)
         out: Tensor = x + self.dropout(self.narrow(F.gelu(self.widen(self.norm_2(x)))))  # D -> 4·D -> D
         return out
 
 
+@register("gpt")
 class GPT(LanguageModel):
     """A decoder-only transformer."""
+
+    title = "GPT"
+    settings = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "tie_weights")
+    preset = "gpt-small"
+    features = frozenset({"embedding", "attention", "blocks"})
+    heatmap = EMBEDDING
 
     positions: Tensor
 
@@ -99,6 +115,21 @@ class GPT(LanguageModel):
         self.register_buffer("positions", torch.arange(block_size), persistent=False)
         self._draw(n_layer, generator)
 
+    @classmethod
+    def step_cost(cls, tokens: int, vocab_size: int, parameters: int, settings: Mapping[str, Any]) -> StepCost:
+        """Activations: three times the logits (B, T, C), and in each block twenty times (B, T, D) and six times
+        the attention (B, H, T, T).
+
+        Operations: forward and backward multiply each token with each weight of a matrix three times, two operations
+        each; attention adds 12·T·D a block.
+        """
+        block_size, width, blocks = settings["block_size"], settings["n_embd"], settings["n_layer"]
+        kept = 3 * vocab_size + blocks * (20 * width + 6 * settings["n_head"] * block_size)
+        looked_up = (vocab_size + block_size) * width
+        tied = vocab_size * width if settings["tie_weights"] else 0  # a table that is multiplied as well
+        work = 6 * (parameters - looked_up + tied) + 12 * blocks * block_size * width
+        return StepCost(activations=tokens * kept, operations=tokens * work)
+
     def _draw(self, n_layer: int, generator: torch.Generator | None) -> None:
         """GPT-2's first weights: N(0, 0.02), narrower where a block adds to the stream, biases 0."""
         for name, parameter in self.named_parameters():
@@ -113,10 +144,10 @@ class GPT(LanguageModel):
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Token ids (B, T), T at most block_size -> scores (B, T, C)."""
-        steps = inputs.size(1)
+        steps = inputs.size(1)  # T
         x = self.token_embedding(inputs) + self.position_embedding(self.positions[:steps])  # (B, T, D) + (T, D)
-        x = self.dropout(x)
+        x = self.dropout(x)  # (B, T, D)
         for block in self.blocks:
             x = block(x)  # (B, T, D)
-        logits: Tensor = self.head(self.norm(x))  # (B, T, C)
+        logits: Tensor = self.head(self.norm(x))  # (B, T, D) -> (B, T, C)
         return logits

@@ -15,9 +15,11 @@ from functools import lru_cache
 import psutil  # type: ignore[import-untyped]
 import torch
 
-from ..config import LiveSettings, RunConfig
+from ..config import LiveSettings, RunConfig, fields_of
 from ..errors import InputError
-from ..models import build
+from ..models import registry
+from ..models.base import StepCost
+from ..models.registry import build
 from ..text.corpus import Corpus
 from ..text.points import Points
 from ..training.device import pick_device, threads_for
@@ -82,7 +84,7 @@ def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Po
 def memory_advice(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> str:
     """What to make smaller when memory is short."""
     tail = f"or the model: n_embd (now {config.n_embd}), n_layer (now {config.n_layer})"
-    if isinstance(dataset, Corpus) and config.model == "bigram":
+    if isinstance(dataset, Corpus) and "n_embd" not in fields_of(config.model):
         tail = f"or choose a text of fewer different tokens (now {dataset.vocab_size:,}, squared)"
     return f"make batch_size (now {settings.batch_size}) or block_size (now {config.block_size}) smaller, {tail}"
 
@@ -93,38 +95,24 @@ def memory_needed(config: RunConfig, settings: LiveSettings, parameters: int, vo
     Five numbers for each parameter (weight, gradient, two moments, and a copy of the weight while an update is
     measured), and what a batch leaves on its way forward.
     """
-    return BASE_BYTES + FLOAT * (5 * parameters + activation_count(config, settings, vocab_size))
-
-
-def activation_count(config: RunConfig, settings: LiveSettings, vocab_size: int) -> int:
-    """About how many numbers a batch leaves for the way back.
-
-    Three times the logits (B, T, C), and in each block of a GPT some twenty times (B, T, D) and six times the
-    attention (B, H, T, T).
-    """
-    tokens = settings.batch_size * config.block_size
-    blocks = config.n_layer if config.model == "gpt" else 0
-    return tokens * (3 * vocab_size + blocks * (20 * config.n_embd + 6 * config.n_head * config.block_size))
+    return BASE_BYTES + FLOAT * (5 * parameters + _step_cost(config, settings, parameters, vocab_size).activations)
 
 
 def computed_step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
     """About the time of one step, from how fast this machine multiplies matrices and moves numbers.
 
-    Forward and backward multiply each token with each weight of a matrix three times, two operations each; attention
-    adds 12·T·D a block. The optimizer reads or writes seven numbers for each parameter, and everything else moves each
-    number that a batch leaves about twelve times.
+    The optimizer reads or writes seven numbers for each parameter, and everything else moves each number that a batch
+    leaves about twelve times.
     """
-    tokens = settings.batch_size * config.block_size
-    in_tables = (vocab_size + config.block_size) * config.n_embd if config.model == "gpt" else parameters
-    work = 6 * tokens * (parameters - in_tables)
-    if config.tie_weights:
-        work += 6 * tokens * vocab_size * config.n_embd
-    if config.model == "gpt":
-        work += 12 * config.n_layer * tokens * config.block_size * config.n_embd
+    cost = _step_cost(config, settings, parameters, vocab_size)
     device = pick_device(config.device)
     multiplied, moved = _speeds(device, threads_for(parameters, device))
-    moves = 7 * parameters + 12 * activation_count(config, settings, vocab_size)
-    return work / multiplied + FLOAT * moves / moved
+    return cost.operations / multiplied + FLOAT * (7 * parameters + 12 * cost.activations) / moved
+
+
+def _step_cost(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> StepCost:
+    tokens = settings.batch_size * config.block_size
+    return registry.find(config.model).step_cost(tokens, vocab_size, parameters, config.model_dump())
 
 
 @lru_cache(maxsize=4)

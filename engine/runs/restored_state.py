@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..models import LanguageModel, Model, build
+from ..models.base import LanguageModel, Model
+from ..models.registry import build
 from ..storage import reader
 from ..storage.displayed_state import DisplayedState
 from ..storage.reader import KnobTurn

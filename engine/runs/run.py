@@ -22,7 +22,7 @@ from torch import Tensor
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
 from ..formatting import format_setting
-from ..models import build_language_model
+from ..models.registry import build_language_model
 from ..storage.reader import ResumePoint
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.history import History
@@ -349,7 +349,7 @@ class Run:
         """Make the model, or go back to where the past ends, and tell what there is before the first step."""
         self._trainer = Trainer(self.config, self.first_settings, self.dataset, self._emit, self.device)
         self.parameters = self._trainer.model.parameter_count()
-        self.layers = tuple(self._trainer.model.parts())
+        self.layers = tuple(self._trainer.model.layers())
         self.built.set()
         torch.set_num_threads(threads_for(self.parameters, self.device))
         self._trainer.halt = self._thread.interrupted

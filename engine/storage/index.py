@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import LiveSettings, RunConfig
+from ..config import LiveSettings, fields_of
 from ..paths import home
 from . import checkpoint_files, notes, reader
 from .json_lines import FILE
@@ -26,7 +26,6 @@ from .reader import BLOCKS, StoredRun
 
 Stamp = tuple[tuple[int, int], ...]
 Measured = tuple[StoredRun, tuple[float | None, int | None], float, LiveSettings | None, str]
-ONLY = {"gpt": "(GPT only)", "line": "(line only)"}  # what the description of a model's own setting says
 PACE = ("max_steps", "speed")  # how long and how fast: no part of what a fork tries
 MANGLED = (ValueError, TypeError, KeyError)  # what a row gives that nobody here has written
 SECONDS = 3  # the column of a block that has each step's own time
@@ -79,13 +78,7 @@ class Overview:
         config, first = self.run.config, self.began_with or self.run.first_settings
         if config is None or first is None:
             return {}
-        foreign = {words for model, words in ONLY.items() if model != config.model}
-        told = {
-            name: value
-            for name, value in config.model_dump().items()
-            if not any(words in str(RunConfig.model_fields[name].description) for words in foreign)
-        }
-        return {**first.model_dump(), **told}
+        return {**first.model_dump(), **{name: getattr(config, name) for name in fields_of(config.model)}}
 
 
 def overviews(root: Path | None = None) -> list[Overview]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ..config import RunConfig
+from ..models import registry
 from .corpus import Corpus
 from .points import Points
 
 
 def title_of(config: RunConfig, dataset: Corpus | Points | None, source: str) -> str:
     """What is being learnt from `source`, for people."""
-    names = {"gpt": "GPT", "bigram": "bigram", "line": "line", "logistic": "5→3 logistic layer"}
     tuned = isinstance(dataset, Corpus) and dataset.former is not None
-    return f"{names[config.model]} {'fine-tuned ' if tuned else ''}on {source}"
+    return f"{registry.find(config.model).title} {'fine-tuned ' if tuned else ''}on {source}"
 
 
 def training_size(dataset: Corpus | Points) -> int:

@@ -26,7 +26,7 @@ def mean_loss(model: LanguageModel, batches: Sequence[Batch]) -> float:
 def split_loss(model: LanguageModel, data: Tensor, block_size: int) -> float:
     """Exact mean loss over `data` [n]: windows of block_size side by side, each target once, float64 sum."""
     total, count = 0.0, 0
-    device = model.token_embedding.weight.device
+    device = model.device
     with evaluating(model):
         for inputs, targets in windows(data, block_size):
             loss = model(inputs.to(device), targets.to(device))[1]

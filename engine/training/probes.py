@@ -74,17 +74,17 @@ def gradient_tables(model: Model) -> dict[str, NDArray[np.float32]]:
 
 def numbers(model: Model) -> dict[str, float]:
     """The values of the model's single numbers, by channel."""
-    return {f"parameter/{name}": float(number.detach()) for name, number in model.numbers().items()}
+    return {f"parameter/{name}": float(number.detach()) for name, number in model.scalars().items()}
 
 
 def slopes(model: Model) -> dict[str, float]:
     """The gradients of the model's single numbers, by channel."""
-    return {f"gradient/{name}": float(n.grad) for name, n in model.numbers().items() if n.grad is not None}
+    return {f"gradient/{name}": float(n.grad) for name, n in model.scalars().items() if n.grad is not None}
 
 
 def projection(model: Model, projector: Projector) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
     """The token embedding as points of a plane (V, 2), and the share of the variance along each axis, by channel."""
-    if not isinstance(model, LanguageModel):
+    if not isinstance(model, LanguageModel) or "embedding" not in model.features:
         return {}, {}
     seen = projector.look(model.token_embedding.weight)
     shares = {f"explained_variance/{axis}": float(share) for axis, share in zip((1, 2), seen.shares, strict=True)}
@@ -93,6 +93,6 @@ def projection(model: Model, projector: Projector) -> tuple[dict[str, float], di
 
 def looks_between_projections(model: Model) -> int:
     """At every how many looks the token embedding of `model` is projected."""
-    if not isinstance(model, LanguageModel):
+    if not isinstance(model, LanguageModel) or "embedding" not in model.features:
         return 1
     return looks_apart(model.token_embedding.embedding_dim, model.parameter_count())

@@ -111,7 +111,7 @@ def generate(
     InputError as in `next_token`.
     """
     probabilities: list[float] = []
-    ids = torch.tensor([prompt], device=model.token_embedding.weight.device)  # (1, T)
+    ids = torch.tensor([prompt], device=model.device)  # (1, T)
     with evaluating(model):
         for _ in range(max_new_tokens):
             if halt():

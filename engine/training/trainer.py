@@ -18,8 +18,9 @@ from torch.nn.utils import clip_grads_with_norm_
 from ..config import LiveSettings, OptimizerName, RunConfig
 from ..errors import InputError
 from ..generators import generator
-from ..models import Bigram, LanguageModel, Model, build, build_language_model
-from ..models.base import Dropout
+from ..models.base import Dropout, LanguageModel, Model
+from ..models.bigram import Bigram
+from ..models.registry import build, build_language_model
 from ..stream.messages import Event, Observation, Record, Sample
 from ..text.bigram_counts import Frequencies
 from ..text.corpus import Batcher, Corpus, spare_windows
@@ -162,16 +163,16 @@ class Trainer:
         due = self._due(self.step + 1, self._look_every) or self.look_closely or self.alarmed or self.step == 0
         self._looking = due and not self._unwatched
         if self._looking:
-            self._layer_norms = probes.layer_norms(self.model.parts())
+            self._layer_norms = probes.layer_norms(self.model.layers())
             self._gradients = probes.gradient_tables(self.model)
             self._slopes = probes.slopes(self.model)
-            self._before = probes.copies(self.model.parts())
+            self._before = probes.copies(self.model.layers())
 
     def guard(self) -> None:
         """May this update happen? Not with a loss or a gradient that is not finite."""
         self._allowed = self.recorder.judge(self.loss, self.grad_norm)
         if not self._allowed:
-            self._tell_fault("gradient", {name: probes.gradients(part) for name, part in self.model.parts().items()})
+            self._tell_fault("gradient", {name: probes.gradients(part) for name, part in self.model.layers().items()})
 
     def update(self) -> None:
         """The optimizer moves the weights."""
@@ -197,7 +198,7 @@ class Trainer:
         if self._looking:
             self.alarmed = max(0, self.alarmed - 1)
             scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
-            scalars |= probes.update_ratios(self._before, self.model.parts())
+            scalars |= probes.update_ratios(self._before, self.model.layers())
             self._before = {}  # a copy of all weights: it must not stay until the next look
             scalars |= self._slopes | probes.numbers(self.model) | self._divergence()
             tables = self._gradients | probes.weight_tables(self.model)
@@ -394,7 +395,7 @@ class Trainer:
         self.optimizer.step()
         finite = all_finite(self.parameters)
         if self.device.type == "cpu" and not finite:
-            self._tell_fault("updated weights", self.model.parts())
+            self._tell_fault("updated weights", self.model.layers())
         with torch.no_grad():
             for parameter, copy in zip(self.parameters, kept, strict=True):
                 parameter.copy_(torch.where(finite, parameter, copy))

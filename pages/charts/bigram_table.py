@@ -10,7 +10,7 @@ from pages.charts.panel import Panel, RunInfo
 
 def inside_panels(info: RunInfo) -> list[Panel]:
     """The KL divergence over training, for a bigram; other models have none."""
-    return [_divergence()] if info.model == "bigram" else []
+    return [_divergence()] if info.has("pairs") else []
 
 
 def _divergence() -> Panel:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from pages.charts.language_model import embedding
+from pages.charts.live_figures import table
 from pages.charts.palette import BASELINE, EVENT, GOOD, LAYERS, TRAIN, VALIDATION
 from pages.charts.panel import Panel, RunInfo
 
@@ -46,9 +46,9 @@ def kind_of(token: str) -> str:
 
 def embedding_panels(info: RunInfo) -> list[Panel]:
     """The panels of the Embeddings page; none for a model that reads no tokens."""
-    if not info.tokens:
+    if info.model is None or info.model.heatmap is None or not info.has("embedding"):
         return []
-    return [_plane(info.tokens), embedding(info)]
+    return [_plane(info.tokens), table(info, info.model.heatmap)]
 
 
 def _plane(tokens: Sequence[str]) -> Panel:

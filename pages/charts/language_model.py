@@ -1,4 +1,4 @@
-"""The panels of a model of text: loss, embedding, gradient norm, update ratio, samples."""
+"""The panels of a model of text: loss, gradient norm, update ratio, samples."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from pages.charts.live_figures import (
     add_raw_and_smoothed,
     add_validation,
     layer_note,
-    live_heatmap,
     step_chart,
 )
 from pages.charts.palette import BASELINE, FIGURE_FONT, GOOD, HEALTHY, TRAIN, VALIDATION
-from pages.charts.panel import RECORDED, Panel, RunInfo
+from pages.charts.panel import Panel, RunInfo
 
 BAND = (3e-4, 3e-3)
-MOST_CELLS = 96  # a larger table comes with its neighbours averaged
 
 
 def loss(info: RunInfo) -> Panel:
@@ -42,7 +40,7 @@ def loss(info: RunInfo) -> Panel:
         )
     if info.epochs is not None:
         _add_epochs(figure)
-    for value, text, position in ladder(info.baselines, info.tokens, info.model):
+    for value, text, position in ladder(info.baselines, info.tokens, above_floor=info.has("pairs")):
         figure.add_hline(
             y=value,
             line={"color": BASELINE, "dash": "dash", "width": 1.5},
@@ -92,13 +90,13 @@ def _add_epochs(figure: go.Figure) -> None:
     )
 
 
-def ladder(base: Baselines | None, tokens: tuple[str, ...], model: str) -> list[tuple[float, str, str]]:
+def ladder(base: Baselines | None, tokens: tuple[str, ...], above_floor: bool) -> list[tuple[float, str, str]]:
     """The dashed lines: value, label, and on which side of the line the label sits."""
     if base is None:
         return []
     # A bigram stays above its floor and a GPT goes below it: the label keeps out of the way of the curve.
     kind = "letter" if all(len(token) == 1 for token in tokens) else "token"
-    free_side = "bottom right" if model == "bigram" else "top right"
+    free_side = "bottom right" if above_floor else "top right"
     return [
         (base.uniform, f"guessing: ln {len(tokens):,} = {base.uniform:.3f}", "top right"),
         (base.unigram, f"knows {kind} frequencies {base.unigram:.3f}", "top right"),
@@ -108,13 +106,13 @@ def ladder(base: Baselines | None, tokens: tuple[str, ...], model: str) -> list[
 
 def gradient_norm(info: RunInfo) -> Panel:
     """The norm of the gradient before clipping, in all and by layer."""
-    figure = step_chart("‖g‖" if info.model == RECORDED else "‖g‖, nats per unit", log=True)
+    figure = step_chart("‖g‖" if info.model is None else "‖g‖, nats per unit", log=True)
     add_layers(figure, info, "grad_norm")
     add_raw_and_smoothed(figure, "grad_norm", "all")
     healthy = (
         "a course without leaps, with some scatter: a small GPT's may climb all the while that its loss falls, at a "
         "small learning rate more than at a large one"
-        if info.model == "gpt"
+        if info.has("blocks")
         else "a level that settles, with some scatter"
     )
     return Panel(
@@ -133,7 +131,7 @@ def gradient_norm(info: RunInfo) -> Panel:
 def update_ratio(info: RunInfo) -> Panel:
     """How far one update moved the weights, in all and by layer."""
     figure = step_chart("‖Δw‖ ÷ ‖w‖, ratio", log=True)
-    if info.model == "gpt":
+    if info.has("blocks"):
         figure.add_hrect(
             *BAND,
             fillcolor=HEALTHY,
@@ -172,35 +170,9 @@ def update_ratio(info: RunInfo) -> Panel:
     )
 
 
-def embedding(info: RunInfo) -> Panel:
-    """The token embedding in colour: its weights, its gradient, and of a bigram the probabilities."""
-    views = [
-        {"name": "weights", "channel": "weights/token_embedding", "scale": "signed"},
-        {"name": "gradient", "channel": "gradients/token_embedding", "scale": "signed"},
-    ]
-    if info.model == "bigram" and len(info.tokens) <= MOST_CELLS:  # a pooled row is no row of the model's
-        views.append({"name": "prob", "channel": "weights/token_embedding", "scale": "probability", "rows": "softmax"})
-        columns, axes = "next token", "xy"
-        text = (
-            "A row is the current token, a column the token that may follow, a cell the score (logit) of that pair; "
-            "softmax turns a row into probabilities that sum to 1. Healthy: noise at first, then a pattern, soonest "
-            "in the rows of frequent tokens, which get a gradient in almost every batch."
-        )
-    else:
-        columns, axes = "dimension", "y"
-        text = (
-            "A row is the vector of one token, a column one of its dimensions; no single cell means anything by "
-            "itself. Healthy: values stay in a range, and tokens that are used alike slowly get similar rows."
-        )
-    figure = live_heatmap(views, columns, "token", tokens=axes)
-    if any(len(token) > 1 for token in info.tokens):
-        figure.update_layout(margin={"l": 92})  # room for tokens of several characters
-    return Panel(key="table", title="Embedding", help=text, area="side", figure=figure)
-
-
 def samples(info: RunInfo) -> Panel:
     """What the model writes."""
-    limit = " A bigram sees one character at a time, so it finds pairs, hardly words." if info.model == "bigram" else ""
+    limit = " A bigram sees one character at a time, so it finds pairs, hardly words." if info.has("pairs") else ""
     return Panel(
         key="samples",
         title="Samples",

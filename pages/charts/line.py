@@ -37,6 +37,7 @@ from engine.analysis.least_squares import (
     xy_arrays,
 )
 from engine.errors import InputError
+from engine.models.base import Model
 from pages.charts.palette import BASELINE, FIGURE_FONT, LOWER_LOSS, PANEL, RING, TEXT, TRAIN
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.points import loss
@@ -50,9 +51,9 @@ TRACE = {"hoverinfo": "skip", "mode": "lines"}
 
 def line_panels(info: RunInfo) -> list[Panel]:
     """The panels of First steps; none for a run that is no line."""
-    if not info.points:
+    if info.model is None or not info.points:
         return []
-    return [_moving_line(info.points), _surface(info.points), _loss(info)]
+    return [_moving_line(info.points), _surface(info.points), _loss(info.model, info.points)]
 
 
 def _moving_line(points: tuple[Point, ...]) -> Panel:
@@ -187,13 +188,13 @@ def _rings(figure: go.Figure, points: tuple[Point, ...], half: float) -> None:
         )
 
 
-def _loss(info: RunInfo) -> Panel:
+def _loss(model: type[Model], points: tuple[Pair, ...]) -> Panel:
     """The loss over steps, as on Train, with the least that any line can reach."""
-    panel = loss(info)
+    panel = loss(model)
     assert panel.figure is not None
     panel.figure.update_yaxes(title_text="loss, y squared", rangemode="tozero")  # in a flat panel
-    least = loss_at(info.points, *minimum(info.points))
-    if least > 1e-12 * max(1.0, max(y * y for _, y in info.points)):
+    least = loss_at(points, *minimum(points))
+    if least > 1e-12 * max(1.0, max(y * y for _, y in points)):
         panel.figure.add_hline(
             y=least,
             line={"color": BASELINE, "dash": "dash", "width": 1.5},

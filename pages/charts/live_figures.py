@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import plotly.graph_objects as go
 
+from engine.models.base import EMBEDDING, Heatmap
 from pages.charts.palette import LAYERS, PANEL, TRAIN, VALIDATION
-from pages.charts.panel import RunInfo
+from pages.charts.panel import Panel, RunInfo
+
+MOST_CELLS = 96  # a larger table comes with its neighbours averaged
 
 
 def step_chart(y_title: str, *, log: bool = False, events: bool | str = True) -> go.Figure:
@@ -100,3 +104,20 @@ def live_heatmap(views: list[dict[str, str]], columns: str, rows: str, tokens: s
         },
     )
     return figure
+
+
+def table(info: RunInfo, shown: Heatmap) -> Panel:
+    """A table of the model in colour: weights, gradient, and where a row is scores the probabilities they stand for."""
+    if shown.softmax and len(info.tokens) > MOST_CELLS:  # a pooled row is no row of the model's
+        shown = replace(EMBEDDING, table=shown.table)
+    weights, gradients = f"weights/{shown.table}", f"gradients/{shown.table}"
+    views = [
+        {"name": "weights", "channel": weights, "scale": "signed"},
+        {"name": "gradient", "channel": gradients, "scale": "signed"},
+    ]
+    if shown.softmax:
+        views.append({"name": "prob", "channel": weights, "scale": "probability", "rows": "softmax"})
+    figure = live_heatmap(views, shown.columns, shown.rows, tokens=shown.tokens)
+    if shown.tokens and any(len(token) > 1 for token in info.tokens):
+        figure.update_layout(margin={"l": 92})  # room for tokens of several characters
+    return Panel(key="table", title=shown.title, help=shown.help, area="side", figure=figure)

@@ -30,15 +30,20 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
+from engine.config import RunConfig
+from engine.models import registry
+from engine.models.base import Feature, Model
 from engine.text.baselines import Baselines
 
 Area = Literal["main", "left", "right", "side", "foot"]
 Kind = Literal["plot", "samples", "plane", "scatter", "lane-table", "lane-samples"]
 
-RECORDED = "recorded"
-"""The model of a run that was recorded from somebody's own loop: it is not known."""
 OWN_UNIT = "in the run's own unit"
-LOSS_UNITS = {"line": "squared units of y", "logistic": "nats per output"}
+
+
+def unit_of(config: RunConfig | None) -> str:
+    """What the losses of a run are measured in; a recorded run has no configuration."""
+    return OWN_UNIT if config is None else registry.find(config.model).loss_unit
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class RunInfo:
 
     run: str
     title: str
-    model: str
+    model: type[Model] | None
+    """None of a run that was recorded from somebody's own loop."""
     tokens: tuple[str, ...]
     baselines: Baselines | None
     layers: tuple[str, ...]
@@ -62,6 +68,10 @@ class RunInfo:
     """The names of a race's lanes."""
     forked: bool = False
     """Does the race begin at a fork of another run?"""
+
+    def has(self, feature: Feature) -> bool:
+        """Has the run's model this feature? Of a recorded run's model nothing is known."""
+        return self.model is not None and feature in self.model.features
 
 
 @dataclass(frozen=True)

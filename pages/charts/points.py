@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pages.charts.live_figures import live_heatmap, step_chart
+from engine.models.base import Model
+from pages.charts.live_figures import step_chart
 from pages.charts.palette import TRAIN
-from pages.charts.panel import LOSS_UNITS, Panel, RunInfo
+from pages.charts.panel import Panel
 
 
-def loss(info: RunInfo) -> Panel:
+def loss(model: type[Model]) -> Panel:
     """The loss on all examples, step by step."""
-    figure = step_chart(f"loss, {LOSS_UNITS[info.model]}", events="text")
+    figure = step_chart(f"loss, {model.loss_unit}", events="text")
     figure.add_scatter(name="train", mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": "train/loss"})
     return Panel(
         key="loss",
@@ -20,22 +21,4 @@ def loss(info: RunInfo) -> Panel:
         ),
         area="main",
         figure=figure,
-    )
-
-
-def weights() -> Panel:
-    """The logistic layer's weights and their gradient."""
-    views = [
-        {"name": "weights", "channel": "weights/w", "scale": "signed"},
-        {"name": "gradient", "channel": "gradients/w", "scale": "signed"},
-    ]
-    return Panel(
-        key="table",
-        title="Weights",
-        help=(
-            "A row is one of the five inputs, a column one of the three outputs. All inputs are 1 here, so all rows "
-            "of the gradient are equal: each weight of a column is to blame to the same degree."
-        ),
-        area="side",
-        figure=live_heatmap(views, "output", "input"),
     )

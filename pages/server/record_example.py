@@ -48,6 +48,7 @@ def record() -> int:
 def header_of(run: Run) -> dict[str, Any]:
     """The status of a run whose model is built, and the facts that its charts need."""
     facts = {name: fact for name, fact in asdict(run_info(run)).items() if name not in ("run", "title")}
+    facts["model"] = run.config.model
     return {**run.status().header(), "facts": facts}
 
 

@@ -21,7 +21,7 @@ from engine.stream.downsampling import bins
 from engine.stream.history import Frame
 from pages.board import vendor
 from pages.board.board import ASSETS
-from pages.charts.language_model import MOST_CELLS
+from pages.charts.live_figures import MOST_CELLS
 from pages.charts.pages import PANELS
 from pages.charts.panel import RunInfo
 from pages.server.front import front

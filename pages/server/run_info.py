@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import orjson
 
+from engine.models import registry
 from engine.paths import SHIPPED_FOLDER
 from engine.runs.races.race import Race
 from engine.runs.run import Run
@@ -13,7 +14,7 @@ from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
 from engine.text.points import read_points
 from engine.tracking.external_run import ExternalRun
-from pages.charts.panel import RECORDED, RunInfo
+from pages.charts.panel import RunInfo
 
 EXAMPLE = SHIPPED_FOLDER / "example.frame"
 EXAMPLE_RUN = "example"
@@ -23,17 +24,18 @@ def run_info(run: Run | Race | ExternalRun) -> RunInfo:
     """The info of a run whose model is built, or that was recorded."""
     if run.config is None:
         assert isinstance(run, ExternalRun)
-        return RunInfo(run.id, run.title, RECORDED, (), None, run.layers, channels=run.channels)
+        return RunInfo(run.id, run.title, None, (), None, run.layers, channels=run.channels)
+    model = registry.find(run.config.model)
     former = run.dataset.former if isinstance(run.dataset, Corpus) else None
     return RunInfo(
         run.id,
         run.title,
-        run.config.model,
+        model,
         run.dataset.tokenizer.vocab if isinstance(run.dataset, Corpus) else (),
         run.baselines,
         run.layers,
         run.config.epochs,
-        tuple(read_points(run.config.points)) if run.config.model == "line" else (),
+        tuple(read_points(run.config.points)) if "plane" in model.features else (),
         None if former is None else former.title,
         lanes=run.names if isinstance(run, Race) else (),
         forked=isinstance(run, Race) and run.forked,
@@ -49,7 +51,7 @@ def example_info() -> RunInfo:
     return RunInfo(
         EXAMPLE_RUN,
         header["title"],
-        facts["model"],
+        registry.find(facts["model"]),
         tuple(facts["tokens"]),
         Baselines(**facts["baselines"]),
         tuple(facts["layers"]),

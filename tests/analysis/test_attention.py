@@ -9,7 +9,8 @@ from torch import Tensor
 
 from engine.analysis.attention import attention_weights, logit_lens, residual_streams
 from engine.config import changed
-from engine.models import GPT, build_language_model
+from engine.models.gpt import GPT
+from engine.models.registry import build_language_model
 from engine.presets import PRESETS
 
 V, HEADS = 17, 4

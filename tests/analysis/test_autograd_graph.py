@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from engine.analysis.autograd_graph import accumulate_gradients, backward_by_hand, graph_nodes, nodes_within, saved_by
 from engine.config import RunConfig
-from engine.models import build_language_model
+from engine.models.registry import build_language_model
 from engine.training.sampling import evaluating
 
 

@@ -14,7 +14,7 @@ from engine.analysis import least_squares
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
 from engine.lessons.logistic_printout import record_steps
-from engine.models import Line
+from engine.models.line import Line
 from engine.presets import preset
 from engine.text.points import Points, read_points, write_points
 from engine.training.trainer import Trainer

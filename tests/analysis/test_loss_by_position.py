@@ -8,12 +8,11 @@ import torch.nn.functional as F
 
 from engine.analysis.loss_by_position import (
     added_as_torch_does,
-    losses_by_position,
     mean_like_cross_entropy,
     target_probabilities,
 )
 from engine.config import RunConfig
-from engine.models import build
+from engine.models.registry import build
 from engine.presets import preset
 from engine.text.points import Points
 
@@ -37,7 +36,7 @@ def test_the_positions_mean_is_the_model_s_loss(name) -> None:
         points = Points.of(config)
         inputs, targets = points.inputs, points.targets
     outputs = model.outputs(inputs)
-    losses = losses_by_position(model, outputs, targets)
+    losses = model.pointwise_loss(outputs, targets)
     assert losses.shape == targets.shape
     assert added_as_torch_does(model, losses) == model.loss(outputs, targets).item()
 
@@ -49,4 +48,4 @@ def test_the_right_token_s_chance_is_softmax_at_the_target() -> None:
         for t in range(3):
             assert found[b, t] == torch.softmax(logits[b, t], 0)[targets[b, t]]
     model = build(RunConfig(), 5)
-    assert torch.allclose(-found.log(), losses_by_position(model, logits, targets), atol=1e-6)
+    assert torch.allclose(-found.log(), model.pointwise_loss(logits, targets), atol=1e-6)

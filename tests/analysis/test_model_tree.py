@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.analysis.model_tree import forward_shapes, inspect_parameters, model_tree, share_by_part
 from engine.config import RunConfig, changed
-from engine.models import build
+from engine.models.registry import build
 from engine.presets import PRESETS
 
 CONFIGS = {name: PRESETS[name].config for name in ("bigram", "gpt-tiny", "document-002", "document-002-line")}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.config import LiveSettings, changed
-from engine.models import Line, build
+from engine.models.line import Line
+from engine.models.registry import build
 from engine.presets import preset
 from engine.stream.messages import Observation, Record, Scalars
 from engine.text.corpus import Corpus

@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 
 from engine.config import LiveSettings, RunConfig, changed
-from engine.models import LanguageModel, build
+from engine.models.base import LanguageModel
+from engine.models.registry import build
 from engine.presets import preset
 from engine.runs.run import Run
 from engine.runs.run_folder import run_description

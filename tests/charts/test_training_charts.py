@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from engine.models.bigram import Bigram
+from engine.models.gpt import GPT as GPT_MODEL
 from engine.text.baselines import Baselines
 from pages.charts.palette import LAYERS, TWINS
 from pages.charts.panel import Panel, RunInfo
@@ -18,13 +20,16 @@ from pages.charts.training import training_panels
 BIGRAM = RunInfo(
     run="run-1",
     title="bigram on tiny shakespeare",
-    model="bigram",
+    model=Bigram,
     tokens=tuple("\n abcdefghijklmnopqrstuvwxyz"),
     baselines=Baselines(4.174387, 3.3091, 2.451913, 400),
     layers=("token_embedding",),
 )
 GPT = dataclasses.replace(
-    BIGRAM, model="gpt", title="gpt", layers=("token_embedding", "position_embedding", "blocks.0", "blocks.1", "head")
+    BIGRAM,
+    model=GPT_MODEL,
+    title="gpt",
+    layers=("token_embedding", "position_embedding", "blocks.0", "blocks.1", "head"),
 )
 
 
@@ -138,7 +143,7 @@ def test_only_a_bigram_table_is_shown_as_probabilities() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 8, 9, 40])
 def test_any_number_of_layers_has_colours_from_first_to_last(count: int) -> None:
-    info = dataclasses.replace(BIGRAM, model="gpt", layers=tuple(f"layer{i}" for i in range(count)))
+    info = dataclasses.replace(BIGRAM, model=GPT_MODEL, layers=tuple(f"layer{i}" for i in range(count)))
     data = panel(info, "grad_norm").as_json()["figure"]["data"]
     colours = [trace["line"]["color"] for trace in data[:count]]
     assert (colours[0], colours[-1]) == (LAYERS[0], LAYERS[-1])
@@ -172,4 +177,4 @@ def test_a_recorded_run_shows_what_it_tells() -> None:
 
 
 def recorded(channels: tuple[str, ...]) -> RunInfo:
-    return RunInfo("r", "mine", "recorded", (), None, (), channels=channels)
+    return RunInfo("r", "mine", None, (), None, (), channels=channels)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from engine.lessons.questions import QUESTIONS, Answer, QuestionContext
 from engine.lessons.questions.training import RATES
-from engine.models import LanguageModel, build_language_model
+from engine.models.base import LanguageModel
+from engine.models.registry import build_language_model
 from engine.presets import PRESETS
 from engine.text.corpus import Corpus
 

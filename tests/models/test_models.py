@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engine.config import RunConfig, changed
-from engine.models import GPT, Bigram, LanguageModel, build
-from engine.models.base import Dropout
-from engine.models.gpt import Attention, Block
+from engine.models.base import Dropout, LanguageModel
+from engine.models.bigram import Bigram
+from engine.models.gpt import GPT, Attention, Block
+from engine.models.registry import build
 from engine.presets import PRESETS
 from engine.text.corpus import Corpus
 
@@ -174,7 +175,7 @@ def test_tied_weights_are_one_tensor() -> None:
     free, tied = small_gpt(), small_gpt(tie_weights=True)
     assert tied.head.weight is tied.token_embedding.weight
     assert free.parameter_count() - tied.parameter_count() == 11 * 12
-    assert "head" not in tied.parts()
+    assert "head" not in tied.layers()
     tied(ids(2, 3), ids(2, 3, seed=2))[1].backward()
     grad = tied.token_embedding.weight.grad
     assert grad is not None and (grad.abs().sum(dim=1) > 0).all(), "as an output layer every row has a gradient"
@@ -198,7 +199,7 @@ def test_parameter_counts_of_the_presets() -> None:
 @pytest.mark.parametrize("name", ["bigram", "gpt-tiny", "gpt-small"])
 def test_parts_hold_every_parameter_once(name: str) -> None:
     model = build(PRESETS[name].config, 20)
-    parts = model.parts()
+    parts = model.layers()
     assert [id(p) for part in parts.values() for p in part] == [id(p) for p in model.parameters()]
     if name == "gpt-tiny":
         assert list(parts) == ["token_embedding", "position_embedding", "block_0", "block_1", "norm", "head"]

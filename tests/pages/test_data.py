@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from engine.analysis.text_statistics import TextStatistics, unseen_token_loss
 from engine.config import changed
 from engine.link import DEFAULT_PRESET
-from engine.models import build_language_model
+from engine.models.registry import build_language_model
 from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.run import Run

@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 from engine.config import changed
 from engine.errors import InputError
 from engine.generators import generator
-from engine.models import build_language_model
+from engine.models import registry
+from engine.models.registry import build_language_model
 from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
@@ -27,7 +28,7 @@ HOSTILE = "<img src=x onerror=alert(1)> $x$ :red[a] **b** &amp;"
 
 
 def info(tokens: tuple[str, ...], model: str = "bigram") -> RunInfo:
-    return RunInfo("r", "", model, tokens, None, ("token_embedding",))
+    return RunInfo("r", "", registry.find(model), tokens, None, ("token_embedding",))
 
 
 def panel(tokens: tuple[str, ...], key: str = "plane") -> Panel:

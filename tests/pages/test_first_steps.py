@@ -14,6 +14,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from engine.analysis.least_squares import largest_stable_lr
+from engine.models import registry
 from engine.presets import preset
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
@@ -74,7 +75,9 @@ def words(page: AppTest) -> str:
 
 def panels_of(points: tuple[tuple[float, float], ...]) -> list[dict[str, Any]]:
     """What the board is sent for a line through `points`."""
-    facts = RunInfo("run", "line", model="line", tokens=(), baselines=None, layers=("a", "b"), points=points)
+    facts = RunInfo(
+        "run", "line", model=registry.find("line"), tokens=(), baselines=None, layers=("a", "b"), points=points
+    )
     return [panel.as_json() for panel in line_panels(facts)]
 
 

@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import changed
 from engine.generators import generator
-from engine.models import LanguageModel, build_language_model
+from engine.models.base import LanguageModel
+from engine.models.registry import build_language_model
 from engine.presets import PRESETS
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import changed
 from engine.errors import InputError
-from engine.models import LanguageModel
+from engine.models.base import LanguageModel
 from engine.presets import preset
 from engine.runs import forks
 from engine.runs.manager import RunManager

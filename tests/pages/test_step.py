@@ -261,7 +261,7 @@ def test_each_layer_has_its_bar(page, manager, name) -> None:  # noqa: F811
     figure = figures(page)["Layer by layer"]
     (bars,) = figure["data"]
     run = lane(manager)
-    layers = list(Trainer(run.config, run.settings, run.dataset, lambda _: None).model.parts())
+    layers = list(Trainer(run.config, run.settings, run.dataset, lambda _: None).model.layers())
     (named,) = [axis for axis in "xy" if bars[axis] == layers]
     assert figure["layout"][f"{named}axis"]["type"] != "linear", "an axis of numbers has no place for a name"
 

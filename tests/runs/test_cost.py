@@ -10,7 +10,7 @@ import torch
 from engine.__main__ import main
 from engine.config import changed
 from engine.errors import InputError
-from engine.models import build
+from engine.models.registry import build
 from engine.presets import preset
 from engine.runs import cost
 from engine.runs.cost import Cost, check_memory, computed_step_seconds, duration, estimate_cost, memory_needed

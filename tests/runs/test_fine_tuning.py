@@ -14,7 +14,8 @@ from engine.__main__ import main
 from engine.config import RunConfig, changed
 from engine.errors import InputError
 from engine.generators import generator
-from engine.models import Bigram, build_language_model
+from engine.models.bigram import Bigram
+from engine.models.registry import build_language_model
 from engine.paths import home
 from engine.presets import preset
 from engine.runs import forks

@@ -11,7 +11,7 @@ import torch
 
 from engine.config import changed
 from engine.errors import InputError
-from engine.models import LanguageModel
+from engine.models.base import LanguageModel
 from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from engine.config import changed
-from engine.models import Bigram
+from engine.models.bigram import Bigram
 from engine.presets import PRESETS
 from engine.stream.messages import Observation, Scalars
 from engine.text.baselines import Baselines

@@ -18,7 +18,7 @@ from engine.__main__ import main
 from engine.config import MAX_STEPS, LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.generators import generator
-from engine.models import GPT
+from engine.models.gpt import GPT
 from engine.presets import preset
 from engine.runs.run import limit_to_epochs
 from engine.stream.messages import Event, Observation, Record, Sample, Scalars, drain_queue

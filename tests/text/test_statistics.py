@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis.text_statistics import MOST_SHOWN, TextStatistics, unseen_token_loss
-from engine.models import GPT, Bigram
+from engine.models.bigram import Bigram
+from engine.models.gpt import GPT
 from engine.paths import SHIPPED_FOLDER
 from engine.text.corpus import Corpus
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from engine.models import LanguageModel, build
+from engine.models.base import LanguageModel
+from engine.models.registry import build
 from engine.presets import PRESETS
 from engine.stream.downsampling import bins
 from engine.training import probes
@@ -45,9 +46,9 @@ def test_gradient_norms_against_autograd(name: str, device: str) -> None:
     norm = probes.global_norm(probes.gradients(parameters))
     assert norm.shape == ()
     assert float(norm) == pytest.approx(length(list(grads.values())), rel=1e-5)
-    layers = probes.layer_norms(model.parts())
-    assert set(layers) == set(model.parts())
-    for layer, part in model.parts().items():
+    layers = probes.layer_norms(model.layers())
+    assert set(layers) == set(model.layers())
+    for layer, part in model.layers().items():
         assert layers[layer] == pytest.approx(length([grads[id(p)] for p in part]), rel=1e-5)
     assert math.hypot(*layers.values()) == pytest.approx(float(norm), rel=1e-5)
 
@@ -70,13 +71,13 @@ def test_a_parameter_that_the_loss_skipped_has_no_gradient() -> None:
 def test_update_ratios_are_measured_on_the_weights(name: str, kind: type[torch.optim.Optimizer]) -> None:
     model, _ = trained_once(name)
     before = {key: value.clone() for key, value in model.named_parameters()}
-    kept = probes.copies(model.parts())
+    kept = probes.copies(model.layers())
     kind(model.parameters(), lr=0.1).step()  # type: ignore[call-arg]
     moved = {key: value.detach() - before[key] for key, value in model.named_parameters()}
-    ratios = probes.update_ratios(kept, model.parts())
+    ratios = probes.update_ratios(kept, model.layers())
     assert ratios["update_ratio"] == pytest.approx(length(list(moved.values())) / length(list(before.values())), 1e-4)
     names = {id(parameter): key for key, parameter in model.named_parameters()}
-    for layer, part in model.parts().items():
+    for layer, part in model.layers().items():
         keys = [names[id(p)] for p in part]
         expected = length([moved[key] for key in keys]) / length([before[key] for key in keys])
         assert ratios[f"update_ratio/{layer}"] == pytest.approx(expected, rel=1e-4)
@@ -86,9 +87,9 @@ def test_update_ratio_of_sgd_is_lr_times_the_gradient() -> None:
     model, _ = trained_once("bigram")
     weight = model.token_embedding.weight
     expected = 0.5 * length([weight.grad]) / length([weight.detach()])  # type: ignore[list-item]
-    kept = probes.copies(model.parts())
+    kept = probes.copies(model.layers())
     torch.optim.SGD(model.parameters(), lr=0.5).step()
-    assert probes.update_ratios(kept, model.parts())["update_ratio"] == pytest.approx(expected, rel=1e-4)
+    assert probes.update_ratios(kept, model.layers())["update_ratio"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_layer_of_zeros_has_no_ratio() -> None:

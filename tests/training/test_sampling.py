@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from engine.config import changed
 from engine.errors import InputError
-from engine.models import GPT, Bigram, build
 from engine.models.base import Dropout
+from engine.models.bigram import Bigram
+from engine.models.gpt import GPT
+from engine.models.registry import build
 from engine.presets import PRESETS, preset
 from engine.stream.messages import Event
 from engine.text.corpus import Corpus

@@ -21,7 +21,9 @@ from torch import Tensor
 
 from engine.config import LiveSettings, RunConfig, changed
 from engine.generators import generator
-from engine.models import GPT, Bigram, LanguageModel
+from engine.models.base import LanguageModel
+from engine.models.bigram import Bigram
+from engine.models.gpt import GPT
 from engine.presets import PRESETS
 from engine.stream.messages import Observation, Record, Sample, Scalars
 from engine.text.corpus import Corpus
@@ -281,7 +283,7 @@ def test_an_observation_holds_what_the_step_did(tiny: Corpus, device: str) -> No
     moved = math.hypot(*((p.detach() - q).norm().item() for p, q in zip(trainer.parameters, before, strict=True)))
     assert seen.scalars["update_ratio"] == pytest.approx(moved / size, rel=1e-4)
     norms = [value for name, value in seen.scalars.items() if name.startswith("grad_norm/")]
-    assert len(norms) == len(trainer.model.parts())
+    assert len(norms) == len(trainer.model.layers())
     assert math.hypot(*norms) == pytest.approx(trainer.rows()[0].grad_norm, rel=1e-5)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...models import LanguageModel
+from ...models.base import LanguageModel
 from ...text.bigram_counts import Frequencies
 from ...text.corpus import Corpus
 from ...training.trainer import Trainer

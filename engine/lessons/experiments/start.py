@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ...config import LiveSettings, OptimizerName, RunConfig, changed
-from ...models import build
+from ...models import registry
+from ...models.registry import build
 from ...presets import preset
 from ...text.corpus import Corpus
 from ...training.checkpoint import PausedState
@@ -42,7 +43,7 @@ class Start:
 
     def bigram(self) -> Start:
         """This start if its model is a bigram, else a fresh bigram on its text; windows of at most SHORT tokens."""
-        if self.config.model == "bigram":
+        if "pairs" in registry.find(self.config.model).features:
             return replace(self, config=changed(self.config, block_size=min(SHORT, self.config.block_size)))
         start = preset("bigram")
         block_size = min(SHORT, self.config.block_size)
@@ -75,7 +76,7 @@ class Start:
 
     def about(self) -> str:
         """What the experiment runs on, in words. It contains the text's title, so show it literally."""
-        model = "GPT" if self.config.model == "gpt" else "bigram"
+        model = registry.find(self.config.model).title
         where = f"as it is after step {self.step:,}" if self.moment else "with its first weights"
         return f"a copy of the {model} on {self.dataset.title}, {where}"
 

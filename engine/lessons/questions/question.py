@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...config import LiveSettings, RunConfig
 from ...generators import generator
-from ...models import LanguageModel
+from ...models.base import LanguageModel
 from ...text.corpus import Batcher, Corpus
 from ...text.tokenizer import Tokenizer
 from ...training.sampling import evaluating

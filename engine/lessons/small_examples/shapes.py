@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ...generators import generator
-from ...models import Bigram
+from ...models.bigram import Bigram
 from ...training.sampling import draw_one, evaluating
 from ..results import Example, Grid, Table, cells, row_text
 

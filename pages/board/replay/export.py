@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.cli.stored_runs import dataset_of
 from engine.errors import InputError
+from engine.models import registry
 from engine.storage.curves import Curves, Floats, curves
 from engine.storage.index import Overview
 from engine.storage.metrics import reading
@@ -28,7 +29,7 @@ from engine.text.corpus import Corpus
 from pages.board.vendor import PLOTLY
 from pages.charts.language_model import ladder
 from pages.charts.palette import Theme, colours
-from pages.charts.panel import LOSS_UNITS, OWN_UNIT
+from pages.charts.panel import unit_of
 
 HERE = Path(__file__).resolve().parent
 BOARD = HERE.parent
@@ -102,7 +103,7 @@ def _facts(one: Overview, found: Curves) -> dict[str, Any]:
         "id": one.run.id,
         "name": one.name,
         "standing": one.run.standing,
-        "unit": OWN_UNIT if one.run.recorded else LOSS_UNITS.get(str(one.settings["model"]), "nats per token"),
+        "unit": unit_of(one.run.config),
         "settings": {name: written(value) for name, value in one.settings.items() if name not in _idle(one)},
         "last": float(found.steps[-1]) if len(found.steps) else 0.0,
         "notes": [[note.step, note.text] for note in one.notes.notes],
@@ -119,7 +120,9 @@ def _levels(one: Overview, corpus: Corpus | None) -> list[tuple[float, str, str]
     """The dashed lines of the loss chart, as on the stage: value, words, side."""
     if corpus is None:
         return []
-    lines = ladder(Baselines.of(corpus), corpus.tokenizer.labels, str(one.settings["model"]))
+    config = one.run.config
+    above_floor = config is not None and "pairs" in registry.find(config.model).features
+    lines = ladder(Baselines.of(corpus), corpus.tokenizer.labels, above_floor)
     return [line for line in lines if math.isfinite(line[0])]
 
 

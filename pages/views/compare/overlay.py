@@ -17,7 +17,7 @@ from engine.storage.index import Overview
 from engine.stream.downsampling import thin
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, EVENT, GOOD, TEXT, TRAIN, VALIDATION
-from pages.charts.panel import LOSS_UNITS, OWN_UNIT
+from pages.charts.panel import unit_of
 
 COLOURS = (TRAIN, VALIDATION, GOOD, EVENT, ERROR, BASELINE)
 MOST_RUNS = len(COLOURS)
@@ -92,10 +92,7 @@ def smoothed(values: Floats, window: int) -> Floats:
 
 def unit(drawn: list[tuple[Overview, Curves]]) -> str:
     """What the losses are measured in; where the runs differ in that, it says so."""
-    units = {
-        OWN_UNIT if shown.run.recorded else LOSS_UNITS.get(str(shown.settings["model"]), "nats per token")
-        for shown, _ in drawn
-    }
+    units = {unit_of(shown.run.config) for shown, _ in drawn}
     return units.pop() if len(units) == 1 else "in each run's own unit"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.analysis.attention import attention_weights, logit_lens, residual_streams
 from engine.errors import InputError
-from engine.models import GPT
+from engine.models.gpt import GPT
 from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static

@@ -10,7 +10,7 @@ import streamlit as st
 import torch
 
 from engine.errors import InputError
-from engine.models import LanguageModel
+from engine.models.base import LanguageModel
 from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
 from engine.training.sampling import Drawn, draw_one, evaluating, generate, next_token

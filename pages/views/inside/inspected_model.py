@@ -15,7 +15,8 @@ import streamlit as st
 from engine.config import LiveSettings, RunConfig
 from engine.generators import generator
 from engine.link import DEFAULT_PRESET
-from engine.models import LanguageModel, Model, build
+from engine.models.base import LanguageModel, Model
+from engine.models.registry import build
 from engine.presets import Preset, preset
 from engine.runs.manager import run_manager
 from engine.runs.run import Run

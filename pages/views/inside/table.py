@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from engine.models import Bigram
 from engine.text.bigram_counts import MOST_TOKENS, Frequencies
 from pages.charts import static
 from pages.charts.palette import BASELINE, GOOD, TRAIN
@@ -55,10 +54,10 @@ def tables(table: Tensor, frequencies: Frequencies | None) -> Tables | None:
 def show(look: Look) -> None:
     """How much is left to learn, one character's row, and the two tables."""
     found = look.text()
-    if found is None or not isinstance(look.model, Bigram):
+    if found is None or "pairs" not in look.model.features:
         return
     labels = found[1].tokenizer.labels
-    weight, corpus = look.model.token_embedding.weight, found[1]
+    weight, corpus = found[0].token_embedding.weight, found[1]
     seen = once("tables", look.key, lambda: tables(weight, Frequencies.of(corpus)))
     if seen is None:
         st.text(f"The text has {len(labels):,} different tokens; pairs are counted for at most {MOST_TOKENS:,}.")

@@ -7,13 +7,14 @@ import math
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.models import registry
 from engine.runs.manager import run_manager
 from engine.runs.races.race import Race
 from engine.runs.races.results import LaneResult, best_lane, lane_results, verdict
 from engine.stream.status import State
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, FIGURE_FONT, TEXT
-from pages.charts.panel import LOSS_UNITS
+from pages.charts.panel import unit_of
 from pages.charts.race import LANES
 
 RATES = (
@@ -42,8 +43,9 @@ def show(race: Race) -> None:
         st.text("This race was too short to tell its lanes apart: let it make at least 40 steps.")
         return
     rates = len({one.lr for one in found}) == len(found)
-    unit = LOSS_UNITS.get(race.config.model, "nats per token")
-    floor = race.baselines.bigram if race.config.model == "bigram" and race.baselines else None
+    unit = unit_of(race.config)
+    above = "pairs" in registry.find(race.config.model).features
+    floor = race.baselines.bigram if above and race.baselines else None
     static.show(
         picture(found, list(race.names), f"loss at the end, {unit}", rates, floor),
         "race_outcome",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.models import LanguageModel, Model
+from engine.models.base import LanguageModel, Model
 from engine.presets import PRESETS
 from engine.runs.manager import run_manager
 from engine.runs.restored_state import RestoredState

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from engine.errors import InputError
+from engine.models import registry
 from engine.runs.manager import run_manager
 from engine.runs.restored_state import TIME_LIMIT, RestoredState
 from pages.views.train import fork, pin_note
@@ -137,8 +138,9 @@ def sentence(made: RestoredState) -> str:
 
 def links(made: RestoredState, here: str) -> None:
     """The other pages that show this moment; what a GPT looks at is one click away."""
+    features = registry.find(made.run.config.model).features
     for name, page in LINKS.items():
-        if name != here and (name != "Embeddings" or made.run.config.reads_text):
+        if name != here and (name != "Embeddings" or "embedding" in features):
             st.page_link(page, label=name)
-    if here != "Inside" and made.run.config.model == "gpt":
+    if here != "Inside" and "attention" in features:
         st.page_link("inside.py", label="Attention", query_params={"look": "Attention"})

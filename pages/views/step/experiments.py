@@ -13,6 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from engine.errors import InputError
 from engine.lessons.experiments import EXPERIMENTS, MOST_PARAMETERS, Experiment, Pacer, Start
 from engine.lessons.results import ExperimentResult
+from engine.models import registry
 from engine.presets import preset
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
@@ -75,9 +76,14 @@ def text_run() -> Run | None:
     return run if run is not None and run.config.reads_text and run.state is not State.FAILED else None
 
 
+def is_bigram(run: Run) -> bool:
+    """Is its model one table of pairs, as the experiments that were measured on a bigram need it?"""
+    return "pairs" in registry.find(run.config.model).features
+
+
 def fits(chosen: Experiment, run: Run) -> bool:
     """Can the run's own model be tried on?"""
-    if chosen.model == "bigram" and (run.config.model != "bigram" or run.dataset.vocab_size > MOST_TOKENS):
+    if chosen.model == "bigram" and (not is_bigram(run) or run.dataset.vocab_size > MOST_TOKENS):
         return False
     return run.parameters <= (MOST_PARAMETERS if chosen.model == "small" else MOST_COPIED)
 
@@ -93,7 +99,7 @@ def beginning(chosen: Experiment, run: Run | None) -> Begin:
         st.caption(
             f"Tried on a fresh bigram: the room's model, of {run.parameters:,} parameters, is too large to be trained "
             "so many times in a moment."
-            if run.config.model == "bigram" or chosen.model != "bigram"
+            if is_bigram(run) or chosen.model != "bigram"
             else "Tried on a fresh bigram, for which these settings were measured."
         )
         return "first"

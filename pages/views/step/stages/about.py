@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from engine.config import RunConfig
+from engine.models import registry
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,6 @@ STAGES_ABOUT = {
         ),
     ),
 }
-CODE = {
-    "line": {
-        "batch": "inputs, targets = points  # all of them, in every step",
-        "forward": "outputs = model.a * inputs + model.b",
-        "loss": "loss = F.mse_loss(outputs, targets)",
-    },
-    "logistic": {
-        "batch": "inputs, targets = torch.ones(1, 5), torch.zeros(1, 3)",
-        "forward": "outputs = inputs @ model.w + model.b",
-        "loss": "loss = F.binary_cross_entropy_with_logits(outputs, targets)",
-    },
-}
 PURPOSE = {
     "batch": "Get something to learn from: here the few examples there are, the same ones in every step.",
     "forward": "Let the model say what it expects for each example.",
@@ -142,11 +131,14 @@ def about(stage: str | None, config: RunConfig) -> About:
     words = BEFORE if stage is None else STAGES_ABOUT[stage]
     if config.optimizer == "sgd" and stage in SGD:
         words = replace(words, code=words.code.replace("AdamW", "SGD"), underneath=SGD[stage])
-    if stage is None or config.model not in CODE:
+    if stage is None:
+        return words
+    model = registry.find(config.model)
+    words = replace(words, code=model.code.get(stage, words.code))
+    if model.learns_from == "text":
         return words
     return replace(
         words,
-        code=CODE[config.model].get(stage, words.code),
         purpose=PURPOSE.get(stage, words.purpose),
         underneath=UNDERNEATH.get(stage, words.underneath),
     )

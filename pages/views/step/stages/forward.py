@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.analysis.loss_by_position import target_probabilities
-from engine.models import Bigram, LanguageModel, Line
+from engine.models.base import LanguageModel
 from pages.charts.palette import BASELINE, GOOD, TRAIN
 from pages.charts.static import heading, heatmap, literal, plane, show
 from pages.charts.token_axes import name_axis, places
@@ -28,7 +28,8 @@ def forward_view(shown: Opened) -> None:
     row, position = place(shown)
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
     logits = shown.trainer.logits.detach()
-    lookup(shown, shown.model, int(inputs[row, position]), logits[row, position])
+    if "embedding" in shown.model.features:
+        lookup(shown, shown.model, int(inputs[row, position]), logits[row, position])
     scores = logits[row, position]
     right = int(targets[row, position])
     probabilities = F.softmax(scores, -1)
@@ -82,7 +83,7 @@ def lookup(shown: Opened, model: LanguageModel, token: int, scores: Tensor) -> N
     start = ", ".join(f"{value:.4f}" for value in row[:6].tolist())
     after = (
         f"torch.equal(logits[row, t], token_embedding.weight[{token}])  # {torch.equal(scores, row)}: it is the answer"
-        if isinstance(model, Bigram)
+        if "pairs" in model.features
         else f"# + position_embedding.weight[t], the blocks, the last norm, the head: ({len(row)},) -> ({len(scores)},)"
     )
     st.code(
@@ -137,8 +138,8 @@ def small_forward(shown: Opened) -> None:
         "Outputs beside what is right",
         "A line is one output of one example. Healthy is that the outputs come nearer to the targets, step by step.",
     )
-    if isinstance(shown.model, Line):
-        a, b = (float(n.detach()) for n in (shown.model.a, shown.model.b))
+    if "plane" in shown.model.features:
+        a, b = (float(one.detach()) for one in shown.model.scalars().values())
         rows = [
             (exactly(x), f"{number(a)} · {number(x)} + {number(b)}", exactly(y), exactly(t))
             for x, y, t in zip(inputs[:, 0].tolist(), outputs[:, 0].tolist(), targets[:, 0].tolist(), strict=True)

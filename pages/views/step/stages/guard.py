@@ -21,7 +21,7 @@ def measure_view(shown: Opened) -> None:
     trainer = shown.trainer
     squares = {
         name: sum(float((p.grad.double() ** 2).sum()) for p in part if p.grad is not None)
-        for name, part in shown.model.parts().items()
+        for name, part in shown.model.layers().items()
     }
     total = sum(squares.values())
     heading(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.analysis.autograd_graph import GraphNode, graph_nodes, nodes_within
-from engine.analysis.loss_by_position import added_as_torch_does, losses_by_position
+from engine.analysis.loss_by_position import added_as_torch_does
 from pages.charts.palette import FIGURE_FONT, PANEL, TRAIN, Theme, colours
 from pages.charts.static import heading, heatmap, literal, show, theme
 from pages.views.shared.inspected_step import Opened
@@ -29,7 +29,7 @@ GRAPH_STYLE = """<style>
 def loss_view(shown: Opened) -> None:
     """From scores to one number, and what autograd remembers of the way."""
     trainer = shown.trainer
-    losses = losses_by_position(shown.model, trainer.logits.detach(), trainer.targets)
+    losses = shown.model.pointwise_loss(trainer.logits.detach(), trainer.targets)
     if shown.is_text:
         row, position = place(shown)
         one, other = st.columns([5, 4])

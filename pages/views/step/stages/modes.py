@@ -7,8 +7,8 @@ import torch
 
 from engine.analysis.autograd_graph import SavedTensors, saved_by
 from engine.config import changed
-from engine.models import Model, build
-from engine.models.base import Dropout
+from engine.models.base import Dropout, Model
+from engine.models.registry import build
 from pages.charts.static import heading
 from pages.views.shared.inspected_step import Opened
 from pages.views.step.stages.parts import numbers, remembered
@@ -57,11 +57,11 @@ def with_dropout(shown: Opened) -> tuple[Model, str]:
     """A copy of the model that drops, where the model has a place for it, and a sentence on what it is."""
     config = shown.run.config
     note = "On a copy of the model as it is now; validation and samples run under eval() and no_grad()."
-    if config.model == "gpt" and not config.dropout:
+    if "dropout" not in shown.model.settings:
+        note += " This model has no dropout, so both modes give one loss; a GPT shows two under train()."
+    elif not config.dropout:
         config = changed(config, dropout=DROPOUT)
         note += f" This run has no dropout: the copy was given {DROPOUT:g}, to show the difference."
-    elif config.model != "gpt":
-        note += " This model has no dropout, so both modes give one loss; a GPT shows two under train()."
     model = build(config, shown.run.dataset.vocab_size)
     model.load_state_dict(shown.model.state_dict())
     draws = torch.Generator().manual_seed(config.seed)

@@ -59,7 +59,7 @@ def ratios(shown: Opened) -> None:
     new = torch.cat([shown.parameters[name].detach().flatten() for name in shown.before])
     moved, length = float((new - old).double().norm()), float(old.double().norm())
     named = {id(parameter): name for name, parameter in shown.parameters.items()}
-    parts = shown.model.parts()
+    parts = shown.model.layers()
     probe = update_ratios({part: [shown.before[named[id(p)]] for p in group] for part, group in parts.items()}, parts)
     numbers(
         [

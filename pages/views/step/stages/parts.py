@@ -143,7 +143,7 @@ def gradient_of(shown: Opened, name: str) -> Tensor:
 def tokens_on(shown: Opened, name: str, axis: int) -> tuple[str, ...] | None:
     """The tokens' visible names where an axis of a parameter counts tokens, else None."""
     counted = {("token_embedding.weight", 0), ("head.weight", 0)}
-    if shown.run.config.model == "bigram":
+    if "pairs" in shown.model.features:
         counted.add(("token_embedding.weight", 1))
     return shown.labels if (name, axis) in counted else None
 
