@@ -188,7 +188,7 @@ def _rings(figure: go.Figure, points: tuple[Point, ...], half: float) -> None:
         )
 
 
-def _loss(model: type[Model], points: tuple[Pair, ...]) -> Panel:
+def _loss(model: type[Model], points: tuple[Point, ...]) -> Panel:
     """The loss over steps, as on Train, with the least that any line can reach."""
     panel = loss(model)
     assert panel.figure is not None
