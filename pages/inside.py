@@ -1,7 +1,7 @@
 """Inside: the model as it is now, taken apart. Holds no training state.
 
-The weights are a copy of the room's run at one step. While the run runs, the copy stays until somebody looks again;
-while it stands still, the copy follows it. Each view computes its own, and only the one on show does.
+The weights are a copy of the room's run at one step. While the run trains, the copy stays until somebody looks again;
+while it stands still, the copy follows it. Only the view on show computes anything.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from engine.runs.run import Run
 from engine.stream.status import State
 from pages.board.board import board, shown_of
 from pages.views.inside import attention, generation, parameters, questions, shapes, table
-from pages.views.inside.inspected_model import Look, again, default, look
-from pages.views.shared import scrubbed_moment
+from pages.views.inside.inspected_model import InspectedModel, default_preset, inspect_model, refresh
+from pages.views.shared import scrubber
 from pages.views.shared.try_this import try_this
-from pages.widgets import open_on_train
+from pages.widgets.open_on_train import open_on_train_button
 from pages.widgets.style import STYLE
 
-VIEWS: dict[str, Callable[[Look], None]] = {
+VIEWS: dict[str, Callable[[InspectedModel], None]] = {
     "Shapes": shapes.show,
     "Table": table.show,
     "Attention": attention.show,
@@ -34,9 +34,9 @@ VIEWS: dict[str, Callable[[Look], None]] = {
 OF_TEXT = ("Shapes", "Generation", "Questions")
 
 
-def start() -> None:
-    """A run of the default experiment, for the whole room."""
-    begin = default()
+def start_default_run() -> None:
+    """Start the default experiment, for the whole room."""
+    begin = default_preset()
     try:
         run_manager().start(begin.config, begin.settings)
     except RunActive:
@@ -45,8 +45,8 @@ def start() -> None:
         st.session_state["inside_said"] = str(error)
 
 
-def missing(view: str, seen: Look) -> tuple[str, str]:
-    """What the view needs that this model is not, in one sentence, and a preset that has it; empty if it has all."""
+def unmet_requirement(view: str, seen: InspectedModel) -> tuple[str, str]:
+    """Why this model cannot fill the view, in one sentence, and a preset that can; both empty if it can."""
     trains = f"the model here is a {seen.config.model}"
     if view == "Table" and "pairs" not in seen.model.features:
         return f"The table of pairs is what a bigram consists of; {trains}.", "bigram"
@@ -57,19 +57,24 @@ def missing(view: str, seen: Look) -> tuple[str, str]:
     return "", ""
 
 
-def standing(run: Run | None, seen: Look) -> None:
-    """Which weights are on show, and how to see newer ones."""
-    if scrubbed_moment.ready() is not None:
+def weights_note(run: Run | None, seen: InspectedModel) -> None:
+    """Say which weights are on show, and offer newer ones."""
+    if scrubber.restored() is not None:
         return  # its line says it
     with st.container(horizontal=True, vertical_alignment="center", key="inside_standing"):
         if run is None:
             st.text("No run yet: these are the weights of an untrained bigram on the default text.")
-            st.button("Start a run", type="primary", on_click=start, help="Train this bigram, for everyone to see.")
+            st.button(
+                "Start a run",
+                type="primary",
+                on_click=start_default_run,
+                help="Train this bigram, for everyone to see.",
+            )
             return
         st.text(f"The weights after step {seen.step:,}.")
         st.button(
             "Look again",
-            on_click=again,
+            on_click=refresh,
             disabled=run.state is not State.RUNNING,
             icon=":material/refresh:",
             help="Take the weights of this moment. While the run stands still, they are on show anyway.",
@@ -97,21 +102,21 @@ def inside() -> None:
     )
     with live:
         page = "inside-table" if view == "Table" and has_pairs else "inside"
-        board(page, shown=shown, past=scrubbed_moment.step_shown())
-        scrubbed_moment.line("Inside")
-    if scrubbed_moment.opening():
+        board(page, shown=shown, past=scrubber.displayed_step())
+        scrubber.status_line("Inside")
+    if scrubber.is_restoring():
         return
     try:
         with st.spinner("reading the weights"):
-            seen = look(run)
+            seen = inspect_model(run)
     except InputError as error:
         st.text(str(error))
         return
-    standing(run, seen)
-    lack, other = missing(view, seen)
+    weights_note(run, seen)
+    lack, other = unmet_requirement(view, seen)
     if lack:
         st.text(lack)
-        open_on_train.button(other)
+        open_on_train_button(other)
     else:
         VIEWS[view](seen)
     try_this("Inside")

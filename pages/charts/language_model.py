@@ -67,7 +67,7 @@ def loss(info: RunInfo) -> Panel:
 
 
 def _add_epochs(figure: go.Figure) -> None:
-    """What a run by epochs has besides: the training loss as it is evaluated, and a second axis of tokens seen."""
+    """Add what a run by epochs also has: the evaluated training loss, and a second axis that counts tokens."""
     figure.add_scatter(
         name="train, evaluated",
         mode="lines+markers",

@@ -1,22 +1,22 @@
 """The live panels of a line through points: the moving line, the loss surface with the path over it, the loss.
 
-The figures carry what stands still (points, contours, the best line), and the board draws
-what moves. A panel of kind "plane" has two quantities on its axes, neither of them the step. Its traces say in `meta`
-what feeds them; each key names the channels of its numbers in order:
+The figures carry what stands still (points, contours, the best line); the board draws what moves. A panel of kind
+"plane" has two quantities on its axes, neither of them the step. Its traces say in `meta` what feeds them; each key
+names the channels of its numbers in order:
 
 - `line`: [slope, intercept]; the line with their newest values, from edge to edge.
-- `residuals`: [slope, intercept]; from each point of the trace marked `points` straight to that line.
+- `residuals`: [slope, intercept]; from each point of the trace marked `points` vertically to that line.
 - `path`: [x, y]; all values so far, step by step.
 - `here`: [x, y]; the newest values.
 - `downhill`: [x, y, slope in x, slope in y]; an arrow of constant length against the newest gradient, from where it
   was measured, which is where the newest step began.
-- `label`: the words in the legend, with {0}, {1} … replaced by the newest values of the trace's channels.
+- `label`: the text in the legend, with {0}, {1} … replaced by the newest values of the trace's channels.
 - `points`: True marks the trace whose points the residuals belong to.
 
 A layout says in `meta`:
 
-- `square`: [x, y, half]: the view's middle and half its shorter side, one unit as long on either axis.
-- `widest`: how many times that the view may widen, by doubling, to keep the newest values of `here` inside.
+- `square`: [x, y, half]: the view's middle and half its shorter side; a unit has the same length on both axes.
+- `widest`: how many times wider the view may become, by doubling, to keep the newest values of `here` inside.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TRACE = {"hoverinfo": "skip", "mode": "lines"}
 
 
 def line_panels(info: RunInfo) -> list[Panel]:
-    """The panels of First steps; none for a run that is no line."""
+    """The panels of First steps; none for a run that is not a line."""
     if info.model is None or not info.points:
         return []
     return [_moving_line(info.points), _surface(info.points), _loss(info.model, info.points)]
@@ -208,7 +208,7 @@ def _loss(model: type[Model], points: tuple[Point, ...]) -> Panel:
 
 
 def _plane(x_title: str, y_title: str, x: Point, y: Point) -> go.Figure:
-    """An empty chart with named axes that show the stretches `x` and `y`."""
+    """An empty chart with titled axes that show the ranges `x` and `y`."""
     figure = go.Figure()
     figure.update_layout(
         template=None,
@@ -222,7 +222,7 @@ def _plane(x_title: str, y_title: str, x: Point, y: Point) -> go.Figure:
 
 
 def _around(values: Floats) -> Point:
-    """A stretch that shows all of `values`, and some room."""
+    """A range that holds all of `values`, with a margin."""
     low, high = float(values.min()), float(values.max())
     room = 0.35 * (high - low) or max(1.0, 0.5 * abs(high))
     return low - room, high + room

@@ -35,7 +35,7 @@ def step_chart(y_title: str, *, log: bool = False, events: bool | str = True) ->
 
 
 def add_raw_and_smoothed(figure: go.Figure, channel: str, name: str) -> None:
-    """The faint values of every batch, and the bold average over them."""
+    """Add the value of every batch as a faint line, and their moving average as a bold one."""
     figure.add_scatter(
         name="each batch",
         mode="lines",
@@ -50,7 +50,7 @@ def add_raw_and_smoothed(figure: go.Figure, channel: str, name: str) -> None:
 
 
 def add_validation(figure: go.Figure) -> None:
-    """The validation losses, and a star at the lowest."""
+    """Add the validation losses, and a star at the lowest."""
     figure.add_scatter(
         name="validation",
         mode="lines+markers",
@@ -67,7 +67,7 @@ def add_validation(figure: go.Figure) -> None:
 
 
 def add_layers(figure: go.Figure, info: RunInfo, channel: str) -> None:
-    """One thin line per layer, from input to output; a model of one layer has the global line alone."""
+    """Add a thin line for each layer, from input to output; nothing for a model of one layer."""
     if len(info.layers) < 2:
         return
     for index, layer in enumerate(info.layers):
@@ -81,14 +81,14 @@ def add_layers(figure: go.Figure, info: RunInfo, channel: str) -> None:
 
 
 def layer_note(info: RunInfo) -> str:
-    """A sentence for the help of a chart with a line for each layer; empty for a model of one layer."""
+    """The sentence of a chart's help that explains the layers' lines; empty for a model of one layer."""
     return (
         " Thin lines are single layers, from the input (blue) to the output (yellow)." if len(info.layers) > 1 else ""
     )
 
 
 def live_heatmap(views: list[dict[str, str]], columns: str, rows: str, tokens: str = "") -> go.Figure:
-    """An empty table; `views` and `tokens` are told to the board (above), `columns` and `rows` name the axes."""
+    """An empty table; the board reads `views` and `tokens` (see `panel`); `columns` and `rows` are the axis titles."""
     figure = go.Figure(go.Heatmap(zsmooth=False, meta={"views": views}))
     figure.update_layout(
         template=None,

@@ -78,8 +78,8 @@ class RunInfo:
 class Panel:
     """One place on the stage: a figure or the samples, with a title and two sentences of help.
 
-    `area` is where it goes: "main" (wide, on top), "left" and "right" (below it), "side" and "foot" (the
-    column beside them). A second panel of an area stacks below the stage.
+    `area` is where it goes: "main" (wide, on top), "left" and "right" (below it), "side" and "foot" (the column beside
+    them). A second panel of the same area goes below the stage.
     """
 
     key: str

@@ -1,11 +1,11 @@
 """The live panels of a race: the losses of all lanes, the tables of two of them, and what each one writes.
 
-The channels `train/loss/1` … are those of the lanes, `train/loss/before` that of the run that they were forked from. A
-lane's table is a part of one that has the rows of all lanes, one lane after the other. A layout says in `meta`:
+The lanes' channels are `train/loss/1` …; `train/loss/before` is that of the run they were forked from. One table
+holds the rows of all lanes, lane after lane. A layout says in `meta`:
 
 - `lanes`: [{"name", "colour"}] in order, for a panel of kind "lane-table" or "lane-samples".
 
-A view of such a table says in `of` what of two chosen lanes it shows: "first", "second" or "difference".
+A view of that table says in `of` which of two chosen lanes it shows: "first", "second" or "difference".
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ TABLES = "table/"
 
 
 def recorded_panels(info: RunInfo) -> list[Panel]:
-    """What a recorded run has told: its losses, gradient norm, tables, samples, and each other number by its name."""
+    """Losses, gradient norm, tables, samples, and every other number that was logged, under its own name."""
     figure = step_chart(f"loss, {OWN_UNIT}", events="text")
     add_raw_and_smoothed(figure, "train/loss", "train")
     add_validation(figure)

@@ -1,4 +1,4 @@
-"""Charts that stand still: for a page that shows one moment of a run. Those of the live board are `Panel`s.
+"""Static charts, for a page that shows one moment of a run. (The live board's charts are in `Panel`s.)
 
 Figures are plain Plotly, written in the colours of the dark stage; `show` puts one on the page in the page's theme,
 with its title and two sentences of help.
@@ -29,7 +29,7 @@ _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def theme() -> Theme:
-    """The theme that the page around has now."""
+    """The theme of the page, now."""
     return "light" if st.context.theme.type == "light" else "dark"
 
 
@@ -39,7 +39,7 @@ def visible(token: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text for a place inside a Plotly figure, where < and & would be taken for markup."""
+    """Text for use inside a Plotly figure, where < and & would be read as markup."""
     return visible(text).translate(_LITERAL)
 
 
@@ -87,7 +87,7 @@ def heatmap(
 
 
 def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = False) -> go.Figure:
-    """An empty chart with named axes, to which traces are added: numbers, or names where an axis is not logarithmic."""
+    """An empty chart with titled axes. An axis holds numbers, or names where it is not logarithmic."""
     figure = go.Figure()
     figure.update_layout(
         xaxis={
@@ -102,7 +102,7 @@ def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = Fals
 
 
 def themed(figure: go.Figure, name: Theme) -> go.Figure:
-    """A copy in the theme called `name`: its colours, one type size, transparent ground, a quiet grid."""
+    """A copy in the theme `name`: its colours, one type size, a transparent background, a quiet grid."""
     written = figure.to_json()
     if name == "light":
         for sides in SCALES.values():  # first: a scale has colours of the palette in it
@@ -146,8 +146,8 @@ def show(
 ) -> None:
     """Put a figure on the page: its title with a "?" that says how to read it, and the chart. Titles are constants.
 
-    A button over the chart saves it as PNG, under the name `picture` (or after its key); it comes with the pointer,
-    and where there is a `picture` it stays. A screen with less than `least_width` pixels scrolls the chart sideways.
+    A button above the chart saves it as a PNG named `picture` (by default after its key). It appears under the pointer,
+    or always if there is a `picture`. On a screen narrower than `least_width` pixels the chart scrolls sideways.
     """
     heading(title, help)
     drawn = themed(figure, theme())

@@ -1,6 +1,6 @@
-"""Axes of tokens: each place has its token's name, and as many names are drawn as the width of the chart allows.
+"""Axes that count tokens: every position is labelled with its token, as far as the chart's width allows.
 
-Several tokens may have one name, so a place is a category of its own and the name only its label.
+Two tokens may look the same, so each position is a category of its own and the token only its label.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def places(names: Sequence[str]) -> list[str]:
 
 
 def name_axis(figure: go.Figure, names: Sequence[str], side: Literal["x", "y"] = "x") -> None:
-    """Give all x (or y) axes of `figure` these names, already literal, one for each place; heatmaps get the places."""
+    """Label the positions of all x (or y) axes of `figure` with `names`, which are already literal."""
     at = places(names)
     figure.update_traces({side: at}, selector={"type": "heatmap"})
     update = figure.update_xaxes if side == "x" else figure.update_yaxes
@@ -27,5 +27,5 @@ def name_axis(figure: go.Figure, names: Sequence[str], side: Literal["x", "y"] =
 
 
 def shortened(token: str) -> str:
-    """A token as it stands in a cell, at most LONGEST_NAME characters."""
+    """A token cut to at most LONGEST_NAME characters, for a cell."""
     return token if len(token) <= LONGEST_NAME else token[: LONGEST_NAME - 1] + "…"

@@ -1,8 +1,8 @@
-"""The first page as it goes out: Streamlit's own, with the board before it.
+"""`GET /`: Streamlit's own page, with the board loaded before Streamlit.
 
-Streamlit's script is large, and a board that it places waits for all of it. So the page asks for the board first
-(`client/early.js`), which draws the run where it will stand; Streamlit's script follows when the first curve is drawn.
-Knows no run. A page of Streamlit's that is built otherwise goes out as it is.
+Streamlit's script is large, and a board that it places has to wait for all of it. So this page loads the board first
+(`client/early.js`), which draws the run in its final place; Streamlit's script follows once the first curve is drawn.
+If Streamlit's page does not have the expected form, it is served unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GROUND = (
 
 @lru_cache(maxsize=1)
 def page() -> str:
-    """Streamlit's page, its script and the parts of it handed to `early.js`."""
+    """Streamlit's page, with its script and module preloads handed to `early.js`."""
     told = (Path(get_static_dir()) / "index.html").read_text(encoding="utf-8")
     found = ENTRY.search(told)
     if found is None:

@@ -1,9 +1,8 @@
 """The gate: who is served what, decided before Streamlit, its socket and its uploads see a byte.
 
-A closed room serves this machine: Host must be loopback or a name it was told of, which keeps other sites from
-reaching in through a DNS name of theirs; an Origin must be the Host itself. An open room serves the audience a short
-list of exact addresses, and the rest to whoever holds the presenter's token. It knows headers and paths, and nothing
-of runs, pages or sessions.
+A closed room serves this machine: Host must be loopback or a configured name, which keeps other sites from reaching in
+through a DNS name of theirs; an Origin must equal the Host. An open room serves the audience a short list of exact
+paths, and everything else to whoever holds the presenter's token. Decisions use headers and paths only.
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ class Gate:
 
     `pages` are the audience's exact paths over HTTP, `sockets` its exact WebSocket paths: with an open room, all that
     anybody gets without the token. `hosts` are the names this server answers to besides loopback (the configured
-    address, allowed hosts; `*.example.com` is understood); None and the addresses that mean "every interface" are no
-    names and are left out.
+    address, allowed hosts; `*.example.com` is understood); None and addresses that mean "every interface" are
+    ignored.
     """
 
     def __init__(
@@ -140,7 +139,7 @@ class Gate:
         return name == "localhost" or _is_loopback(name) or any(fnmatchcase(name, host) for host in self.hosts)
 
     def _is_for_audience(self, scope: Scope) -> bool:
-        """An address of the list, spelled exactly: what is escaped, doubled or climbs is somebody trying doors."""
+        """Is it an address of the list, spelled exactly? Escapes, doubled slashes and `..` never are."""
         path = scope["path"]
         if scope.get("raw_path", path.encode()) != path.encode():
             return False
@@ -210,7 +209,7 @@ def _address(text: str) -> str:
 
 
 def _is_loopback(name: str) -> bool:
-    """Whether `name` is an address of this machine to itself; a name that is no address is not."""
+    """Is `name` a loopback address? False for names that are not addresses."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:

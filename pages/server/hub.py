@@ -1,4 +1,4 @@
-"""The frame socket: frames of the engine go out to all viewers, and nothing comes in.
+"""The frame socket: the engine's frames go out to all viewers, and nothing comes in.
 
 The pump's thread encodes a frame once; the event loop sends the same bytes to everybody. A viewer that cannot keep up
 is skipped, and gets a fresh snapshot when it can listen again, so no queue grows. What a viewer sends is dropped.
@@ -29,7 +29,7 @@ def no_run() -> Frame:
 
 
 class Viewer:
-    """One open socket: which run it follows, and what is on its way to it."""
+    """One open socket: the run it follows, and the messages still to be sent."""
 
     BEHIND = 4
 
@@ -43,7 +43,7 @@ class Viewer:
 
     @property
     def behind(self) -> bool:
-        """Are so many frames unsent that the next one is skipped?"""
+        """Are so many frames waiting that the next one is skipped?"""
         return len(self.outbox) >= self.BEHIND
 
     def push(self, message: bytes) -> None:
@@ -74,12 +74,12 @@ class Hub:
         self._library = 0
 
     def open(self) -> None:
-        """Begin to listen to the pump (called on the event loop that will send)."""
+        """Subscribe to the pump. Call it on the event loop that will send."""
         self._loop = asyncio.get_running_loop()
         self.manager.pump.subscribe(self.publish)
 
     def publish(self, frames: Frames) -> None:
-        """On the pump's thread: encode each run's frame once, and hand it to the loop with who gets it."""
+        """Encode each run's frame once and hand it, with its viewers, to the event loop. Runs on the pump's thread."""
         viewers = list(self.viewers)
         if not viewers or self._loop is None or self._loop.is_closed():
             return
@@ -139,7 +139,7 @@ class Hub:
             await asyncio.gather(sending, return_exceptions=True)
 
     async def close(self) -> None:
-        """Say goodbye to all viewers, so that the server can end at once."""
+        """Close all sockets, so that the server can end at once."""
         viewers = list(self.viewers)
         await asyncio.gather(*(v.socket.close(1001, "the server is ending") for v in viewers), return_exceptions=True)
 

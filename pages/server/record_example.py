@@ -1,7 +1,7 @@
-"""Records the example that a board shows before the first Start: `python -m pages.server.record_example`.
+"""Record the example that a board shows before the first Start: `python -m pages.server.record_example`.
 
-A real run, trained here and now: 3,000 steps of the bigram on the shipped play, with the learning rate raised on the
-way. The file is a snapshot in the wire format, with the facts that its charts need in the header.
+A real run: 3,000 steps of the bigram on the shipped play, with the learning rate raised on the way. The file is a
+snapshot in the wire format; its header also holds what its charts depend on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The room: a run shown to the people in it. Addresses, the presenter's token, the QR code, a second listener.
+"""The room: the server opened to the local network. Addresses, the presenter's token, the QR code, a second listener.
 
-Who gets what is the gate's business. Nothing here sends a packet to find an address, and nothing is kept between two
-calls, so a page may ask again at any time.
+Who may see what is decided by the gate. No packet is sent to find an address, and nothing is kept between two calls, so
+a page may ask again at any time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SHUTDOWN_SECONDS = 1
 
 @dataclass(frozen=True)
 class Room:
-    """An open room: where it is found, and the token that makes a visitor the presenter.
+    """An open room: its addresses, and the token that makes a visitor the presenter.
 
     `addresses` are this machine's IPv4 addresses on the local network, the likeliest first; empty without a network.
     """
@@ -93,7 +93,7 @@ def audience_address(port: int) -> str:
 
 
 def local_addresses() -> tuple[str, ...]:
-    """This machine's IPv4 addresses on its networks; the one on the way out first, no loopback."""
+    """This machine's IPv4 addresses without loopback, the one of the default route first."""
     first = _address_outward()
     states = psutil.net_if_stats()
     found = {
@@ -108,7 +108,7 @@ def local_addresses() -> tuple[str, ...]:
 
 
 def machine_names() -> tuple[str, ...]:
-    """What this machine is called, also with the suffix that small networks use. Nobody is asked."""
+    """This machine's host name, and the same name under `.local`."""
     name = socket.gethostname().lower()
     return (name, f"{name.removesuffix('.local')}.local") if name else ()
 
@@ -163,7 +163,7 @@ class _Listener(uvicorn.Server):
 
 @asynccontextmanager
 async def listening(app: ASGIApp, room: Room | None, *, bound: str | None) -> AsyncIterator[None]:
-    """While it lasts, `app` also answers on the local network. Without a room it does nothing.
+    """Serve `app` on the local network too, inside the `with` block. Without a room it does nothing.
 
     Streamlit binds its address before it reads app.py, so the room cannot move it: it listens on its own, at the same
     port, on each of the room's addresses that `bound` (`server.address`) does not already cover.
@@ -213,11 +213,11 @@ def _listen(address: str, port: int) -> socket.socket | None:
 
 
 def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
-    """Keep the end of the process short; for the lifespan's start.
+    """Make the process end quickly after Ctrl-C; for the lifespan's start.
 
     Without a bound on the wait for open connections, one viewer that no longer reads (a phone asleep) holds the
-    process for ever after Ctrl-C, and Streamlit offers no setting for it. And the interpreter's last collections
-    would go through all that torch and Streamlit have loaded, for a second or more: what is left then needs none.
+    process for ever after Ctrl-C, and Streamlit offers no setting for it. And the interpreter's last garbage
+    collections would walk through everything that torch and Streamlit have loaded, for a second or more.
     """
     atexit.register(gc.freeze)
     server = _first_server()
@@ -226,10 +226,10 @@ def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
 
 
 async def answer_promptly() -> None:
-    """Have what Streamlit's own listener accepts send at once, as soon as it listens; for the lifespan's start.
+    """Switch off Nagle's algorithm for Streamlit's own listener as soon as it listens; for the lifespan's start.
 
-    Streamlit makes that socket in a way in which asyncio does not know it for TCP, and so leaves Nagle's algorithm on:
-    a small answer then waits some 40 ms for the browser to acknowledge its header, for each of a page's many files.
+    Streamlit creates that socket so that asyncio does not recognise it as TCP and leaves the algorithm on: a small
+    answer then waits some 40 ms for the browser to acknowledge its header, for each of a page's many files.
     """
     server = _first_server()
     while server is not None and not server.should_exit:

@@ -1,4 +1,4 @@
-"""What is served beside Streamlit and the frame socket: charts, stretches of a series, stored moments, notes, files."""
+"""The HTTP routes beside Streamlit: charts, parts of a series, stored frames, notes, and the board's files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_NAMES = 1000  # tokens that are sent by name; a vocabulary may have 50,257
 
 
 class RunRoutes:
-    """The routes that answer questions about a run of `manager`."""
+    """The routes that answer questions about a run."""
 
     def __init__(self, manager: RunManager) -> None:
         self.manager = manager
@@ -80,9 +80,9 @@ class RunRoutes:
         )
 
     def frame(self, request: Request) -> Response:
-        """`GET /frame?run&step`: the stored moment at or before a step, as a frame; without step, which there are.
+        """`GET /frame?run&step`: the stored state at or before a step, as a frame; without step, the list of steps.
 
-        Of the moment that is opened in full, the step itself has its tables.
+        For the step that is restored in full, the tables are of that very step.
         """
         query = request.query_params
         run = self.manager.source(query.get("run", "current"))
@@ -110,7 +110,7 @@ class RunRoutes:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
     def notes(self, request: Request) -> Response:
-        """`GET /notes?run`: what people pinned at a step of a run, as JSON; of one that is not stored there is none."""
+        """`GET /notes?run`: the notes pinned at steps of a run, as JSON; none for a run that is not stored."""
         run = self.manager.source(request.query_params.get("run", "current"))
         if run is None:
             return PlainTextResponse("there is no such run", 404)
@@ -119,14 +119,14 @@ class RunRoutes:
 
 
 def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
-    """The tokens that charts may name: the first ones; and the first of each group that a pooled table averages."""
+    """The tokens that charts may name, and the first token of each group that a pooled table averages."""
     firsts = [tokens[place] for place in bins(len(tokens))] if len(tokens) > MOST_CELLS else []
     return {"tokens": tokens[:MOST_NAMES], "vocab_size": len(tokens), "firsts": firsts}
 
 
 @lru_cache(maxsize=128)
 def _past(run_id: str, folder: Path, step: int) -> bytes:
-    """A stored moment on the wire; the newest one may still be added to, those before it do not change."""
+    """A stored frame as it is sent, cached: only the newest one may still change."""
     return _frame(run_id, displayed_state.moment_at(folder, step))
 
 
@@ -161,7 +161,7 @@ def example(_: Request) -> Response:
 
 
 def warm_up(manager: RunManager) -> None:
-    """Do once, before anybody waits, what the first visitor would wait for: imports, compression, a first step."""
+    """Do what the first visitor would otherwise wait for: imports, compression, a first step."""
     vendor.scripts()
     _charts("train", example_info())
     start = preset(DEFAULT_PRESET)

@@ -21,7 +21,7 @@ EXAMPLE_RUN = "example"
 
 
 def run_info(run: Run | Race | ExternalRun) -> RunInfo:
-    """The info of a run whose model is built, or that was recorded."""
+    """What the charts of a run depend on. Its model must be built, unless it was recorded."""
     if run.config is None:
         assert isinstance(run, ExternalRun)
         return RunInfo(run.id, run.title, None, (), None, run.layers, channels=run.channels)
@@ -44,7 +44,7 @@ def run_info(run: Run | Race | ExternalRun) -> RunInfo:
 
 @lru_cache(maxsize=1)
 def example_info() -> RunInfo:
-    """The info of the shipped example, which its header carries."""
+    """What the charts of the shipped example depend on, from its header."""
     frame = EXAMPLE.read_bytes()
     header = orjson.loads(frame[4 : 4 + int.from_bytes(frame[:4], "little")])
     facts = header["facts"]

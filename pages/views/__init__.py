@@ -1,1 +1,1 @@
-"""What the pages place: one folder a page. They import no page."""
+"""What the pages place: a folder for each page, and `shared` for several."""

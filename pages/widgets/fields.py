@@ -1,7 +1,7 @@
 """Settings as widgets. Each is built from its field: bounds, help and default are read, never repeated.
 
-The engine is the truth: before a widget is drawn its state is set to the engine's value, and what a person changes
-goes through `on_turn` at once. Knows no page and starts no run.
+The engine is the truth: a widget is drawn with the engine's value, and what a person changes goes through `on_change`
+at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from engine.config import SPEEDS, LiveSettings, RunConfig
-from pages.widgets.glossary import TERMS, more
+from pages.widgets.glossary import TERMS, glossary_link
 
-Turn = Callable[[str, Any], None]
-TERM = {"batch_size": "batch", "epochs": "epoch", "grad_clip": "gradient clipping", "weight_decay": "weight decay"}
+OnChange = Callable[[str, Any], None]
+GLOSSARY_NAMES = {
+    "batch_size": "batch",
+    "epochs": "epoch",
+    "grad_clip": "gradient clipping",
+    "weight_decay": "weight decay",
+}
 """Settings that the Glossary has under another name."""
-NOTCHES = [float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5)] + [10.0]
+RATES = [float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5)] + [10.0]
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -39,25 +44,25 @@ def field_of(name: str) -> FieldInfo:
 
 
 def help_of(name: str, also: str = "") -> str:
-    """The field's own description, what there is to say `also`, and the way to the Glossary where that explains it."""
-    told, term = f"{field_of(name).description or ''} {also}".strip(), TERM.get(name, name)
-    return f"{told} {more(term)}" if term in TERMS else told
+    """The field's own description, the sentence `also`, and a link where the Glossary explains the field."""
+    text, term = f"{field_of(name).description or ''} {also}".strip(), GLOSSARY_NAMES.get(name, name)
+    return f"{text} {glossary_link(term)}" if term in TERMS else text
 
 
-def notch(lr: float, up: int) -> float:
-    """The next notch of the learning rate above (`up` = 1) or below (-1)."""
-    others = [n for n in NOTCHES if (n > lr * 1.001 if up > 0 else n < lr * 0.999)]
+def next_rate(lr: float, up: int) -> float:
+    """The next of `RATES` above the learning rate (`up` = 1) or below it (-1)."""
+    others = [n for n in RATES if (n > lr * 1.001 if up > 0 else n < lr * 0.999)]
     return (min(others) if up > 0 else max(others)) if others else lr
 
 
-def follow(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any]:
-    """The key of a widget that shows `value`, and the value it starts with; a new key when it came from elsewhere.
+def tracked(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any]:
+    """The key of a widget that shows `value`, and what it starts with; a new key when the value came from elsewhere.
 
     A browser that lags behind sends the number it still shows along with every click. Under one key Streamlit takes
     that for a change by the person, and the knob turns back by itself. The start goes with every drawing, since a
     browser may skip the first one.
     """
-    shown = st.session_state.setdefault("shown", {})
+    shown = st.session_state.setdefault("fields", {})
     generation, before, start = shown.get(name, (0, (value, options), value))
     forgotten = start != value and f"{name}-{generation}" not in st.session_state  # it was not drawn for a while
     if before != (value, options) or forgotten:
@@ -66,41 +71,41 @@ def follow(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, A
     return f"{name}-{generation}", start
 
 
-def told(name: str, key: str, field: str, turn: Turn) -> Callable[[], None]:
-    """What a widget of `follow` does when a person changes it; nothing if it has been replaced since."""
+def change_handler(name: str, key: str, field: str, on_change: OnChange) -> Callable[[], None]:
+    """What a `tracked` widget calls when a person changes it; it does nothing once the widget has been replaced."""
 
     def react() -> None:
-        generation, (_, options), start = st.session_state.shown[name]
+        generation, (_, options), start = st.session_state.fields[name]
         if key == f"{name}-{generation}":
             value = st.session_state[key]
-            st.session_state.shown[name] = generation, (value, options), start
-            turn(field, value)
+            st.session_state.fields[name] = generation, (value, options), start
+            on_change(field, value)
 
     return react
 
 
-def learning_rate(lr: float, turn: Turn, move: Callable[[int], None], *, disabled: bool = False) -> None:
-    """A log slider over the notches; below it the number, to be typed, and a notch down or up."""
-    slider, start = follow("lr_slider", lr)
+def learning_rate(lr: float, on_change: OnChange, on_step: Callable[[int], None], *, disabled: bool = False) -> None:
+    """A log slider over `RATES`; below it the number, to be typed, and buttons for the next rate down or up."""
+    slider, start = tracked("lr_slider", lr)
     st.select_slider(
         "learning rate",
-        sorted({*NOTCHES, start}),
+        sorted({*RATES, start}),
         start,
         key=slider,
         format_func=_brief,
         help=help_of("lr", "Keys: ↑ and ↓."),
         disabled=disabled,
-        on_change=told("lr_slider", slider, "lr", turn),
+        on_change=change_handler("lr_slider", slider, "lr", on_change),
     )
     low, high = bounds(field_of("lr"))
-    number, start = follow("lr_number", lr)
+    number, start = tracked("lr_number", lr)
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="lr_row"):
         st.button(
             "▼",
             key="lr_down",
             shortcut="Down",
             help="A notch lower. Key: ↓",
-            on_click=move,
+            on_click=on_step,
             args=(-1,),
             disabled=disabled,
         )
@@ -114,16 +119,22 @@ def learning_rate(lr: float, turn: Turn, move: Callable[[int], None], *, disable
             step=1e-4,
             label_visibility="collapsed",
             disabled=disabled,
-            on_change=told("lr_number", number, "lr", turn),
+            on_change=change_handler("lr_number", number, "lr", on_change),
         )
         st.button(
-            "▲", key="lr_up", shortcut="Up", help="A notch higher. Key: ↑", on_click=move, args=(1,), disabled=disabled
+            "▲",
+            key="lr_up",
+            shortcut="Up",
+            help="A notch higher. Key: ↑",
+            on_click=on_step,
+            args=(1,),
+            disabled=disabled,
         )
 
 
-def iterations(max_steps: int, turn: Turn) -> None:
+def iterations(max_steps: int, on_change: OnChange) -> None:
     """A log slider of round numbers, and the number beside it."""
-    key, start = follow("max_steps_slider", max_steps)
+    key, start = tracked("max_steps_slider", max_steps)
     options = sorted({digit * 10**power for power in range(1, 7) for digit in (1, 2, 5)} | {start})
     slider, number = st.columns([5, 3], vertical_alignment="bottom")
     slider.select_slider(
@@ -133,23 +144,30 @@ def iterations(max_steps: int, turn: Turn) -> None:
         key=key,
         format_func=lambda n: f"{n:,}",
         help=help_of("max_steps", "May be raised or cut while it runs, and raised when it is done."),
-        on_change=told("max_steps_slider", key, "max_steps", turn),
+        on_change=change_handler("max_steps_slider", key, "max_steps", on_change),
     )
-    whole_number("max_steps", max_steps, turn, number, "iterations, exactly", hidden=True, key="max_steps_number")
+    whole_number("max_steps", max_steps, on_change, number, "iterations, exactly", hidden=True, key="max_steps_number")
 
 
-def speed(value: int | str, turn: Turn) -> None:
-    """The speed limit."""
-    key, start = follow("speed", value)
+def speed(
+    value: int | str,
+    on_change: OnChange,
+    label: str = "speed limit, steps/s",
+    name: str = "speed",
+    *,
+    explained: bool = True,
+) -> None:
+    """The speed limit; `name` tells two such widgets of a session apart."""
+    key, start = tracked(name, value)
     st.segmented_control(
-        "speed limit, steps/s",
+        label,
         SPEEDS,
         default=start,
         key=key,
         required=True,
         format_func=lambda s: "max" if s == "unlimited" else f"{s:,}",
-        help=help_of("speed"),
-        on_change=told("speed", key, "speed", turn),
+        help=help_of("speed") if explained else None,
+        on_change=change_handler(name, key, "speed", on_change),
         width="stretch",
     )
 
@@ -157,7 +175,7 @@ def speed(value: int | str, turn: Turn) -> None:
 def whole_number(
     name: str,
     value: int | None,
-    turn: Turn,
+    on_change: OnChange,
     place: Any = st,
     label: str = "",
     *,
@@ -167,7 +185,7 @@ def whole_number(
 ) -> None:
     """A whole number within its field's bounds; a field that may be off shows an empty box."""
     widget = key or name
-    key, start = follow(widget, value)
+    key, start = tracked(widget, value)
     low, high = bounds(field_of(name))
     place.number_input(
         label or name,
@@ -179,16 +197,16 @@ def whole_number(
         help=None if hidden else help_of(name),
         label_visibility="collapsed" if hidden else "visible",
         disabled=disabled,
-        on_change=told(widget, key, name, turn),
+        on_change=change_handler(widget, key, name, on_change),
     )
 
 
 def real_number(
-    name: str, value: float | None, turn: Turn, place: Any = st, label: str = "", step: float = 0.01
+    name: str, value: float | None, on_change: OnChange, place: Any = st, label: str = "", step: float = 0.01
 ) -> None:
     """A number within its field's bounds; a field that may be off shows an empty box."""
     low, high = bounds(field_of(name))
-    key, start = follow(name, value)
+    key, start = tracked(name, value)
     place.number_input(
         label or name,
         low,
@@ -199,20 +217,22 @@ def real_number(
         format="%.4g",
         placeholder="off",
         help=help_of(name),
-        on_change=told(name, key, name, turn),
+        on_change=change_handler(name, key, name, on_change),
     )
 
 
-def text(name: str, value: str, turn: Turn, place: Any = st, label: str = "") -> None:
+def text_input(name: str, value: str, on_change: OnChange, place: Any = st, label: str = "") -> None:
     """A line of text."""
-    key, start = follow(name, value)
-    place.text_input(label or name, start, key=key, help=help_of(name), on_change=told(name, key, name, turn))
+    key, start = tracked(name, value)
+    place.text_input(
+        label or name, start, key=key, help=help_of(name), on_change=change_handler(name, key, name, on_change)
+    )
 
 
 def choice(
     name: str,
     value: Any,
-    turn: Turn,
+    on_change: OnChange,
     place: Any = st,
     label: str = "",
     options: list[Any] | None = None,
@@ -220,7 +240,7 @@ def choice(
 ) -> None:
     """One of the values that a field allows."""
     allowed = options if options is not None else list(get_args(field_of(name).annotation))
-    key, start = follow(name, value, tuple(allowed))
+    key, start = tracked(name, value, tuple(allowed))
     place.selectbox(
         label or name,
         allowed,
@@ -228,7 +248,7 @@ def choice(
         key=key,
         format_func=shown,
         help=help_of(name),
-        on_change=told(name, key, name, turn),
+        on_change=change_handler(name, key, name, on_change),
     )
 
 

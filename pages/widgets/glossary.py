@@ -179,19 +179,19 @@ GROUPS: dict[str, dict[str, str]] = {
 TERMS: dict[str, str] = {name: told for group in GROUPS.values() for name, told in group.items()}
 
 
-def more(name: str) -> str:
+def glossary_link(name: str) -> str:
     """A link that looks `name` up in the Glossary, in a tab of its own; KeyError for a word that is not explained."""
     assert TERMS[name]
     return f"[Glossary](glossary?search={quote(name)})"
 
 
-def slug(name: str) -> str:
+def anchor(name: str) -> str:
     """The anchor of a term on the Glossary page."""
     kept = "".join(c.lower() if c.isalnum() else "-" for c in name)
     return "term-" + "-".join(part for part in kept.split("-") if part)
 
 
-def found(words: str) -> dict[str, dict[str, str]]:
+def search(words: str) -> dict[str, dict[str, str]]:
     """The terms that hold every one of `words`, by group, case aside; terms that are named so come first."""
     wanted = words.casefold().split()
     kept: dict[str, dict[str, str]] = {}

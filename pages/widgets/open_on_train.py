@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.presets import preset
-from pages.widgets import actions
+from pages.widgets import plan
 
 
-def button(name: str) -> None:
+def open_on_train_button(name: str) -> None:
     """Open Train with the preset `name` as the next run's plan; a run under way goes on, and Train asks about it."""
     if st.button("Train it on the stage", key=f"to_train-{name}", icon=":material/arrow_forward:", help=HELP):
-        actions.lay_out(preset(name))
+        plan.prepare_for_train(preset(name))
         st.switch_page("train.py", query_params={"preset": name})
 
 

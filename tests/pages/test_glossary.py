@@ -18,18 +18,18 @@ from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.stream.status import State
 from pages.views.glossary.corrections import CORRECTIONS
-from pages.views.shared.try_this import TRIALS, Trial
-from pages.widgets.fields import TERM, help_of
-from pages.widgets.glossary import GROUPS, TERMS, found, more, slug
+from pages.views.shared.try_this import SUGGESTIONS, Suggestion
+from pages.widgets.fields import GLOSSARY_NAMES, help_of
+from pages.widgets.glossary import GROUPS, TERMS, anchor, glossary_link, search
 
 Visit = Callable[[str], AppTest]
 PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
-FILES = {page: page.lower().replace(" ", "_") + ".py" for page in TRIALS}
+FILES = {page: page.lower().replace(" ", "_") + ".py" for page in SUGGESTIONS}
 VOCABULARY = (
     "run step epoch tokens_seen snapshot max_steps vocab_size block_size n_layer n_head n_embd inputs targets logits "
     "loss bits_per_char lr grad_norm update_ratio temperature top_k prompt max_new_tokens"
 )
-ALL = [pytest.param(page, trial, id=trial.title) for page, trials in TRIALS.items() for trial in trials]
+ALL = [pytest.param(page, trial, id=trial.title) for page, trials in SUGGESTIONS.items() for trial in trials]
 
 
 def words(page: AppTest) -> str:
@@ -55,7 +55,7 @@ def test_every_term_has_exactly_two_sentences(name: str) -> None:
 def test_the_vocabulary_of_the_project_is_explained() -> None:
     assert not set(VOCABULARY.split()) - set(TERMS)
     assert len(TERMS) == sum(len(terms) for terms in GROUPS.values()), "no term stands in two groups"
-    assert len({slug(name) for name in TERMS}) == len(TERMS)
+    assert len({anchor(name) for name in TERMS}) == len(TERMS)
 
 
 def test_settings_that_are_terms_agree_on_their_name() -> None:
@@ -64,27 +64,27 @@ def test_settings_that_are_terms_agree_on_their_name() -> None:
 
 
 def test_a_label_s_help_links_to_its_term(visit: Visit) -> None:
-    assert more("weight decay") == "[Glossary](glossary?search=weight%20decay)"
+    assert glossary_link("weight decay") == "[Glossary](glossary?search=weight%20decay)"
     explained = {name for name in (*RunConfig.model_fields, *LiveSettings.model_fields) if "Glossary" in help_of(name)}
     assert {"lr", "max_steps", "batch_size", "grad_clip", "weight_decay", "block_size", "seed", "epochs"} <= explained
-    assert set(TERM) <= explained and set(TERM.values()) <= set(TERMS)
+    assert set(GLOSSARY_NAMES) <= explained and set(GLOSSARY_NAMES.values()) <= set(TERMS)
     (label,) = [box for box in visit("train.py").number_input if box.label == "batch size, windows"]
     assert label.help and label.help.endswith("[Glossary](glossary?search=batch)")
 
 
 def test_search_finds_names_first_and_sentences_too() -> None:
-    hits = found("soft")
+    hits = search("soft")
     assert next(iter(hits["Model"])) == "softmax"
     assert "temperature" in hits["Looking"]
-    assert found("") == GROUPS
-    assert found("no such word") == {}
+    assert search("") == GROUPS
+    assert search("no such word") == {}
 
 
 def test_the_page_searches_and_says_when_nothing_is_found(visit: Visit) -> None:
     page = visit("glossary.py")
-    assert set(shown_terms(page)) == {slug(name) for name in TERMS}
+    assert set(shown_terms(page)) == {anchor(name) for name in TERMS}
     page.text_input(key="search").set_value("perplexity").run()
-    assert shown_terms(page) == [slug("perplexity")]
+    assert shown_terms(page) == [anchor("perplexity")]
     page.text_input(key="search").set_value("<img src=x onerror=alert(1)>").run()
     assert "'<img src=x onerror=alert(1)>'" in words(page)
     assert not shown_terms(page)
@@ -99,7 +99,7 @@ def test_a_link_to_a_word_opens_at_the_words(visit: Visit) -> None:
     page.query_params["search"] = "weight decay"
     page.switch_page("glossary.py").run()
     assert page.subheader[0].value == "Words"
-    assert shown_terms(page)[0] == slug("weight decay")
+    assert shown_terms(page)[0] == anchor("weight decay")
 
 
 # ---------------------------------------------------------------- the map
@@ -110,7 +110,7 @@ def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) 
     titles = [found.value for found in page.markdown if re.match(r"\*\*\d+ · ", found.value)]
     assert [int(re.findall(r"\d+", title)[0]) for title in titles] == list(range(1, 11))
     links = {link.proto.label for link in page.get("page_link")}
-    assert links == set(TRIALS)
+    assert links == set(SUGGESTIONS)
     prose = " ".join(block.value for block in page.markdown)
     assert "Fine-tuning begins a new run with its weights" in prose
 
@@ -118,21 +118,23 @@ def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) 
 def test_the_navigation_has_the_pages_in_reading_order() -> None:
     shell = (PAGES / "shell.py").read_text(encoding="utf-8")
     titles = re.findall(r'st\.Page\(.*?title="(.*?)"', shell)
-    assert [title for title in titles if title in TRIALS or title == "Glossary"] == [*TRIALS, "Glossary"]
+    assert [title for title in titles if title in SUGGESTIONS or title == "Glossary"] == [*SUGGESTIONS, "Glossary"]
 
 
 # ---------------------------------------------------------------- try this
 
 
 def test_every_page_has_three_experiments_of_its_own() -> None:
-    assert list(TRIALS) == ["Train", "Step", "Inside", "Embeddings", "First steps", "Data"]
-    assert len({trial.title for trials in TRIALS.values() for trial in trials}) == 18
+    assert list(SUGGESTIONS) == ["Train", "Step", "Inside", "Embeddings", "First steps", "Data"]
+    assert len({trial.title for trials in SUGGESTIONS.values() for trial in trials}) == 18
     for page, file in FILES.items():
-        assert re.search(rf'(try_this|offer)\("{page}"\)', (PAGES / file).read_text(encoding="utf-8")), file
+        sources = [PAGES / file, *(PAGES / "views" / file.removesuffix(".py")).rglob("*.py")]
+        found = [re.search(rf'(try_this|suggestions)\("{page}"\)', source.read_text("utf-8")) for source in sources]
+        assert any(found), file
 
 
 @pytest.mark.parametrize(("page", "trial"), ALL)
-def test_every_link_is_valid_and_every_button_does_one_thing(page: str, trial: Trial) -> None:
+def test_every_link_is_valid_and_every_button_does_one_thing(page: str, trial: Suggestion) -> None:
     assert bool(trial.query) != (trial.here is not None)
     if trial.query:
         planned, notices = link.read(dict(parse_qsl(trial.query)))
@@ -141,7 +143,7 @@ def test_every_link_is_valid_and_every_button_does_one_thing(page: str, trial: T
 
 
 @pytest.mark.parametrize(("page", "trial"), ALL)
-def test_every_button_sets_its_experiment_up(page: str, trial: Trial, visit: Visit, house: RunManager) -> None:
+def test_every_button_sets_its_experiment_up(page: str, trial: Suggestion, visit: Visit, house: RunManager) -> None:
     opened = visit(FILES[page])
     before = house.demos.copy()
     opened.button(key=f"try-{page}-{trial.title}").click().run()

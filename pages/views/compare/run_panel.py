@@ -1,4 +1,4 @@
-"""One stored run: going on with it, its name and notes, deleting it, and what can be taken away. Knows no charts."""
+"""One stored run: continuing it, its name and notes, downloads, and deleting it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from engine.storage.index import Overview
 from engine.storage.reader import StoredRun
 from pages.board.replay.export import page_of
 from pages.views.train import external_run
-from pages.widgets import actions
+from pages.widgets import actions, notices, plan
 
 
-def panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
-    """One of the chosen runs, opened."""
+def run_panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
+    """Everything about one of the chosen runs."""
     if not chosen:
         st.text("Select one run to open it, two to six to compare them.")
         return
@@ -31,21 +31,21 @@ def panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
         picked = st.selectbox("run", list(names), format_func=lambda run: names[run], key="compare_one")
         one = next(shown for shown in chosen if shown.run.id == picked)
     st.text(f"{one.name}\n{one.run.standing}")
-    continuing(one)
-    naming(one)
+    continue_section(one)
+    name_and_notes(one)
     if one.run.reason is None:
-        taking_away(one)
-    deleting(one, [other.name for other in all_runs if other.parent.startswith(f"{one.run.id} ")])
+        downloads(one)
+    delete_section(one, [other.name for other in all_runs if other.parent.startswith(f"{one.run.id} ")])
 
 
 # -------------------------------------------------------------------- going on
 
 
-def continuing(one: Overview) -> None:
-    """The way back onto the stage; a run under way is asked about first."""
+def continue_section(one: Overview) -> None:
+    """Continue the run on Train; if another one is under way, ask first."""
     run, house = one.run, run_manager()
     if "asking_resume" in st.session_state and st.session_state.asking_resume[0] == run.id:
-        question(run.id)
+        confirmation(run.id)
     elif house.current is not None and house.current.id == run.id:
         st.button("Show it on Train", key="show", icon=":material/arrow_forward:", width="stretch", on_click=to_train)
     elif house.previous is not None and house.previous.id == run.id:
@@ -70,56 +70,57 @@ def continuing(one: Overview) -> None:
             type="primary",
             icon=":material/play_arrow:",
             width="stretch",
-            on_click=go_on,
+            on_click=continue_run,
             args=(run.id, False),
             help="Opens it on Train, paused at its newest snapshot. Later steps are made again, bit for bit.",
         )
 
 
-def question(name: str) -> None:
+def confirmation(name: str) -> None:
     """Another run is under way: stop that one and go on with this, or cancel."""
     with st.container(border=True):
         st.text(f"{st.session_state.asking_resume[1]}. Stop it and continue this one?")
         yes, no = st.columns(2)
-        yes.button("Stop it", key="resume_yes", type="primary", on_click=go_on, args=(name, True), width="stretch")
+        yes.button(
+            "Stop it", key="resume_yes", type="primary", on_click=continue_run, args=(name, True), width="stretch"
+        )
         no.button(
             "Cancel", key="resume_no", on_click=lambda: st.session_state.pop("asking_resume", None), width="stretch"
         )
 
 
-def go_on(name: str, replace: bool) -> None:
-    """Make a stored run the current one; what stands against it is asked or said."""
+def continue_run(name: str, replace: bool) -> None:
+    """Make a stored run the current one; ask if another run is under way, say what prevents it."""
     st.session_state.pop("asking_resume", None)
     try:
         run = run_manager().resume(name, replace)
     except RunActive as active:
         st.session_state.asking_resume = name, str(active)
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
     except (OSError, ValueError, sqlite3.Error, zlib.error) as error:
-        actions.say(f"run {name} cannot be continued: its folder is damaged, or cannot be written ({error})")
+        notices.add(f"run {name} cannot be continued: its folder is damaged, or cannot be written ({error})")
     else:
-        actions.replan(config=run.config, settings=run.settings)
-        st.session_state.planned = False
+        plan.follow(run)
         to_train()
 
 
 def bring_back() -> None:
-    """The run before the current one becomes the current one again."""
-    actions.bring_back()
+    """Make the previous run the current one again."""
+    actions.undo()
     to_train()
 
 
 def to_train() -> None:
-    """Open Train once this click has been seen to: a callback cannot switch pages."""
+    """Open Train in the next rerun: a callback cannot switch pages."""
     st.session_state.to_train = True
 
 
 # -------------------------------------------------------------------- names and notes
 
 
-def naming(one: Overview) -> None:
-    """What people call it, and what they wrote about it."""
+def name_and_notes(one: Overview) -> None:
+    """Its name, and the notes about it."""
     folder, key = one.run.folder, f"name-{one.run.id}"
     st.text_input(
         "name",
@@ -127,7 +128,7 @@ def naming(one: Overview) -> None:
         key=key,
         max_chars=notes.LONGEST_NAME,
         placeholder=one.run.id,
-        on_change=lambda: attempt(notes.rename, folder, st.session_state[key]),
+        on_change=lambda: try_or_notify(notes.rename, folder, st.session_state[key]),
     )
     for place, note in enumerate(one.notes.notes):
         words, cross = st.columns([6, 1], vertical_alignment="center", gap="small")
@@ -137,7 +138,7 @@ def naming(one: Overview) -> None:
             key=f"remove-{one.run.id}-{place}",
             icon=":material/close:",
             type="tertiary",
-            on_click=attempt,
+            on_click=try_or_notify,
             args=(notes.remove, folder, note),
             help="Remove this note.",
         )
@@ -150,29 +151,29 @@ def naming(one: Overview) -> None:
 
 
 def add_note(run: StoredRun) -> None:
-    """Keep the note that was written, and empty its field."""
+    """Save the note, and empty its field."""
     state = st.session_state
     try:
         notes.add(run.folder, state[f"note-{run.id}"], state[f"note_step-{run.id}"])
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
     else:
         state[f"note-{run.id}"] = ""
 
 
-def attempt(verb: Callable[..., Any], *args: Any) -> None:
-    """Do it, or say why it cannot be done."""
+def try_or_notify(verb: Callable[..., Any], *args: Any) -> None:
+    """Call `verb`; a notice says why where it cannot be done."""
     try:
         verb(*args)
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
 
 
 # -------------------------------------------------------------------- taking away
 
 
-def taking_away(one: Overview) -> None:
-    """Files to keep or to hand out; each is made when it is asked for."""
+def downloads(one: Overview) -> None:
+    """Files to download; each is made when it is asked for."""
     run = one.run
     with st.popover("Take away", icon=":material/download:", width="stretch"):
         weights = ("Weights as safetensors", ".safetensors", BYTES, lambda: export.weights_file(run), WEIGHTS)
@@ -194,7 +195,7 @@ def taking_away(one: Overview) -> None:
 
 
 def csv(run: StoredRun) -> bytes:
-    """Every step and every look as a table."""
+    """All metrics as a table, one row a step."""
     return export.metrics_table(run).to_csv(index=False).encode()
 
 
@@ -207,8 +208,8 @@ WEIGHTS = "The newest snapshot, with the configuration in the file's metadata."
 # -------------------------------------------------------------------- deleting
 
 
-def deleting(one: Overview, forks: list[str]) -> None:
-    """Out of the list; `deleted` brings it back. `forks` are called so that were forked from it."""
+def delete_section(one: Overview, forks: list[str]) -> None:
+    """Remove the run from the list; `deleted_runs` brings it back. `forks` are the names of its forks."""
     if one.run.live or run_manager().find(one.run.id) is not None:
         return
     with st.popover("Delete", icon=":material/delete:", width="stretch"):
@@ -220,23 +221,23 @@ def deleting(one: Overview, forks: list[str]) -> None:
 
 def delete(name: str) -> None:
     """Delete a run, and offer to undo it."""
-    attempt(trash.delete, name)
+    try_or_notify(trash.delete, name)
     if name in trash.deleted():
         st.session_state.just_deleted = name
 
 
-def deleted() -> None:
-    """What can be brought back: the run deleted just now, and all the others."""
+def deleted_runs() -> None:
+    """Bring back the run deleted just now, or any other."""
     gone = trash.deleted()
     if not gone:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if (last := st.session_state.get("just_deleted")) in gone:
             st.text(f"Deleted {last}.", width="content")
-            st.button("Undo", key="undo_delete", icon=":material/undo:", on_click=attempt, args=(BACK, last))
+            st.button("Undo", key="undo_delete", icon=":material/undo:", on_click=try_or_notify, args=(BACK, last))
         with st.popover("Deleted runs", icon=":material/delete:"):
             st.selectbox("run", gone, key="deleted_run")
-            st.button("Bring back", key="back", on_click=lambda: attempt(BACK, st.session_state.deleted_run))
+            st.button("Bring back", key="back", on_click=lambda: try_or_notify(BACK, st.session_state.deleted_run))
 
 
 BACK = trash.bring_back

@@ -1,7 +1,4 @@
-"""Any text, coloured by its tokens. The text is shown literally: it reaches the page escaped, and nothing else does.
-
-Knows no page and no run, only a tokenizer.
-"""
+"""A text with its tokens in colour. The text is shown literally: everything that reaches the page is escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from engine.errors import InputError
 from engine.text.tokenizer import Tokenizer
 
 MOST_TOKENS = 3000
-# Four grounds in turn, so that neighbours differ; with half the strength of a line they let the text stand out.
+# Four colours in turn, so that neighbours differ; pale enough to keep the text readable.
 STYLE = """<style>
 .ls-pieces { font-family: var(--st-code-font, monospace); font-size: 15px; line-height: 1.9; white-space: pre-wrap;
   overflow-wrap: anywhere; max-height: 420px; overflow-y: auto; }
@@ -25,10 +22,10 @@ STYLE = """<style>
 
 
 def coloured(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Show `text` with a ground behind each token, its name and id on hover; returns the ids.
+    """Show `text` with a colour behind each token, its name and id on hover; returns the ids.
 
-    A character that several tokens share, byte by byte, has one ground. What the tokenizer does not know is said
-    instead, and nothing is returned.
+    Several tokens that make up one character, byte by byte, share a colour. If the tokenizer does not know a character,
+    the page says so and nothing is returned.
     """
     try:
         ids: list[int] = tokenizer.encode(text).tolist()

@@ -1,4 +1,4 @@
-"""Any text cut into tokens three ways, in colour. A session keeps the tokenizer that it looked at."""
+"""Any text cut into tokens three ways, in colour. A session keeps the tokenizer last used."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MOST_PASTED = 5000
 TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
 
 
-def pasted(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
-    """The tokens of a pasted text; until one is pasted, of the corpus's own first words."""
+def token_view(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
+    """The tokens of a pasted text; until one is pasted, of the corpus's first words."""
     static.heading(
         "Tokens of a text",
         "The same text cut three ways, each token on a ground of its own; its name and id appear under the pointer. "
@@ -39,7 +39,7 @@ def pasted(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
     tokenizer = (
         told.tokenizer
         if kind == "characters"
-        else cutter(entry, changed(config, tokenizer=TOKENIZERS[kind], vocab_size=size))
+        else tokenizer_for(entry, changed(config, tokenizer=TOKENIZERS[kind], vocab_size=size))
     )
     if tokenizer is None or not text:
         return
@@ -49,8 +49,8 @@ def pasted(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
         st.code(" ".join(map(str, ids)), language=None, wrap_lines=True, height=90)
 
 
-def cutter(entry: Entry, config: RunConfig) -> Tokenizer | None:
-    """The tokenizer of `config`, learnt once; says what is missing."""
+def tokenizer_for(entry: Entry, config: RunConfig) -> Tokenizer | None:
+    """The tokenizer of `config`, learnt once a session; None, and a sentence, if something is missing."""
     learns = config.tokenizer == "bpe"
     key = config.tokenizer, (config.vocab_size, entry.name, entry.sha256) if learns else ()
     kept: tuple[object, Tokenizer | None] | None = st.session_state.get("cutter")
@@ -70,7 +70,7 @@ def cutter(entry: Entry, config: RunConfig) -> Tokenizer | None:
 
 
 def fetch_gpt2() -> None:
-    """GPT-2's two files are fetched when somebody asks for them."""
+    """Offer to fetch GPT-2's two files."""
     st.text(f"{gpt2.TITLE} is not on this machine. It is two public files, {gpt2.BYTES / 1e6:.1f} MB together.")
     if st.button("Fetch it", key="fetch_gpt2", icon=":material/download:"):
         bar = st.progress(0.0, "fetching")

@@ -1,4 +1,4 @@
-"""Document 003's four words on their axes, and the sum King − Man + Woman, computed. Holds no training state."""
+"""Document 003's four words as points, and the sum King − Man + Woman."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def king_and_queen() -> None:
         arithmetic(table, result, ranked)
     with left:
         static.show(
-            drawn(table, result),
+            figure_of_words(table, result),
             "words",
             "Words as points: King − Man + Woman",
             "Each word is a point with two numbers, and the sum is walked along the arrows: from King, back along Man, "
@@ -51,11 +51,14 @@ def arithmetic(table: Tensor, result: Tensor, ranked: list[Neighbour]) -> None:
         "Each word's distance from the result and the cosine of the angle between them, nearest first. Equal would be "
         "distance 0 and cosine 1; nearest is all that such arithmetic promises.",
     )
-    st.text(f"King − Man + Woman\n= {pair(table[KING])} − {pair(table[MAN])} + {pair(table[WOMAN])}\n= {pair(result)}")
+    st.text(
+        f"King − Man + Woman\n= {as_point(table[KING])} − {as_point(table[MAN])} + {as_point(table[WOMAN])}\n"
+        f"= {as_point(result)}"
+    )
     rows = [
         {
             "word": WORDS[one.row],
-            "its numbers": pair(table[one.row]),
+            "its numbers": as_point(table[one.row]),
             "distance": round(one.distance, 3),
             "cosine": round(one.cosine, 3),
         }
@@ -67,17 +70,18 @@ def arithmetic(table: Tensor, result: Tensor, ranked: list[Neighbour]) -> None:
     if away < 1e-9:
         st.text(
             "With these numbers the sum is Queen exactly, because King − Man and Queen − Woman are the same step, "
-            f"{pair(royal)}. The document gives King 0.7 in its table and 0.5 in its text; its equation needs 0.5."
+            f"{as_point(royal)}. The document gives King 0.7 in its table and 0.5 in its text; its equation needs 0.5."
         )
     else:
         st.text(
-            f"The sum is nearest to Queen, not equal to it: {away:.1f} away. King − Man is the step {pair(royal)}, "
-            f"Queen − Woman the step {pair(common)}; their difference, {pair(royal - common)}, is what is missing."
+            f"The sum is nearest to Queen, not equal to it: {away:.1f} away. King − Man is the step {as_point(royal)}, "
+            f"Queen − Woman the step {as_point(common)}; their difference, {as_point(royal - common)}, is what is "
+            "missing."
         )
 
 
-def drawn(table: Tensor, result: Tensor) -> go.Figure:
-    """The words, the way of the sum, and how far its end is from Queen."""
+def figure_of_words(table: Tensor, result: Tensor) -> go.Figure:
+    """The words, the sum as arrows, and how far its end is from Queen."""
     figure = static.plane("royalty", "gender: male above 0, female below")
     for word, (x, y), colour in zip(WORDS, table.tolist(), COLOURS, strict=True):
         figure.add_scatter(x=[0, x], y=[0, y], mode="lines", line={"color": colour, "width": 2}, hoverinfo="skip")
@@ -85,7 +89,7 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
             x=[x],
             y=[y],
             mode="markers+text",
-            text=[f"{word} {pair(torch.tensor([x, y]))}"],
+            text=[f"{word} {as_point(torch.tensor([x, y]))}"],
             textposition=f"{'bottom' if x > 0 > y else 'top'} {'left' if x > 0 else 'right'}",  # inward, for a phone
             textfont={"color": colour, "size": 16},
             marker={"color": colour, "size": 11},
@@ -109,7 +113,7 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
         x=[end[0]],
         y=[end[1]],
         mode="markers+text",
-        text=[f"the sum {pair(result)}"],
+        text=[f"the sum {as_point(result)}"],
         textposition="middle left",
         textfont={"size": 16, "color": TEXT},
         marker={"color": TEXT, "size": 12, "symbol": "x"},
@@ -122,7 +126,7 @@ def drawn(table: Tensor, result: Tensor) -> go.Figure:
     return figure
 
 
-def pair(numbers: Tensor) -> str:
+def as_point(numbers: Tensor) -> str:
     """Two numbers as people write a point."""
     told = (f"{number:.4g}" for number in (numbers.round(decimals=9) + 0.0).tolist())  # + 0.0: no -0
     return f"({', '.join(told)})".replace("-", "−")

@@ -1,4 +1,4 @@
-"""A line through points without any training: solved from two points, least squares, other forms. On First steps."""
+"""A line through points without training: solved from two points, by least squares, and other polynomials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.analysis.least_squares import FORMS, Fit, Point, fit_polynomial, lin
 from engine.errors import InputError
 from pages.charts import static
 from pages.charts.palette import TEXT, TRAIN
-from pages.widgets import open_on_train
+from pages.widgets.open_on_train import open_on_train_button
 
 CONTEXT = """
 **Counting.** Here each step uses all the points, so one step is one pass over the data: an *epoch*. Document 002 writes
@@ -30,7 +30,7 @@ decides nothing: only new points could.
 def show(pairs: list[Point]) -> None:
     """The part below the live board, for these points."""
     st.markdown(CONTEXT)
-    open_on_train.button("document-002-line")
+    open_on_train_button("document-002-line")
     st.divider()
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -41,7 +41,7 @@ def show(pairs: list[Point]) -> None:
 
 @st.fragment
 def two_points(pairs: list[Point]) -> None:
-    """a and b from two chosen points, checked on the others."""
+    """Solve a and b from two chosen points, and check them on the others."""
     static.heading(
         "Solved from two points",
         "Two points settle a and b by arithmetic alone. Where the other points fit too, all of them lie on that line; "
@@ -74,7 +74,7 @@ def two_points(pairs: list[Point]) -> None:
             "point": names[at],
             "y": y,
             "ax + b": a * x + b,
-            "y − (ax + b)": tidy(missed[at], scale),
+            "y − (ax + b)": zero_if_tiny(missed[at], scale),
             "": "used" if at in (one, other) else "fits" if abs(missed[at]) <= scale else "missed",
         }
         for at, (x, y) in enumerate(pairs)
@@ -83,7 +83,7 @@ def two_points(pairs: list[Point]) -> None:
 
 
 def forms(pairs: list[Point]) -> None:
-    """The polynomials that the points can settle, each by least squares, with what it misses."""
+    """The polynomials that the points determine, each by least squares, with its residuals."""
     static.heading(
         "Least squares, and other forms",
         "Of each form, the one with the least mean squared error (MSE), and its residuals: what it misses at each "
@@ -99,14 +99,16 @@ def forms(pairs: list[Point]) -> None:
     places = st.container(key="forms").columns(len(FORMS))
     for place, (form, one) in zip(places, found.items(), strict=False):
         with place:
-            static.show(drawn(pairs, one), f"form-{form}", form.capitalize(), HELP[form], height=190)
-            st.text(f"MSE {error_of(pairs, one):.4g}\n{formula(one)}")
-    table = pd.DataFrame({form: [tidy(r, 1e-9 * size(pairs)) for r in one.residuals] for form, one in found.items()})
+            static.show(form_figure(pairs, one), f"form-{form}", form.capitalize(), HELP[form], height=190)
+            st.text(f"MSE {mean_squared_error(pairs, one):.4g}\n{formula(one)}")
+    table = pd.DataFrame(
+        {form: [zero_if_tiny(r, 1e-9 * scale_of(pairs)) for r in one.residuals] for form, one in found.items()}
+    )
     table.insert(0, "point", [f"({x:g}, {y:g})" for x, y in pairs])
     st.dataframe(table, hide_index=True, width="stretch", height=38 + 35 * min(len(pairs), 6))
-    if "line" in found and error_of(pairs, found["line"]):
+    if "line" in found and mean_squared_error(pairs, found["line"]):
         st.markdown(FOUR)
-        told = [f"{form} {error_of(pairs, one):.4g}" for form, one in found.items()]
+        told = [f"{form} {mean_squared_error(pairs, one):.4g}" for form, one in found.items()]
         st.text(f"Mean squared error on these {len(pairs)} points, computed: {', '.join(told)}.")
     elif "line" in found:
         st.markdown("All these points lie on one line. Add (4, 8) above and see what the forms make of it.")
@@ -120,7 +122,7 @@ HELP = {
 }
 
 
-def drawn(pairs: list[Point], one: Fit) -> go.Figure:
+def form_figure(pairs: list[Point], one: Fit) -> go.Figure:
     """A form over the points, with its residuals."""
     x, y = xy_arrays(pairs)
     room = 0.2 * float(np.ptp(x)) or 1.0
@@ -150,20 +152,22 @@ def drawn(pairs: list[Point], one: Fit) -> go.Figure:
 def formula(one: Fit) -> str:
     """y = 1.5 + 1.7 x, constant first."""
     limit = 1e-9 * max(1.0, *map(abs, one.coefficients))
-    terms = [f"{tidy(c, limit):+.4g}" + ("", " x", " x²", " x³")[power] for power, c in enumerate(one.coefficients)]
+    terms = [
+        f"{zero_if_tiny(c, limit):+.4g}" + ("", " x", " x²", " x³")[power] for power, c in enumerate(one.coefficients)
+    ]
     return "y = " + " ".join(terms).removeprefix("+").replace("+", "+ ").replace("-", "− ")
 
 
-def error_of(pairs: list[Point], one: Fit) -> float:
+def mean_squared_error(pairs: list[Point], one: Fit) -> float:
     """The mean squared error, 0 where only the rounding of float64 is left of it."""
-    return tidy(one.mean_squared_error, (1e-9 * size(pairs)) ** 2)
+    return zero_if_tiny(one.mean_squared_error, (1e-9 * scale_of(pairs)) ** 2)
 
 
-def size(pairs: list[Point]) -> float:
+def scale_of(pairs: list[Point]) -> float:
     """The largest size of y, at least 1."""
     return max(1.0, *(abs(y) for _, y in pairs))
 
 
-def tidy(value: float, limit: float) -> float:
+def zero_if_tiny(value: float, limit: float) -> float:
     """`value`, or 0 where its size is below `limit`."""
     return 0.0 if abs(value) < limit else value

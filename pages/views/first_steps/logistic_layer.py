@@ -1,4 +1,4 @@
-"""The 5→3 logistic layer of document 002: its printed gradients, why they look so, and a loss without a minimum."""
+"""The 5→3 logistic layer of document 002: its printed gradients, why they are equal, and a loss without a minimum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.lessons.logistic_printout import PrintedStep, record_steps
 from engine.presets import preset
 from pages.charts import static
 from pages.charts.palette import BASELINE, TRAIN
-from pages.widgets import open_on_train
+from pages.widgets.open_on_train import open_on_train_button
 
 PRESET = "document-002"
 LONG = 2000
@@ -48,8 +48,8 @@ an iteration an epoch in general, which holds only where every batch is all of t
 
 
 @lru_cache(maxsize=4)
-def seen(seed: int) -> list[PrintedStep]:
-    """The layer over many steps, from the first weights that `seed` draws; about half a second, then remembered."""
+def trained_layer(seed: int) -> list[PrintedStep]:
+    """Train the layer for many steps from the first weights of `seed`: half a second, then cached."""
     start = preset(PRESET)
     return record_steps(changed(start.config, seed=seed), start.settings, LONG)
 
@@ -68,8 +68,8 @@ def show() -> None:
             width=240,
             help="w and b are drawn from N(0, 1), from a generator with this seed. The document sets none.",
         )
-        open_on_train.button(PRESET)
-    steps = seen(int(seed))
+        open_on_train_button(PRESET)
+    steps = trained_layer(int(seed))
     left, right = st.columns([3, 4], gap="large")
     with left:
         static.heading(
@@ -85,7 +85,7 @@ def show() -> None:
     left.markdown(NO_MINIMUM)
     left.markdown(STEPS)
     with right:
-        fall(steps)
+        loss_and_scores(steps)
 
 
 def one_step(steps: list[PrintedStep]) -> None:
@@ -134,7 +134,7 @@ def one_step(steps: list[PrintedStep]) -> None:
     st.markdown(WHY)
 
 
-def fall(steps: list[PrintedStep]) -> None:
+def loss_and_scores(steps: list[PrintedStep]) -> None:
     """The loss and the three z over many steps."""
     static.show(
         curves([("loss", [one.loss for one in steps])], "loss, nats per output", log_y=True),

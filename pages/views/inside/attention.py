@@ -20,14 +20,14 @@ from engine.text.tokenizer import Tokenizer
 from pages.charts import static
 from pages.charts.palette import BASELINE
 from pages.charts.token_axes import name_axis, shortened
-from pages.views.inside.inspected_model import Look, once
+from pages.views.inside.inspected_model import InspectedModel, cached
 
 FIRST_LENGTH = 24
 MOST_MAPPED = 40_000
 MOST_READ = 32
 
 
-class Seen(NamedTuple):
+class TextAttention(NamedTuple):
     """Of a text of T tokens: its ids, and the attention weights (L, H, T, T).
 
     Of its last R tokens, after the embeddings and each block: the likeliest next token and its chance, (L + 1, R).
@@ -39,22 +39,22 @@ class Seen(NamedTuple):
     chances: Tensor
 
 
-def show(look: Look) -> None:
+def show(look: InspectedModel) -> None:
     """The text, one map in full, all heads of that block, and the readings after each block."""
     found = look.text()
     if found is None or not isinstance(look.model, GPT):
         return
     model, corpus = look.model, found[1]
     try:
-        seen = read(look, model, corpus.tokenizer, asked(corpus, look.config.block_size))
+        seen = analyse_text(look, model, corpus.tokenizer, text_field(corpus, look.config.block_size))
     except InputError as error:
         st.text(str(error))
         return
     labels = [corpus.tokenizer.labels[i] for i in seen.ids]
     layers, heads, steps, _ = seen.weights.shape
     with st.container(horizontal=True, key="inside_heads"):
-        layer = picked("block", layers)
-        head = picked("head", heads)
+        layer = index_picker("block", layers)
+        head = index_picker("head", heads)
     left, right = st.columns([3, 2], gap="large")
     with left:
         static.show(
@@ -77,10 +77,10 @@ def show(look: Look) -> None:
             )
         else:
             st.caption(f"{heads} heads of {steps} × {steps} are too many cells to draw at once; shorten the text.")
-    lens(seen, corpus.tokenizer)
+    next_token_lens(seen, corpus.tokenizer)
 
 
-def asked(corpus: Corpus, block_size: int) -> str:
+def text_field(corpus: Corpus, block_size: int) -> str:
     """The text to look at; at first the beginning of the validation text, or of the training text."""
     source = corpus.val if len(corpus.val) >= FIRST_LENGTH else corpus.train
     first = corpus.tokenizer.decode(source[: min(FIRST_LENGTH, block_size)].tolist())
@@ -93,25 +93,25 @@ def asked(corpus: Corpus, block_size: int) -> str:
     )
 
 
-def read(look: Look, model: GPT, tokenizer: Tokenizer, text: str) -> Seen:
+def analyse_text(look: InspectedModel, model: GPT, tokenizer: Tokenizer, text: str) -> TextAttention:
     """The model's inside on the end of `text`; InputError for an empty or unknown text."""
     ids = tokenizer.encode(text).tolist()
     if not ids:
         raise InputError("the text has 0 tokens; write at least one character")
     if len(ids) > model.context:
         st.caption(f"The text is longer than the context: its last {model.context:,} tokens are looked at.")
-    return once("seen", (look.key, text), lambda: inside(model, ids[-model.context :]))
+    return cached("seen", (look.key, text), lambda: analyse(model, ids[-model.context :]))
 
 
-def inside(model: GPT, ids: list[int]) -> Seen:
+def analyse(model: GPT, ids: list[int]) -> TextAttention:
     """What the model does with `ids`, at most block_size of them."""
     tensor = torch.tensor(ids)
     readings = logit_lens(model, residual_streams(model, tensor)[:, -MOST_READ:]).softmax(dim=-1)  # (L + 1, R, C)
     chances, best = readings.max(dim=-1)
-    return Seen(ids, attention_weights(model, tensor), best, chances)
+    return TextAttention(ids, attention_weights(model, tensor), best, chances)
 
 
-def picked(name: str, count: int) -> int:
+def index_picker(name: str, count: int) -> int:
     """One of `count` blocks or heads, counted from 1 on the page."""
     chosen = st.selectbox(
         name, range(count), format_func=lambda i: f"{i + 1} of {count}", key=f"inside_{name}-{count}", width=140
@@ -122,7 +122,7 @@ def picked(name: str, count: int) -> int:
 def attention_map(weights: Tensor, labels: list[str]) -> go.Figure:
     """(T, T) as a heatmap on its tokens, what is masked in grey."""
     figure = static.heatmap(masked(weights), scale="probability", x_title="looked at", y_title="looks")
-    figure.add_trace(mask(len(labels)))
+    figure.add_trace(mask_trace(len(labels)))
     names = [static.literal(label) for label in labels]
     name_axis(figure, names)
     name_axis(figure, names, "y")
@@ -138,7 +138,7 @@ def masked(weights: Tensor) -> NDArray[np.float64]:
     return cells
 
 
-def mask(size: int) -> go.Heatmap:
+def mask_trace(size: int) -> go.Heatmap:
     """The cells above the diagonal, in the grey of what is not there."""
     cells = np.full((size, size), np.nan)
     cells[np.triu_indices(size, 1)] = 1
@@ -167,14 +167,14 @@ def all_heads(weights: Tensor) -> go.Figure:
         small = static.heatmap(masked(weights[i]), scale="probability").data[0]
         small.update(showscale=False, hovertemplate="%{z:.4f}<extra></extra>")
         figure.add_trace(small, row=row, col=column)
-        figure.add_trace(mask(steps), row=row, col=column)
+        figure.add_trace(mask_trace(steps), row=row, col=column)
         figure.update_xaxes(title_text=f"head {i + 1}", row=row, col=column)
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, ticks="")
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, ticks="", autorange="reversed")
     return figure
 
 
-def lens(seen: Seen, tokenizer: Tokenizer) -> None:
+def next_token_lens(seen: TextAttention, tokenizer: Tokenizer) -> None:
     """After the embeddings and after each block: the likeliest next token, if the model ended there."""
     ids = seen.ids[-MOST_READ:]
     stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(seen.best) - 1))]

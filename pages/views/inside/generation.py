@@ -17,7 +17,7 @@ from engine.training.sampling import Drawn, draw_one, evaluating, generate, next
 from pages.charts import static
 from pages.charts.palette import BASELINE, TRAIN
 from pages.charts.token_axes import name_axis, places
-from pages.views.inside.inspected_model import Look, once, untrained
+from pages.views.inside.inspected_model import InspectedModel, cached, untrained
 
 MOST_BARS = 30
 SAMPLE = 120
@@ -44,16 +44,16 @@ class Writing(NamedTuple):
     by: Knobs | None = None
 
 
-def show(look: Look) -> None:
+def show(look: InspectedModel) -> None:
     """The knobs, the growing text, the lines, the distribution, and two samples side by side."""
     found = look.text()
     if found is None:
         return
     model, corpus = found
     try:
-        knobs = chosen(corpus)
-        writing = begun(look, knobs, corpus.tokenizer)
-        ahead = upcoming(writing, knobs, model, corpus.tokenizer)
+        knobs = sampling_fields(corpus)
+        writing = current_text(look, knobs, corpus.tokenizer)
+        ahead = next_token_figure(writing, knobs, model, corpus.tokenizer)
     except InputError as error:
         st.text(str(error))
         return
@@ -67,7 +67,7 @@ def show(look: Look) -> None:
                 args=(look, knobs, count),
                 help="Draw from the distribution below, and put what was drawn behind the text.",
             )
-        st.button("Begin again", key="inside_begin", on_click=forget, help="Back to the prompt and the seed.")
+        st.button("Begin again", key="inside_begin", on_click=begin_again, help="Back to the prompt and the seed.")
     left, right = st.columns(2, gap="large")
     with left:
         static.heading(
@@ -76,7 +76,7 @@ def show(look: Look) -> None:
             "with every draw; the model reads no more of it than its context.",
         )
         st.code(static.visible(corpus.tokenizer.decode(writing.ids)), language=None, wrap_lines=True)
-        st.code(lines(writing, knobs, model, corpus.tokenizer), language="python")
+        st.code(code_lines(writing, knobs, model, corpus.tokenizer), language="python")
     with right:
         static.show(
             ahead,
@@ -86,10 +86,10 @@ def show(look: Look) -> None:
             "low temperature sharpens, a high one flattens, top-k cuts the tail off and shares it out.",
             height=350,
         )
-    both(look, knobs, corpus)
+    two_samples(look, knobs, corpus)
 
 
-def chosen(corpus: Corpus) -> Knobs:
+def sampling_fields(corpus: Corpus) -> Knobs:
     """Prompt, temperature, top-k and seed; InputError names characters that the model does not know."""
     places = st.columns([3, 2, 1, 1])
     prompt = places[0].text_input(
@@ -118,7 +118,7 @@ def chosen(corpus: Corpus) -> Knobs:
     return Knobs(prompt, temperature, top_k or None, seed)
 
 
-def begun(look: Look, knobs: Knobs, tokenizer: Tokenizer) -> Writing:
+def current_text(look: InspectedModel, knobs: Knobs, tokenizer: Tokenizer) -> Writing:
     """The text of this session; begun anew when prompt, seed or run are others. Newer weights go on with it."""
     start = look.run, knobs.prompt, knobs.seed
     kept: Writing | None = st.session_state.get("inside_writing")
@@ -129,12 +129,12 @@ def begun(look: Look, knobs: Knobs, tokenizer: Tokenizer) -> Writing:
     return kept
 
 
-def forget() -> None:
+def begin_again() -> None:
     """The next drawing begins with the prompt."""
     st.session_state.pop("inside_writing", None)
 
 
-def draw(look: Look, knobs: Knobs, count: int) -> None:
+def draw(look: InspectedModel, knobs: Knobs, count: int) -> None:
     """Grow the text by `count` tokens, in a time that a page can wait."""
     writing: Writing = st.session_state["inside_writing"]
     found = look.text()
@@ -153,7 +153,7 @@ def draw(look: Look, knobs: Knobs, count: int) -> None:
     st.session_state["inside_writing"] = writing
 
 
-def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> str:
+def code_lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> str:
     """Document 003's loop, the shapes of the last draw each under its line; before the first, those it will have."""
     knobs = writing.by or knobs
     drawn, steps = writing.last, len(writing.ids) - (writing.last is not None)
@@ -181,7 +181,7 @@ def lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Token
     return "\n".join([*(f"{line}\n# {shape}" for line, shape in told), f"# {result}"])
 
 
-def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> go.Figure:
+def next_token_figure(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> go.Figure:
     """The likeliest next tokens: the model's own probabilities, and those that are drawn from; InputError for none."""
     with evaluating(model):
         last = model.logits(torch.tensor([writing.ids[-model.context :]]))[0, -1]
@@ -204,12 +204,14 @@ def upcoming(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: To
     return figure
 
 
-def both(look: Look, knobs: Knobs, corpus: Corpus) -> None:
+def two_samples(look: InspectedModel, knobs: Knobs, corpus: Corpus) -> None:
     """The untrained model's text beside today's: same seed, same prompt, same temperature and top-k."""
     models = {"Untrained": untrained(look), f"After step {look.step:,}": look.model}
     try:
         with st.spinner("writing two samples"):
-            texts = once("both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()])
+            texts = cached(
+                "both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()]
+            )
     except InputError as error:
         st.text(str(error))
         return

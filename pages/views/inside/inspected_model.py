@@ -24,14 +24,14 @@ from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.text.points import Points
 from engine.training.trainer import Trainer
-from pages.views.shared import scrubbed_moment
+from pages.views.shared import scrubber
 
-KEPT = "inside_look"
+STATE_KEY = "inside_look"
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class InspectedModel:
     """A model on the CPU in eval mode, after `step` updates of the run called `run` (empty: there is none)."""
 
     run: str
@@ -55,38 +55,38 @@ class Look:
         return None
 
 
-def default() -> Preset:
+def default_preset() -> Preset:
     """The experiment that is shown, and started, where there is no run yet."""
     return preset(DEFAULT_PRESET)
 
 
-def look(run: Run | None) -> Look:
+def inspect_model(run: Run | None) -> InspectedModel:
     """The look of this session; InputError where the run cannot give its weights."""
-    kept: Look | None = st.session_state.get(KEPT)
-    made = scrubbed_moment.ready()
+    kept: InspectedModel | None = st.session_state.get(STATE_KEY)
+    made = scrubber.restored()
     if run is None:
         if kept is None or kept.run:
-            start = default()
+            start = default_preset()
             dataset = run_manager().dataset(start.config)
-            kept = Look("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
+            kept = InspectedModel("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
     elif made is not None and made.paused_state is not None:
         if kept is None or not kept.past or kept.key != (run.id, made.step):
             settings = made.paused_state.snapshot.settings
-            kept = Look(run.id, made.step, run.config, settings, run.dataset, made.model(), past=True)
+            kept = InspectedModel(run.id, made.step, run.config, settings, run.dataset, made.model(), past=True)
     else:
         moved = run.state is not State.RUNNING and kept is not None and kept.step != run.step
         if kept is None or kept.past or kept.run != run.id or moved:
             step, weights = run.copy_weights()
             model = build(run.config, run.dataset.vocab_size).load_weights(weights).eval()
-            kept = Look(run.id, step, run.config, run.settings, run.dataset, model)
+            kept = InspectedModel(run.id, step, run.config, run.settings, run.dataset, model)
         kept = replace(kept, settings=run.settings)
-    st.session_state[KEPT] = kept
+    st.session_state[STATE_KEY] = kept
     return kept
 
 
-def again() -> None:
+def refresh() -> None:
     """Let the next drawing take a new look."""
-    st.session_state.pop(KEPT, None)
+    st.session_state.pop(STATE_KEY, None)
 
 
 def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
@@ -97,12 +97,12 @@ def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
     return Trainer(config, settings, dataset, lambda _: None).model.eval()
 
 
-def untrained(look: Look) -> Model:
+def untrained(look: InspectedModel) -> Model:
     """The model as the run's seed makes it: what the run began with, unless it is fine-tuned."""
-    return once("untrained", look.run, lambda: first_model(look.config, look.dataset))
+    return cached("untrained", look.run, lambda: first_model(look.config, look.dataset))
 
 
-def once(name: str, key: Hashable, make: Callable[[], Made]) -> Made:
+def cached(name: str, key: Hashable, make: Callable[[], Made]) -> Made:
     """What `make` makes, kept in the session under `name` until `key` is another."""
     kept: tuple[Hashable, Made] | None = st.session_state.get(f"inside_{name}")
     if kept is None or kept[0] != key:

@@ -11,10 +11,10 @@ from engine.analysis.model_tree import Part, inspect_parameters, model_tree, sha
 from engine.lessons.results import percent
 from pages.charts import static
 from pages.charts.palette import TRAIN
-from pages.views.inside.inspected_model import Look
+from pages.views.inside.inspected_model import InspectedModel
 
 
-def show(look: Look) -> None:
+def show(look: InspectedModel) -> None:
     """The tree, the counts by layer, and what `parameters()` and `_parameters` give."""
     model = look.model
     parts = model_tree(model)
@@ -51,7 +51,7 @@ def show(look: Look) -> None:
             "What PyTorch gives for this model, tried out on a copy. Document 004 says that parameters() yields the "
             "trainable ones and that each module keeps them itself; compare.",
         )
-        st.code(told(look), language="python", wrap_lines=True)
+        st.code(parameters_code(look), language="python", wrap_lines=True)
 
 
 def row(part: Part) -> dict[str, str | int | float]:
@@ -86,18 +86,18 @@ def bars(counts: dict[str, tuple[int, float]]) -> go.Figure:
     return figure
 
 
-def code(path: str) -> str:
+def python_path(path: str) -> str:
     """The Python for what `path` names: modules in a list have their place in brackets."""
     return re.sub(r"\.(\d+)", r"[\1]", f"model.{path}")
 
 
-def told(look: Look) -> str:
+def parameters_code(look: InspectedModel) -> str:
     """The facts as lines of Python with their results, computed now."""
     found = inspect_parameters(look.model)
     kept = list(found.kept.items())
     shown = kept[:3]
     lines = [f"list(model._parameters)  # {list(found.own)}"]
-    lines += [f"list({code(path)}._parameters)  # {list(names)}" for path, names in shown if path]
+    lines += [f"list({python_path(path)}._parameters)  # {list(names)}" for path, names in shown if path]
     if len(kept) > len(shown):
         lines.append(f"# and so on in {len(kept) - len(shown)} more modules")
     first = ", ".join(found.names[:3]) + (f", … {len(found.names)} in all" if len(found.names) > 3 else "")
@@ -107,7 +107,7 @@ def told(look: Look) -> str:
         f"len(list(p))  # {len(found.names)}: {first}",
         f"len(list(p))  # {found.again}: a generator is used up after one pass",
         "",
-        f"{code(found.frozen)}.requires_grad_(False)  # freeze it",
+        f"{python_path(found.frozen)}.requires_grad_(False)  # freeze it",
         f"len(list(model.parameters()))  # {found.after_freezing}: the frozen one is still among them",
         f"sum(p.requires_grad for p in model.parameters())  # {found.trainable_after_freezing}",
     ]

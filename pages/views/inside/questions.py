@@ -7,7 +7,7 @@ import streamlit as st
 from engine.errors import InputError
 from engine.lessons.questions import QUESTIONS, QuestionContext
 from pages.charts import static
-from pages.views.inside.inspected_model import Look, once
+from pages.views.inside.inspected_model import InspectedModel, cached
 
 DOCUMENT = {
     "answered": "The document answers it in its own way.",
@@ -16,7 +16,7 @@ DOCUMENT = {
 }
 
 
-def show(look: Look) -> None:
+def show(look: InspectedModel) -> None:
     """The list at the left, the answer to the chosen one beside it."""
     found = look.text()
     if found is None:
@@ -35,7 +35,7 @@ def show(look: Look) -> None:
         key = look.key, look.settings.batch_size, question.line
         try:
             with st.spinner("computing the answer"):
-                answer = once(
+                answer = cached(
                     "answer", key, lambda: question.answer(QuestionContext.of(*found, look.config, look.settings))
                 )
         except InputError as error:
@@ -49,13 +49,13 @@ def show(look: Look) -> None:
         st.markdown(answer.text)
         st.caption(f"Document 003, line {question.line}. {DOCUMENT[question.document]}")
         st.dataframe(
-            [{"quantity": name, "value": written(value)} for name, value in answer.numbers.items()],
+            [{"quantity": name, "value": format_value(value)} for name, value in answer.numbers.items()],
             hide_index=True,
             key="inside_numbers",
         )
 
 
-def written(value: float | int | str) -> str:
+def format_value(value: float | int | str) -> str:
     """A value as people read it; blanks are visible."""
     if isinstance(value, str):
         return static.visible(value)

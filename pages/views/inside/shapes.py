@@ -11,7 +11,7 @@ from engine.analysis.model_tree import ForwardStep, forward_shapes
 from engine.lessons.questions import QuestionContext
 from engine.training.evaluation import mean_loss
 from pages.charts import palette, static
-from pages.views.inside.inspected_model import Look, once
+from pages.views.inside.inspected_model import InspectedModel, cached
 
 STEPS = {
     "token_embedding": "look up a row of the table for each token",
@@ -21,7 +21,7 @@ STEPS = {
 JOINED = ("view(B·T)", "cross_entropy")
 
 
-def show(look: Look) -> None:
+def show(look: InspectedModel) -> None:
     """The picture, the three letters, and the loss of one real batch."""
     found = look.text()
     if found is None:
@@ -39,7 +39,9 @@ def show(look: Look) -> None:
     )
     picture(forward_shapes(look.config, corpus.vocab_size, batch))
     context = QuestionContext.of(model, corpus, look.config, look.settings)
-    loss = once("loss", (look.key, context.inputs.shape), lambda: mean_loss(model, [(context.inputs, context.targets)]))
+    loss = cached(
+        "loss", (look.key, context.inputs.shape), lambda: mean_loss(model, [(context.inputs, context.targets)])
+    )
     st.text(
         f"A batch drawn from the training text, {len(context.inputs):,} windows of {steps:,} tokens: "
         f"loss {loss:.5g} nats per token at step {look.step:,}. Its first window, inputs and targets:"
@@ -63,7 +65,7 @@ def merged(stops: list[ForwardStep]) -> list[ForwardStep]:
     """Blocks leave the same shape behind: all of them are one box. The position rows are added to x: they have none."""
     places = next((stop for stop in stops if stop.step == "position_embedding"), None)
     if places is not None:
-        added = f"add a row for each place, {written(places.shape)}, the same in each window"
+        added = f"add a row for each place, {format_shape(places.shape)}, the same in each window"
         stops = [stop._replace(step=added) if stop.step == "dropout" else stop for stop in stops if stop is not places]
     blocks = [stop for stop in stops if stop.step.startswith("blocks.")]
     if not blocks:
@@ -93,12 +95,12 @@ def box(stop: ForwardStep) -> str:
     size = f"width:{side(columns)}px;height:{side(rows)}px;box-shadow:{shadow or 'none'}"
     margin = f"margin:{3 * behind}px {3 * behind}px 0 0"
     return (
-        f'<div class="ls-stop"><i style="{size};{margin}"></i><b>{written(stop.shape)}</b>'
+        f'<div class="ls-stop"><i style="{size};{margin}"></i><b>{format_shape(stop.shape)}</b>'
         f"<span>{html.escape(stop.name)} · {stop.dtype}</span></div>"
     )
 
 
-def written(shape: tuple[int, ...]) -> str:
+def format_shape(shape: tuple[int, ...]) -> str:
     """A shape as Python writes it."""
     return f"({shape[0]:,},)" if len(shape) == 1 else f"({', '.join(f'{n:,}' for n in shape)})"
 

@@ -17,7 +17,7 @@ from engine.text.bigram_counts import MOST_TOKENS, Frequencies
 from pages.charts import static
 from pages.charts.palette import BASELINE, GOOD, TRAIN
 from pages.charts.token_axes import name_axis, places
-from pages.views.inside.inspected_model import Look, once
+from pages.views.inside.inspected_model import InspectedModel, cached
 
 MOST_SHOWN = 73
 VALUES = NDArray[np.float64]
@@ -51,26 +51,26 @@ def tables(table: Tensor, frequencies: Frequencies | None) -> Tables | None:
     )
 
 
-def show(look: Look) -> None:
+def show(look: InspectedModel) -> None:
     """How much is left to learn, one character's row, and the two tables."""
     found = look.text()
     if found is None or "pairs" not in look.model.features:
         return
     labels = found[1].tokenizer.labels
     weight, corpus = found[0].token_embedding.weight, found[1]
-    seen = once("tables", look.key, lambda: tables(weight, Frequencies.of(corpus)))
+    seen = cached("tables", look.key, lambda: tables(weight, Frequencies.of(corpus)))
     if seen is None:
         st.text(f"The text has {len(labels):,} different tokens; pairs are counted for at most {MOST_TOKENS:,}.")
         return
     columns = st.columns([1.2, 1, 1, 1, 1])
     with columns[0]:
-        chosen = choice(seen, labels)
-    numbers(seen, chosen, columns[1:])
-    shown = often(seen.counts, MOST_SHOWN)
+        chosen = character_picker(seen, labels)
+    metrics(seen, chosen, columns[1:])
+    shown = most_frequent(seen.counts, MOST_SHOWN)
     if len(shown) < len(labels):
         st.caption(f"The charts show the {len(shown)} most frequent of {len(labels):,} tokens; the numbers count all.")
     static.show(
-        opened(seen, chosen, shown, labels),
+        row_figure(seen, chosen, shown, labels),
         "inside_row",
         "One row: from logits to probabilities, and what the text says",
         "The chosen character's row of the table as colours and as bars, then its softmax, then how often each token "
@@ -82,7 +82,7 @@ def show(look: Look) -> None:
     left, right = st.columns(2)
     with left:
         static.show(
-            square(seen.chances[pair], shown, labels),
+            table_figure(seen.chances[pair], shown, labels),
             "inside_learned",
             "The learned table, softmax of each row",
             "What the model believes comes next: a row is the current token, a column the next, and a row sums to 1. "
@@ -91,7 +91,7 @@ def show(look: Look) -> None:
         )
     with right:
         static.show(
-            square(seen.shares[pair], shown, labels),
+            table_figure(seen.shares[pair], shown, labels),
             "inside_counted",
             "The counted table, shares of each row",
             "How often each token follows each other one in the training text, as a share of its row: nothing is "
@@ -100,7 +100,7 @@ def show(look: Look) -> None:
         )
 
 
-def square(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
+def table_figure(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
     """Probabilities of the shown tokens (n, n), as many of them named as there is room for."""
     names = [static.literal(labels[i]) for i in shown]
     figure = static.heatmap(cells, scale="probability", x_title="next token", y_title="token")
@@ -109,7 +109,7 @@ def square(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]) -> g
     return figure
 
 
-def choice(seen: Tables, labels: tuple[str, ...]) -> int:
+def character_picker(seen: Tables, labels: tuple[str, ...]) -> int:
     """The character whose row is opened; at first the most frequent one."""
     chosen = st.selectbox(
         "character",
@@ -123,7 +123,7 @@ def choice(seen: Tables, labels: tuple[str, ...]) -> int:
     return int(chosen if chosen is not None and chosen < len(labels) else 0)
 
 
-def numbers(seen: Tables, chosen: int, columns: Sequence[Any]) -> None:
+def metrics(seen: Tables, chosen: int, columns: Sequence[Any]) -> None:
     """The distance from the counts, for the whole table and the chosen row."""
     told = [
         ("KL divergence, nats", f"{seen.divergence:.4f}", "Of all rows, each as often as its token comes."),
@@ -139,13 +139,13 @@ def numbers(seen: Tables, chosen: int, columns: Sequence[Any]) -> None:
         place.metric(name, value, help=help)
 
 
-def often(counts: NDArray[np.int64], most: int) -> NDArray[np.intp]:
+def most_frequent(counts: NDArray[np.int64], most: int) -> NDArray[np.intp]:
     """The ids of the `most` most frequent tokens, in the order of the ids."""
     frequent = np.argsort(-(counts.sum(axis=0) + counts.sum(axis=1)), kind="stable")[:most]
     return np.sort(frequent)
 
 
-def opened(seen: Tables, chosen: int, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
+def row_figure(seen: Tables, chosen: int, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
     """Four charts over the same tokens: the row as colours, logits, probabilities, the text's shares."""
     figure = make_subplots(
         rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.035, row_heights=[0.06, 0.32, 0.31, 0.31]

@@ -54,7 +54,7 @@ def show(race: Race) -> None:
         height=310,
         picture="race",
     )
-    st.text(sentence(race, found))
+    st.text(summary(race, found))
 
 
 def example() -> None:
@@ -142,7 +142,7 @@ def picture(
     return figure.update_layout(showlegend=False)
 
 
-def sentence(race: Race, found: list[LaneResult]) -> str:
+def summary(race: Race, found: list[LaneResult]) -> str:
     """The numbers of the picture in words."""
     best = best_lane(found)
     ends = ", ".join(

@@ -25,7 +25,7 @@ from engine.stream.status import CAN_TRAIN, State
 from engine.text.corpus import Corpus
 from engine.training.checkpoint import PausedState
 from engine.training.trainer import STAGES, Trainer, replay
-from pages.views.shared import scrubbed_moment
+from pages.views.shared import scrubber
 
 LANE = "step"
 CURRENT = "current"
@@ -36,7 +36,7 @@ WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class InspectedStep:
     """A moment of a run, and a throwaway trainer that stands there, live graph included.
 
     `present` is how many stages of this step the run itself has done, 9 for a step that was just completed; of the
@@ -102,7 +102,7 @@ class Opened:
         return dataset.tokenizer.labels if isinstance(dataset, Corpus) else ()
 
 
-class Base(NamedTuple):
+class SeenStep(NamedTuple):
     """What a session remembers of a run: where it stands, and the step behind it where that is known."""
 
     at: str
@@ -110,9 +110,9 @@ class Base(NamedTuple):
     whole: PausedState | None
 
 
-def chosen() -> Run | None:
+def selected_run() -> Run | None:
     """The run that this session steps through: the room's, or the lane's; None where there is none yet."""
-    if scrubbed_moment.past() is not None:
+    if scrubber.selected() is not None:
         return run_manager().current
     source = st.session_state.get("step_source") or (CURRENT if run_manager().current else LANE)
     return run_manager().run_named(source)
@@ -123,28 +123,28 @@ def source_of(run: Run | None) -> str:
     return "here" if run is not None and run is run_manager().current else LANE
 
 
-def choose(source: str) -> None:
+def select_run(source: str) -> None:
     """Step through the room's run, or through a fresh one with that preset, unless the lane has it already."""
-    scrubbed_moment.live()
+    scrubber.return_to_live()
     if source == CURRENT:
         st.session_state.step_source = CURRENT
         return
     st.session_state.step_source = LANE
     lane = run_manager().run_named(LANE)
     if lane is None or lane.config.preset != source:
-        begin(source)
+        start_fresh(source)
 
 
-def begin(name: str) -> None:
+def start_fresh(name: str) -> None:
     """A fresh run with the preset `name`, waiting at step 0."""
     start = PRESETS[name]
     try:
         run_manager().prepare_demo(LANE, start.config, start.settings)
     except InputError as error:
-        complain(str(error))
+        set_notice(str(error))
 
 
-def complain(sentence: str) -> None:
+def set_notice(sentence: str) -> None:
     """Show a sentence on this page until the next press."""
     st.session_state.step_notice = sentence
 
@@ -154,7 +154,7 @@ def can_step(run: Run) -> bool:
     return run.state in CAN_TRAIN and run.state is not State.RUNNING and run.step < run.settings.max_steps
 
 
-def why_not(run: Run) -> str:
+def why_it_cannot_step(run: Run) -> str:
     """Why `run` can make no step, and what to do; empty where it can."""
     lane = source_of(run) == LANE
     if run.state is State.FAILED or run.state is State.DIVERGED:
@@ -172,25 +172,25 @@ def why_not(run: Run) -> str:
 # ---------------------------------------------------------------- pressed
 
 
-def forward(run: Run) -> None:
+def next_stage(run: Run) -> None:
     """The next stage: of what is looked back at, or of the run itself."""
     st.session_state.pop("step_notice", None)
-    back = _back(run)
+    back = _stage_shown(run)
     if back is not None:
         _look(run, back + 1)
     elif can_step(run):
         run.make_stage()
-        _answered(run)
+        _wait_for(run)
 
 
-def finish(run: Run) -> None:
+def finish_step(run: Run) -> None:
     """The rest of the step under way, or a whole one from between two steps."""
     st.session_state.pop("step_notice", None)
     st.session_state.pop("step_back", None)
     if not can_step(run):
         return
     run.make_steps(1)
-    _answered(run)
+    _wait_for(run)
     end = time.monotonic() + WAIT_SECONDS
     while run.state is State.RUNNING and time.monotonic() < end:
         time.sleep(0.005)
@@ -199,17 +199,17 @@ def finish(run: Run) -> None:
 def pause(run: Run) -> None:
     """Hold a run in training after the step under way."""
     run.pause()
-    _answered(run)
+    _wait_for(run)
 
 
-def look_back(run: Run, stages: int) -> None:
+def show_stage(run: Run, stages: int) -> None:
     """Show the step with `stages` of its stages done; the run itself stays where it is."""
     _look(run, stages)
 
 
 def _look(run: Run, stages: int) -> None:
-    base: Base | None = st.session_state.get("step_base")
-    if base is None or base.at != _at(run):
+    base: SeenStep | None = st.session_state.get("step_base")
+    if base is None or base.at != _position(run):
         return
     present = (base.whole or base.moment).stages
     if 0 <= stages < present:
@@ -218,77 +218,77 @@ def _look(run: Run, stages: int) -> None:
         st.session_state.pop("step_back", None)
 
 
-def _back(run: Run) -> int | None:
+def _stage_shown(run: Run) -> int | None:
     at, stages = st.session_state.get("step_back", ("", 0))
-    return stages if at == _at(run) else None
+    return stages if at == _position(run) else None
 
 
-def _answered(run: Run) -> None:
+def _wait_for(run: Run) -> None:
     """Wait until the run has done what was asked: it answers questions after that."""
     try:
         run.paused_state()
     except InputError as error:
-        complain(str(error))
+        set_notice(str(error))
 
 
 # ---------------------------------------------------------------- drawn
 
 
-def _at(run: Run) -> str:
+def _position(run: Run) -> str:
     return f"{run.id}/{run.step}/{run.stage}/{run.version}/{run.state}"
 
 
-def opened(run: Run) -> Opened:
+def inspect_step(run: Run) -> InspectedStep:
     """The moment to show of a run that stands still. InputError if the run does not answer."""
-    base = _base(run)
+    base = _seen_step(run)
     whole = base.whole or base.moment
-    back = _back(run)
+    back = _stage_shown(run)
     shown = PausedState(whole.snapshot, whole.stages if back is None else back, whole.turns)
     key = f"{base.at}/{shown.snapshot.step}/{shown.stages}"
-    kept: tuple[str, Opened] | None = st.session_state.get("step_copy")
+    kept: tuple[str, InspectedStep] | None = st.session_state.get("step_copy")
     if kept is None or kept[0] != key:
         trainer = replay(run.config, run.dataset, shown)
-        kept = key, Opened(run, shown, whole.stages, trainer)
+        kept = key, InspectedStep(run, shown, whole.stages, trainer)
         st.session_state.step_copy = kept
     return kept[1]
 
 
-def reopened(made: RestoredState) -> Opened:
+def inspect_restored(made: RestoredState) -> InspectedStep:
     """The step that came after an earlier moment, made again to the stage that this session looks at."""
     assert made.paused_state is not None
-    stages = _past_stages(made)
+    stages = _restored_stages(made)
     key = f"{made.run.id}/past/{made.step}/{stages}"
-    kept: tuple[str, Opened] | None = st.session_state.get("step_copy")
+    kept: tuple[str, InspectedStep] | None = st.session_state.get("step_copy")
     if kept is None or kept[0] != key:
         shown = replace(made.paused_state, stages=stages)
         trainer = replay(made.run.config, made.run.dataset, shown)
-        kept = key, Opened(made.run, shown, stages, trainer, past=True)
+        kept = key, InspectedStep(made.run, shown, stages, trainer, past=True)
         st.session_state.step_copy = kept
     return kept[1]
 
 
-def look_into(made: RestoredState, stages: int) -> None:
+def show_restored_stage(made: RestoredState, stages: int) -> None:
     """Show the step after an earlier moment with `stages` of its stages done."""
     st.session_state.step_past = made.run.id, made.step, stages
 
 
-def _past_stages(made: RestoredState) -> int:
+def _restored_stages(made: RestoredState) -> int:
     run, step, stages = st.session_state.get("step_past", ("", 0, 0))
     return stages if (run, step) == (made.run.id, made.step) else 0
 
 
-def _base(run: Run) -> Base:
-    before: Base | None = st.session_state.get("step_base")
-    at = _at(run)  # before the run is asked: what it does meanwhile is then news to the next drawing
+def _seen_step(run: Run) -> SeenStep:
+    before: SeenStep | None = st.session_state.get("step_base")
+    at = _position(run)  # before the run is asked: what it does meanwhile is then news to the next drawing
     if before is not None and before.at == at:
         return before
     moment = run.paused_state()
-    base = Base(at, moment, _step_behind(run, moment, before))
+    base = SeenStep(at, moment, _completed_step(run, moment, before))
     st.session_state.step_base = base
     return base
 
 
-def _step_behind(run: Run, moment: PausedState, before: Base | None) -> PausedState | None:
+def _completed_step(run: Run, moment: PausedState, before: SeenStep | None) -> PausedState | None:
     """The step that was just completed, if this session saw it begin and its replay ends at the run's own weights."""
     if moment.stages or before is None or before.at.split("/")[0] != run.id:
         return None

@@ -26,20 +26,20 @@ FEW = 5
 """Tables of at most this many columns stand two in a row; curves of at most so many points show each."""
 
 
-def show_all(displays: Sequence[Display], key: str) -> None:
-    """All exhibits, those that are to be compared side by side."""
+def show_displays(displays: Sequence[Display], key: str) -> None:
+    """All displays, those that are to be compared side by side."""
     for at, pair in enumerate(_rows(displays)):
         places = st.columns(len(pair)) if len(pair) > 1 else [st.container()]
         for nth, (place, display) in enumerate(zip(places, pair, strict=True)):
             with place:
-                show(display, f"{key}-{at}-{nth}")
+                show_display(display, f"{key}-{at}-{nth}")
 
 
 def _rows(displays: Sequence[Display]) -> Iterator[list[Display]]:
     """Neighbours of one kind in pairs; tables with many columns alone."""
     row: list[Display] = []
     for display in displays:
-        if row and (len(row) == 2 or type(row[0]) is not type(display) or wide(row[0]) or wide(display)):
+        if row and (len(row) == 2 or type(row[0]) is not type(display) or is_wide(row[0]) or is_wide(display)):
             yield row
             row = []
         row.append(display)
@@ -47,28 +47,28 @@ def _rows(displays: Sequence[Display]) -> Iterator[list[Display]]:
         yield row
 
 
-def wide(display: Display) -> bool:
+def is_wide(display: Display) -> bool:
     """Does it need the whole width?"""
     columns = display.columns if isinstance(display, Grid | Table) else ()
     return len(columns) > (2 * FEW if isinstance(display, Grid) else FEW)
 
 
-def show(display: Display, key: str) -> None:
-    """One exhibit; tokens, messages of errors and names of texts appear literally."""
+def show_display(display: Display, key: str) -> None:
+    """One display; tokens, messages of errors and names of texts appear literally."""
     if isinstance(display, Chart):
-        static.show(lines(display), key, display.title, display.help, HEIGHT)
+        static.show(chart_figure(display), key, display.title, display.help, HEIGHT)
     elif isinstance(display, Grid):
         height = 90 + ROW * len(display.rows)
-        static.show(grid(display), key, display.title, display.help, height)
+        static.show(grid_figure(display), key, display.title, display.help, height)
     elif isinstance(display, Table):
         static.heading(display.title, display.help)
         rows = [[str(cell) for cell in row] for row in display.rows]
         st.dataframe(pd.DataFrame(rows, columns=list(display.columns)), hide_index=True, key=key)
     else:
-        raised(display)
+        show_error(display)
 
 
-def lines(chart: Chart) -> go.Figure:
+def chart_figure(chart: Chart) -> go.Figure:
     """Curves on common axes: what scatters is thin, what is compared with is dashed."""
     figure = static.plane(chart.x_title, chart.y_title, log_x=chart.log_x, log_y=chart.log_y)
     for curve in chart.curves:
@@ -94,9 +94,9 @@ def lines(chart: Chart) -> go.Figure:
     return figure
 
 
-def grid(table: Grid) -> go.Figure:
+def grid_figure(table: Grid) -> go.Figure:
     """A tensor in colour with its numbers in the cells."""
-    written = [[number(cell, table.scale) for cell in row] for row in table.cells]
+    written = [[format_cell(cell, table.scale) for cell in row] for row in table.cells]
     return static.heatmap(
         table.cells,
         scale=table.scale,
@@ -108,14 +108,14 @@ def grid(table: Grid) -> go.Figure:
     )
 
 
-def number(cell: float, scale: Scale) -> str:
+def format_cell(cell: float, scale: Scale) -> str:
     """A cell's number, short: a probability as .042, others with three digits, a fourth above 100."""
     if scale == "probability":
         return f"{cell:.3f}".removeprefix("0") if round(cell, 3) < 1 else f"{cell:.3g}"
     return f"{cell:.{4 if abs(cell) >= 100 else 3}g}".replace("-", "−")
 
 
-def raised(what: CodeOutput) -> None:
+def show_error(what: CodeOutput) -> None:
     """Code, and what came of it."""
     st.code(what.code, language="python", wrap_lines=True)
     if what.kind == "no error":

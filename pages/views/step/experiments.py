@@ -20,11 +20,11 @@ from engine.runs.run import Run
 from engine.stream.status import State
 from engine.text.bigram_counts import MOST_TOKENS
 from engine.text.corpus import Corpus
-from pages.views.shared import scrubbed_moment
-from pages.views.shared.results import show_all
+from pages.views.shared import scrubber
+from pages.views.shared.results import show_displays
 
 Begin = Literal["first", "moment"]
-BEGINS: dict[Begin, str] = {"first": "first weights", "moment": "where the run stands"}
+START_NAMES: dict[Begin, str] = {"first": "first weights", "moment": "where the run stands"}
 MOST_COPIED = 2_000_000
 """A model of more parameters is not copied: that alone would take the run's memory and seconds."""
 
@@ -46,17 +46,17 @@ def what_if() -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.markdown(chosen.asks)
-        begin = beginning(chosen, run)
+        begin = start_picker(chosen, run)
         asked = st.button("Run the experiment", key="whatif_run", type="primary", icon=":material/science:")
     with right:
         st.code(chosen.code, language="python", wrap_lines=True)
         st.caption(f"In the documents: {chosen.documents}.")
     found = st.session_state.setdefault("whatif_found", {})
-    where = identity(chosen, run, begin)
+    where = cache_key(chosen, run, begin)
     if asked and found.get((name, begin), (None,))[0] != where:
         below = st.empty()  # what is there of another experiment goes at once
         with below.container():
-            result = carried_out(chosen, run, begin)
+            result = run_experiment(chosen, run, begin)
         if result is None:
             return
         found[name, begin] = where, result
@@ -67,7 +67,7 @@ def what_if() -> None:
         place.caption("It was interrupted before its end. Run it again to see what comes of it.")
     elif (name, begin) in found:
         with place:
-            shown(found[name, begin][1], name, begin)
+            show_result(found[name, begin][1], name, begin)
 
 
 def text_run() -> Run | None:
@@ -88,7 +88,7 @@ def fits(chosen: Experiment, run: Run) -> bool:
     return run.parameters <= (MOST_PARAMETERS if chosen.model == "small" else MOST_COPIED)
 
 
-def beginning(chosen: Experiment, run: Run | None) -> Begin:
+def start_picker(chosen: Experiment, run: Run | None) -> Begin:
     """Where the copy begins: a choice only where there is one."""
     if chosen.model == "none":
         return "first"
@@ -103,8 +103,8 @@ def beginning(chosen: Experiment, run: Run | None) -> Begin:
             else "Tried on a fresh bigram, for which these settings were measured."
         )
         return "first"
-    past = scrubbed_moment.step_shown()
-    names = BEGINS if past is None else BEGINS | {"moment": f"step {past:,}, past"}
+    past = scrubber.displayed_step()
+    names = START_NAMES if past is None else START_NAMES | {"moment": f"step {past:,}, past"}
     picked: Begin | None = st.segmented_control(
         "begins with",
         get_args(Begin),
@@ -117,11 +117,11 @@ def beginning(chosen: Experiment, run: Run | None) -> Begin:
     return picked or chosen.begins
 
 
-def identity(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object, ...]:
+def cache_key(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object, ...]:
     """What a result depends on besides the experiment: the run, and where it stands."""
     if run is None:
         return (None,)
-    past = scrubbed_moment.step_shown()
+    past = scrubber.displayed_step()
     stands = (run.step, run.stage, run.version) if past is None else (past, "past")
     return (run.id, "first") if begin == "first" else (run.id, *stands)
 
@@ -133,7 +133,7 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
         if fits(chosen, run) or chosen.model == "none":
             if begin == "first":
                 return first
-            made = scrubbed_moment.ready()
+            made = scrubber.restored()
             if made is not None and made.paused_state is not None:
                 return Start(run.config, made.paused_state.snapshot.settings, run.dataset, made.paused_state)
             return Start(run.config, run.settings, run.dataset, run.paused_state())
@@ -143,7 +143,7 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
     return Start(fresh.config, fresh.settings, run_manager().corpus(fresh.config))
 
 
-def carried_out(chosen: Experiment, run: Run | None, begin: Begin) -> ExperimentResult | None:
+def run_experiment(chosen: Experiment, run: Run | None, begin: Begin) -> ExperimentResult | None:
     """Run it, with progress; doing anything else on the page ends it. None where it could not be run."""
     bar = st.progress(0.0, "running on a copy")
     current = run_manager().current
@@ -174,9 +174,9 @@ def interrupted() -> bool:
     return getattr(getattr(context.script_requests, "_state", None), "name", None) == "RERUN"
 
 
-def shown(result: ExperimentResult, name: str, begin: Begin) -> None:
+def show_result(result: ExperimentResult, name: str, begin: Begin) -> None:
     """The sentence that says what is seen, what shows it, and what it was tried on."""
     with st.container(border=True):
         st.markdown(result.summary)
-    show_all(result.displays, f"whatif-{name}-{begin}")
+    show_displays(result.displays, f"whatif-{name}-{begin}")
     st.text(f"Tried on {result.setup}.")

@@ -7,11 +7,11 @@ from functools import lru_cache
 import streamlit as st
 
 from engine.lessons.small_examples import EXAMPLES, Example
-from pages.views.shared.results import show_all
+from pages.views.shared.results import show_displays
 
 
 @lru_cache(maxsize=len(EXAMPLES))
-def opened(title: str) -> Example:
+def compute(title: str) -> Example:
     """An example, computed once: it depends on nothing."""
     return EXAMPLES[title]()
 
@@ -27,7 +27,7 @@ def small_examples() -> None:
         help="Each is computed by PyTorch from the numbers that stand in the document.",
     )
     st.session_state.example_kept = chosen
-    example = opened(chosen)
+    example = compute(chosen)
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         st.markdown(f"**Document {example.document}**")
@@ -35,4 +35,4 @@ def small_examples() -> None:
     with right.container(border=True, height="stretch"):
         st.markdown("**What is computed**")
         st.markdown(example.actual)
-    show_all(example.displays, f"example-{chosen}")
+    show_displays(example.displays, f"example-{chosen}")

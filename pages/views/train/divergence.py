@@ -16,15 +16,15 @@ from pages.widgets import actions
 PATIENCE = 1.0  # seconds, for the last numbers to arrive
 
 
-def lesson(run: Run | None) -> None:
+def divergence_card(run: Run | None) -> None:
     """A card for a run that has diverged, or whose loss has been absurd for a while; nothing else."""
     if run is None or not (run.trouble or run.state is State.DIVERGED):
         return
     limit = run.dataset.highest_loss
     if run.state is State.DIVERGED:
-        told = sentences(_told(run))
+        told = sentences(_divergence(run))
     else:
-        told = absurd(find_divergence(run.history, run.layers, run.step, limit), limit)
+        told = high_loss_sentences(find_divergence(run.history, run.layers, run.step, limit), limit)
     with st.container(border=True, key="lesson"):
         words, button = st.columns([2, 1], vertical_alignment="center")
         words.text("\n".join(told))
@@ -42,7 +42,7 @@ def lesson(run: Run | None) -> None:
         )
 
 
-def _told(run: Run) -> Divergence:
+def _divergence(run: Run) -> Divergence:
     """Computed once a run, when its history has all of it."""
     kept: tuple[str, int, Divergence] | None = st.session_state.get("lesson_told")
     if kept is None or kept[:2] != (run.id, run.step):
@@ -54,15 +54,15 @@ def _told(run: Run) -> Divergence:
     return kept[2]
 
 
-def absurd(told: Divergence, limit: float) -> Iterator[str]:
+def high_loss_sentences(told: Divergence, limit: float) -> Iterator[str]:
     """What happened to a run that still trains, but has lost what it had learnt."""
-    yield from _turned(told)
+    yield from _changed_settings(told)
     yield f"The loss has been above 10·ln V = {limit:.1f} since step {told.trouble:,}{_before(told)}."
 
 
 def sentences(told: Divergence) -> Iterator[str]:
     """What happened, a line for each quantity."""
-    yield from _turned(told)
+    yield from _changed_settings(told)
     if told.losses:
         yield f"Last finite losses: {', '.join(format_number(loss) for _, loss in told.losses)}{_before(told)}."
     if told.grad_norm is not None:
@@ -82,7 +82,7 @@ def sentences(told: Divergence) -> Iterator[str]:
         yield f"Then: {told.fault}."
 
 
-def _turned(told: Divergence) -> Iterator[str]:
+def _changed_settings(told: Divergence) -> Iterator[str]:
     for event in told.turned:
         yield f"Turned: {event.text} after step {event.step:,}."
 

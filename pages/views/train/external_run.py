@@ -15,13 +15,13 @@ from engine.runs.manager import run_manager
 from engine.storage import command_inbox, notes
 from engine.storage.reader import StoredRun
 from engine.tracking.external_run import ExternalRun
-from pages.widgets import actions, fields
+from pages.widgets import fields, notices
 
 MOST_OFFERED = 3
 ALIVE = ("running", "paused", "ready")
 
 
-def offer(after: str = "") -> None:
+def offer_to_watch(after: str = "") -> None:
     """Runs that are trained elsewhere now, each with the way to watch it; nothing where there is none.
 
     `after`: what to set in the session once one is watched, so that the page can go on to Train.
@@ -55,7 +55,7 @@ def watch(run_id: str, after: str = "") -> None:
     try:
         run_manager().watch(run_id)
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
     else:
         if after:
             st.session_state[after] = True
@@ -68,9 +68,9 @@ def panel(run: ExternalRun, presenter: bool) -> None:
     if "lr" in run.settings and _possible(run.settings["lr"]):
         fields.learning_rate(
             float(run.settings["lr"]),
-            lambda name, value: turn(run, name, value),
-            lambda up: turn(run, "lr", fields.notch(float(run.settings["lr"]), up)),
-            disabled=not _honours(run, "lr"),
+            lambda name, value: request_setting(run, name, value),
+            lambda up: request_setting(run, "lr", fields.next_rate(float(run.settings["lr"]), up)),
+            disabled=not _accepts(run, "lr"),
         )
     if not presenter:
         for name in ("max_steps", "batch_size"):
@@ -78,12 +78,12 @@ def panel(run: ExternalRun, presenter: bool) -> None:
                 fields.whole_number(
                     name,
                     value,
-                    lambda field, chosen: turn(run, field, chosen),
+                    lambda field, chosen: request_setting(run, field, chosen),
                     label=name.replace("_", " "),
                     key=f"{name}_elsewhere",
-                    disabled=not _honours(run, name),
+                    disabled=not _accepts(run, name),
                 )
-    st.caption(why(run))
+    st.caption(explanation(run))
 
 
 def transport(run: ExternalRun) -> None:
@@ -95,8 +95,8 @@ def transport(run: ExternalRun) -> None:
         icon=":material/play_arrow:" if verb == "resume" else ":material/pause:",
         shortcut="Space",
         width="stretch",
-        disabled=not _honours(run, "pause"),
-        on_click=tell,
+        disabled=not _accepts(run, "pause"),
+        on_click=request_command,
         args=(run, verb),
         help="Ask its process to pause or resume. Key: space.",
     )
@@ -106,8 +106,8 @@ def transport(run: ExternalRun) -> None:
             key="tell_stop",
             icon=":material/stop:",
             width="stretch",
-            disabled=not _honours(run, "stop"),
-            on_click=tell,
+            disabled=not _accepts(run, "stop"),
+            on_click=request_command,
             args=(run, "stop"),
             help="Ask its process to end the run.",
         )
@@ -121,7 +121,7 @@ def transport(run: ExternalRun) -> None:
         )
 
 
-def why(run: ExternalRun) -> str:
+def explanation(run: ExternalRun) -> str:
     """What its process honours; or why nothing can be turned from here."""
     if run.state not in ALIVE:
         more = "take it away" if run.config is None else "continue it, or take it away"
@@ -134,12 +134,12 @@ def why(run: ExternalRun) -> str:
     return "Its knobs turn only where it is trained: that process takes nothing from outside."
 
 
-def turn(run: ExternalRun, name: str, value: Any) -> None:
+def request_setting(run: ExternalRun, name: str, value: Any) -> None:
     """Ask for a knob to be turned."""
     _attempt(lambda: command_inbox.turn(run.folder, **{name: value}))
 
 
-def tell(run: ExternalRun, verb: str) -> None:
+def request_command(run: ExternalRun, verb: str) -> None:
     """Ask for a verb."""
     _attempt(lambda: command_inbox.tell(run.folder, verb))
 
@@ -148,10 +148,10 @@ def _attempt(ask: Any) -> None:
     try:
         ask()
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
 
 
-def _honours(run: ExternalRun, what: str) -> bool:
+def _accepts(run: ExternalRun, what: str) -> bool:
     return run.state in ALIVE and what in run.takes
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.errors import InputError
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text.corpus import Corpus
 from pages.widgets import actions
-from pages.widgets.glossary import more
+from pages.widgets.glossary import glossary_link
 
 
 def fine_tuning(run: Run) -> None:
@@ -29,18 +28,12 @@ def fine_tuning(run: Run) -> None:
         list(texts),
         key="tune_text",
         format_func=lambda name: texts.get(name, name),
-        help=f"A character that the model has never seen has no row in its tables. {more('fine-tuning')}",
+        help=f"A character that the model has never seen has no row in its tables. {glossary_link('fine-tuning')}",
     )
-    button.button("Fine-tune on it", key="tune", on_click=tune, width="stretch", disabled=not texts)
+    button.button("Fine-tune on it", key="tune", on_click=start_fine_tuning, width="stretch", disabled=not texts)
 
 
-def tune() -> None:
+def start_fine_tuning() -> None:
     """A new run on the text that was chosen; this one is paused, and the panel closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
-    try:
-        run = run_manager().fine_tune(st.session_state.tune_text, replace=True)
-    except InputError as error:
-        actions.say(str(error))
-        return
-    actions.replan(config=run.config, settings=run.settings)
-    st.session_state.planned = False
+    actions.switch_to(lambda: run_manager().fine_tune(st.session_state.tune_text, replace=True))

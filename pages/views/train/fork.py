@@ -10,12 +10,11 @@ from typing import Any
 import streamlit as st
 
 from engine.config import MAX_STEPS
-from engine.errors import InputError
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from pages.widgets import actions, fields
 
-KEPT = "forking"
+STATE_KEY = "forking"
 KNOBS = {
     "lr": "learning rate",
     "batch_size": "batch size",
@@ -29,38 +28,38 @@ def ask(step: int | None = None) -> None:
     """Ask where to fork; at first at `step`, or where the run stands."""
     for name in ("step", "max_steps", *KNOBS):
         st.session_state.pop(f"fork_{name}", None)
-    st.session_state[KEPT] = step
+    st.session_state[STATE_KEY] = step
 
 
 def cancel() -> None:
     """Ask no longer."""
-    st.session_state.pop(KEPT, None)
+    st.session_state.pop(STATE_KEY, None)
 
 
 def card(run: Run | None) -> None:
     """The question, while it is asked: at which step, and what is to be turned there."""
-    if KEPT not in st.session_state or run is None:
+    if STATE_KEY not in st.session_state or run is None:
         return
-    st.session_state.setdefault("fork_step", st.session_state[KEPT])
+    st.session_state.setdefault("fork_step", st.session_state[STATE_KEY])
     with st.form("fork", border=True):
         st.text(
             "Fork: a new run goes on from that step with the same weights, optimizer state and random numbers. "
             "This run is paused and loses nothing; undo brings it back."
         )
         left, right = st.columns(2)
-        whole(left, "step", "at step", 0, MAX_STEPS, "now")
-        whole(right, "max_steps", "iterations", 1, MAX_STEPS)
+        whole_number(left, "step", "at step", 0, MAX_STEPS, "now")
+        whole_number(right, "max_steps", "iterations", 1, MAX_STEPS)
         for place, (name, label) in zip((left, right, left, right), KNOBS.items(), strict=True):
             low, high = fields.bounds(fields.field_of(name))
             if name == "batch_size":
-                whole(place, name, label, int(low or 0), int(high or 0))
+                whole_number(place, name, label, int(low or 0), int(high or 0))
             else:
                 place.number_input(label, low, high, None, key=f"fork_{name}", format="%.4g", placeholder=UNCHANGED)
         st.form_submit_button("Fork there", key="fork", type="primary", on_click=fork, width="stretch")
         st.form_submit_button("Cancel", key="fork_cancel", on_click=cancel, width="stretch")
 
 
-def whole(place: Any, name: str, label: str, low: int, high: int, empty: str = UNCHANGED) -> None:
+def whole_number(place: Any, name: str, label: str, low: int, high: int, empty: str = UNCHANGED) -> None:
     """A whole number, or none."""
     place.number_input(label, low, high, None, key=f"fork_{name}", placeholder=empty)
 
@@ -69,11 +68,5 @@ def fork() -> None:
     """A new run from the step that was asked for, or from where this one stands, with what was filled in."""
     state = st.session_state
     changes = {name: value for name in ("max_steps", *KNOBS) if (value := state.get(f"fork_{name}")) is not None}
-    try:
-        run = run_manager().fork(state.get("fork_step"), replace=True, **changes)
-    except InputError as error:
-        actions.say(str(error))
-        return
-    cancel()
-    actions.replan(config=run.config, settings=run.settings)
-    state.planned = False
+    if actions.switch_to(lambda: run_manager().fork(state.get("fork_step"), replace=True, **changes)):
+        cancel()

@@ -10,24 +10,24 @@ import streamlit as st
 from engine.errors import InputError
 from engine.runs.run import Run
 from engine.storage import notes
-from pages.widgets import actions
+from pages.widgets import notices
 
-KEPT = "pinning"
+STATE_KEY = "pinning"
 
 
 def ask(run: str, step: int) -> None:
     """Ask for the words of a note at `step` of `run`."""
-    st.session_state[KEPT] = run, step
+    st.session_state[STATE_KEY] = run, step
 
 
 def cancel() -> None:
     """Ask no longer."""
-    st.session_state.pop(KEPT, None)
+    st.session_state.pop(STATE_KEY, None)
 
 
 def card(run: Run | None) -> None:
     """The question, while it is asked."""
-    about, step = st.session_state.get(KEPT, ("", 0))
+    about, step = st.session_state.get(STATE_KEY, ("", 0))
     if run is None or run.id != about:
         return
     with st.form("note", border=True):
@@ -44,6 +44,6 @@ def pin(run: Run, step: int) -> None:
     try:
         notes.add(run.store.folder, st.session_state.note_words, step)
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
     else:
         cancel()

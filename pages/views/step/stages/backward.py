@@ -26,18 +26,18 @@ from engine.training.probes import pooled
 from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, heatmap, literal, plane, show
 from pages.charts.token_axes import name_axis
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import (
-    exactly,
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import (
+    cached,
+    digits,
+    document_note,
     fewer_ticks,
     gradient_of,
-    number,
-    numbers,
-    place_name,
-    remembered,
-    said,
+    number_table,
+    short,
     tokens_on,
-    weight,
+    weight_name,
+    weight_picker,
 )
 
 CURVE = (-1.0, -0.7, -0.4, -0.2, 0.0, 0.2, 0.4, 0.7, 1.0)
@@ -45,17 +45,17 @@ LARGE = 2_000_000
 SIDES: tuple[Literal["x", "y"], ...] = ("y", "x")
 
 
-def backward_view(shown: Opened) -> None:
+def backward_view(shown: InspectedStep) -> None:
     """What backward() left in .grad, and what it means."""
-    name, spot = weight(shown)
+    name, spot = weight_picker(shown)
     gradient = gradient_of(shown, name)
     one, other = st.columns([5, 4])
     with one:
         table(shown, name, gradient, "step_gradient", "The gradient of the parameter", GRADIENT_HELP)
-        touched(shown, name, gradient)
+        touched_weights(shown, name, gradient)
     with other:
         slope_check(shown, name, spot, float(gradient[spot]))
-    stored(shown)
+    accumulation(shown)
 
 
 GRADIENT_HELP = (
@@ -64,7 +64,7 @@ GRADIENT_HELP = (
 )
 
 
-def table(shown: Opened, name: str, values: Tensor, key: str, title: str, help: str) -> None:
+def table(shown: InspectedStep, name: str, values: Tensor, key: str, title: str, help: str) -> None:
     """A parameter-shaped tensor as a heatmap, pooled where it is large, tokens on the axes that count them."""
     rows = values.reshape(-1, values.shape[-1]) if values.dim() > 1 else values.reshape(1, -1)
     cells = pooled(rows)
@@ -73,7 +73,7 @@ def table(shown: Opened, name: str, values: Tensor, key: str, title: str, help: 
         heatmap(
             cells,
             scale="signed",
-            text=[[number(float(f"{v:.2g}")) for v in line] for line in cells] if few else None,
+            text=[[short(float(f"{v:.2g}")) for v in line] for line in cells] if few else None,
             y_title=("token" if tokens_on(shown, name, 0) else "row") if values.dim() > 1 else "",
             x_title="next token" if tokens_on(shown, name, 1) else "column",
         )
@@ -87,7 +87,7 @@ def table(shown: Opened, name: str, values: Tensor, key: str, title: str, help: 
         st.caption(f"{tuple(rows.shape)} is drawn as {cells.shape}: neighbours are averaged.")
 
 
-def touched(shown: Opened, name: str, gradient: Tensor) -> None:
+def touched_weights(shown: InspectedStep, name: str, gradient: Tensor) -> None:
     """How much of a parameter this batch reaches."""
     zero = int((gradient == 0).sum())
     line = f"{gradient.numel() - zero:,} of {gradient.numel():,} weights have a gradient, {zero:,} have exactly 0."
@@ -97,24 +97,24 @@ def touched(shown: Opened, name: str, gradient: Tensor) -> None:
     st.text(line)
 
 
-def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> None:
+def slope_check(shown: InspectedStep, name: str, spot: Sequence[int], found: float) -> None:
     """The gradient of one weight beside a finite difference, on a float64 copy, and as a tangent."""
-    checked, offsets, losses = remembered(
-        shown, f"slope of {place_name(shown, name, spot)}", lambda: measured(shown, name, spot)
+    checked, offsets, losses = cached(
+        shown, f"slope of {weight_name(shown, name, spot)}", lambda: measured(shown, name, spot)
     )
     heading(
         "A gradient is a slope",
         "The weight is nudged up and down on a copy in float64, and the loss is computed anew each time. Autograd's "
         "slope and the measured one agree to many digits.",
     )
-    numbers(
+    number_table(
         [
             ("autograd, float64", repr(checked.analytic).replace("-", "−")),
             (f"(L(w + {NUDGE:g}) − L(w − {NUDGE:g})) / {2 * NUDGE:g}", repr(checked.numeric).replace("-", "−")),
             ("relative error", f"{checked.relative_error:.1e}"),
-            ("the run's own .grad, float32", exactly(found)),
+            ("the run's own .grad, float32", digits(found)),
         ],
-        (place_name(shown, name, spot), "value"),
+        (weight_name(shown, name, spot), "value"),
     )
     if shown.run.config.dropout:
         st.caption("The copy computes without dropout, so that nothing is drawn by chance; the run's own .grad has it.")
@@ -127,15 +127,15 @@ def slope_check(shown: Opened, name: str, spot: Sequence[int], found: float) -> 
             "gradient as its slope. They touch where the weight is now and part further away.",
             height=260,
         )
-    said(
+    document_note(
         "document 000",
         "The gradient is the adjustment of a weight, opposite to the error.",
-        f"The number {number(found)} is a slope: if this weight alone grows by a little, the loss changes by "
-        f"{number(found)} times as much. It says nothing about how far to go; that is the optimizer's part.",
+        f"The number {short(found)} is a slope: if this weight alone grows by a little, the loss changes by "
+        f"{short(found)} times as much. It says nothing about how far to go; that is the optimizer's part.",
     )
 
 
-def measured(shown: Opened, name: str, spot: Sequence[int]) -> tuple[Slope, list[float], list[float]]:
+def measured(shown: InspectedStep, name: str, spot: Sequence[int]) -> tuple[Slope, list[float], list[float]]:
     """The slope by both ways; and, of a model that is quick enough, the loss for other values of the weight."""
     model = float64_copy(shown.run.config, shown.run.dataset.vocab_size, shown.before)
     batch = to_float64(shown.trainer.inputs), to_float64(shown.trainer.targets)
@@ -163,7 +163,7 @@ def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gra
     return figure
 
 
-def stored(shown: Opened) -> None:
+def accumulation(shown: InspectedStep) -> None:
     """AccumulateGrad stores and computes nothing: the chain called by hand, and a second arrival added."""
     steps = backward_by_hand(shown.model.loss(shown.model.outputs(shown.trainer.inputs), shown.trainer.targets))
     if steps:
@@ -174,13 +174,16 @@ def stored(shown: Opened) -> None:
             "Each node of a fresh graph was called with what the node before gave. The last but one already holds the "
             "whole gradient: AccumulateGrad only puts it into .grad.",
         )
-        numbers([(name, str(tuple(t.shape)), number(float(t.norm()))) for name, t in steps], ("node", "gives", "norm"))
+        number_table(
+            [(name, str(tuple(t.shape)), short(float(t.norm()))) for name, t in steps],
+            ("node", "gives", "norm"),
+        )
         same = parameter.grad is not None and torch.equal(last, parameter.grad)
         here = f"The result of {steps[-1][0]} equals .grad: {same}."
     else:
         here = ""
     left = accumulate_gradients([torch.ones(3), torch.ones(3)]).tolist()
-    said(
+    document_note(
         "document 003",
         "AccumulateGrad is the call of backward() that computes the gradient.",
         f"{here} Handed [1, 1, 1] twice, an AccumulateGrad of another tensor leaves {left} in .grad: "

@@ -11,14 +11,21 @@ from engine.text.corpus import Corpus
 from pages.charts.palette import EVENT
 from pages.charts.static import heading, heatmap, literal, show
 from pages.charts.token_axes import shortened
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import exactly, fewer_ticks, numbers, place, said, scrolled
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import (
+    digits,
+    document_note,
+    fewer_ticks,
+    number_table,
+    position_picker,
+    scrollable,
+)
 
 MOST_POSITIONS = 40
 MOST_ROWS = 64
 
 
-def before_view(shown: Opened) -> None:
+def before_view(shown: InspectedStep) -> None:
     """What was chosen before the loop, and the parameters, as the optimizer got them."""
     group, settings = shown.trainer.optimizer.param_groups[0], shown.trainer.settings
     heading(
@@ -26,7 +33,7 @@ def before_view(shown: Opened) -> None:
         "Chosen before the first step and held by the optimizer. Each can be turned on Train while a run is running; "
         "the loop then uses the new value from its next step on.",
     )
-    numbers(
+    number_table(
         [
             ("optimizer", type(shown.trainer.optimizer).__name__),
             ("lr, learning rate", f"{group['lr']:g}"),
@@ -41,8 +48,8 @@ def before_view(shown: Opened) -> None:
         "people call the size of a model.",
     )
     rows = [(name, str(tuple(p.shape)), f"{p.numel():,}", str(p.requires_grad)) for name, p in shown.parameters.items()]
-    with scrolled(len(rows)):
-        numbers(rows, ("parameter", "shape", "numbers", "requires grad"))
+    with scrollable(len(rows)):
+        number_table(rows, ("parameter", "shape", "numbers", "requires grad"))
     model = shown.model
     own = list(model._parameters)
     children = {name: list(child._parameters) for name, child in model.named_children() if child._parameters}
@@ -51,7 +58,7 @@ def before_view(shown: Opened) -> None:
     one = next(model.parameters()).requires_grad_(False)
     yielded = [p.requires_grad for p in model.parameters()]
     one.requires_grad_(True)
-    said(
+    document_note(
         "document 004",
         "parameters() yields all trainable parameters; a module keeps them in its _parameters.",
         f"This model's own _parameters: {own or 'empty'}. "
@@ -61,13 +68,13 @@ def before_view(shown: Opened) -> None:
     )
 
 
-def batch_view(shown: Opened) -> None:
+def batch_view(shown: InspectedStep) -> None:
     """Inputs and targets: characters and ids for text, numbers for the small models."""
     if not shown.is_text:
         small_batch(shown)
         return
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
-    row, position = place(shown)
+    row, position = position_picker(shown)
     longest = max(len(shortened(shown.labels[i])) for i in [*inputs[row].tolist(), *targets[row].tolist()])
     show(
         window_figure(shown, row, position),
@@ -95,7 +102,7 @@ def batch_view(shown: Opened) -> None:
     )
     lines = "\n".join("".join(shown.labels[i] for i in ids) for ids in inputs[:MOST_ROWS].tolist())
     st.code(lines, language=None, height=min(260, 50 + 21 * min(rows, MOST_ROWS)))
-    said(
+    document_note(
         "document 000",
         "Training goes through the data several times.",
         f"A batch is {rows} windows of {steps} tokens, {rows * steps:,} tokens, drawn at random with repetition. With "
@@ -104,7 +111,7 @@ def batch_view(shown: Opened) -> None:
     )
 
 
-def window_figure(shown: Opened, row: int, position: int) -> go.Figure:
+def window_figure(shown: InspectedStep, row: int, position: int) -> go.Figure:
     """Two rows of tokens, (2, T); what the prediction at `position` may use is bright."""
     inputs, targets = shown.trainer.inputs[row].tolist(), shown.trainer.targets[row].tolist()
     first = max(0, min(position - MOST_POSITIONS // 2, len(inputs) - MOST_POSITIONS))
@@ -135,7 +142,7 @@ def window_figure(shown: Opened, row: int, position: int) -> go.Figure:
     return figure
 
 
-def small_batch(shown: Opened) -> None:
+def small_batch(shown: InspectedStep) -> None:
     """The numbers of the line and of the logistic layer."""
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
     heading(
@@ -143,8 +150,8 @@ def small_batch(shown: Opened) -> None:
         "A line is one example: what goes in, and what should come out. There are too few to draw from.",
     )
     rows = [
-        (str(i), ", ".join(exactly(x) for x in given), ", ".join(exactly(y) for y in right))
+        (str(i), ", ".join(digits(x) for x in given), ", ".join(digits(y) for y in right))
         for i, (given, right) in enumerate(zip(inputs.tolist(), targets.tolist(), strict=True))
     ]
-    numbers(rows, ("example", "input", "target"))
+    number_table(rows, ("example", "input", "target"))
     st.code(f"inputs.shape   # {tuple(inputs.shape)}\ntargets.shape  # {tuple(targets.shape)}", language="python")

@@ -13,19 +13,26 @@ from engine.models.base import LanguageModel
 from pages.charts.palette import BASELINE, GOOD, TRAIN
 from pages.charts.static import heading, heatmap, literal, plane, show
 from pages.charts.token_axes import name_axis, places
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import exactly, fewer_ticks, number, numbers, place, said
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import (
+    digits,
+    document_note,
+    fewer_ticks,
+    number_table,
+    position_picker,
+    short,
+)
 
 MOST_BARS = 100
 TEXT_CELLS = 300
 
 
-def forward_view(shown: Opened) -> None:
+def forward_view(shown: InspectedStep) -> None:
     """What the model says about the batch."""
     if not isinstance(shown.model, LanguageModel):
         small_forward(shown)
         return
-    row, position = place(shown)
+    row, position = position_picker(shown)
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
     logits = shown.trainer.logits.detach()
     if "embedding" in shown.model.features:
@@ -53,11 +60,11 @@ def forward_view(shown: Opened) -> None:
             height=260,
         )
     moved = (F.softmax(scores + 5, -1) - probabilities).abs().max()
-    said(
+    document_note(
         "document 003",
         "The logits are the predicted probabilities.",
-        f"Here the {len(scores):,} scores lie between {number(float(scores.min()))} and {number(float(scores.max()))} "
-        f"and sum to {number(float(scores.sum()))}. After softmax the sum is {float(probabilities.sum()):.6f}. "
+        f"Here the {len(scores):,} scores lie between {short(float(scores.min()))} and {short(float(scores.max()))} "
+        f"and sum to {short(float(scores.sum()))}. After softmax the sum is {float(probabilities.sum()):.6f}. "
         f"With 5 added to every score no probability moves by more than {float(moved):.1e}.",
     )
     show(
@@ -70,7 +77,7 @@ def forward_view(shown: Opened) -> None:
     )
 
 
-def lookup(shown: Opened, model: LanguageModel, token: int, scores: Tensor) -> None:
+def lookup(shown: InspectedStep, model: LanguageModel, token: int, scores: Tensor) -> None:
     """The embedding's row of one token, and that looking up is a product with a one-hot vector."""
     table = model.token_embedding.weight.detach()
     row = table[token]
@@ -96,7 +103,7 @@ def lookup(shown: Opened, model: LanguageModel, token: int, scores: Tensor) -> N
     )
 
 
-def bars(shown: Opened, values: Tensor, right: int, title: str) -> go.Figure:
+def bars(shown: InspectedStep, values: Tensor, right: int, title: str) -> go.Figure:
     """A bar for each token; of a large vocabulary the highest ones, and the right one in any case."""
     order = torch.arange(len(values))
     if len(values) > MOST_BARS:
@@ -116,7 +123,7 @@ def bars(shown: Opened, values: Tensor, right: int, title: str) -> go.Figure:
     return figure
 
 
-def right_figure(shown: Opened, cells: Tensor) -> go.Figure:
+def right_figure(shown: InspectedStep, cells: Tensor) -> go.Figure:
     """A (B, T) table of probabilities, with the right tokens written in where they fit."""
     targets = shown.trainer.targets
     text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
@@ -130,7 +137,7 @@ def right_figure(shown: Opened, cells: Tensor) -> go.Figure:
     return fewer_ticks(figure)
 
 
-def small_forward(shown: Opened) -> None:
+def small_forward(shown: InspectedStep) -> None:
     """Outputs of the line and of the logistic layer, example by example."""
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
     outputs = shown.trainer.logits.detach()
@@ -141,10 +148,15 @@ def small_forward(shown: Opened) -> None:
     if "plane" in shown.model.features:
         a, b = (float(one.detach()) for one in shown.model.scalars().values())
         rows = [
-            (exactly(x), f"{number(a)} · {number(x)} + {number(b)}", exactly(y), exactly(t))
+            (
+                digits(x),
+                f"{short(a)} · {short(x)} + {short(b)}",
+                digits(y),
+                digits(t),
+            )
             for x, y, t in zip(inputs[:, 0].tolist(), outputs[:, 0].tolist(), targets[:, 0].tolist(), strict=True)
         ]
-        numbers(rows, ("x", "a · x + b", "output", "target"))
+        number_table(rows, ("x", "a · x + b", "output", "target"))
         xs = inputs[:, 0].tolist()
         figure = plane("x", "y")
         figure.add_scatter(
@@ -159,9 +171,9 @@ def small_forward(shown: Opened) -> None:
         )
         return
     rows = [
-        (str(k), exactly(z), f"{p:.6f}", exactly(t))
+        (str(k), digits(z), f"{p:.6f}", digits(t))
         for k, (z, p, t) in enumerate(
             zip(outputs[0].tolist(), outputs[0].sigmoid().tolist(), targets[0].tolist(), strict=True)
         )
     ]
-    numbers(rows, ("output", "score z", "sigmoid(z)", "target"))
+    number_table(rows, ("output", "score z", "sigmoid(z)", "target"))

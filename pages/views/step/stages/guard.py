@@ -12,11 +12,11 @@ from engine.training.checkpoint import PausedState
 from engine.training.trainer import STAGES, replay
 from pages.charts.palette import TRAIN
 from pages.charts.static import heading, plane, show
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import exactly, number, numbers
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import digits, number_table, short
 
 
-def measure_view(shown: Opened) -> None:
+def measure_view(shown: InspectedStep) -> None:
     """The norm of the whole gradient, from its parts."""
     trainer = shown.trainer
     squares = {
@@ -30,10 +30,10 @@ def measure_view(shown: Opened) -> None:
         "number that changes slowly from step to step; a sudden jump is the first sign of trouble.",
     )
     count = sum(p.numel() for p in trainer.parameters)
-    numbers(
+    number_table(
         [
             (f"√ of the sum of {count:,} squares, float64", repr(math.sqrt(total))),
-            ("what the run records, float32", exactly(float(trainer.grad_norm))),
+            ("what the run records, float32", digits(float(trainer.grad_norm))),
         ],
         ("grad_norm", "value"),
     )
@@ -51,13 +51,13 @@ def measure_view(shown: Opened) -> None:
         height=100 + 26 * len(squares),
     )
     shares = [
-        (name, number(math.sqrt(square)), percent(square / total if total else 0.0, 1))
+        (name, short(math.sqrt(square)), percent(square / total if total else 0.0, 1))
         for name, square in squares.items()
     ]
-    numbers(shares, ("layer", "norm", "share of the square"))
+    number_table(shares, ("layer", "norm", "share of the square"))
 
 
-def guard_view(shown: Opened) -> None:
+def guard_view(shown: InspectedStep) -> None:
     """The decision of this step, and the same step with an infinite gradient."""
     trainer = shown.trainer
     loss, norm = trainer.loss.item(), float(trainer.grad_norm)
@@ -67,10 +67,10 @@ def guard_view(shown: Opened) -> None:
         "Both numbers must be finite, else the update is withheld and the run stops at that step. Healthy is yes, "
         "twice, at every step.",
     )
-    numbers(
+    number_table(
         [
-            ("loss", number(loss), "yes" if math.isfinite(loss) else "no"),
-            ("gradient norm", number(norm), "yes" if math.isfinite(norm) else "no"),
+            ("loss", short(loss), "yes" if math.isfinite(loss) else "no"),
+            ("gradient norm", short(norm), "yes" if math.isfinite(norm) else "no"),
             ("the update", "", "withheld" if refused else "allowed"),
         ],
         ("what", "value", "finite?"),
@@ -92,7 +92,7 @@ def guard_view(shown: Opened) -> None:
         "On a throwaway copy the first number of the first gradient was set to infinity. The guard must withhold the "
         "update; without it the weight becomes NaN, and the next forward pass spreads it.",
     )
-    numbers(
+    number_table(
         [
             (
                 "with the guard",

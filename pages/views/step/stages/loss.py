@@ -14,8 +14,15 @@ from engine.analysis.autograd_graph import GraphNode, graph_nodes, nodes_within
 from engine.analysis.loss_by_position import added_as_torch_does
 from pages.charts.palette import FIGURE_FONT, PANEL, TRAIN, Theme, colours
 from pages.charts.static import heading, heatmap, literal, show, theme
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import fewer_ticks, kept, number, numbers, place, said
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import (
+    choice_state,
+    document_note,
+    fewer_ticks,
+    number_table,
+    position_picker,
+    short,
+)
 
 TEXT_CELLS = 300
 DEPTH = 6
@@ -26,12 +33,12 @@ GRAPH_STYLE = """<style>
 </style>"""
 
 
-def loss_view(shown: Opened) -> None:
+def loss_view(shown: InspectedStep) -> None:
     """From scores to one number, and what autograd remembers of the way."""
     trainer = shown.trainer
     losses = shown.model.pointwise_loss(trainer.logits.detach(), trainer.targets)
     if shown.is_text:
-        row, position = place(shown)
+        row, position = position_picker(shown)
         one, other = st.columns([5, 4])
         with one:
             show(
@@ -43,12 +50,12 @@ def loss_view(shown: Opened) -> None:
                 height=max(300, min(620, 60 + 17 * len(losses))),
             )
         with other:
-            mean_of(shown, losses)
+            mean_table(shown, losses)
             paid = float(losses[row, position])
-            said(
+            document_note(
                 "document 003",
                 "The logarithm magnifies small differences.",
-                f"At window {row}, position {position} the right token had probability {number(math.exp(-paid))}: the "
+                f"At window {row}, position {position} the right token had probability {short(math.exp(-paid))}: the "
                 f"loss there is {paid:.4f}. Near certainty the logarithm does little: −ln 0.99 = "
                 f"{-math.log(0.99):.4f}, −ln 0.98 = {-math.log(0.98):.4f}. It punishes confident mistakes: −ln 0.01 = "
                 f"{-math.log(0.01):.4f}.",
@@ -62,12 +69,12 @@ def loss_view(shown: Opened) -> None:
             height=270,
         )
     else:
-        mean_of(shown, losses)
-    graph(shown)
-    names()
+        mean_table(shown, losses)
+    graph_view(shown)
+    grad_fn_names()
 
 
-def mean_of(shown: Opened, losses: Tensor) -> None:
+def mean_table(shown: InspectedStep, losses: Tensor) -> None:
     """The mean by hand beside the loss that torch computed, in full."""
     theirs, mine = shown.trainer.loss.item(), added_as_torch_does(shown.model, losses)
     heading(
@@ -75,7 +82,7 @@ def mean_of(shown: Opened, losses: Tensor) -> None:
         "The same places, added up by hand and by torch. Both are float32, so the order of the sum shows in the last "
         "digits: by hand it follows torch's own order.",
     )
-    numbers(
+    number_table(
         [
             ("loss, by torch", repr(theirs)),
             (f"mean of the {losses.numel():,} losses, by hand", repr(mine)),
@@ -86,7 +93,7 @@ def mean_of(shown: Opened, losses: Tensor) -> None:
     )
 
 
-def loss_figure(shown: Opened, losses: Tensor) -> go.Figure:
+def loss_figure(shown: InspectedStep, losses: Tensor) -> go.Figure:
     """A (B, T) table of losses, with the right tokens written in where they fit."""
     targets = shown.trainer.targets
     text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
@@ -136,7 +143,7 @@ def _box(figure: go.Figure, x0: float, y0: float, x1: float, y1: float, sheet: i
     figure.add_shape(type="rect", x0=x0, y0=y0, x1=x1, y1=y1, fillcolor=fill, line={"color": TRAIN, "width": 1})
 
 
-def graph(shown: Opened) -> None:
+def graph_view(shown: InspectedStep) -> None:
     """The recorded graph, from a node that a person chooses."""
     nodes = graph_nodes(shown.trainer.loss, shown.parameters)
     heading(
@@ -145,7 +152,7 @@ def graph(shown: Opened) -> None:
         "weights. Every path ends in an AccumulateGrad, which leaves the gradient in the parameter named in it.",
     )
     one, other = st.columns(2)
-    key, start, react = kept(f"graph_from_{len(nodes)}", 0)
+    key, start, react = choice_state(f"graph_from_{len(nodes)}", 0)
     start = one.selectbox(
         f"go on from (all {len(nodes)} nodes, the loss first)",
         range(len(nodes)),
@@ -156,7 +163,7 @@ def graph(shown: Opened) -> None:
     )
     depth = DEPTH
     if len(nodes) > DEPTH:
-        key, depth, react = kept("graph_depth", DEPTH)
+        key, depth, react = choice_state("graph_depth", DEPTH)
         depth = other.slider("how many steps back to draw", 1, 20, depth, key=key, on_change=react)
     drawn = nodes_within(nodes, start, depth)
     st.html(GRAPH_STYLE)
@@ -191,7 +198,7 @@ def dot(nodes: list[GraphNode], drawn: list[int], theme: Theme) -> str:
     return "\n".join([*lines, "}"])
 
 
-def names() -> None:
+def grad_fn_names() -> None:
     """Document 003's list of grad_fn names, asked of torch itself."""
     x = torch.ones(2, 2, requires_grad=True)
     image = torch.ones(1, 1, 3, 3)
@@ -203,4 +210,6 @@ def names() -> None:
         "F.conv2d": F.conv2d(image, x.view(1, 1, 2, 2)),
     }
     found = ", ".join(f"{what}: {result.grad_fn.name()}" for what, result in asked.items() if result.grad_fn)
-    said("document 003", "grad_fn may be Conv2DBackward or LinearBackward.", f"Asked of torch just now: {found}.")
+    document_note(
+        "document 003", "grad_fn may be Conv2DBackward or LinearBackward.", f"Asked of torch just now: {found}."
+    )

@@ -10,25 +10,25 @@ from engine.config import changed
 from engine.models.base import Dropout, Model
 from engine.models.registry import build
 from pages.charts.static import heading
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import numbers, remembered
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import cached, number_table
 
 DROPOUT = 0.2
 
 
-def modes(shown: Opened) -> None:
+def mode_table(shown: InspectedStep) -> None:
     """How observing leaves the training alone."""
-    rows, note = remembered(shown, "modes", lambda: both_modes(shown))
+    rows, note = cached(shown, "modes", lambda: both_modes(shown))
     heading(
         "The same batch twice: train(), eval(), no_grad()",
         "train() and eval() switch dropout; no_grad() switches the recording for backward(). Healthy is that eval() "
         "gives the same loss twice, and that no_grad() keeps nothing.",
     )
-    numbers(rows, ("mode", "loss", "again", "graph recorded?", "bytes kept for backward()"))
+    number_table(rows, ("mode", "loss", "again", "graph recorded?", "bytes kept for backward()"))
     st.caption(note)
 
 
-def both_modes(shown: Opened) -> tuple[list[tuple[str, ...]], str]:
+def both_modes(shown: InspectedStep) -> tuple[list[tuple[str, ...]], str]:
     """The table's lines, computed on a copy, and a sentence on what that copy is."""
     model, note = with_dropout(shown)
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
@@ -53,7 +53,7 @@ def _kept(kept: SavedTensors) -> str:
     return f"{kept.bytes:,} in {kept.tensors} tensors" if kept.tensors else "0"
 
 
-def with_dropout(shown: Opened) -> tuple[Model, str]:
+def with_dropout(shown: InspectedStep) -> tuple[Model, str]:
     """A copy of the model that drops, where the model has a place for it, and a sentence on what it is."""
     config = shown.run.config
     note = "On a copy of the model as it is now; validation and samples run under eval() and no_grad()."

@@ -12,15 +12,23 @@ from engine.training.probes import update_ratios
 from engine.training.sampling import evaluating
 from engine.training.trainer import STAGES, replay
 from pages.charts.static import heading
-from pages.views.shared.inspected_step import Opened
+from pages.views.shared.inspected_step import InspectedStep
 from pages.views.step.stages.backward import table
-from pages.views.step.stages.modes import modes
-from pages.views.step.stages.parts import exactly, number, numbers, place_name, remembered, said, weight
+from pages.views.step.stages.modes import mode_table
+from pages.views.step.stages.shared import (
+    cached,
+    digits,
+    document_note,
+    number_table,
+    short,
+    weight_name,
+    weight_picker,
+)
 
 
-def observe_view(shown: Opened) -> None:
+def observe_view(shown: InspectedStep) -> None:
     """Before and after."""
-    name, spot = weight(shown)
+    name, spot = weight_picker(shown)
     before, after = shown.before[name], shown.parameters[name].detach()
     one, other = st.columns([5, 4])
     with one:
@@ -39,16 +47,16 @@ def observe_view(shown: Opened) -> None:
             "The weight chosen above, and how far the update moved it as a share of itself.",
         )
         w, v = float(before[spot]), float(after[spot])
-        numbers(
-            [("before", exactly(w)), ("after", exactly(v)), ("Δw", exactly(v - w))],
-            (place_name(shown, name, spot), "value"),
+        number_table(
+            [("before", digits(w)), ("after", digits(v)), ("Δw", digits(v - w))],
+            (weight_name(shown, name, spot), "value"),
         )
-        ratios(shown)
-        losses(shown)
-    modes(shown)
+        ratio_table(shown)
+        loss_table(shown)
+    mode_table(shown)
 
 
-def ratios(shown: Opened) -> None:
+def ratio_table(shown: InspectedStep) -> None:
     """‖Δw‖ / ‖w‖ by hand and by the probe that feeds the charts."""
     heading(
         "How far all weights moved",
@@ -61,10 +69,10 @@ def ratios(shown: Opened) -> None:
     named = {id(parameter): name for name, parameter in shown.parameters.items()}
     parts = shown.model.layers()
     probe = update_ratios({part: [shown.before[named[id(p)]] for p in group] for part, group in parts.items()}, parts)
-    numbers(
+    number_table(
         [
-            ("‖Δw‖", number(moved)),
-            ("‖w‖", number(length)),
+            ("‖Δw‖", short(moved)),
+            ("‖w‖", short(length)),
             ("‖Δw‖ / ‖w‖, by hand", f"{moved / length:.6g}" if length else "no ratio: all weights were 0"),
             ("the same by the probe", f"{probe['update_ratio']:.6g}" if "update_ratio" in probe else "none"),
         ],
@@ -72,33 +80,33 @@ def ratios(shown: Opened) -> None:
     )
 
 
-def losses(shown: Opened) -> None:
+def loss_table(shown: InspectedStep) -> None:
     """The loss that a script prints, and what the same model now says of this batch and of the next."""
     trainer = shown.trainer
-    then, now, following = remembered(shown, "losses", lambda: three_losses(shown))
+    then, now, following = cached(shown, "losses", lambda: three_losses(shown))
     heading(
         "The loss, before and after",
         "The same batch before and after the update, dropout off, and the batch that comes next. On its own batch an "
         "update should lower the loss; other batches scatter.",
     )
-    numbers(
+    number_table(
         [
-            ("this batch, before the update", exactly(then)),
-            ("this batch, after it", exactly(now)),
-            ("difference", number(now - then)),
-            ("the next batch, after it", exactly(following)),
+            ("this batch, before the update", digits(then)),
+            ("this batch, after it", digits(now)),
+            ("difference", short(now - then)),
+            ("the next batch, after it", digits(following)),
         ],
         ("loss", "value"),
     )
-    said(
+    document_note(
         "document 004",
         "print(loss.item()) shows the current loss.",
-        f"It prints {exactly(trainer.loss.item())}: the loss of this batch, by the weights before this update. By the "
-        f"weights that there are now, this batch costs {exactly(now)} and the next one {exactly(following)}.",
+        f"It prints {digits(trainer.loss.item())}: the loss of this batch, by the weights before this update. By the "
+        f"weights that there are now, this batch costs {digits(now)} and the next one {digits(following)}.",
     )
 
 
-def three_losses(shown: Opened) -> tuple[float, float, float]:
+def three_losses(shown: InspectedStep) -> tuple[float, float, float]:
     """The loss of this batch before and after the update, and of the next batch after it."""
     batch = shown.trainer.inputs, shown.trainer.targets
     moment = PausedState(shown.moment.snapshot, len(STAGES), shown.moment.turns)
@@ -111,7 +119,7 @@ def three_losses(shown: Opened) -> tuple[float, float, float]:
     )
 
 
-def loss_with(shown: Opened, weights: dict[str, Tensor] | None, inputs: Tensor, targets: Tensor) -> float:
+def loss_with(shown: InspectedStep, weights: dict[str, Tensor] | None, inputs: Tensor, targets: Tensor) -> float:
     """The loss of a batch under the copy's weights, or others, with dropout off."""
     model = shown.model
     with evaluating(model):

@@ -10,21 +10,29 @@ from torch import Tensor
 from engine.analysis.adamw import AdamWUpdate, adamw_update, sgd_update, ulps
 from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, plane, show
-from pages.views.shared.inspected_step import Opened
-from pages.views.step.stages.parts import exactly, gradient_of, number, numbers, place_name, said, weight
+from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.shared import (
+    digits,
+    document_note,
+    gradient_of,
+    number_table,
+    short,
+    weight_name,
+    weight_picker,
+)
 
 MOST_DOTS = 3000
 FEW = 20
 FORMULA = "new weight = old weight − learning rate × gradient; a larger gradient moves a weight more."
 
 
-def update_view(shown: Opened) -> None:
+def update_view(shown: InspectedStep) -> None:
     """Where each weight went, and why as far as it did."""
     if shown.trainer.recorder.diverged:
         st.text("The guard withheld this update: no weight was moved.")
         return
-    name, spot = weight(shown)
-    taken = taken_apart(shown, name)
+    name, spot = weight_picker(shown)
+    taken = update_of(shown, name)
     settings = shown.trainer.settings
     plain = -settings.lr * taken.gradient  # document 000's formula, before it is rounded into a weight
     one, other = st.columns([1, 1])
@@ -44,7 +52,7 @@ def update_view(shown: Opened) -> None:
                 height=360,
             )
         if shown.run.config.optimizer == "adamw":
-            formula(shown, taken, plain)
+            compare_with_formula(shown, taken, plain)
         else:
             plain_rule(shown, taken, spot)
     heading(
@@ -52,10 +60,10 @@ def update_view(shown: Opened) -> None:
         "A few weights of this parameter, each with the move that either rule makes, in units of lr. "
         "A weight without a gradient still decays under AdamW, and keeps its old momentum.",
     )
-    numbers(five(shown, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
+    number_table(sample_of_weights(shown, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
 
 
-def taken_apart(shown: Opened, name: str) -> AdamWUpdate:
+def update_of(shown: InspectedStep, name: str) -> AdamWUpdate:
     """The pieces of AdamW's update of a parameter; for a run under SGD, of AdamW's first update from here."""
     kept = shown.moment.snapshot.optimizer.get(name, {})
     settings = shown.trainer.settings
@@ -70,7 +78,7 @@ def taken_apart(shown: Opened, name: str) -> AdamWUpdate:
     )
 
 
-def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: AdamWUpdate, plain: Tensor) -> None:
+def adamw_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: AdamWUpdate, plain: Tensor) -> None:
     """Each quantity on the way to one weight's Δw, and torch's own result."""
     settings, n = shown.trainer.settings, taken.number
     kept = shown.moment.snapshot.optimizer.get(name, {})
@@ -84,28 +92,28 @@ def adamw_table(shown: Opened, name: str, spot: tuple[int, ...], taken: AdamWUpd
         "From top to bottom, each line uses those above it. The last lines hold the result against what torch did to "
         "this very weight; 0 apart means equal to the last bit.",
     )
-    numbers(
+    number_table(
         [
-            ("w, before", "", exactly(at["weight"])),
-            ("g, the gradient", "", exactly(at["gradient"])),
-            ("m, first moment", f"0.9 · {number(m)} + 0.1 · g", exactly(at["exp_avg"])),
-            ("v, second moment", f"0.999 · {number(v)} + 0.001 · g²", exactly(at["exp_avg_sq"])),
-            ("m̂, bias corrected", f"m / (1 − 0.9^{n:,}) = m / {taken.correction:.6g}", exactly(mean)),
-            ("√v̂ + ε", f"√(v / (1 − 0.999^{n:,})) + 1e-8", exactly(size)),
-            ("m̂ / (√v̂ + ε)", "about ±1 while all gradients point one way", exactly(mean / size)),
-            ("lr / (√v̂ + ε)", "this weight's own learning rate", exactly(settings.lr / size)),
-            ("the step", f"−lr · that, lr = {settings.lr:g}", exactly(-settings.lr * mean / size)),
+            ("w, before", "", digits(at["weight"])),
+            ("g, the gradient", "", digits(at["gradient"])),
+            ("m, first moment", f"0.9 · {short(m)} + 0.1 · g", digits(at["exp_avg"])),
+            ("v, second moment", f"0.999 · {short(v)} + 0.001 · g²", digits(at["exp_avg_sq"])),
+            ("m̂, bias corrected", f"m / (1 − 0.9^{n:,}) = m / {taken.correction:.6g}", digits(mean)),
+            ("√v̂ + ε", f"√(v / (1 − 0.999^{n:,})) + 1e-8", digits(size)),
+            ("m̂ / (√v̂ + ε)", "about ±1 while all gradients point one way", digits(mean / size)),
+            ("lr / (√v̂ + ε)", "this weight's own learning rate", digits(settings.lr / size)),
+            ("the step", f"−lr · that, lr = {settings.lr:g}", digits(-settings.lr * mean / size)),
             (
                 "the decay",
                 f"−lr · {settings.weight_decay:g} · w",
-                exactly(pull),
+                digits(pull),
             ),
-            ("w, after, by hand", "", exactly(at["after"])),
-            ("w, after, by torch", "", exactly(float(after[spot]))),
-            ("Δw by torch", "after − before", exactly(float(after[spot]) - at["weight"])),
-            ("Δw of plain SGD instead", "−lr · g", exactly(float(plain[spot]))),
+            ("w, after, by hand", "", digits(at["after"])),
+            ("w, after, by torch", "", digits(float(after[spot]))),
+            ("Δw by torch", "after − before", digits(float(after[spot]) - at["weight"])),
+            ("Δw of plain SGD instead", "−lr · g", digits(float(plain[spot]))),
         ],
-        (place_name(shown, name, spot), "how", "value"),
+        (weight_name(shown, name, spot), "how", "value"),
     )
     st.text(agreement(taken.after, after))
 
@@ -123,7 +131,7 @@ def agreement(mine: Tensor, theirs: Tensor) -> str:
     )
 
 
-def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: AdamWUpdate) -> None:
+def sgd_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: AdamWUpdate) -> None:
     """The same for a run under SGD: its formula, torch's result, and what AdamW would do first."""
     settings, after = shown.trainer.settings, shown.parameters[name].detach()
     before, g = float(shown.before[name][spot]), float(taken.gradient[spot])
@@ -134,20 +142,20 @@ def sgd_table(shown: Opened, name: str, spot: tuple[int, ...], taken: AdamWUpdat
         "The whole rule in one line: against the slope, by the learning rate. The result is held against what torch "
         "did to this very weight.",
     )
-    numbers(
+    number_table(
         [
-            ("w, before", "", exactly(before)),
-            ("g, the gradient", "", exactly(g)),
+            ("w, before", "", digits(before)),
+            ("g, the gradient", "", digits(g)),
             (
                 "Δw",
                 f"−{settings.lr:g} · (g + {settings.weight_decay:g} · w)",
-                exactly(change),
+                digits(change),
             ),
-            ("w, after, by hand", "", exactly(float(mine[spot]))),
-            ("w, after, by torch", "", exactly(float(after[spot]))),
-            ("Δw of AdamW instead", "its first update from here", exactly(float(taken.change[spot]))),
+            ("w, after, by hand", "", digits(float(mine[spot]))),
+            ("w, after, by torch", "", digits(float(after[spot]))),
+            ("Δw of AdamW instead", "its first update from here", digits(float(taken.change[spot]))),
         ],
-        (place_name(shown, name, spot), "how", "value"),
+        (weight_name(shown, name, spot), "how", "value"),
     )
     st.text(agreement(mine, after))
 
@@ -173,19 +181,19 @@ def moves_figure(taken: AdamWUpdate, plain: Tensor, lr: float) -> go.Figure:
     return figure
 
 
-def plain_rule(shown: Opened, taken: AdamWUpdate, spot: tuple[int, ...]) -> None:
+def plain_rule(shown: InspectedStep, taken: AdamWUpdate, spot: tuple[int, ...]) -> None:
     """Document 000's formula under SGD, where it is the rule, and what AdamW would do instead."""
     g, first = float(taken.gradient[spot]), -float(taken.mean[spot] / taken.denominator[spot])
-    said(
+    document_note(
         "document 000",
         FORMULA,
-        f"This run is under plain SGD, and for it the formula is the rule: with gradient {number(g)} the weight moves "
-        f"{number(-g)} × lr. AdamW's first update from the same place would move it {number(first)} × lr, as it "
+        f"This run is under plain SGD, and for it the formula is the rule: with gradient {short(g)} the weight moves "
+        f"{short(-g)} × lr. AdamW's first update from the same place would move it {short(first)} × lr, as it "
         "would for nearly any gradient.",
     )
 
 
-def formula(shown: Opened, taken: AdamWUpdate, plain: Tensor) -> None:
+def compare_with_formula(shown: InspectedStep, taken: AdamWUpdate, plain: Tensor) -> None:
     """Document 000's formula beside both rules, on the real weights."""
     lr, has = shown.trainer.settings.lr, taken.gradient != 0
     if not bool(has.any()):
@@ -202,16 +210,16 @@ def formula(shown: Opened, taken: AdamWUpdate, plain: Tensor) -> None:
             f" The {int((~has).sum()):,} weights without a gradient: AdamW moves them by up to "
             f"{float(still.max()) / lr:.3g} × lr ({why}), the formula not at all."
         )
-    said(
+    document_note(
         "document 000",
         FORMULA,
-        f"That is plain SGD: its moves span {number(float(by_sgd.min()))} to {number(float(by_sgd.max()))} × lr, as "
-        f"the gradients do ({number(float(g.min()))} to {number(float(g.max()))}). Under AdamW, at its update "
-        f"{taken.number:,}, 98 % of them move between {number(float(least))} and {number(float(most))} × lr.{rest}",
+        f"That is plain SGD: its moves span {short(float(by_sgd.min()))} to {short(float(by_sgd.max()))} × lr, as "
+        f"the gradients do ({short(float(g.min()))} to {short(float(g.max()))}). Under AdamW, at its update "
+        f"{taken.number:,}, 98 % of them move between {short(float(least))} and {short(float(most))} × lr.{rest}",
     )
 
 
-def five(shown: Opened, taken: AdamWUpdate, plain: Tensor) -> list[tuple[str, str, str, str]]:
+def sample_of_weights(shown: InspectedStep, taken: AdamWUpdate, plain: Tensor) -> list[tuple[str, str, str, str]]:
     """Weights from the largest gradient to none: place, gradient, and both moves in units of lr."""
     flat, lr = taken.gradient.abs().flatten(), shown.trainer.settings.lr
     order = flat.argsort(descending=True)
@@ -221,5 +229,12 @@ def five(shown: Opened, taken: AdamWUpdate, plain: Tensor) -> list[tuple[str, st
     for place in dict.fromkeys(int(order[max(0, rank)]) for rank in ranks):
         spot = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), taken.gradient.shape))
         moved, other = (float(t.flatten()[place]) / lr for t in (taken.change, plain))
-        rows.append((place_name(shown, "w", spot), number(float(taken.gradient[spot])), number(moved), number(other)))
+        rows.append(
+            (
+                weight_name(shown, "w", spot),
+                short(float(taken.gradient[spot])),
+                short(moved),
+                short(other),
+            )
+        )
     return rows

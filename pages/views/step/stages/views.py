@@ -9,18 +9,18 @@ import streamlit as st
 from torch import Tensor
 
 from pages.charts.static import heading
-from pages.views.shared.inspected_step import Opened
+from pages.views.shared.inspected_step import InspectedStep
 from pages.views.step.stages.backward import backward_view
 from pages.views.step.stages.batch import batch_view, before_view
 from pages.views.step.stages.forward import forward_view
 from pages.views.step.stages.guard import guard_view, measure_view
 from pages.views.step.stages.loss import loss_view
 from pages.views.step.stages.observe import observe_view
-from pages.views.step.stages.parts import numbers
 from pages.views.step.stages.reset import reset_view
+from pages.views.step.stages.shared import number_table
 from pages.views.step.stages.update import update_view
 
-VIEWS: Mapping[str | None, Callable[[Opened], None]] = {
+VIEWS: Mapping[str | None, Callable[[InspectedStep], None]] = {
     None: before_view,
     "batch": batch_view,
     "forward": forward_view,
@@ -34,13 +34,13 @@ VIEWS: Mapping[str | None, Callable[[Opened], None]] = {
 }
 
 
-def view(shown: Opened) -> None:
+def stage_details(shown: InspectedStep) -> None:
     """The real thing behind the stage that was done last."""
     if found := VIEWS.get(shown.stage):
         found(shown)
 
 
-def exists(shown: Opened) -> None:
+def inventory_table(shown: InspectedStep) -> None:
     """What there is in memory at this moment, read from the copy itself."""
     heading(
         "What exists now",
@@ -55,10 +55,10 @@ def exists(shown: Opened) -> None:
     st.session_state.step_inventory = seen
     before = seen[1].get(shown.done - 1, now)
     changes = [(what, f"{before[what]} → {is_}" if before[what] != is_ else is_) for what, is_ in now.items()]
-    numbers(changes, ("what", "now"))
+    number_table(changes, ("what", "now"))
 
 
-def inventory(shown: Opened) -> dict[str, str]:
+def inventory(shown: InspectedStep) -> dict[str, str]:
     """Name and state of everything that a step makes."""
     trainer = shown.trainer
     inputs, targets, outputs, loss = (getattr(trainer, name, None) for name in ("inputs", "targets", "logits", "loss"))

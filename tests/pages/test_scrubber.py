@@ -21,8 +21,8 @@ from engine.runs.run import Run
 from engine.storage import notes
 from engine.stream.status import State
 from engine.training.trainer import STAGES, Trainer
-from pages.views.inside.inspected_model import KEPT as LOOK
-from pages.views.shared import scrubbed_moment
+from pages.views.inside.inspected_model import STATE_KEY as LOOK
+from pages.views.shared import scrubber
 from pages.views.train import pin_note
 
 VIEWS = ("Shapes", "Table", "Attention", "Generation", "Parameters", "Questions")
@@ -69,7 +69,7 @@ def at_41(visit, house: RunManager) -> Callable[[str], AppTest]:
 
     def at_41(name: str) -> AppTest:
         page = visit(name)
-        page.session_state[scrubbed_moment.KEPT] = made = house.restore_step(41)
+        page.session_state[scrubber.STATE_KEY] = made = house.restore_step(41)
         assert made.wait(60) and made.error == ""
         page.run()
         assert not page.exception
@@ -156,7 +156,7 @@ def test_what_is_cancelled_is_made_no_further(trains, visit, house, monkeypatch)
 
     monkeypatch.setattr(Trainer, "repeat", slow)
     page = visit("inside.py")
-    page.session_state[scrubbed_moment.KEPT] = made = house.restore_step(41)
+    page.session_state[scrubber.STATE_KEY] = made = house.restore_step(41)
     assert begun.wait(60)
     page.run()
     assert page.button(key="past_live").label == "Cancel"
@@ -182,7 +182,7 @@ def test_what_could_not_be_opened_is_said_and_live_is_shown(trains, visit, house
 
     monkeypatch.setattr(forks, "nearest_snapshot", none)
     page = visit("inside.py")
-    page.session_state[scrubbed_moment.KEPT] = made = house.restore_step(41)
+    page.session_state[scrubber.STATE_KEY] = made = house.restore_step(41)
     assert made.wait(60)
     page.run()
     assert f"Run {run.id} has no snapshot at or before step 41; choose a later step." in words(page)
@@ -196,7 +196,7 @@ def test_what_could_not_be_opened_is_said_and_live_is_shown(trains, visit, house
 )  # fmt: skip
 def test_what_another_script_sends_is_passed_over(trains, house, asked) -> None:
     trains("bigram")
-    scrubbed_moment.take(asked)
+    scrubber.handle_request(asked)
     assert house.restored is None
 
 
@@ -218,19 +218,22 @@ def test_the_scrubber_s_words_open_and_fork(trains, house, tmp_path: Path) -> No
     run = trains("bigram")
     script = f"""
 import streamlit as st
-from pages.views.shared import scrubbed_moment
+from pages.views.shared import scrubber
 from pages.views.train import fork
-st.button("open", key="o", on_click=scrubbed_moment.take, args=({{"verb": "open", "step": 41, "run": "{run.id}"}},))
-st.button("far", key="far", on_click=scrubbed_moment.take, args=({{"verb": "open", "step": 10**8, "run": "{run.id}"}},))
-st.button("note", key="n", on_click=scrubbed_moment.take, args=({{"verb": "note", "step": 38, "run": "{run.id}"}},))
-st.button("fork", key="f", on_click=scrubbed_moment.take, args=({{"verb": "fork", "step": 37, "run": "{run.id}"}},))
+def ask(label, key, verb, step):
+    asked = {{"verb": verb, "step": step, "run": "{run.id}"}}
+    st.button(label, key=key, on_click=scrubber.handle_request, args=(asked,))
+ask("open", "o", "open", 41)
+ask("far", "far", "open", 10**8)
+ask("note", "n", "note", 38)
+ask("fork", "f", "fork", 37)
 for sentence in st.session_state.get("notices") or []:
     st.text(sentence)
 """
     page = AppTest.from_string(script, default_timeout=60).run()
     click(page, "o")
-    assert house.restored is not None and house.restored is page.session_state[scrubbed_moment.KEPT]
-    assert house.restored.wait(60) and scrubbed_moment.sentence(house.restored).startswith("Step 41, past")
+    assert house.restored is not None and house.restored is page.session_state[scrubber.STATE_KEY]
+    assert house.restored.wait(60) and scrubber.describe(house.restored).startswith("Step 41, past")
     click(page, "f")
     assert page.session_state["forking"] == 37
     click(page, "n")
@@ -242,7 +245,7 @@ for sentence in st.session_state.get("notices") or []:
 def test_a_note_is_pinned_at_a_step_from_the_stage(trains, visit, house) -> None:
     run = trains("bigram")
     page = visit("train.py")
-    page.session_state[pin_note.KEPT] = run.id, 37
+    page.session_state[pin_note.STATE_KEY] = run.id, 37
     page.run()
     page.text_area(key="note_words").set_value("   ")
     click(page, "pin")
@@ -252,7 +255,7 @@ def test_a_note_is_pinned_at_a_step_from_the_stage(trains, visit, house) -> None
     assert run.store is not None
     assert [(note.step, note.text) for note in notes.read(run.store.folder).notes] == [(37, "<b>here</b> it turns")]
     assert not page.text_area
-    page.session_state[pin_note.KEPT] = run.id, 38
+    page.session_state[pin_note.STATE_KEY] = run.id, 38
     house.reset(replace=True)
     page.run()
     assert not page.text_area, "a note of another run is asked for no longer"

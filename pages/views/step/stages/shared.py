@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from engine.analysis.gradient_check import index_of_largest
-from pages.views.shared.inspected_step import Opened
+from pages.views.shared.inspected_step import InspectedStep
 from pages.widgets import fields
 
 MOST_OPTIONS = 2000
@@ -21,18 +21,18 @@ Found = TypeVar("Found")
 MOST_LINES = 10
 
 
-def kept(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any, Callable[[], None]]:
+def choice_state(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any, Callable[[], None]]:
     """A widget's key, what it starts with, and its on_change: a choice outlives a stage that does not draw it."""
     widget = f"step_{name}"
-    key, start = fields.follow(widget, st.session_state.setdefault("step_chosen", {}).get(name, value), options)
-    return key, start, fields.told(widget, key, name, _choose)
+    key, start = fields.tracked(widget, st.session_state.setdefault("step_chosen", {}).get(name, value), options)
+    return key, start, fields.change_handler(widget, key, name, _choose)
 
 
 def _choose(name: str, value: Any) -> None:
     st.session_state.step_chosen[name] = value
 
 
-def remembered(shown: Opened, what: str, compute: Callable[[], Found]) -> Found:
+def cached(shown: InspectedStep, what: str, compute: Callable[[], Found]) -> Found:
     """What `compute` gives for the moment on show; worked out once, since a page is drawn more often than a step."""
     at, found = st.session_state.get("step_found", ("", {}))
     if at != shown.key:
@@ -43,22 +43,22 @@ def remembered(shown: Opened, what: str, compute: Callable[[], Found]) -> Found:
     return cast(Found, found[what])
 
 
-def number(value: float) -> str:
+def short(value: float) -> str:
     """A number as tables show it: four digits, and a sign that lines up."""
     return f"{value + 0.0:.4g}".replace("-", "−")
 
 
-def exactly(value: float) -> str:
+def digits(value: float) -> str:
     """Every digit that tells a float32 from its neighbours."""
     return f"{value:.9g}".replace("-", "−")
 
 
-def numbers(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
+def number_table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
     """A table of constants and numbers; never of text from a corpus."""
     st.table(pd.DataFrame(rows, columns=list(columns)).set_index(columns[0]))
 
 
-def scrolled(lines: int) -> DeltaGenerator:
+def scrollable(lines: int) -> DeltaGenerator:
     """A place for a table of so many lines, which scrolls by itself when it is long."""
     return st.container(height=420, border=False) if lines > MOST_LINES else st.container()
 
@@ -72,7 +72,7 @@ def fewer_ticks(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def said(document: str, says: str, here: str) -> None:
+def document_note(document: str, says: str, here: str) -> None:
     """What a document says, and what the tensors of this step say. `says` is a constant, `here` words and numbers."""
     with st.container(border=True):
         st.caption(f"What {document} says")
@@ -81,7 +81,7 @@ def said(document: str, says: str, here: str) -> None:
         st.text(here)
 
 
-def place(shown: Opened) -> tuple[int, int]:
+def position_picker(shown: InspectedStep) -> tuple[int, int]:
     """The window and the position in it that a person looks at: (row, t)."""
     rows, steps = shown.trainer.inputs.shape
     one, other = st.columns(2)
@@ -95,15 +95,15 @@ def place(shown: Opened) -> tuple[int, int]:
 def _slider(label: str, key: str, count: int) -> int:
     if count < 2:
         return 0
-    key, start, react = kept(key, min(count // 2, 3))
+    key, start, react = choice_state(key, min(count // 2, 3))
     return int(st.slider(label, 0, count - 1, start, key=key, on_change=react))
 
 
-def parameter(shown: Opened) -> str:
+def parameter_picker(shown: InspectedStep) -> str:
     """The parameter that a person looks at, by name."""
     names = list(shown.parameters)
     sizes = {name: tuple(p.shape) for name, p in shown.parameters.items()}
-    key, start, react = kept(f"parameter_{shown.run.config.model}_{len(names)}", names[0])
+    key, start, react = choice_state(f"parameter_{shown.run.config.model}_{len(names)}", names[0])
     place = names.index(start) if start in names else 0
     chosen = st.selectbox(
         "parameter", names, place, key=key, format_func=lambda name: f"{name} {sizes[name]}", on_change=react
@@ -111,11 +111,11 @@ def parameter(shown: Opened) -> str:
     return str(chosen)
 
 
-def weight(shown: Opened) -> tuple[str, tuple[int, ...]]:
+def weight_picker(shown: InspectedStep) -> tuple[str, tuple[int, ...]]:
     """The one weight that a person looks at: its parameter's name and its place; at first the largest gradient's."""
     columns = st.columns([4, 2, 2, 3], vertical_alignment="bottom")
     with columns[0]:
-        name = parameter(shown)
+        name = parameter_picker(shown)
     tensor = shown.parameters[name]
     picked: dict[str, tuple[int, ...]] = st.session_state.setdefault("step_weight", {})
     spot = picked.get(_shape_key(shown, name), index_of_largest(gradient_of(shown, name)))
@@ -134,13 +134,13 @@ def weight(shown: Opened) -> tuple[str, tuple[int, ...]]:
     return name, spot
 
 
-def gradient_of(shown: Opened, name: str) -> Tensor:
+def gradient_of(shown: InspectedStep, name: str) -> Tensor:
     """The gradient of a parameter; zeros where there is none."""
     found = shown.parameters[name].grad
     return torch.zeros_like(shown.parameters[name]) if found is None else found.detach()
 
 
-def tokens_on(shown: Opened, name: str, axis: int) -> tuple[str, ...] | None:
+def tokens_on(shown: InspectedStep, name: str, axis: int) -> tuple[str, ...] | None:
     """The tokens' visible names where an axis of a parameter counts tokens, else None."""
     counted = {("token_embedding.weight", 0), ("head.weight", 0)}
     if "pairs" in shown.model.features:
@@ -148,7 +148,7 @@ def tokens_on(shown: Opened, name: str, axis: int) -> tuple[str, ...] | None:
     return shown.labels if (name, axis) in counted else None
 
 
-def place_name(shown: Opened, name: str, spot: Sequence[int]) -> str:
+def weight_name(shown: InspectedStep, name: str, spot: Sequence[int]) -> str:
     """A weight as Python writes it: token_embedding.weight[3, 17]."""
     return f"{name}[{', '.join(map(str, spot))}]" if spot else name
 
@@ -157,11 +157,11 @@ def _forget(key: str) -> None:
     st.session_state.step_weight.pop(key, None)
 
 
-def _shape_key(shown: Opened, name: str) -> str:
+def _shape_key(shown: InspectedStep, name: str) -> str:
     return f"{name} {tuple(shown.parameters[name].shape)}"
 
 
-def _index(shown: Opened, name: str, axis: int, spot: tuple[int, ...], size: int) -> None:
+def _index(shown: InspectedStep, name: str, axis: int, spot: tuple[int, ...], size: int) -> None:
     """A chooser of one index; it follows the largest gradient until a person chooses."""
     label = "row" if axis == 0 else "column"
     widget = f"step_index_{axis}"
@@ -172,17 +172,17 @@ def _index(shown: Opened, name: str, axis: int, spot: tuple[int, ...], size: int
     tokens = tokens_on(shown, name, axis)
     if tokens and size <= MOST_OPTIONS:
         options = tuple(range(size))
-        key, start = fields.follow(widget, spot[axis], (name, size))
+        key, start = fields.tracked(widget, spot[axis], (name, size))
         st.selectbox(
             label,
             options,
             start,
             key=key,
             format_func=lambda i: f"{i}: {tokens[i]}",
-            on_change=fields.told(widget, key, "", choose),
+            on_change=fields.change_handler(widget, key, "", choose),
         )
     else:
-        key, start = fields.follow(widget, spot[axis], (name, size))
+        key, start = fields.tracked(widget, spot[axis], (name, size))
         st.number_input(
-            label, 0, size - 1, min(start, size - 1), key=key, on_change=fields.told(widget, key, "", choose)
+            label, 0, size - 1, min(start, size - 1), key=key, on_change=fields.change_handler(widget, key, "", choose)
         )

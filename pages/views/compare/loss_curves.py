@@ -1,4 +1,4 @@
-"""Losses of several runs laid over each other, as charts that stand still. Knows no page and no session."""
+"""The losses of several runs on one chart."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class View:
-    """How curves are laid over each other: what the axis below counts, the smoothing in steps, which axes are log."""
+    """How the curves are drawn: what the x axis counts, the smoothing in steps, which axes are logarithmic."""
 
     by: By = "steps"
     window: int = 0
@@ -41,7 +41,7 @@ class View:
 
 
 def usual_window(longest: float) -> int:
-    """A smoothing that suits a run of that many steps: about a hundredth of it."""
+    """The default smoothing for a run of `longest` steps: about a hundredth of them."""
     return max((window for window in WINDOWS if window <= longest / 100), default=0)
 
 
@@ -61,43 +61,46 @@ def losses(drawn: list[tuple[Overview, Curves]], split: Split, view: View) -> go
         at, values = _thinned(curves.steps, bold)
         _line(figure, shown, curves.along(view.by, at), values, colour, 2.5)
         _notes(figure, shown, curves, bold, colour, view)
-    if not view.log_y and beyond(drawn, split):
-        low, high = min(np.nanmin(found) for _, found in _told(drawn, split)), ROOF * _first(drawn, split)
+    if not view.log_y and off_scale(drawn, split):
+        low, high = (
+            min(np.nanmin(found) for _, found in _with_losses(drawn, split)),
+            ROOF * _highest_first_loss(drawn, split),
+        )
         figure.update_yaxes(range=[low - 0.05 * (high - low), high])
     return figure
 
 
-def beyond(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, tuple[str, float]]:
-    """Names and highest losses of those runs, by id, that leave every scale on which the others can be read."""
-    highest = {shown.run.id: (shown.name, float(np.nanmax(found))) for shown, found in _told(drawn, split)}
-    return {run: told for run, told in highest.items() if told[1] > FAR * _first(drawn, split) > 0}
+def off_scale(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, tuple[str, float]]:
+    """Runs whose loss would flatten all other curves: (name, highest loss) by run id."""
+    highest = {shown.run.id: (shown.name, float(np.nanmax(found))) for shown, found in _with_losses(drawn, split)}
+    return {run: told for run, told in highest.items() if told[1] > FAR * _highest_first_loss(drawn, split) > 0}
 
 
-def _first(drawn: list[tuple[Overview, Curves]], split: Split) -> float:
-    return max((float(found[0]) for _, found in _told(drawn, split)), default=0.0)
+def _highest_first_loss(drawn: list[tuple[Overview, Curves]], split: Split) -> float:
+    return max((float(found[0]) for _, found in _with_losses(drawn, split)), default=0.0)
 
 
-def _told(drawn: list[tuple[Overview, Curves]], split: Split) -> list[tuple[Overview, Floats]]:
-    """The runs that have such losses, with them."""
+def _with_losses(drawn: list[tuple[Overview, Curves]], split: Split) -> list[tuple[Overview, Floats]]:
+    """The runs that have losses of this split, with these losses."""
     both = [(shown, curves.loss if split == "train" else curves.val_loss) for shown, curves in drawn]
     return [(shown, found) for shown, found in both if len(found)]
 
 
 def smoothed(values: Floats, window: int) -> Floats:
-    """The moving average over about `window` steps (exponential, without the pull of its start), as on Train."""
+    """The moving average over about `window` steps (exponential, corrected for its start), as on Train."""
     if not window or not len(values):
         return values
     return np.asarray(pd.Series(values).ewm(alpha=1 - math.exp(-1 / window)).mean(), np.float64)
 
 
 def unit(drawn: list[tuple[Overview, Curves]]) -> str:
-    """What the losses are measured in; where the runs differ in that, it says so."""
+    """The unit of the losses, or a phrase where the runs have different ones."""
     units = {unit_of(shown.run.config) for shown, _ in drawn}
     return units.pop() if len(units) == 1 else "in each run's own unit"
 
 
-def plain(text: str) -> str:
-    """Text for a place inside a figure where < and & would be markup; its blanks stay blanks."""
+def escape_markup(text: str) -> str:
+    """Text for use inside a figure, where < and & would be markup; spaces stay spaces."""
     return html.escape(text, quote=False)
 
 
@@ -120,7 +123,7 @@ def _line(
     figure.add_scatter(
         x=x.tolist(),
         y=y.tolist(),
-        name=plain(shown.name),
+        name=escape_markup(shown.name),
         legendgroup=shown.run.id,
         mode="lines+markers" if markers else "lines",
         line={"color": colour, "width": width},
@@ -147,6 +150,6 @@ def _notes(figure: go.Figure, shown: Overview, curves: Curves, bold: Floats, col
         showlegend=False,
         mode="markers",
         marker={"symbol": "star", "size": 14, "color": colour, "line": {"width": 1, "color": TEXT}},
-        customdata=["<br>".join(map(plain, textwrap.wrap(note.text, 48)[:12])) for note in pinned],
+        customdata=["<br>".join(map(escape_markup, textwrap.wrap(note.text, 48)[:12])) for note in pinned],
         hovertemplate="%{customdata}<extra></extra>",
     )

@@ -15,11 +15,11 @@ from engine.models import registry
 from engine.runs.manager import run_manager
 from engine.runs.restored_state import TIME_LIMIT, RestoredState
 from pages.views.train import fork, pin_note
-from pages.widgets import actions
+from pages.widgets import notices
 
 SOON = 0.3  # seconds: a moment that is made within them shows no progress
 BEAT_SECONDS = 0.3
-KEPT = "past"
+STATE_KEY = "past"
 LINKS = {"Train": "train.py", "Step": "step.py", "Inside": "inside.py", "Embeddings": "embeddings.py"}
 STYLE = """<style>
 .st-key-past { border-left: 4px solid var(--st-text-color, currentColor); padding: 2px 12px; gap: 0.4rem 0.9rem;
@@ -28,55 +28,55 @@ STYLE = """<style>
 </style>"""
 
 
-def past() -> RestoredState | None:
+def selected() -> RestoredState | None:
     """The moment that this session has opened, made or being made; None while it is live."""
-    made: RestoredState | None = st.session_state.get(KEPT)
+    made: RestoredState | None = st.session_state.get(STATE_KEY)
     if made is not None and run_manager().source("current") is not made.run:  # another run is on the stage
-        live()
+        return_to_live()
         return None
     return made
 
 
-def ready() -> RestoredState | None:
+def restored() -> RestoredState | None:
     """The moment to show; None while the newest is, or while it is still being made."""
-    made = past()
+    made = selected()
     return made if made is not None and made.paused_state is not None else None
 
 
-def opening() -> bool:
+def is_restoring() -> bool:
     """Is one being made now?"""
-    made = past()
+    made = selected()
     return made is not None and made.in_progress
 
 
-def step_shown() -> int | None:
+def displayed_step() -> int | None:
     """The step to show on the board; None for the newest."""
-    made = ready()
+    made = restored()
     return None if made is None else made.step
 
 
-def can(*wanted: str) -> tuple[str, ...]:
+def allowed(*wanted: str) -> tuple[str, ...]:
     """Which of these verbs the scrubber may offer: none for a run that another process writes."""
     return wanted if run_manager().watched is None else ()
 
 
-def open_at(step: int) -> None:
+def open_step(step: int) -> None:
     """Open the state that the room's run had at `step`."""
     try:
-        made = st.session_state[KEPT] = run_manager().restore_step(step)
+        made = st.session_state[STATE_KEY] = run_manager().restore_step(step)
         made.wait(SOON)
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
 
 
-def live() -> None:
+def return_to_live() -> None:
     """Back to the newest step, on every page; what is still being made is given up."""
-    made: RestoredState | None = st.session_state.pop(KEPT, None)
+    made: RestoredState | None = st.session_state.pop(STATE_KEY, None)
     if made is not None:
         made.close(0)
 
 
-def take(asked: Any) -> None:
+def handle_request(asked: Any) -> None:
     """Do what was asked for at the board's scrubber; what another script may have sent there is passed over."""
     if not isinstance(asked, dict) or type(asked.get("step")) is not int:
         return
@@ -84,44 +84,50 @@ def take(asked: Any) -> None:
     if run is None or asked.get("run") != run.id:
         return
     if asked.get("verb") == "open":
-        open_at(asked["step"])
+        open_step(asked["step"])
     elif asked.get("verb") == "fork":
         fork.ask(asked["step"])
     elif asked.get("verb") == "note":
         pin_note.ask(run.id, max(0, asked["step"]))
     elif asked.get("verb") == "live":
-        live()
+        return_to_live()
 
 
-def line(here: str) -> None:
+def status_line(here: str) -> None:
     """Which moment is on show on the page called `here`, where else it can be seen, and "live"; nothing while live."""
-    made = past()
+    made = selected()
     if made is None:
         return
     st.html(STYLE)
     with st.container(horizontal=True, vertical_alignment="center", key="past"):
         if made.in_progress:
-            making(made)
+            progress(made)
         elif made.paused_state is None:
             st.text(f"{made.error[:1].upper()}{made.error[1:]}.", width="content")
         else:
-            st.text(sentence(made), width="content")
-            links(made, here)
+            st.text(describe(made), width="content")
+            page_links(made, here)
             if here == "Train":
                 st.button("Fork here", key="past_fork", on_click=fork.ask, args=(made.step,))
         word = "Cancel" if made.in_progress else "Live"
-        st.button(word, key="past_live", type="primary", on_click=live, help="Back to the newest step, on every page.")
+        st.button(
+            word,
+            key="past_live",
+            type="primary",
+            on_click=return_to_live,
+            help="Back to the newest step, on every page.",
+        )
 
 
 @st.fragment(run_every=BEAT_SECONDS)
-def making(made: RestoredState) -> None:
+def progress(made: RestoredState) -> None:
     """How far it is; the page is drawn anew when it is made."""
     if not made.in_progress:
         st.rerun()
     st.progress(made.progress, f"Step {made.requested_step:,} is being made again: step {made.step:,}")
 
 
-def sentence(made: RestoredState) -> str:
+def describe(made: RestoredState) -> str:
     """Which moment it is, and how it came about."""
     if made.step != made.requested_step:
         return (
@@ -136,7 +142,7 @@ def sentence(made: RestoredState) -> str:
     return f"Step {made.step:,}, past: {how}."
 
 
-def links(made: RestoredState, here: str) -> None:
+def page_links(made: RestoredState, here: str) -> None:
     """The other pages that show this moment; what a GPT looks at is one click away."""
     features = registry.find(made.run.config.model).features
     for name, page in LINKS.items():

@@ -9,7 +9,7 @@ import streamlit as st
 
 from engine.errors import InputError
 from engine.runs.manager import run_manager
-from pages.widgets import actions
+from pages.widgets import notices
 
 Chosen = Callable[[str], None]
 
@@ -34,7 +34,7 @@ def _add_upload(name: str, content: bytes, chosen: Chosen) -> None:
     try:
         entry = run_manager().library.add_upload(name, content)
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
     else:
         chosen(entry.name)
     st.rerun(scope="fragment")
@@ -46,7 +46,7 @@ def _fetch(name: str, chosen: Chosen) -> None:
     try:
         run_manager().library.fetch(name, lambda done, total: _progress(bar, done / max(total, 1)))
     except InputError as error:
-        actions.say(str(error))
+        notices.add(str(error))
     else:
         chosen(name)
     st.rerun(scope="fragment")

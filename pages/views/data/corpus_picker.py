@@ -1,0 +1,103 @@
+"""The list of texts, the counts of the chosen one, and a button to train on it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.analysis.text_statistics import TextStatistics
+from engine.config import DEFAULT_CORPUS, RunConfig, changed
+from engine.errors import InputError
+from engine.presets import preset
+from engine.runs.datasets import encoded_corpus
+from engine.runs.manager import run_manager
+from engine.text.library import Entry
+from pages.views.shared.add_text import add_texts
+from pages.widgets import plan
+
+
+def config_of(name: str) -> RunConfig:
+    """The configuration of a run on the text `name`, by characters, with the plan's split."""
+    planned = plan.planned().config
+    return changed(
+        preset("bigram").config,
+        corpus=name,
+        val_fraction=planned.val_fraction,
+        test_fraction=planned.test_fraction,
+    )
+
+
+def count_text(entry: Entry) -> TextStatistics | None:
+    """The statistics of a text, counted once a session; None, and a sentence, if it cannot be read."""
+    config = config_of(entry.name)
+    key = entry.name, entry.sha256, config.val_fraction, config.test_fraction
+    kept: tuple[object, TextStatistics] | None = st.session_state.get("census")
+    if kept is None or kept[0] != key:
+        try:
+            with st.spinner("counting"):
+                counted = TextStatistics.of(encoded_corpus(*run_manager().library.load_name(entry.name), config))
+        except InputError as error:
+            st.text(str(error))
+            return None
+        kept = st.session_state.census = key, counted
+    return kept[1]
+
+
+def select(name: str) -> None:
+    """Show the text `name`."""
+    st.session_state.update(text_shown=name, text_asked=name)
+
+
+def train_on(name: str) -> None:
+    """Plan the next run on this text."""
+    plan.change_config("corpus", name)
+    if not plan.planned().config.reads_text:
+        start = preset("bigram")
+        plan.change(config=changed(start.config, corpus=name), settings=start.settings)
+
+
+def corpus_picker(entries: list[Entry]) -> Entry:
+    """The list of texts; returns the chosen one."""
+    ready = {entry.name: entry for entry in entries if entry.ready}
+    shown = st.session_state.get("text_shown")
+    run = run_manager().current
+    first = run.config.corpus if run is not None and run.config.corpus in ready else DEFAULT_CORPUS
+    names = list(ready)
+    chosen: str = st.selectbox(
+        "text",
+        names,
+        names.index(shown if shown in ready else first),
+        format_func=lambda name: f"{ready[name].title}, {ready[name].characters:,} characters",
+        key=f"text-{st.session_state.get('text_asked')}-{len(names)}",
+        help="Everything on this page is about this text.",
+    )
+    st.session_state.text_shown = chosen
+    return ready[chosen]
+
+
+def corpus_facts(told: TextStatistics, entry: Entry) -> None:
+    """Where a text comes from and how much of it there is."""
+    st.text(
+        f"{told.characters:,} characters, {told.distinct:,} different ones, {entry.bytes:,} bytes\n"
+        f"source: {told.source}\nlicence: {told.licence}"
+    )
+    if st.button(
+        "Train on this text",
+        type="primary",
+        icon=":material/arrow_forward:",
+        key="train_on",
+        width="stretch",
+        help="Plans the next run on this text and opens Train. A run under way goes on until you start the new one.",
+    ):
+        train_on(entry.name)
+        st.switch_page("train.py")
+
+
+def add_text_panel() -> None:
+    """Upload, fetch, or drop a text."""
+    with st.expander("Add a text", icon=":material/add:"):
+        st.markdown("Drop a `.txt` file into this folder and it is in the list two seconds later:")
+        st.code(str(run_manager().library.folder.path), language=None, wrap_lines=True)
+        add_texts(select)
+    broken = [entry for entry in run_manager().library.entries() if entry.problem]
+    for entry in broken:
+        st.text(f"{entry.title}: {entry.problem}")

@@ -1,0 +1,77 @@
+"""The next race as this person has set it up, and starting it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.config import MAX_STEPS, changed
+from engine.errors import InputError
+from engine.runs.manager import RunActive, run_manager
+from engine.runs.races.race import Change
+from pages.widgets import notices, plan
+
+LEARNING_RATES: tuple[Change, ...] = ({"lr": 3e-4}, {"lr": 1e-2}, {"lr": 1.0}, {"lr": 10.0})
+DEFAULT_STEPS = 2000  # of each lane, until somebody says otherwise
+DEFAULT_SETTINGS: dict[str, Any] = {"max_steps": None, "speed": 100}
+STARTS = ("first weights", "this run")
+
+
+def planned_lanes() -> list[dict[str, Any]]:
+    """The changes of the next race, as this person has set them up."""
+    planned: list[dict[str, Any]] = st.session_state.setdefault("race_lanes", [dict(one) for one in LEARNING_RATES])
+    return planned
+
+
+def shared_settings() -> dict[str, Any]:
+    """Steps and speed of the next race; steps that end before it begins are as good as none said."""
+    kept: dict[str, Any] = st.session_state.setdefault("race_shared", dict(DEFAULT_SETTINGS))
+    begins, steps = first_step(), kept["max_steps"]
+    return kept | {"max_steps": steps if steps and steps > begins else min(begins + DEFAULT_STEPS, MAX_STEPS)}
+
+
+def first_step() -> int:
+    """The step at which the next race begins."""
+    run, step = run_manager().current, st.session_state.get("race_at")
+    if start_kind() == "start" or run is None:
+        return 0
+    return run.step if step is None else int(step)
+
+
+def start_race(kind: str, replace: bool = False, steps: int | None = None) -> None:
+    """A new race; whatever trains now is asked about first."""
+    st.session_state.pop("race_asking", None)
+    try:
+        if kind == "fork":
+            house, step = run_manager(), st.session_state.get("race_at")
+            house.fork_race(planned_lanes(), step, replace, steps, **shared_settings())
+        else:
+            planned = plan.planned()
+            run_manager().start_race(
+                planned.config, changed(planned.settings, **shared_settings()), planned_lanes(), replace, steps
+            )
+    except RunActive as active:
+        st.session_state.race_asking = kind, steps, str(active)
+    except InputError as error:
+        notices.add(str(error))
+
+
+def start_learning_rate_race() -> None:
+    """The learning rates on the smallest model."""
+    replace_lanes([dict(one) for one in LEARNING_RATES])
+    st.session_state.race_from = STARTS[0]
+    plan.choose_preset("bigram")
+    start_race("start")
+
+
+def replace_lanes(changes: list[dict[str, Any]]) -> None:
+    """Another set-up; its widgets begin anew."""
+    st.session_state.race_lanes = changes
+    st.session_state.race_set = st.session_state.get("race_set", 0) + 1
+
+
+def start_kind() -> str:
+    """Where the next race begins: at first weights, or at a fork of the current run."""
+    run = run_manager().current
+    return "fork" if st.session_state.get("race_from") == STARTS[1] and run is not None and run.step else "start"

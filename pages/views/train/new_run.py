@@ -1,0 +1,102 @@
+"""What needs a new run: preset, text, model and its sizes, tokenizer, seed, device; and how long it would take."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.config import RunConfig, fields_of
+from engine.errors import InputError
+from engine.models import registry
+from engine.paths import home
+from engine.presets import PRESETS
+from engine.runs.cost import LARGE, duration
+from engine.runs.manager import run_manager
+from engine.runs.run import Run
+from engine.text import gpt2
+from pages.views.shared.add_text import add_texts
+from pages.views.train.fine_tuning import fine_tuning
+from pages.widgets import actions, fields, notices, plan
+
+SIZES = ("n_layer", "n_head", "n_embd")
+"""The sizes of a model that has them, shown in one row."""
+
+
+def new_run(run: Run | None) -> None:
+    """What needs a new run: set apart, and it says so."""
+    planned = plan.planned().config
+    texts = {entry.name: entry.title for entry in run_manager().library.entries() if entry.ready}
+    texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
+    with st.popover("New run: model, text, seed", width="stretch", key=f"new_run-{st.session_state.get('panel', 0)}"):
+        st.caption("These need a new run. Nothing here touches the one that is running.")
+        left, right = st.columns(2)
+        fields.choice("preset", planned.preset, lambda _, name: plan.choose_preset(name), left, options=list(PRESETS))
+        fields.choice("corpus", planned.corpus, plan.change_config, right, "text", list(texts), lambda n: texts[n])
+        st.caption(plan.planned().about)
+        three = st.columns(3)
+        fields.choice("model", planned.model, plan.change_config, three[0], options=list(registry.names()))
+        for place, name in zip(three[1:], ("block_size", "seed"), strict=True):
+            fields.whole_number(name, getattr(planned, name), plan.change_config, place, name.replace("_", " "))
+        if planned.reads_text:
+            token_fields(planned)
+        own = fields_of(planned.model)
+        if "points" in own:
+            fields.text_input("points", planned.points, plan.change_config, label="points: x,y x,y …")
+        sizes = [name for name in SIZES if name in own]
+        for place, name in zip(st.columns(3) if sizes else (), sizes, strict=False):
+            fields.whole_number(name, getattr(planned, name), plan.change_config, place)
+        three = st.columns(3)
+        fields.choice("optimizer", planned.optimizer, plan.change_config, three[0])
+        fields.choice("device", planned.device, plan.change_config, three[1])
+        if "dropout" in own:
+            fields.real_number("dropout", planned.dropout, plan.change_config, three[2])
+        add_texts(lambda name: plan.change_config("corpus", name))
+        if run is not None:
+            st.button(
+                "Start a new run with these",
+                key="start_these",
+                type="primary",
+                on_click=actions.request,
+                args=("start",),
+                width="stretch",
+            )
+            fine_tuning(run)
+
+
+def token_fields(planned: RunConfig) -> None:
+    """What a token is, and runs by epochs."""
+    three = st.columns(3)
+    names = {"char": "characters", "bpe": "bpe, learnt here", "gpt2": "GPT-2's own"}
+    fields.choice("tokenizer", planned.tokenizer, plan.change_config, three[0], shown=names.__getitem__)
+    if planned.tokenizer == "bpe":
+        fields.whole_number("vocab_size", planned.vocab_size, plan.change_config, three[1], "vocabulary, tokens")
+    fields.whole_number("epochs", planned.epochs, plan.change_config, three[2])
+    if planned.tokenizer == "gpt2" and gpt2.found(home()) is None:
+        label = f"Fetch {gpt2.TITLE} ({gpt2.BYTES / 1e6:.1f} MB)"
+        st.button(label, key="fetch_gpt2", width="stretch", on_click=fetch_gpt2)
+
+
+def fetch_gpt2() -> None:
+    """Fetch GPT-2's two files; what went wrong is said in the notices."""
+    try:
+        gpt2.fetch(home())
+    except InputError as error:
+        notices.add(str(error))
+    else:
+        plan.change_config("tokenizer", "gpt2")
+
+
+def estimate(run: Run | None) -> None:
+    """How long the next run would take, measured on this machine."""
+    if run is not None and run.alive:
+        return
+    try:
+        with st.spinner("reading the text, timing a few steps"):
+            seconds = run_manager().estimate(plan.planned().config, plan.settings_shown())
+            cost = run_manager().cost(plan.planned().config, plan.settings_shown())
+    except InputError as error:
+        st.text(str(error))
+        return
+    if seconds is not None:
+        st.caption(f"{plan.settings_shown().max_steps:,} steps take about {duration(seconds)} here.")
+    if cost is not None and cost.parameters >= LARGE:
+        st.caption(f"{cost.parameters:,} parameters, about {cost.bytes / 1e9:.1f} GB of memory.")

@@ -1,0 +1,47 @@
+"""This experiment as a link, the audience's address as a QR code, and presenter mode."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine import link
+from pages.server import room
+from pages.views.shared.try_this import suggestions
+from pages.widgets import plan
+
+
+def share() -> None:
+    """This experiment as a link, the audience's address, and presenter mode."""
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="share"):
+        with st.popover("Link", help="Copy a link that sets this experiment up."):
+            query = link.write(plan.planned().config, plan.settings_shown())
+            st.code(f"{st.context.url}?{query}", language=None, wrap_lines=True)
+        with st.popover("QR", help="The audience's address."):
+            audience()
+        with st.popover("Try", help="Three short experiments."):
+            suggestions("Train")
+        present_button("Present")
+
+
+def audience() -> None:
+    """Where the audience watches, as a QR code; or how to open the room."""
+    if not room.asked():
+        st.text("The room is closed: only this computer can watch. Start with LOOPSCOPE_ROOM=1 to open it.")
+        return
+    address = room.audience_address(st.config.get_option("server.port"))
+    st.code(address, language=None)
+    st.image(room.qr_svg(address), width="stretch")
+
+
+def present_button(label: str) -> None:
+    """Into presenter mode and back."""
+    presenter = st.session_state.get("presenter", False)
+    st.button(
+        label,
+        key="present",
+        icon=None if presenter else ":material/fullscreen:",
+        shortcut="P",
+        width="stretch",
+        help="Large type, only the stage. Key: p",
+        on_click=lambda: st.session_state.update(presenter=not presenter),
+    )

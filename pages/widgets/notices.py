@@ -1,0 +1,25 @@
+"""Notices of this session: what went wrong, in one sentence each."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def add(sentence: str) -> None:
+    """Show a notice on the page."""
+    st.session_state.notices = [*st.session_state.get("notices", []), sentence]
+
+
+def show() -> None:
+    """All notices in a box, until somebody closes it."""
+    if sentences := st.session_state.get("notices") or []:
+        with st.container(border=True, key="notices"):
+            for sentence in sentences:
+                st.text(sentence)
+            st.button("Close", key="close_notices", on_click=lambda: st.session_state.update(notices=[]))
+
+
+def show_once() -> None:
+    """All notices as plain lines, until the page is drawn anew."""
+    for sentence in st.session_state.pop("notices", None) or []:
+        st.text(sentence)

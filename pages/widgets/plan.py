@@ -1,0 +1,127 @@
+"""The next run as this person has planned it: preset, text, model, settings.
+
+The engine is the truth. A session keeps only what its person has prepared and not started yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine import link
+from engine.config import DEFAULT_CORPUS, MAX_STEPS, MOST_SHOWN, LiveSettings, RunConfig, changed
+from engine.errors import InputError
+from engine.presets import Preset, preset
+from engine.runs.manager import run_manager
+from engine.runs.run import Run, limit_to_epochs
+from pages.widgets import notices
+
+
+def planned() -> Preset:
+    """What the next new run would be: what this person prepared, else the current run again."""
+    state, run = st.session_state, run_manager().current
+    if "plan" not in state:
+        prepared, state.notices = link.read(st.query_params)
+        state.planned = bool(st.query_params)
+        prepare(prepared)
+    elif run is not None and not state.planned and run.config != state.plan.config:
+        prepare(Preset(run.config, run.settings, preset(run.config.preset).about))
+    prepared_plan: Preset = state.plan
+    return prepared_plan
+
+
+def prepare(prepared: Preset) -> None:
+    """Plan `prepared`. A text that could be fetched but is not here is replaced by the default one, with a notice."""
+    config = prepared.config
+    try:
+        entry = run_manager().library.entry(config.corpus)
+        name = entry.name
+        if entry.kind == "fetchable":
+            notices.add(f"{entry.title} is not here: fetch it under New run. Until then the text is {DEFAULT_CORPUS}.")
+            name = DEFAULT_CORPUS
+    except InputError as error:
+        notices.add(f"the corpus {config.corpus[:MOST_SHOWN]!r} was ignored: {error}")
+        name = DEFAULT_CORPUS
+    config = changed(config, corpus=name)
+    st.session_state.plan = Preset(config, _limit(config, prepared.settings), prepared.about)
+
+
+def _limit(config: RunConfig, settings: LiveSettings, anew: bool = False) -> LiveSettings:
+    """For a run by epochs, `settings` with at most the iterations that these take.
+
+    With `anew` all of them, even if `max_steps` was cut to fewer before.
+    """
+    if config.epochs is None:
+        return settings
+    try:
+        return limit_to_epochs(
+            config, changed(settings, max_steps=MAX_STEPS) if anew else settings, run_manager().dataset(config)
+        )
+    except InputError:  # the estimate below the controls says what is wrong
+        return settings
+
+
+def change(config: RunConfig | None = None, settings: LiveSettings | None = None) -> None:
+    """Change the plan's configuration, its settings, or both."""
+    before = planned()
+    st.session_state.plan = Preset(config or before.config, settings or before.settings, before.about)
+    st.session_state.planned = True
+
+
+def follow(run: Run) -> None:
+    """Plan `run` again: the controls show it, and nothing else is prepared."""
+    change(config=run.config, settings=run.settings)
+    st.session_state.planned = False
+
+
+def settings_shown() -> LiveSettings:
+    """The settings on show: the run's, unless it is over (or has not begun) and something else is planned."""
+    run = run_manager().current
+    if run is None or (st.session_state.planned and not run.alive):
+        return planned().settings
+    return run.settings
+
+
+def change_setting(name: str, value: Any) -> None:
+    """Change a live setting: of the running loop, or of the next run."""
+    run = run_manager().current
+    try:
+        settings = changed(settings_shown(), **{name: value})
+    except InputError as error:
+        notices.add(str(error))
+        return
+    if run is None or (st.session_state.planned and not run.alive):
+        change(settings=_limit(planned().config, settings, anew=name == "batch_size"))
+    else:
+        run.tune(settings)
+
+
+def change_config(name: str, value: Any) -> None:
+    """Change something that needs a new run."""
+    try:
+        config = changed(planned().config, **{name: value})
+        change(config=config, settings=_limit(config, planned().settings, anew=True))
+    except InputError as error:
+        notices.add(str(error))
+
+
+def choose_preset(name: str) -> None:
+    """Plan another preset, with all of its settings."""
+    prepare(preset(name))
+    st.session_state.planned = True
+
+
+def prepare_for_train(prepared: Preset) -> None:
+    """Plan `prepared` for Train to open with. If a run is under way, Train asks at once whether to stop it."""
+    prepare(prepared)
+    st.session_state.planned = True
+    run = run_manager().current
+    if run is not None and run.alive:
+        about = f"{prepared.config.preset} is set up, and {run.title} is {run.state.value} at step {run.step:,}"
+        st.session_state.asking = "start", about
+
+
+def replaces(run: Run) -> bool:
+    """Has something else been planned, while `run` is over or has not begun?"""
+    return not run.alive and (st.session_state.planned or run.config != planned().config)
