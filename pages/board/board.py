@@ -1,7 +1,7 @@
 """The live board as a Streamlit element: a place for it, and the way back when the run changes.
 
-The board itself is JavaScript that the server hands out as files (`ASSETS`) and that reads the stream by
-itself. What goes through Streamlit is small: where those files are, and what the page was rendered with.
+The board itself is JavaScript that the server hands out as files (`ASSETS`) and that reads the stream by itself. What
+goes through Streamlit is small: where those files are, and what the page was rendered with.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ export default async function ({ parentElement, data, setTriggerValue }) {
   const base = new URL(data.base, location.origin).href;
   const { mount } = await import(new URL("board.js", base).href);
   const onChange = (change) => setTriggerValue("change", change);
-  const onMoment = (asked) => setTriggerValue("moment", asked);
+  const onMoment = (request) => setTriggerValue("moment", request);
   return mount(parentElement, { ...data, base, onChange, onMoment });
 }
 """
@@ -49,7 +49,7 @@ _element = st.components.v2.component("loopscope_board", js=SCRIPT, isolate_styl
 class Shown(TypedDict):
     """What a page was rendered with: the run (None without one), its state, its settings' and the library's version.
 
-    `trouble` tells whether its loss is absurd. `at` is for a page that shows one moment of a run: "step/stage" where
+    `trouble` says whether its loss is absurd. `at` is for a page that shows one moment of a run: "step/stage" where
     it stands, "" while it runs.
     """
 
@@ -73,16 +73,16 @@ def board(
     on_moment: Callable[[Any], None] | None = None,
 ) -> Any:
     """Show the live board with the panels of `page` for `run`: "here" is this process's own current run, "current"
-    whatever is on the stage, which may be a run elsewhere; or the name of a side lane.
+    whatever is on the stage, which may be a run of another process; or the name of a side lane.
 
-    `base` is the address that the board's routes stand under. The script reruns by itself when the
-    stream differs from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun.
-    `past` is the step of an earlier moment to show. `verbs` are what a person can have done at the scrubber;
-    `on_moment` is then called with what the browser sent: {"verb", "step", "run"}, if it is our own script.
+    `base` is the address that the board's routes stand under. The script reruns by itself when the stream differs
+    from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun. `past` is the step of an
+    earlier moment to show. `verbs` are what a person can do with a moment at the scrubber; `on_moment` is called with
+    what the browser then sends: {"verb", "step", "run"}, if it is our own script.
     """
     key = f"board-{page}-{run}"
 
-    def asked() -> None:
+    def answer() -> None:
         if on_moment is not None:
             on_moment(st.session_state[key].get("moment"))
 
@@ -96,18 +96,18 @@ def board(
             "shown": shown,
             "past": past,
             "verbs": list(verbs),
-            "drawn": monotonic_ns(),  # a page drawn again with the same old state must hear again that it is old
+            "drawn": monotonic_ns(),  # a page drawn again with the same old state has to be told again that it is old
         },
         on_change_change=_nothing,
-        on_moment_change=asked,
+        on_moment_change=answer,
     )
 
 
 def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False) -> Shown:
     """What a page that is being drawn now shows of `run`: asked before anything else of the run is read.
 
-    What is read later may be newer, which the stream then tells. With `moment` it is told of each step made by hand
-    too; a page that has a button for steps needs that, since "paused" before and after one look the same.
+    What is read later may be newer; the page then hears of the difference from the stream. With `moment` it hears of
+    each step made by hand too; a page that has a button for steps needs that, since it is paused before and after.
     """
     shown: Shown = {
         "run": run.id if run else None,
@@ -123,4 +123,4 @@ def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False) -> S
 
 
 def _nothing() -> None:
-    """A trigger needs a callback to be one; the rerun itself is all that is wanted."""
+    """A trigger needs a callback; the rerun itself is all that is wanted."""

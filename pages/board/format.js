@@ -13,10 +13,13 @@ export function figures(number, digits = 4) {
   return number.toPrecision(digits);
 }
 
+/** @type {[number, string][]} */
+const UNITS = [[1e12, "T"], [1e9, "G"], [1e6, "M"]];
+
 /** A count with a unit prefix where it is large: 840, 12,340, 3.16 M. */
 export function amount(number) {
   if (!Number.isFinite(number)) return "–";
-  for (const [size, unit] of [[1e12, "T"], [1e9, "G"], [1e6, "M"]]) {
+  for (const [size, unit] of UNITS) {
     if (number >= size) return `${(number / size).toPrecision(3)} ${unit}`;
   }
   return whole(number);

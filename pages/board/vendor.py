@@ -2,7 +2,7 @@
 
 The wheel's script spends most of its first second on the 45 kinds of traces that no chart here draws. As it is served,
 it registers those in `FIRST` (and "scatter", which is built in), and the others when a chart first wants one of them:
-`Plotly.registerRest()`. A script that is built otherwise is served as it is. Knows no chart.
+`Plotly.registerRest()`. A script that is built otherwise is served as it is.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ DRAG = """async ([moments, seconds]) => {
   const [board] = window.loopscopeBoards.values();
   const { scrubber } = board, seen = new Set(), began = performance.now();
   for (let at = 1; at <= moments; at++) {
-    scrubber.slider.value = Math.round((at / moments) * board.stream.step);
+    scrubber.slider.value = Math.round((at / moments) * board.data.stream.step);
     scrubber.slider.dispatchEvent(new Event("input"));
     await new Promise((done) => setTimeout(done, began + (1000 * seconds * at) / moments - performance.now()));
     if (scrubber.past) seen.add(scrubber.past.step);
@@ -31,7 +31,7 @@ DRAG = """async ([moments, seconds]) => {
 }"""
 # Back to the newest step: until the loss chart has drawn a frame that came after the click.
 LIVE = """() => new Promise((tell) => {
-  const [board] = window.loopscopeBoards.values(), began = performance.now(), { step } = board.stream;
+  const [board] = window.loopscopeBoards.values(), began = performance.now(), { step } = board.data.stream;
   document.querySelector(".ls-live").click();
   const look = () => {
     const plot = document.querySelector('.ls-panel[data-panel="loss"] .js-plotly-plot');

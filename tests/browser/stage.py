@@ -45,17 +45,17 @@ class Stage:
 
     def wait(self, condition: str, argument: Any = None, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript condition is true; `board` in it is the board."""
-        expression = f"(given) => {{ const board = {BOARD}; return board?.stream && ({condition}); }}"
+        expression = f"(given) => {{ const board = {BOARD}; return board?.data.stream && ({condition}); }}"
         self.page.wait_for_function(expression, arg=argument, timeout=timeout)
 
     def fresh(self, path: str = "/") -> Stage:
         """Go there; and stop the run, if one is under way, so that a test begins with none."""
         self.open(path)
-        self.wait("board.run !== undefined")
-        if self.page.evaluate(f"['running', 'paused'].includes({BOARD}.stream.state)"):
+        self.wait("board.data.run !== undefined")
+        if self.page.evaluate(f"['running', 'paused'].includes({BOARD}.data.stream.state)"):
             expect(self.button("stop")).to_be_enabled(timeout=PATIENCE)
             self.button("stop").click()
-            self.wait("!['running', 'paused'].includes(board.stream.state)")
+            self.wait("!['running', 'paused'].includes(board.data.stream.state)")
         expect(self.button("play")).to_have_text(re.compile("Start"), timeout=PATIENCE)
         return self
 
@@ -74,7 +74,7 @@ class Stage:
     @property
     def run(self) -> str | None:
         """The run on show."""
-        return self.page.evaluate(f"{BOARD}.run ?? null")
+        return self.page.evaluate(f"{BOARD}.data.run ?? null")
 
     @property
     def step(self) -> int:
@@ -89,18 +89,18 @@ class Stage:
 
     def history(self, channel: str = "train/loss") -> list[int]:
         """The steps that this browser holds of a channel."""
-        return self.page.evaluate(f"(channel) => {BOARD}.series.get(channel)?.steps ?? []", channel)
+        return self.page.evaluate(f"(channel) => {BOARD}.data.series.get(channel)?.steps ?? []", channel)
 
     def has_whole_history(self) -> bool:
         """Does it hold the loss from the first step to the newest? A long run's is thinned, but has no hole."""
         steps = self.history()
-        newest = self.page.evaluate(f"{BOARD}.stream.step")
+        newest = self.page.evaluate(f"{BOARD}.data.stream.step")
         gaps = [after - before for before, after in pairwise([0, *steps, newest])]
         return bool(steps) and steps[0] == 1 and max(gaps) <= HOLE
 
     def setting(self, name: str) -> Any:
         """A live setting of the run on show."""
-        return self.page.evaluate(f"{BOARD}.stream.settings?.{name}")
+        return self.page.evaluate(f"{BOARD}.data.stream.settings?.{name}")
 
     def is_in(self, state: str, timeout: float = PATIENCE) -> None:
         """The header says so."""
@@ -108,11 +108,11 @@ class Stage:
 
     def reaches(self, step: int, timeout: float = 60_000) -> None:
         """The run gets to a step."""
-        self.wait("board.stream.step >= given", step, timeout)
+        self.wait("board.data.stream.step >= given", step, timeout)
 
     def has(self, name: str, value: Any, timeout: float = PATIENCE) -> None:
         """A live setting of the run gets to a value."""
-        self.wait("board.stream.settings?.[given[0]] === given[1]", [name, value], timeout)
+        self.wait("board.data.stream.settings?.[given[0]] === given[1]", [name, value], timeout)
 
     # ---- what a person does
 

@@ -51,9 +51,9 @@ def test_right_makes_one_step(ready: Stage) -> None:
     ready.is_in("paused")
     for _ in range(2):
         expect(ready.button("play")).to_have_text(re.compile("Resume"))
-        before = ready.page.evaluate("[...loopscopeBoards.values()][0].stream.step")
+        before = ready.page.evaluate("[...loopscopeBoards.values()][0].data.stream.step")
         ready.press("ArrowRight")
-        ready.wait("board.stream.step === given && board.stream.state === 'paused'", before + 1)
+        ready.wait("board.data.stream.step === given && board.data.stream.state === 'paused'", before + 1)
 
 
 def test_up_and_down_turn_the_learning_rate_by_a_notch(ready: Stage) -> None:
@@ -74,7 +74,7 @@ def test_backspace_goes_back_to_the_same_start(ready: Stage) -> None:
     ready.is_in("stopped")
     expect(ready.button("play")).to_have_text(re.compile("Start"))
     ready.press("Backspace")
-    ready.wait("board.run !== given && board.stream.state === 'ready' && board.stream.step === 0", first)
+    ready.wait("board.data.run !== given && board.data.stream.state === 'ready' && board.data.stream.step === 0", first)
     ready.press("Space")
     ready.is_in("running")
 
@@ -211,8 +211,8 @@ def test_a_page_that_lags_behind_turns_no_knob_back(server: Server, new_tab: Cal
     stage.press("ArrowUp")
     stage.has("lr", 0.005)
     expect(stage.number("lr_number")).to_have_value(re.compile(r"^0\.005"))
-    stage.wait("board.events.filter(({ text }) => text.startsWith('lr')).length >= 3")
-    turned = stage.page.evaluate("[...loopscopeBoards.values()][0].events.map(({ text }) => text)")
+    stage.wait("board.data.events.filter(({ text }) => text.startsWith('lr')).length >= 3")
+    turned = stage.page.evaluate("[...loopscopeBoards.values()][0].data.events.map(({ text }) => text)")
     assert [text for text in turned if text.startswith("lr")] == [
         "lr 0.001 → 0.002",
         "lr 0.002 → 0.005",

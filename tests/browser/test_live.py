@@ -22,12 +22,12 @@ STOPWATCH = """() => {
   window.firstPoint = new Promise((tell) => document.addEventListener("click", () => {
     const begin = performance.now();
     const board = [...window.loopscopeBoards.values()][0];
-    const before = board.run;
+    const before = board.data.run;
     const look = () => {
       const plot = document.querySelector('.ls-panel[data-panel="loss"] .js-plotly-plot');
       const drawn = plot?.data.find(({ meta }) => meta?.channel === "train/loss" && !meta.run)?.x ?? [];
-      const own = board.run !== before && board.dressed === board.run;
-      if (own && drawn.length && drawn.at(-1) <= board.head.step) tell(performance.now() - begin);
+      const own = board.data.run !== before && board.panels.shownFor === board.data.run;
+      if (own && drawn.length && drawn.at(-1) <= board.data.header.step) tell(performance.now() - begin);
       else requestAnimationFrame(look);
     };
     look();
@@ -53,23 +53,23 @@ def series(server: Server, channel: str = "train/loss", run: str = "current") ->
 
 def test_charts_that_are_told_late_do_not_replace_newer_ones(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(STEADY)
-    dressed = "board.dressed === (board.run ?? 'example')"  # a test before this one may have left a run
-    stage.wait(f"{dressed} && !board.undressed.length")
+    dressed = "board.panels.shownFor === (board.data.run ?? 'example')"  # a test before this one may have left a run
+    stage.wait(f"{dressed} && !board.panels.waiting.length")
     held: list[Route] = []
     # Playwright marks the function that it is given: a list's own append cannot be marked.
     stage.page.route("**/panels?*", lambda route: held.append(route))
     for asked in (1, 2):
-        stage.page.evaluate(f"{BOARD}.dressAgain()")
+        stage.page.evaluate(f"{BOARD}.panels.reload()")
         while len(held) < asked:
             stage.page.wait_for_timeout(10)
     late, newer = held
     told = newer.fetch()
     panels = told.json()["panels"]
     newer.fulfill(response=told)
-    stage.wait(f"{dressed} && board.panels.size === given", len(panels))
+    stage.wait(f"{dressed} && board.panels.all.size === given", len(panels))
     late.fulfill(json={**told.json(), "panels": panels[:1]})
     stage.page.wait_for_timeout(300)
-    assert stage.page.evaluate(f"{BOARD}.panels.size") == len(panels) > 1
+    assert stage.page.evaluate(f"{BOARD}.panels.all.size") == len(panels) > 1
     stage.page.unroute("**/panels?*")
 
 
@@ -106,7 +106,7 @@ def test_zoom_and_chart_stay_through_frames_and_a_slider_move(server: Server, ne
     assert stage.range() == zoomed
     marks = plots.evaluate_all("nodes => nodes.map((node) => node.mark)")
     assert marks == list(range(1, len(marks) + 1)), "the very same nodes, none added, none replaced"
-    stage.wait("board.events.some(({ text }) => text === 'lr 0.001 → 0.002')")
+    stage.wait("board.data.events.some(({ text }) => text === 'lr 0.001 → 0.002')")
     stage.click("Show the whole run")
     stage.wait("document.querySelector('[data-panel=loss] .js-plotly-plot')._fullLayout.xaxis.range[0] === 0")
     assert stage.range()[1] >= before + 500
@@ -137,7 +137,7 @@ def test_zooming_into_a_long_run_brings_its_detail(
     stage.button("play").click()
     stage.is_in("done", 60_000)
     later = new_tab(server).open()  # it has the snapshot's skeleton alone
-    later.wait("board.stream.step > 0")
+    later.wait("board.data.stream.step > 0")
     later.zoom()
     low, high = later.range()
     expected = list(range(int(low) + 1, int(high) + 1))
@@ -162,7 +162,9 @@ def test_a_second_tab_and_a_reload_show_the_same_run_with_its_history(
     first.press("Space")
     second.is_in("paused")
     first.is_in("paused")
-    first.wait("board.head.step === given", second.page.evaluate("[...loopscopeBoards.values()][0].head.step"))
+    first.wait(
+        "board.data.header.step === given", second.page.evaluate("[...loopscopeBoards.values()][0].data.header.step")
+    )
     first.page.reload()
     first.is_in("paused")
     for tab in (first, second):
@@ -209,7 +211,7 @@ def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable
     before = stage.run
     # As fast as a script can: the button of the page that is on show now, whatever it says by then.
     stage.button("play").evaluate("node => { for (let i = 0; i < 10; i++) node.click(); }")
-    stage.wait("board.run !== given && board.stream.step > 0", before)
+    stage.wait("board.data.run !== given && board.data.stream.step > 0", before)
     run = stage.run
     previous = json.loads(server.get("/panels?page=train&run=current")[1])["previous"]
     assert previous in (before, None)
@@ -234,7 +236,7 @@ def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stag
     stage.click("New run")
     stage.click("Start a new run with these")
     stage.click("Stop it")
-    stage.wait("board.run !== given && board.stream.state === 'running'", first)
+    stage.wait("board.data.run !== given && board.data.stream.state === 'running'", first)
 
 
 def test_why_a_number_is_refused_is_in_sight(server: Server, new_tab: Callable[..., Stage]) -> None:
@@ -252,63 +254,3 @@ def test_why_a_number_is_refused_is_in_sight(server: Server, new_tab: Callable[.
 def test_the_board_follows_the_theme(server: Server, new_tab: Callable[..., Stage], scheme: str) -> None:
     stage = new_tab(server, color_scheme=scheme).open("/watch")
     assert stage.page.locator(".ls-board").get_attribute("data-theme") == scheme
-
-
-def test_a_browser_that_watches_a_long_run_keeps_its_beginning(server: Server, new_tab: Callable[..., Stage]) -> None:
-    page = new_tab(server).open().page
-    widest = page.evaluate(
-        """async () => {
-          const { Series } = await import("/charts/series.js");
-          const kept = new Series();
-          for (let step = 1; step <= 100_000; step++) kept.append([0, Math.sin(step)], step);
-          return Math.max(...kept.steps.map((step, i) => step - (kept.steps[i - 1] ?? 0)));
-        }"""
-    )
-    assert widest < 1000
-
-
-def test_the_average_that_a_browser_draws_is_that_of_all_steps(server: Server, new_tab: Callable[..., Stage]) -> None:
-    page = new_tab(server).open().page
-    drawn, true = page.evaluate(
-        """async () => {
-          const { Series, average } = await import("/charts/series.js");
-          const kept = new Series();
-          let seed = 1, sum = 0;
-          for (let step = 1; step <= 100_000; step++) {
-            seed = (seed * 16807) % 2147483647;
-            const loss = 2 + (seed / 2147483647) ** 4; // more often low than high: mean 2.2
-            if (step > 50_000) sum += loss;
-            kept.append([0, loss], step);
-          }
-          const smooth = average(kept.steps, kept.means, 20_000);
-          return [smooth.at(-1), sum / 50_000];
-        }"""
-    )
-    assert abs(drawn - true) < 0.01
-
-
-REPORTS = """async () => {
-  const board = [...loopscopeBoards.values()][0];
-  const { Reporter } = await import(new URL("client/report.js", board.base).href);
-  const reporter = new Reporter(), heard = [];
-  const state = (name) => ({ run: "a", state: name, version: 0, library: 0 });
-  const draw = (name) => reporter.drawn(state(name), ({ state }) => heard.push(state));
-  const compare = (name) => reporter.compare({ ...state(name), settings: { version: 0 } });
-  const told = async (count) => { while (heard.length < count) await new Promise((done) => setTimeout(done, 20)); };
-  draw("running");
-  compare("paused");
-  await told(1);
-  draw("paused");
-  compare("paused");
-  draw("running"); // drawn while one step was made; the stream never said so
-  compare("paused");
-  await told(2);
-  compare("paused"); // not drawn again since: it has heard
-  return heard;
-}"""
-
-
-def test_a_page_drawn_in_the_middle_of_a_single_step_hears_that_it_is_over(
-    server: Server, new_tab: Callable[..., Stage]
-) -> None:
-    assert new_tab(server).fresh().page.evaluate(REPORTS) == ["paused", "paused"]

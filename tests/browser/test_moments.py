@@ -33,7 +33,7 @@ DRAG = """async (many) => {
   const { scrubber } = board;
   const seen = new Set();
   for (let at = 1; at <= many; at++) {
-    scrubber.slider.value = Math.round((at / many) * board.stream.step);
+    scrubber.slider.value = Math.round((at / many) * board.data.stream.step);
     scrubber.slider.dispatchEvent(new Event("input"));
     while (scrubber.busy) await new Promise((done) => setTimeout(done, 1));
     seen.add(scrubber.past.step);
@@ -69,7 +69,7 @@ def test_scrubbing_through_many_moments_changes_no_loss(server: Server, new_tab:
     stage = new_tab(server).fresh(QUICK).start()
     stage.reaches(1000)
     seen = stage.page.evaluate(DRAG, MOMENTS)
-    state = stage.page.evaluate(f"{BOARD}.stream.state")
+    state = stage.page.evaluate(f"{BOARD}.data.stream.state")
     assert len(seen) > MOMENTS / 2 and seen == sorted(seen)
     expect(stage.page.locator(".ls-said")).to_have_text(re.compile(r"^step [\d,]+, past · loss \d"))
     stage.page.get_by_role("button", name="Back to the newest step").click()
@@ -147,7 +147,7 @@ def test_a_note_is_pinned_and_a_fork_turns_a_knob_at_a_scrubbed_step(
     expect(stage.number("fork_step")).to_have_value("50", timeout=PATIENCE)
     stage.number("fork_lr").fill("0.25")
     stage.page.get_by_role("button", name="Fork there").click()
-    stage.wait("board.run !== given && board.stream.step === 50", parent)
+    stage.wait("board.data.run !== given && board.data.stream.step === 50", parent)
     stage.has("lr", 0.25)
     stage.is_in("paused")
 
@@ -170,7 +170,7 @@ def test_each_chart_is_saved_as_a_picture(
         assert min(picture.size) > 300
         assert picture.getpixel((2, picture.height - 3)) == GROUNDS[theme]
         assert len(picture.getcolors(1 << 24) or []) > 50, "there is a chart on it"
-    step = stage.page.evaluate(f"{BOARD}.stream.step")
+    step = stage.page.evaluate(f"{BOARD}.data.stream.step")
     title = "bigram-on-the-lamplighters-of-quay-street"
     charts = ("loss", "embedding-weights", "gradient-norm", "update-weight")
     assert sorted(names) == sorted(f"{title}-{chart}-step-{step}.png" for chart in charts)
@@ -182,7 +182,7 @@ PICTURE = """async (board) => {
   let drawn = null;
   const toImage = async (figure) => { drawn = figure; return "data:,"; };
   for (const trace of plot.data) trace.name &&= "<b>&amp;</b>";
-  await savePicture({ stage: { ...board, Plotly: { toImage } }, frame, plot });
+  await savePicture({ board: { ...board, Plotly: { toImage } }, frame, plot });
   const names = drawn.data.filter(({ showlegend }) => showlegend).map(({ name }) => name);
   return [names, JSON.stringify(drawn.layout).includes("Source Sans")];
 }"""
@@ -213,9 +213,11 @@ def test_out_of_a_divergence_with_one_click(server: Server, new_tab: Callable[..
     for words in ("Last finite losses", "Largest gradient norm", "Largest update", "First out of the ordinary"):
         expect(stage.keyed("lesson")).to_contain_text(words)
     stage.page.get_by_role("button", name=re.compile("^Rewind")).click()
-    stage.wait("board.run !== given && board.stream.step > 600 && board.stream.state === 'running'", diverged)
+    stage.wait(
+        "board.data.run !== given && board.data.stream.step > 600 && board.data.stream.state === 'running'", diverged
+    )
     assert (stage.setting("lr"), stage.setting("max_steps")) == (0.0005, 100_000)
-    told = stage.page.evaluate(f"{BOARD}.events.map(({{ step, name }}) => [step, name])")
+    told = stage.page.evaluate(f"{BOARD}.data.events.map(({{ step, name }}) => [step, name])")
     assert [450, "forked"] in told and [450, "lr"] in told
     expect(stage.loss.get_by_role("button", name="Dismiss the previous run's curve")).to_be_visible(timeout=PATIENCE)
-    stage.wait("board.ghost?.run === given && board.ghost.steps.length > 100", diverged)
+    stage.wait("board.previousRun?.run === given && board.previousRun.steps.length > 100", diverged)

@@ -58,8 +58,8 @@ def test_the_arrow_key_goes_through_the_nine_stages_of_one_step(training: Stage)
     go(training, "Step")
     training.page.get_by_role("button", name="Pause it here").first.click()
     training.is_in("paused")
-    step = training.page.evaluate("[...window.loopscopeBoards.values()].at(-1).stream.step")
-    newest = "[...window.loopscopeBoards.values()].at(-1).stream"
+    step = training.page.evaluate("[...window.loopscopeBoards.values()].at(-1).data.stream.step")
+    newest = "[...window.loopscopeBoards.values()].at(-1).data.stream"
     for done in range(1, 10):
         expect(training.page.get_by_role("button", name=re.compile("^.*Next")).first).to_be_enabled(timeout=PATIENCE)
         training.press("ArrowRight")

@@ -75,7 +75,7 @@ def test_an_exception_while_training_is_on_every_page_and_start_works_again(
     (fragile.home / "break").unlink()
     expect(other.button("play")).to_have_text(re.compile("Start"))
     other.button("play").click()
-    one.wait("board.run !== given && board.stream.step > 20", failed)
+    one.wait("board.data.run !== given && board.data.stream.step > 20", failed)
     one.is_in("running")
     expect(one.page.get_by_role("alert").filter(has_text="a cable was pulled")).to_be_hidden()
 
@@ -127,7 +127,7 @@ def test_a_dropped_text_is_in_the_list_soon(server: Server, tab: Stage) -> None:
     before = stage.page.evaluate("performance.now()")
     (server.home / "corpora").mkdir(exist_ok=True)
     (server.home / "corpora" / "Tide tables.txt").write_text("high water at six, low water at noon\n" * 40)
-    stage.wait("board.stream.library > 0 && board.options.shown.library === board.stream.library")
+    stage.wait("board.data.stream.library > 0 && board.options.shown.library === board.data.stream.library")
     took = stage.page.evaluate("performance.now()") - before
     stage.click("New run")
     expect(stage.keyed("corpus")).to_be_visible()
@@ -142,9 +142,9 @@ def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, tab: St
     corpora = server.home / "corpora"
     corpora.mkdir(exist_ok=True)
     name = HOSTILE.replace("/", "\u2215")[:120] + ".txt"
-    before = stage.page.evaluate("[...loopscopeBoards.values()][0].stream.library")
+    before = stage.page.evaluate("[...loopscopeBoards.values()][0].data.stream.library")
     (corpora / name).write_text((HOSTILE + "\n") * 200)
-    stage.wait("board.stream.library > given && board.options.shown.library === board.stream.library", before)
+    stage.wait("board.data.stream.library > given && board.options.shown.library === board.data.stream.library", before)
     stage.click("New run")
     stage.keyed("corpus").get_by_role("combobox").click()
     stage.page.get_by_role("option", name="onerror").click()

@@ -1,35 +1,30 @@
-// Words on a chart over steps: which events are worth a line, and where labels stand. Knows no chart.
+// Words beside the lines of a chart: how long they are, and where along its line each stands clear of the curves.
 import { PLAIN_FONT } from "./theme.js";
+
+/** @typedef {{left: number, right: number, top: number, bottom: number}} Box */
+/** @typedef {Box & {place: number}} Placed */
 
 const PLACES = [1, 0.75, 0.5, 0.25, 0]; // along its line, where a label may stand
 const BETTER = 0.5; // it moves to where so much less of the curves is under it
-const PAUSES = new Set(["paused", "resumed"]);
-const brush = document.createElement("canvas").getContext("2d");
+
+/** @type {CanvasRenderingContext2D | null} */
+let brush = null;
 
 /** At most how long a text is on the chart, px: a picture has the plain font, which is the wider one. */
 export function lengthOf(text, size) {
+  brush ??= document.createElement("canvas").getContext("2d");
   brush.font = `${size}px ${PLAIN_FONT}`;
   return brush.measureText(text).width + 10;
 }
 
 /**
- * The events without what says nothing new: of steps made one by one the last pause stands for all, and "resumed" is
- * left out where something else happened at the same step. Those of knobs and the like come after pauses.
- */
-export function worthALine(events) {
-  const pauses = events.filter(({ name }) => PAUSES.has(name));
-  const others = events.filter(({ name }) => !PAUSES.has(name));
-  const marked = new Set(events.filter(({ name }) => name !== "resumed").map(({ step }) => step));
-  const kept = pauses.filter(({ name, step }, at) =>
-    name === "paused" ? pauses[at + 1]?.name !== "paused" : !marked.has(step),
-  );
-  return [...kept, ...others];
-}
-
-/**
- * Where labels stand, each on its own line ({long, top, bottom}, px) in a chart of this width: {place, left, right,
- * top, bottom} with the share of the way in `place`, or null where it would lie on another. Each stays where it stood
- * `before` until the curves, [[x, y], …] each, run through it there; then it goes where they do so least.
+ * Where labels stand, each on its own line, in a chart of this width; null where one would lie on another. Each stays
+ * where it stood `before` until the curves run through it there; then it goes where they do so least.
+ * @param {{long: number, top: number, bottom: number}[]} labels px
+ * @param {number[][][]} curves points [x, y] of each, px
+ * @param {number} width
+ * @param {({place: number} | null)[]} before
+ * @returns {(Placed | null)[]} with the share of the way along the line in `place`
  */
 export function arrange(labels, curves, width, before) {
   const found = [];
@@ -47,6 +42,14 @@ export function arrange(labels, curves, width, before) {
     found.push(best);
   }
   return found;
+}
+
+/** A label as Plotly's annotation at its place along its line; nothing where it has none. */
+export function put(note, placed, width) {
+  if (!placed) return [];
+  const at = placed.place;
+  const x = at % 1 ? (placed.left + placed.right) / 2 / width : at;
+  return [{ ...note, x, xanchor: at === 1 ? "right" : at === 0 ? "left" : "center" }];
 }
 
 const meet = (one, other) =>

@@ -1,4 +1,4 @@
-// A chart as a PNG, as it stands on the screen: its colours, its stretch, with title, legend, run and step. No network.
+// A chart as a PNG, as it stands on the screen: its colours, its stretch, with title, legend, run and step.
 import { PLAIN_FONT } from "./theme.js";
 import { element } from "../dom.js";
 import { literal, whole } from "../format.js";
@@ -7,13 +7,17 @@ const SHARPER = 2; // pixels of the picture for each of the screen
 const LEAST = [640, 400]; // a small panel has more room in its picture: the words have to fit
 const BESIDE = 4; // with more curves than that their names stand at the right
 
-/** Save `chart` ({stage, frame, plot, aspect}) under a name that tells what it shows. */
-export async function savePicture({ stage, frame, plot, aspect }) {
-  const { Plotly, theme, scale, head } = stage;
+/**
+ * Save a chart under a name that tells what it shows.
+ * @param {Pick<import("./chart.js").Chart, "board" | "frame" | "plot" | "aspect">} chart
+ */
+export async function savePicture({ board, frame, plot, aspect }) {
+  const { Plotly, theme, scale } = board;
+  const { header } = board.data;
   const { width: wide, height: high, _size: margin } = plot._fullLayout;
-  const step = stage.pastStep ?? head.step ?? 0;
+  const step = board.pastStep ?? header.step ?? 0;
   const title = [frame.title.textContent, aspect].filter(Boolean).join(", ");
-  const named = plot.data.map((trace) => isNamed(trace, stage));
+  const named = plot.data.map((trace) => isNamed(trace, board));
   const keys = named.filter(Boolean).length;
   const beside = keys > BESIDE;
   const above = (keys && !beside ? 76 : 54) * scale;
@@ -23,9 +27,10 @@ export async function savePicture({ stage, frame, plot, aspect }) {
     font: { ...plot.layout.font, family: PLAIN_FONT },
     margin: { ...plot.layout.margin, t: margin.t + above },
     title: {
-      text: `<b>${literal(title)}</b><br>${literal(head.title ?? "")}, step ${whole(step)}`,
+      text: `<b>${literal(title)}</b><br>${literal(header.title ?? "")}, step ${whole(step)}`,
       font: { size: 15 * scale, color: theme.text },
-      x: 0, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { l: 12 * scale, t: 28 * scale }, // of its second line
+      x: 0, xanchor: "left", y: 1, yref: "container", yanchor: "top",
+      pad: { l: 12 * scale, t: 28 * scale }, // of its second line
     },
     showlegend: keys > 0,
     legend: {
@@ -37,13 +42,13 @@ export async function savePicture({ stage, frame, plot, aspect }) {
     ...trace, name: literal(trace.name ?? ""), showlegend: named[index],
   }));
   const picture = await Plotly.toImage({ data, layout }, { format: "png", width, height, scale: SHARPER });
-  const name = [head.title, title, "step", step].map(plain).filter(Boolean).join("-");
+  const name = [header.title, title, "step", step].map(plain).filter(Boolean).join("-");
   element("a", "", "", { href: picture, download: `${name}.png` }).click();
 }
 
-/** Has a trace a name to tell: its figure says so, and it is drawn. */
-function isNamed({ name, showlegend, meta }, { ghost }) {
-  return Boolean(name) && showlegend !== false && (meta?.run !== "previous" || Boolean(ghost));
+/** Does the legend name a trace: its figure says so, and it is drawn? */
+function isNamed({ name, showlegend, meta }, { previousRun }) {
+  return Boolean(name) && showlegend !== false && (meta?.run !== "previous" || Boolean(previousRun));
 }
 
 /** Words as part of a file's name. */

@@ -1,11 +1,11 @@
 // A chart over two quantities, neither of them the step: points, a moving line, a path over a surface. The figure
-// comes from Python, and a trace's meta names the channels that feed it; this only fills it. Knows no socket.
-import { markOf } from "../panels/panel.js";
-import { savePicture } from "./picture.js";
-import { CONFIG, dressed } from "./steps.js";
-import { repaint } from "./theme.js";
-import { element } from "../dom.js";
+// comes from Python, and a trace's meta names the channels that feed it; this fills it.
+import { write } from "../dom.js";
 import { figures } from "../format.js";
+import { markOf } from "../panels/panel.js";
+import { Chart } from "./chart.js";
+import { themed } from "./layout.js";
+import { repaint } from "./theme.js";
 
 const ARROW_SHARE = 0.25; // of half the view's shorter side
 const NOTHING = { x: [], y: [] };
@@ -34,35 +34,30 @@ const FEEDS = {
   },
 };
 
-export class PlaneChart {
-  /** `stage` is the board: its Plotly, series and theme. */
-  constructor(frame, stage) {
-    Object.assign(this, { frame, stage, dirty: true, drawn: 0, listening: false, fed: [] });
-    this.plot = frame.body.appendChild(element("div", "ls-plot"));
-  }
+export class PlaneChart extends Chart {
+  fed = []; // the traces that channels feed: {index, kind, channels, label}
+  framed = null; // which view stands, in words
 
-  dress(panel) {
+  setPanel(panel) {
     this.figure = panel.figure;
-    this.fed = this.figure.data.flatMap(({ meta = {} }, index) => {
-      const kind = Object.keys(FEEDS).find((name) => name in meta);
+    this.fed = this.figure.data.flatMap(({ meta }, index) => {
+      const kind = Object.keys(FEEDS).find((name) => name in (meta ?? {}));
       return kind ? [{ index, kind, channels: meta[kind], label: meta.label }] : [];
     });
     this.points = this.figure.data.find(({ meta }) => meta?.points) ?? NOTHING;
     this.widened = 1;
     this.zoomed = false;
-    this.frame.dress(panel);
-    this.followButton = this.frame.addReturn("whole chart", "Show the whole chart again", () => this.follow());
-    this.frame.addPicture(() => savePicture(this));
-    this.frame.addHelp();
+    this.frame.setPanel(panel);
+    this.addTools("whole chart", "Show the whole chart again");
     return this.build();
   }
 
   /** Draw the figure anew in the page's colours and type; with `keep` the zoomed view stays. */
   async build(keep = false) {
-    const { Plotly, theme, scale } = this.stage;
+    const { theme, scale } = this.board;
     const { data, layout } = repaint(this.figure, theme.name);
     const full = keep && this.zoomed ? this.plot._fullLayout : null;
-    this.base = dressed(layout, theme, scale);
+    this.base = themed(layout, theme, scale);
     for (const name of ["xaxis", "yaxis"]) if (full) this.base[name].range = full[name].range.slice();
     for (const trace of data) {
       if (trace.line?.width) trace.line.width *= scale;
@@ -70,11 +65,8 @@ export class PlaneChart {
     }
     for (const { index } of this.fed) Object.assign(data[index], { x: [], y: [] });
     this.addLegend(data);
-    this.followButton.hidden = !this.zoomed;
     this.framed = null;
-    await Plotly.react(this.plot, data, this.base, CONFIG);
-    if (!this.listening) this.listen();
-    this.redo();
+    await this.react(data, this.base);
   }
 
   addLegend(data) {
@@ -87,27 +79,9 @@ export class PlaneChart {
     });
   }
 
-  listen() {
-    this.listening = true;
-    this.plot.on("plotly_relayout", (change) => {
-      if (!Object.keys(change).some((key) => /^[xy]axis\.range/.test(key))) return;
-      this.zoomed = true;
-      this.followButton.hidden = false;
-      this.redo();
-    });
-    this.plot.on("plotly_doubleclick", () => this.follow());
-  }
-
   follow() {
-    this.zoomed = false;
-    this.followButton.hidden = true;
     this.framed = null;
-    this.redo();
-  }
-
-  redo() {
-    this.dirty = true;
-    this.stage.schedule();
+    super.follow();
   }
 
   feeds(name) {
@@ -115,17 +89,17 @@ export class PlaneChart {
   }
 
   render() {
-    if (!this.plot._fullLayout || this.plot._dragging) return false;
-    const series = this.fed.map(({ channels }) => channels.map((name) => this.stage.series.get(name) ?? EMPTY));
+    if (this.busy) return false;
+    const series = this.fed.map(({ channels }) => channels.map((name) => this.board.data.series.get(name) ?? EMPTY));
     const change = this.zoomed ? {} : this.view(series);
     const { xaxis, yaxis } = this.plot._fullLayout;
     const view = change["xaxis.range"] ?? xaxis.range;
     const high = change["yaxis.range"] ?? yaxis.range;
     const reach = ARROW_SHARE * 0.5 * Math.min(Math.abs(view[1] - view[0]), Math.abs(high[1] - high[0]));
     const drawn = this.fed.map(({ kind }, at) => FEEDS[kind](series[at], { view, reach, points: this.points }));
-    this.fed.forEach(({ index, label }, at) => label && this.tell(index, label, series[at]));
+    this.fed.forEach(({ index, label }, at) => label && this.writeLabel(index, label, series[at]));
     const indices = this.fed.map(({ index }) => index);
-    this.stage.Plotly.update(this.plot, { x: drawn.map(({ x }) => x), y: drawn.map(({ y }) => y) }, change, indices);
+    this.board.Plotly.update(this.plot, { x: drawn.map(({ x }) => x), y: drawn.map(({ y }) => y) }, change, indices);
     this.dirty = false;
     return true;
   }
@@ -151,10 +125,10 @@ export class PlaneChart {
   }
 
   /** The legend's words, with the channels' newest values in their places. */
-  tell(index, label, series) {
+  writeLabel(index, label, series) {
     const words = label.replace(/\{(\d)\}/g, (_, at) => figures(newest(series[at]) ?? NaN, 3));
     const node = this.labels.get(index);
-    if (node && node.textContent !== words) node.textContent = words;
+    if (node) write(node, words);
   }
 }
 

@@ -1,14 +1,21 @@
-// Numbers over steps: bounded storage, moving average, and a stretch of detail laid over the whole. No drawing.
+// Numbers over steps: bounded storage, moving average, thinning, and a stretch of detail laid over the whole.
+
+/** @typedef {{steps: number[], values: number[]}} Curve */
+/** @typedef {{steps: number[], values: number[], means: number[]}} Points */
 
 const LIMIT = 2000;
+const LEAP = 1000; // times the first loss, a loss shows nothing else on a linear axis
 
 /**
  * A scalar channel as the browser keeps it: at most LIMIT points, the newest in full. A point's mean is that of all
  * steps since the point before: the points that are kept are peaks and valleys, whose average would be another one.
  */
 export class Series {
+  /** @type {number[]} */
   steps = [];
+  /** @type {number[]} */
   values = [];
+  /** @type {number[]} */
   means = [];
 
   get last() {
@@ -16,8 +23,11 @@ export class Series {
   }
 
   /**
-   * Take a [2, n] array of a frame: row 0 steps minus `base`, row 1 values; `means` has means in row 1, where they are
-   * others. Steps already here are skipped.
+   * Add a [2, n] array of a frame: row 0 steps minus `base`, row 1 values; `means` has means in row 1, where they
+   * differ from the values. Steps that are here already are skipped.
+   * @param {ArrayLike<number>} data
+   * @param {number} base
+   * @param {ArrayLike<number>} [means]
    */
   append(data, base, means = data) {
     const count = data.length / 2;
@@ -31,7 +41,7 @@ export class Series {
     while (this.steps.length > LIMIT) this.halve();
   }
 
-  /** Thin the older half to two points in four, evenly over its steps: a long run costs no more, and keeps its start. */
+  /** Thin the older half to two points in four, evenly over its steps: a long run costs no more and keeps its start. */
   halve() {
     const half = Math.floor(this.steps.length / 2);
     const kept = ends({ steps: this.steps.slice(0, half), values: this.values.slice(0, half) }, half / 2);
@@ -57,7 +67,12 @@ function meansOf({ steps, means }, kept) {
   });
 }
 
-/** At most about `most` points of a curve: the lowest and the highest of each stretch, so that spikes stay. */
+/**
+ * At most about `most` points of a curve: the lowest and the highest of each stretch, so that spikes stay.
+ * @param {Curve} curve
+ * @param {number} most
+ * @returns {Curve}
+ */
 export function thin({ steps, values }, most) {
   if (steps.length <= most) return { steps, values };
   const kept = ends({ steps, values }, most);
@@ -76,9 +91,9 @@ function ends({ steps, values }, most) {
     let low = start;
     let high = start;
     for (end = start + 1; end < steps.length && stretch(end) === stretch(start); end++) {
-      // Written so that a number replaces a NaN.
-      if (!(values[end] >= values[low])) low = end;
-      if (!(values[end] <= values[high])) high = end;
+      // A number replaces a NaN, and no NaN a number.
+      if (values[end] < values[low] || Number.isNaN(values[low])) low = end;
+      if (values[end] > values[high] || Number.isNaN(values[high])) high = end;
     }
     kept.push(...(low === high ? [low] : [Math.min(low, high), Math.max(low, high)]));
   }
@@ -106,7 +121,12 @@ export function average(steps, means, window) {
   return out;
 }
 
-/** The whole series with `detail` ({steps, values, means}) in place of the stretch that it covers. */
+/**
+ * The whole series with `detail` in place of the stretch that it covers.
+ * @param {Points} series
+ * @param {Points} [detail]
+ * @returns {Points}
+ */
 export function overlay(series, detail) {
   if (!detail?.steps.length) return series;
   const before = firstAfter(series.steps, detail.steps[0] - 1e-9);
@@ -115,11 +135,22 @@ export function overlay(series, detail) {
   return { steps: join("steps"), values: join("values"), means: join("means") };
 }
 
-/** The stretch of a curve from `from` to `to`, with one point beyond at either end. */
+/**
+ * The stretch of a curve from `from` to `to`, with one point beyond at either end.
+ * @param {Curve} curve
+ * @param {number} from
+ * @param {number} to
+ * @returns {Curve}
+ */
 export function clip({ steps, values }, from, to) {
   const start = Math.max(0, firstAfter(steps, from) - 1);
   const end = firstAfter(steps, to) + 1;
   return { steps: steps.slice(start, end), values: values.slice(start, end) };
+}
+
+/** Has a loss leapt so high that a linear axis shows nothing else, and can a logarithmic one show it? */
+export function hasLeapt(values) {
+  return values.some((value) => value > LEAP * values[0]) && !values.some((value) => value <= 0);
 }
 
 /** Index of the first of the ascending `steps` that is greater than `step`. */
@@ -132,44 +163,4 @@ function firstAfter(steps, step) {
     else low = middle + 1;
   }
   return low;
-}
-
-/** The nearest of 1, 2, 5, 10, 20 … to `number`, at least 1. */
-export function roundish(number) {
-  if (!(number > 1)) return 1;
-  const power = 10 ** Math.floor(Math.log10(number));
-  const lead = number / power;
-  return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
-}
-
-// Round numbers of a decade, and the smallest distance between two neighbours, in decades.
-const LEADS = [
-  [0.06, [1, 1.2, 1.4, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8]],
-  [0.12, [1, 1.5, 2, 3, 4, 6]],
-  [0.3, [1, 2, 5]],
-  [0.47, [1, 3]],
-  [0, [1]],
-];
-
-/** Round values for a logarithmic axis from 10^`low` to 10^`high` with room for about `most` labels. */
-export function roundTicks(low, high, most) {
-  const room = (high - low) / most;
-  const values = [];
-  if (high - low < 0.4) {
-    const [from, to] = [10 ** low, 10 ** high];
-    const rough = (to - from) / Math.min(5, most);
-    const unit = 10 ** Math.floor(Math.log10(rough));
-    const step = unit * [1, 2, 5, 10].find((lead) => lead * unit >= rough);
-    for (let n = Math.ceil(from / step); n * step <= to; n++) values.push(Number((n * step).toPrecision(4)));
-    return values;
-  }
-  const leads = LEADS.find(([gap]) => gap > room || gap === 0)[1];
-  const every = Math.max(1, Math.ceil(room));
-  for (let power = Math.floor(low); power <= high; power += every) {
-    for (const lead of leads) {
-      const value = Number(`${lead}e${power}`);
-      if (Math.log10(value) >= low && Math.log10(value) <= high) values.push(value);
-    }
-  }
-  return values;
 }

@@ -1,9 +1,9 @@
 // A table of numbers as a heatmap: several views of it, limits that are held still, tokens on the axes.
-import { savePicture } from "./picture.js";
-import { CONFIG, dressed } from "./steps.js";
-import { colourScale, repaint } from "./theme.js";
 import { element } from "../dom.js";
 import { literal, visible } from "../format.js";
+import { Chart } from "./chart.js";
+import { FIGURE_FONT, themed } from "./layout.js";
+import { colourScale, repaint } from "./theme.js";
 
 // A signed scale ends where all but the most extreme values lie, and moves when the data leaves it by far.
 const COVERED = 0.995;
@@ -11,29 +11,25 @@ const OUTGROWN = 1.3;
 const SHRUNKEN = 0.35;
 const LONGEST = 7; // characters of a token on an axis
 
-export class TableChart {
-  constructor(frame, stage) {
-    Object.assign(this, { frame, stage, dirty: true, drawn: 0, views: [], view: 0, listening: false });
-    this.plot = frame.body.appendChild(element("div", "ls-plot"));
-  }
+export class TableChart extends Chart {
+  views = [];
+  view = 0; // the place of the one on show
+  ticks = { x: "", y: "" }; // which stand on the axes
 
-  dress(panel) {
-    this.panel = panel;
+  setPanel(panel) {
     this.figure = panel.figure;
     this.views = this.figure.data[0].meta.views;
     this.view = Math.min(this.view, this.views.length - 1);
     this.limits = new Map();
     this.zoomed = false;
-    this.frame.dress(panel);
+    this.frame.setPanel(panel);
     const group = element("span", "ls-choice");
     group.setAttribute("role", "group");
     this.buttons = this.views.map(({ name }, index) =>
       this.frame.addButton(name, `Show ${name}`, () => this.choose(index), group),
     );
     this.frame.legend.append(group);
-    this.followButton = this.frame.addReturn("whole table", "Show the whole table again", () => this.follow());
-    this.frame.addPicture(() => savePicture(this));
-    this.frame.addHelp();
+    this.addTools("whole table", "Show the whole table again");
     return this.build();
   }
 
@@ -48,12 +44,12 @@ export class TableChart {
   }
 
   async build(keep = false) {
-    const { Plotly, theme, scale } = this.stage;
+    const { theme, scale } = this.board;
     const { data, layout } = repaint(this.figure, theme.name);
     const view = this.views[this.view];
     const full = keep && this.zoomed ? this.plot._fullLayout : null;
     const ranges = full && [full.xaxis.range.slice(), full.yaxis.range.slice()];
-    const size = 14 * scale;
+    const size = FIGURE_FONT * scale;
     Object.assign(data[0], {
       z: [[]], colorscale: colourScale(view.scale, theme.name), showscale: true,
       colorbar: {
@@ -61,28 +57,13 @@ export class TableChart {
         exponentformat: "power", ...(view.scale === "probability" && { tickvals: [0, 0.25, 0.5, 0.75, 1] }),
       },
     });
-    const base = dressed(layout, theme, scale);
+    const base = themed(layout, theme, scale);
     for (const axis of [base.xaxis, base.yaxis]) Object.assign(axis, { showline: false, ticks: "" });
     if (ranges) [base.xaxis.range, base.yaxis.range] = ranges;
     if (ranges) base.yaxis.autorange = base.xaxis.autorange = false;
     this.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(index === this.view)));
-    this.followButton.hidden = !this.zoomed;
     this.labelled = null;
-    await Plotly.react(this.plot, data, base, CONFIG);
-    if (!this.listening) this.listen();
-    this.dirty = true;
-    this.stage.schedule();
-  }
-
-  listen() {
-    this.listening = true;
-    this.plot.on("plotly_relayout", (change) => {
-      if (!Object.keys(change).some((key) => /^[xy]axis\.range/.test(key))) return;
-      this.zoomed = true;
-      this.followButton.hidden = false;
-      this.redo();
-    });
-    this.plot.on("plotly_doubleclick", () => this.follow());
+    await this.react(data, base);
   }
 
   follow() {
@@ -90,17 +71,12 @@ export class TableChart {
     this.build();
   }
 
-  redo() {
-    this.dirty = true;
-    this.stage.schedule();
-  }
-
   feeds(name) {
     return this.views[this.view]?.channel === name;
   }
 
   render() {
-    if (!this.plot._fullLayout || this.plot._dragging) return false;
+    if (this.busy) return false;
     const view = this.views[this.view];
     const table = this.table(view);
     this.dirty = false;
@@ -119,13 +95,13 @@ export class TableChart {
       this.labelled = key;
       Object.assign(data, this.hover(view, rows, columns));
     }
-    this.stage.Plotly.update(this.plot, data, layout, [0]);
+    this.board.Plotly.update(this.plot, data, layout, [0]);
     return true;
   }
 
   /** What a view shows, as it has arrived. */
   table(view) {
-    return this.stage.tables.get(view.channel);
+    return this.board.tables.get(view.channel);
   }
 
   /** Views of one name here share the ends of their scale. */
@@ -146,8 +122,8 @@ export class TableChart {
 
   /** Names of `count` rows or columns: the tokens, or the first of each group where the table is pooled. */
   names(count) {
-    const pooled = this.stage.vocabSize > count;
-    const tokens = pooled ? this.stage.firsts : this.stage.tokens;
+    const pooled = this.board.panels.vocabSize > count;
+    const tokens = pooled ? this.board.panels.firsts : this.board.panels.tokens;
     return Array.from({ length: count }, (_, index) => {
       const token = tokens[index];
       return token === undefined ? String(index) : literal(short(visible(token), pooled));
@@ -161,13 +137,13 @@ export class TableChart {
       if (!axes.includes(letter)) continue;
       const axis = this.plot._fullLayout[`${letter}axis`];
       const [from, to] = this.zoomed ? axis.range.toSorted((a, b) => a - b) : [-0.5, count - 0.5];
-      const room = (14 * this.stage.scale * 1.15) / (axis._length / (to - from));
+      const room = (FIGURE_FONT * this.board.scale * 1.15) / (axis._length / (to - from));
       const every = Math.max(1, Math.ceil(room));
       const at = [];
       for (let index = 0; index < count; index += every) at.push(index);
       const key = `${every} ${count}`;
-      if (axis.tickvals?.length === at.length && this[`ticks${letter}`] === key) continue;
-      this[`ticks${letter}`] = key;
+      if (axis.tickvals?.length === at.length && this.ticks[letter] === key) continue;
+      this.ticks[letter] = key;
       const names = this.names(count);
       change[`${letter}axis.tickmode`] = "array";
       change[`${letter}axis.tickvals`] = at;

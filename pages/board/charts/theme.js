@@ -6,7 +6,10 @@ const TWINS = [...Object.values(PALETTE.colours), ...PALETTE.layers];
 // A saved picture knows no font of the page: words that were measured in that would run into each other in another.
 export const PLAIN_FONT = "system-ui, sans-serif";
 
-/** The theme called "dark" or "light": its name, and each colour by its meaning. */
+/**
+ * The theme called "dark" or "light": its name, and each colour by its meaning.
+ * @returns {Record<string, string>}
+ */
 export function theme(name) {
   const side = name === "light" ? 1 : 0;
   return {

@@ -11,9 +11,12 @@ let asked = false;
 function askForStreamlit() {
   if (asked) return;
   asked = true;
-  for (const part of document.querySelectorAll("link[data-part]")) part.rel = "modulepreload";
-  const src = document.querySelector("script[data-next]").dataset.next;
-  document.head.append(element("script", "", "", { type: "module", crossOrigin: "", src }));
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const parts = document.querySelectorAll("link[data-part]");
+  for (const part of parts) part.rel = "modulepreload";
+  /** @type {HTMLScriptElement} */
+  const entry = document.querySelector("script[data-next]");
+  document.head.append(element("script", "", "", { type: "module", crossOrigin: "", src: entry.dataset.next }));
 }
 
 /** "dark" or "light", as Streamlit keeps what was chosen in its menu; null where it follows the system. */
@@ -30,17 +33,17 @@ function chosenTheme() {
 function makePlace() {
   const place = document.body.appendChild(element("div", "ls-early"));
   const { pathname } = location;
-  const look = setInterval(() => {
+  const watch = setInterval(() => {
     const wrong = location.pathname !== pathname || document.querySelector('[data-testid="stException"]');
     if (place.firstChild && !wrong) return;
-    clearInterval(look);
+    clearInterval(watch);
     place.remove();
   }, 100);
   return place;
 }
 
-/** Where many tabs open at once, each has its first curve before any goes on. */
-function goOn() {
+/** The first curve is drawn. Where many tabs open at once, each has its own before any of them goes on. */
+function askSoon() {
   setTimeout(askForStreamlit, Math.max(0, performance.now() - QUICK));
 }
 
@@ -49,7 +52,7 @@ const chosen = chosenTheme();
 if (chosen) document.documentElement.dataset.theme = chosen;
 if (innerWidth > STACKED) {
   const { mount } = await import("../board.js");
-  mount(makePlace(), { page: "train", calm: true, onReady: goOn });
+  mount(makePlace(), { page: "train", calm: true, onReady: askSoon });
 } else {
   askForStreamlit();
 }

@@ -8,16 +8,19 @@ const CONTROLS = "button, summary, [role=button], [role=tab], [role=radio], [rol
 const SHORTCUT = '[aria-label="Shortcut Space"]';
 let clicked = null;
 
-addEventListener("pointerdown", ({ target }) => (clicked = target.closest?.(CONTROLS) ?? null), true);
+/** The control that an event is for. */
+const controlOf = ({ target }) => target.closest?.(CONTROLS) ?? null;
+
+addEventListener("pointerdown", (event) => (clicked = controlOf(event)), true);
 addEventListener("keydown", (event) => {
   if (event.key === "Tab") clicked = null;
-  const control = event.key === " " && event.target.closest?.(CONTROLS);
+  const control = event.key === " " ? controlOf(event) : null;
   if (!control || control !== clicked || !document.querySelector(SHORTCUT)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  event.target.blur();
+  /** @type {HTMLElement} */ (event.target).blur();
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: " ", code: "Space", keyCode: 32, bubbles: true }));
 }, true);
 document.documentElement.addEventListener("keydown", (event) => {
-  if (event.key === " " && event.target.closest(CONTROLS)) event.stopPropagation();
+  if (event.key === " " && controlOf(event)) event.stopPropagation();
 });

@@ -1,4 +1,4 @@
-// What the board needs before it can draw: Plotly and its own style sheet, each fetched once. Knows no data.
+// What the board needs before it can draw: Plotly and its own style sheet, each fetched once.
 import { element } from "../dom.js";
 
 let library = null;

@@ -1,8 +1,12 @@
-// The socket: frames in, nothing out. Knows the wire format and how to come back after a loss; no charts.
+// The socket: frames in, nothing out. The wire format, and the way back after a connection is lost.
+
+/** @typedef {{shape: number[], data: Float32Array}} Table */
+/** @typedef {{header: Record<string, any>, arrays: Map<string, Table>}} Frame */
 
 /**
- * One binary frame -> {header, arrays: Map(name -> {shape, data: Float32Array})}.
- * The header's length is a multiple of 4, so the arrays can be views on the frame itself.
+ * One binary frame, decoded. The header's length is a multiple of 4, so the arrays can be views on the frame itself.
+ * @param {ArrayBuffer} buffer
+ * @returns {Frame}
  */
 export function decode(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
@@ -26,11 +30,23 @@ const LONGEST_WAIT = 10;
  * The server begins every connection with a snapshot, so nothing is missing after a loss.
  */
 export class Connection {
+  tries = 0; // in vain, since the last frame
+  timer = null; // of the next one
+  /** @type {WebSocket | null} */
+  socket = null;
+
+  /**
+   * @param {string} address
+   * @param {(frame: Frame) => void} onFrame
+   * @param {(status: {kind: string, seconds?: number}) => void} onStatus
+   */
   constructor(address, onFrame, onStatus) {
-    Object.assign(this, { address, onFrame, onStatus, tries: 0, timer: null, socket: null });
-    this.hurry = () => this.timer && this.open();
-    addEventListener("online", this.hurry);
-    document.addEventListener("visibilitychange", this.hurry);
+    this.address = address;
+    this.onFrame = onFrame;
+    this.onStatus = onStatus;
+    const hurry = () => this.timer && this.open();
+    addEventListener("online", hurry);
+    document.addEventListener("visibilitychange", hurry);
     this.open();
   }
 
@@ -58,14 +74,5 @@ export class Connection {
     const seconds = wait * (0.75 + 0.5 * Math.random());
     this.onStatus({ kind: "lost", seconds });
     this.timer = setTimeout(() => this.open(), 1000 * seconds);
-  }
-
-  close() {
-    clearTimeout(this.timer);
-    removeEventListener("online", this.hurry);
-    document.removeEventListener("visibilitychange", this.hurry);
-    const socket = this.socket;
-    this.socket = null;
-    socket?.close();
   }
 }

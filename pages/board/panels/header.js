@@ -1,4 +1,4 @@
-// The line above the stage: state, title, progress and the headline numbers; and the notices below it.
+// The line above the stage: state, title, progress and the headline numbers.
 import { element, write } from "../dom.js";
 import { amount, clock, figures, whole } from "../format.js";
 
@@ -42,18 +42,19 @@ export class Header {
     this.node.append(line, numbers);
   }
 
-  /** `head` is the newest frame's header, `train` and `val` losses in nats per token. */
-  show(head, { train, val }) {
-    const { step = 0, max_steps: most = 0, steps_per_second: speed } = head;
-    const running = head.state === "running";
-    const again = head.made_again; // on the way from a snapshot to `step`, which the curves show already
-    const word = again ? "catching up" : head.interrupted ? "interrupted" : (WORDS[head.state] ?? String(head.state));
-    this.node.dataset.state = head.state;
-    this.node.dataset.trouble = head.trouble === true;
+  /** `header` is that of the newest frame, `train` and `val` losses in nats per token. */
+  show(header, { train, val }) {
+    const { step = 0, max_steps: most = 0, steps_per_second: speed } = header;
+    const running = header.state === "running";
+    const again = header.made_again; // on the way from a snapshot to `step`, which the curves show already
+    const state = WORDS[header.state] ?? String(header.state);
+    const word = again ? "catching up" : header.interrupted ? "interrupted" : state;
+    this.node.dataset.state = header.state;
+    this.node.dataset.trouble = String(header.trouble === true);
     write(this.state, word);
-    write(this.title, head.title ?? "");
-    this.title.title = head.parameters ? `${head.title}, ${whole(head.parameters)} parameters` : "";
-    const epoch = head.epochs ? `, epoch ${whole(head.epoch)} of ${whole(head.epochs)}` : "";
+    write(this.title, header.title ?? "");
+    this.title.title = header.parameters ? `${header.title}, ${whole(header.parameters)} parameters` : "";
+    const epoch = header.epochs ? `, epoch ${whole(header.epoch)} of ${whole(header.epochs)}` : "";
     const over = most && step > most; // cut to fewer than it had made
     const of = !most ? " steps" : over ? ` steps, cut to ${whole(most)}` : ` / ${whole(most)} steps`;
     write(this.steps, again ? remaking(step, again) : `${whole(step)}${of}${epoch}`);
@@ -63,72 +64,24 @@ export class Header {
     this.fill.style.transform = `scaleX(${share.toFixed(4)})`;
     this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
     write(this.speed, running && speed > 0 ? `${speed < 10 ? speed.toFixed(1) : whole(speed)} steps/s` : "");
-    write(this.eta, running && Number.isFinite(head.eta_s) ? `ETA ${clock(head.eta_s)}` : "");
-    write(this.device, [head.device, head.elsewhere && "trained elsewhere"].filter(Boolean).join(", "));
-    const text = head.reads_text !== false; // a few points have no validation part and no characters
+    write(this.eta, running && Number.isFinite(header.eta_s) ? `ETA ${clock(header.eta_s)}` : "");
+    write(this.device, [header.device, header.elsewhere && "trained elsewhere"].filter(Boolean).join(", "));
+    const text = header.reads_text !== false; // a few points have no validation part and no characters
     this.numbers.val.parentNode.hidden = !text && !Number.isFinite(val);
     this.numbers.bits.parentNode.hidden = !text;
-    this.numbers.tokens.parentNode.hidden = head.elsewhere === true && !(text ? head.tokens_seen : head.passes);
+    this.numbers.tokens.parentNode.hidden = header.elsewhere === true && !(text ? header.tokens_seen : header.passes);
     write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");
     const best = Number.isFinite(val) ? val : train;
     write(this.numbers.train, figures(train));
     write(this.numbers.val, figures(val));
-    write(this.numbers.bits, figures(best / Math.LN2 / (head.characters_per_token || 1), 3));
-    write(this.numbers.tokens, again ? "–" : text ? amount(head.tokens_seen) : whole(head.passes));
-    const passes = !again && Number.isFinite(head.passes) ? `${figures(head.passes, 3)} passes over the training data` : "";
-    this.numbers.tokens.parentNode.title = passes;
+    write(this.numbers.bits, figures(best / Math.LN2 / (header.characters_per_token || 1), 3));
+    write(this.numbers.tokens, again ? "–" : text ? amount(header.tokens_seen) : whole(header.passes));
+    const passes = !again && Number.isFinite(header.passes);
+    const hint = passes ? `${figures(header.passes, 3)} passes over the training data` : "";
+    this.numbers.tokens.parentNode.title = hint;
   }
 }
 
 /** How far the way to `step` is made again. */
 const remaking = (step, { at, trains_on: on }) =>
   `step ${whole(step)} is being made again: step ${whole(at)}${on ? ", then it trains on" : ""}`;
-
-/** Lines between header and stage, each shown only while there is something to say. */
-export class Notices {
-  constructor() {
-    this.node = element("div", "ls-notices");
-    this.connection = this.add("ls-lost", "status");
-    this.hint = this.add("ls-hint", "status");
-    this.warning = this.add("ls-warning", "status");
-    this.unsaved = this.add("ls-warning", "status");
-    this.failure = this.add("ls-failure", "alert");
-    this.said = this.failure.appendChild(element("b"));
-    this.traceback = this.failure.appendChild(element("pre"));
-    this.traceback.tabIndex = 0;
-    this.traceback.setAttribute("aria-label", "Traceback");
-  }
-
-  add(name, role) {
-    const box = element("div", `ls-notice ${name}`, "", { hidden: true });
-    box.setAttribute("role", role);
-    this.node.append(box);
-    return box;
-  }
-
-  say(box, text) {
-    write(box, text ?? "");
-    box.hidden = !text;
-  }
-
-  show(head, hint) {
-    this.say(this.hint, hint);
-    const bad = head.state === "failed" || head.state === "diverged";
-    const text = bad ? head.message || `The run ${head.state}.` : "";
-    this.say(this.warning, head.warning === text ? null : head.warning); // nothing is said twice
-    this.say(this.unsaved, head.unsaved);
-    this.failure.hidden = !bad;
-    write(this.said, text);
-    const traceback = (bad && head.error) || "";
-    this.traceback.hidden = !traceback;
-    if (this.traceback.textContent !== traceback) {
-      this.traceback.textContent = traceback;
-      this.showEnd();
-    }
-  }
-
-  /** The last line of a traceback says what went wrong; a box that is moved to another place forgets it. */
-  showEnd() {
-    this.traceback.scrollTop = this.traceback.scrollHeight;
-  }
-}

@@ -1,16 +1,18 @@
 // What only a race has: the tables of two chosen lanes and their difference, and the samples of all lanes side by side.
-// Which lanes there are stands in the figure's `meta.lanes`. Knows no socket.
+// Which lanes there are stands in the figure's `meta.lanes`.
 import { card } from "./samples.js";
 import { TableChart } from "../charts/table.js";
 import { repaint } from "../charts/theme.js";
 import { element } from "../dom.js";
 
 export class LaneTable extends TableChart {
-  dress(panel) {
+  pair = [0, 1]; // the places of lanes A and B
+
+  setPanel(panel) {
     this.lanes = panel.figure.layout.meta.lanes;
     const last = this.lanes.length - 1;
-    this.pair = (this.pair ?? [0, 1]).map((lane) => Math.min(lane, last));
-    const drawn = super.dress(panel);
+    this.pair = this.pair.map((lane) => Math.min(lane, last));
+    const drawn = super.setPanel(panel);
     this.frame.legend.prepend(...this.pair.map((_, place) => this.select(place)));
     return drawn;
   }
@@ -51,14 +53,19 @@ export class LaneTable extends TableChart {
 const MOST = 12; // samples a lane
 
 export class LaneSamples {
-  constructor(frame, stage) {
-    Object.assign(this, { frame, stage });
+  /**
+   * @param {import("./panel.js").PanelFrame} frame
+   * @param {import("../board.js").Board} board
+   */
+  constructor(frame, board) {
+    this.frame = frame;
+    this.board = board;
     this.box = frame.body.appendChild(element("div", "ls-lanes"));
   }
 
-  dress(panel) {
+  setPanel(panel) {
     this.figure = panel.figure;
-    this.frame.dress(panel);
+    this.frame.setPanel(panel);
     this.frame.addHelp();
     this.clear();
   }
@@ -74,7 +81,7 @@ export class LaneSamples {
 
   /** The columns, their heads in the colours of the lanes. */
   build() {
-    const { lanes } = repaint(this.figure, this.stage.theme.name).layout.meta;
+    const { lanes } = repaint(this.figure, this.board.theme.name).layout.meta;
     const columns = lanes.map(({ name, colour }, at) => {
       const column = element("section", "ls-lane-column");
       const head = element("div", "ls-lane-name", name);

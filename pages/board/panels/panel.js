@@ -1,7 +1,13 @@
-// The frame around whatever a panel shows: title, legend, tools, the "?" and its text. Knows no data.
+// The frame around whatever a panel shows: title, legend, tools, the "?" and its text.
 import { element } from "../dom.js";
 
-let open = null;
+/**
+ * A panel as Python describes it.
+ * @typedef {{key: string, area: string, kind: string, title: string, help: string, figure?: any}} Panel
+ */
+
+/** @type {{note: HTMLElement, button: HTMLElement} | null} */
+let open = null; // the help on show
 
 function closeHelp() {
   if (!open) return;
@@ -11,9 +17,10 @@ function closeHelp() {
 }
 
 addEventListener("keydown", (event) => event.key === "Escape" && closeHelp());
-addEventListener("click", (event) => open && !open.button.contains(event.target) && closeHelp());
+addEventListener("click", (event) => open && !open.button.contains(/** @type {Node} */ (event.target)) && closeHelp());
 
 export class PanelFrame {
+  /** @param {Panel} panel */
   constructor({ key, area }) {
     this.node = element("section", "ls-panel");
     this.node.dataset.panel = key;
@@ -30,7 +37,7 @@ export class PanelFrame {
   }
 
   /** Title, help and an empty set of tools, for the figure of another run. */
-  dress({ title, help }) {
+  setPanel({ title, help }) {
     this.title.textContent = title;
     this.node.setAttribute("aria-label", title);
     this.note.textContent = help;

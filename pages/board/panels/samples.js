@@ -6,6 +6,11 @@ const MOST = 40;
 const STRONGEST = 0.62;
 
 export class Samples {
+  past = null; // the earlier moment on show
+  /** @type {HTMLElement | null} */
+  pastSample = null; // in place of the list
+
+  /** @param {import("./panel.js").PanelFrame} frame */
   constructor(frame) {
     this.frame = frame;
     this.list = frame.body.appendChild(element("div", "ls-samples"));
@@ -13,8 +18,8 @@ export class Samples {
     this.list.setAttribute("aria-live", "off");
   }
 
-  dress(panel) {
-    this.frame.dress(panel);
+  setPanel(panel) {
+    this.frame.setPanel(panel);
     this.list.setAttribute("aria-label", panel.title);
     const key = element("span", "ls-key", "", { title: "Shade: the probability of a character when it was drawn" });
     key.append(element("span", "", "unlikely"), element("i", "ls-ramp"), element("span", "", "likely"));
@@ -30,16 +35,17 @@ export class Samples {
 
   /** Show the sample of an earlier moment alone; null brings the newest ones back. */
   showPast(past) {
-    const known = this.then && past && past.sample?.step === this.past?.sample?.step;
+    const known = this.pastSample && past && past.sample?.step === this.past?.sample?.step;
     this.past = past;
     if (known) return; // one sample stands for many moments, and a drag passes through them fast
-    this.then?.remove();
-    this.then = null;
+    this.pastSample?.remove();
+    this.pastSample = null;
     this.list.hidden = past !== null;
     if (past === null) return;
-    this.then = element("div", "ls-samples");
-    this.then.append(past.sample ? card(past.sample) : element("p", "ls-quiet", "No sample was taken before that step."));
-    this.frame.body.append(this.then);
+    this.pastSample = element("div", "ls-samples");
+    const none = "No sample was taken before that step.";
+    this.pastSample.append(past.sample ? card(past.sample) : element("p", "ls-quiet", none));
+    this.frame.body.append(this.pastSample);
   }
 
   add(samples) {
@@ -70,11 +76,11 @@ function shaded({ text, confidence = "", prompt = 0 }) {
     const same = confidence[at] === confidence[start] && at < prompt === start < prompt;
     if (at < characters.length && same) continue;
     const piece = characters.slice(start, at).join("");
-    const asked = start < prompt;
-    const span = element("span", asked ? "ls-prompt" : "", asked ? visible(piece) : piece);
+    const given = start < prompt;
+    const span = element("span", given ? "ls-prompt" : "", given ? visible(piece) : piece);
     const digit = Number.parseInt(confidence[start], 10);
-    if (!asked && digit > 0) span.style.setProperty("--shade", ((digit / 9) * STRONGEST).toFixed(3));
-    if (!asked && digit >= 0) span.title = `${digit * 10} to ${digit * 10 + 10} % likely`;
+    if (!given && digit > 0) span.style.setProperty("--shade", ((digit / 9) * STRONGEST).toFixed(3));
+    if (!given && digit >= 0) span.title = `${digit * 10} to ${digit * 10 + 10} % likely`;
     box.append(span);
     start = at;
   }

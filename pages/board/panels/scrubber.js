@@ -1,27 +1,36 @@
 // The scrubber under the stage: an earlier moment of the run in place of the newest one, while training goes on.
-// It fetches stored frames, one at a time, and says which moment is on show; the board draws it. What only the page can
-// do with a moment (open its full state, fork there, pin a note) it is asked for by `options.onMoment`.
-import { decode } from "../client/wire.js";
+// It fetches stored moments, one at a time, and says which is on show; the board draws it. What only the page can do
+// with a moment (open its full state, fork there, pin a note) it is asked for by `options.onMoment`.
 import { element, write } from "../dom.js";
 import { figures, whole } from "../format.js";
+
+/** @typedef {import("../client/wire.js").Table} Table */
+/** @typedef {{step: number, tables: Map<string, Table>, sample: any, scalars: Record<string, number>}} Past */
 
 const SPEEDS = [1, 5, 20, 50]; // stored moments a second
 const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }; // stored moments
 const LISTED = 2000; // ms that a list of the stored moments is good for
 
 export class Scrubber {
-  past = null; // {step, tables, sample, scalars} of the moment on show; null while that is the newest
-  active = false;
+  /** @type {Past | null} */
+  past = null; // the moment on show; null while that is the newest
+  active = false; // somebody has left the newest moment, though the other may not have come yet
+  busy = false; // a moment is being fetched
+  wanted = null; // the step to go to next
+  timer = null; // of the next moment while it plays
+  /** @type {{run: string, steps: number[], at: number} | null} */
+  listed = null;
 
-  constructor(stage) {
-    this.stage = stage;
+  /** @param {import("../board.js").Board} board */
+  constructor(board) {
+    this.board = board;
     this.node = element("div", "ls-scrubber", "", { hidden: true });
     this.node.setAttribute("role", "group");
     this.node.setAttribute("aria-label", "Time travel");
     this.playButton = this.button("play", "Play the stored moments one after another", () => this.play());
     this.speed = element("select", "ls-button ls-speed", "", { title: "Stored moments a second" });
     this.speed.setAttribute("aria-label", "Stored moments a second");
-    for (const speed of SPEEDS) this.speed.append(element("option", "", `${speed}×`, { value: speed }));
+    for (const speed of SPEEDS) this.speed.append(element("option", "", `${speed}×`, { value: String(speed) }));
     this.slider = element("input", "ls-moment", "", { type: "range", min: 0, max: 1, step: 1, value: 1 });
     this.slider.setAttribute("aria-label", "Moment of the run, in steps");
     this.slider.oninput = () => {
@@ -33,7 +42,7 @@ export class Scrubber {
       event.preventDefault();
       this.move(KEYS[event.key]);
     };
-    this.said = element("span", "ls-said", "now");
+    this.label = element("span", "ls-said", "now");
     this.verbs = {
       open: this.button("open", "Open the full state of this step: Step, Inside and Embeddings then work on it", () =>
         this.ask("open"),
@@ -42,11 +51,12 @@ export class Scrubber {
       note: this.button("note", "Pin a note at this step of the charts", () => this.ask("note")),
     };
     this.liveButton = this.button("live", "Back to the newest step", () => {
-      this.live();
-      if (this.stage.opened !== null) this.ask("live");
+      this.goLive();
+      if (this.board.opened !== null) this.ask("live");
     });
     this.liveButton.classList.add("ls-live");
-    this.node.append(this.playButton, this.speed, this.slider, this.said, ...Object.values(this.verbs), this.liveButton);
+    const verbs = Object.values(this.verbs);
+    this.node.append(this.playButton, this.speed, this.slider, this.label, ...verbs, this.liveButton);
     this.speed.value = String(SPEEDS[1]);
   }
 
@@ -60,29 +70,29 @@ export class Scrubber {
   show({ step = 0 }, run) {
     this.node.hidden = run === null || run === undefined;
     this.slider.disabled = this.playButton.disabled = step < 1;
-    this.slider.max = Math.max(1, step);
+    this.slider.max = String(Math.max(1, step));
     if (!this.active) this.slider.value = this.slider.max;
     this.liveButton.disabled = !this.active;
-    const can = this.stage.options?.verbs ?? [];
+    const possible = this.board.options?.verbs ?? [];
     for (const [verb, button] of Object.entries(this.verbs)) {
-      button.hidden = !can.includes(verb);
+      button.hidden = !possible.includes(verb);
       button.disabled = !this.past; // there all the same: the slider must not change its length under a drag
     }
-    if (this.past && this.past.step === this.stage.opened) this.verbs.open.disabled = true;
+    if (this.past && this.past.step === this.board.opened) this.verbs.open.disabled = true;
   }
 
   /** Have the page do something with the moment on show. */
   ask(verb) {
     this.stop();
-    this.stage.options?.onMoment?.({ verb, step: this.past?.step ?? 0, run: this.stage.run });
+    this.board.options?.onMoment?.({ verb, step: this.past?.step ?? 0, run: this.board.data.run });
   }
 
   /** To the stored moment so many further on, or back. */
   async move(moments) {
     this.stop();
-    const run = this.stage.run;
+    const run = this.board.data.run;
     const steps = await this.list();
-    if (!steps.length || this.stage.run !== run) return;
+    if (!steps.length || this.board.data.run !== run) return;
     const at = steps.findLastIndex((step) => step <= Number(this.slider.value));
     this.go(steps[Math.min(Math.max(at + moments, 0), steps.length - 1)]);
   }
@@ -94,40 +104,30 @@ export class Scrubber {
 
   /** Show the stored moment at or before `step`; of many asked for in a hurry, the newest. */
   async seek(step) {
-    if (this.stage.run === undefined) return; // nothing has come yet; the board travels there when it has
+    if (this.board.data.run === undefined) return; // nothing has come yet; the board travels there when it has
     this.active = true;
     this.wanted = step;
-    this.stage.schedule();
+    this.board.drawing.request();
     if (this.busy) return;
     this.busy = true;
     while (this.wanted !== null && this.active) {
       const asked = this.wanted;
       this.wanted = null;
-      const run = this.stage.run;
-      const frame = await this.fetch({ run, step: asked });
-      if (!this.active || this.stage.run !== run) continue;
-      if (frame) this.enter(frame);
-      else write(this.said, `nothing stored at step ${whole(asked)}`);
+      const run = this.board.data.run;
+      const frame = await this.board.requests.moment(run, asked);
+      if (!this.active || this.board.data.run !== run) continue;
+      if (frame) this.showMoment(frame);
+      else write(this.label, `nothing stored at step ${whole(asked)}`);
     }
     this.busy = false;
   }
 
-  async fetch(query) {
-    try {
-      const answer = await fetch(new URL(`frame?${new URLSearchParams(query)}`, this.stage.base));
-      return answer.ok ? decode(await answer.arrayBuffer()) : null;
-    } catch {
-      return null;
-    }
-  }
-
   /** The steps of all stored moments. */
   async list() {
-    const run = this.stage.run;
+    const run = this.board.data.run;
     if (this.listed?.run === run && performance.now() - this.listed.at < LISTED) return this.listed.steps;
     try {
-      const answer = await fetch(new URL(`frame?${new URLSearchParams({ run })}`, this.stage.base));
-      const { steps } = answer.ok ? await answer.json() : { steps: [] };
+      const steps = await this.board.requests.moments(run);
       this.listed = { run, steps, at: performance.now() };
     } catch {
       return [];
@@ -135,35 +135,37 @@ export class Scrubber {
     return this.listed.steps;
   }
 
-  enter({ header, arrays }) {
+  /** @param {import("../client/wire.js").Frame} frame */
+  showMoment({ header, arrays }) {
     const { step, scalars = {} } = header;
     this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null };
     if (this.wanted === null) this.slider.value = step; // it stands at what is shown, and acted on, not between two
-    const told = [["loss", "train/loss"], ["gradient norm", "grad_norm"]]
+    const losses = [["loss", "train/loss"], ["gradient norm", "grad_norm"]]
       .filter(([, channel]) => Number.isFinite(scalars[channel]))
       .map(([word, channel]) => `${word} ${figures(scalars[channel])}`);
-    write(this.said, [`step ${whole(step)}, past`, ...told].join(" · "));
-    this.stage.showPast(this.past);
+    write(this.label, [`step ${whole(step)}, past`, ...losses].join(" · "));
+    this.board.showPast(this.past);
   }
 
   /** Back to the newest step. */
-  live() {
+  goLive() {
     this.stop();
     if (!this.active) return;
-    Object.assign(this, { active: false, past: null, wanted: null });
-    write(this.said, "now");
-    this.stage.showPast(null);
+    this.active = false;
+    this.past = this.wanted = null;
+    write(this.label, "now");
+    this.board.showPast(null);
   }
 
   async play() {
     if (this.timer) return this.stop();
-    const run = this.stage.run;
+    const run = this.board.data.run;
     const steps = await this.list();
-    if (!steps.length || this.timer || this.stage.run !== run) return;
+    if (!steps.length || this.timer || this.board.data.run !== run) return;
     const from = this.active ? Number(this.slider.value) : -1;
     let at = steps.findIndex((step) => step > from);
     const next = () => {
-      if (at < 0 || at >= steps.length || this.stage.run !== run) return this.live();
+      if (at < 0 || at >= steps.length || this.board.data.run !== run) return this.goLive();
       this.go(steps[at]);
       at += 1;
       this.timer = setTimeout(next, 1000 / Number(this.speed.value));

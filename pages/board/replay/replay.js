@@ -1,15 +1,20 @@
-// The page of one stored run, in a file by itself: charts, and a moment that can be moved along the run.
-// It follows the board's modules that export.py names, in one script; Plotly and the data lie packed in the page.
+// The page of one stored run, in a file by itself: charts, and a moment that can be moved along the run. Plotly and the
+// data lie packed in the page. export.py makes one script of this and the modules that it imports.
+import { average, hasLeapt } from "../charts/series.js";
+import { colourScale, theme, themeAround } from "../charts/theme.js";
+import { element } from "../dom.js";
+import { literal, visible } from "../format.js";
 
 const FRAMES_A_SECOND = 8; // at most
 const PLAY_SECONDS = 24; // however long the run is
 const SLOWEST = 2000; // ms between two moments, where it has few
-const LEAP = 1000; // times the first loss, a loss shows nothing else on a linear axis: as on the stage
 const SMOOTHING = 100; // the bold curve averages about this share of the run
+
+/** @returns {any} the element of that id */
 const at = (id) => document.getElementById(id);
 
 /** The bytes in a packed piece of this page. */
-async function opened(id) {
+async function unpack(id) {
   const packed = Uint8Array.from(atob(at(id).textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
@@ -17,7 +22,7 @@ async function opened(id) {
 
 /** The run: its header, with each array under its name. */
 async function readRun() {
-  const bytes = await opened("data-packed");
+  const bytes = await unpack("data-packed");
   const length = new DataView(bytes).getUint32(0, true);
   const run = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
   let place = 4 + length;
@@ -35,49 +40,53 @@ function points({ shape: [, count], cells }) {
   return { x: cells.slice(0, count), y: cells.slice(count, 2 * count), means: cells.slice(2 * count) };
 }
 
-function layoutOf(look, xTitle, yTitle) {
-  const font = { size: 14, color: look.baseline };
+function layoutOf(colours, xTitle, yTitle) {
+  const font = { size: 14, color: colours.baseline };
   const axis = (text) => ({
-    title: { text, font, standoff: 6 }, tickfont: font, gridcolor: look.grid, linecolor: look.grid,
-    zerolinecolor: look.grid, automargin: true, separatethousands: true, exponentformat: "none",
+    title: { text, font, standoff: 6 }, tickfont: font, gridcolor: colours.grid, linecolor: colours.grid,
+    zerolinecolor: colours.grid, automargin: true, separatethousands: true, exponentformat: "none",
   });
   return {
-    paper_bgcolor: look.panel, plot_bgcolor: look.panel, font: { size: 14, color: look.text }, separators: ".,",
+    paper_bgcolor: colours.panel, plot_bgcolor: colours.panel, separators: ".,",
+    font: { size: 14, color: colours.text },
     margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: axis(xTitle), yaxis: axis(yTitle),
-    legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 }, modebar: { bgcolor: look.panel, color: look.baseline },
+    legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 },
+    modebar: { bgcolor: colours.panel, color: colours.baseline },
   };
 }
 
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]], showTips: false };
 
+/** @returns {any} a trace of Plotly's */
 function curve(name, { x, y }, colour, width, extra = {}) {
   return { name, x, y, mode: "lines", line: { color: colour, width }, hovertemplate: "%{x:,}: %{y:.4~g}", ...extra };
 }
 
-function drawCurves(run, look) {
+function drawCurves(run, colours) {
   const window = Math.max(1, run.last / SMOOTHING);
   const faint = { opacity: 0.25, showlegend: false, hoverinfo: "skip", hovertemplate: null };
   const bold = ({ x, means }) => ({ x, y: average(x, means, window) });
   const train = points(run.data.train);
   const grad = points(run.data.grad_norm);
-  const leapt = train.y.some((value) => value > LEAP * train.y[0]) && train.y.every((value) => value > 0);
-  const loss = [curve("train", train, look.train, 1, faint), curve("train", bold(train), look.train, 2.5)];
+  const leapt = hasLeapt(train.y);
+  const loss = [curve("train", train, colours.train, 1, faint), curve("train", bold(train), colours.train, 2.5)];
   const val = points(run.data.val);
   if (val.x.length) {
-    loss.push(curve("validation", val, look.validation, 2, { mode: "lines+markers", marker: { size: 6 } }));
+    loss.push(curve("validation", val, colours.validation, 2, { mode: "lines+markers", marker: { size: 6 } }));
   }
   for (const [level, words, side] of leapt ? [] : run.levels) { // on such a scale all of them lie together
     loss.unshift({
-      x: [0, run.last], y: [level, level], mode: "lines+text", line: { color: look.baseline, width: 1.5, dash: "dash" },
+      x: [0, run.last], y: [level, level], mode: "lines+text",
+      line: { color: colours.baseline, width: 1.5, dash: "dash" },
       text: ["", words], textposition: side.replace("right", "left"), // from the line's end to the left
-      textfont: { color: look.baseline }, showlegend: false, hoverinfo: "skip",
+      textfont: { color: colours.baseline }, showlegend: false, hoverinfo: "skip",
     });
   }
-  const lossLayout = layoutOf(look, "step", `loss, ${run.unit}`);
+  const lossLayout = layoutOf(colours, "step", `loss, ${run.unit}`);
   if (leapt) Object.assign(lossLayout.yaxis, { type: "log", exponentformat: "power" });
   Plotly.newPlot(at("loss"), loss, lossLayout, CONFIG);
-  const norms = [curve("norm", grad, look.train, 1, faint), curve("norm", bold(grad), look.train, 2.5)];
-  const layout = { ...layoutOf(look, "step", "gradient norm"), showlegend: false };
+  const norms = [curve("norm", grad, colours.train, 1, faint), curve("norm", bold(grad), colours.train, 2.5)];
+  const layout = { ...layoutOf(colours, "step", "gradient norm"), showlegend: false };
   Plotly.newPlot(at("grad"), norms, layout, CONFIG);
 }
 
@@ -88,7 +97,7 @@ function lastUpTo(steps, step) {
   return found;
 }
 
-function drawTable(run, look, step) {
+function drawTable(run, colours, step) {
   const view = run.views[at("view").value];
   const { shape: [, rows, cols], cells } = run.data[view.name];
   const frame = lastUpTo(view.steps, step);
@@ -105,11 +114,12 @@ function drawTable(run, look, step) {
     tickmode: "array", tickvals: names.map((_, i) => i).filter((i) => i % every === 0),
     ticktext: names.filter((_, i) => i % every === 0),
   };
-  const layout = layoutOf(look, cols === rows && names.length ? "next token" : "dimension", names.length ? "token" : "row");
+  const across = cols === rows && names.length ? "next token" : "dimension";
+  const layout = layoutOf(colours, across, names.length ? "token" : "row");
   Object.assign(layout.yaxis, { autorange: "reversed", showgrid: false }, ticks);
   Object.assign(layout.xaxis, { showgrid: false }, cols === rows ? ticks : {});
   const heat = {
-    type: "heatmap", z, zmin: -end, zmax: end, colorscale: colourScale("signed", look.name),
+    type: "heatmap", z, zmin: -end, zmax: end, colorscale: colourScale("signed", colours.name),
     colorbar: { thickness: 10, outlinewidth: 0, nticks: 5 }, hovertemplate: "%{y}, %{x}: %{z:.3~g}<extra></extra>",
   };
   Plotly.react(at("table"), [heat], layout, CONFIG);
@@ -137,20 +147,20 @@ function listRows(table, rows) {
 }
 
 async function start() {
-  const [run, code] = await Promise.all([readRun(), opened("plotly-packed")]);
+  const [run, code] = await Promise.all([readRun(), unpack("plotly-packed")]);
   const library = document.createElement("script");
   library.textContent = new TextDecoder().decode(code);
   document.head.append(library);
-  let look = theme(themeAround(document.body));
+  let colours = theme(themeAround(document.body));
   document.title = run.name;
   at("name").textContent = run.name;
   at("about").textContent = `${run.id}, ${run.standing}. Recorded with Loopscope; this file needs no network.`;
   document.querySelector("main").hidden = false;
-  drawCurves(run, look);
+  drawCurves(run, colours);
 
-  const told = [...run.events, ...run.notes.map(([step, text]) => [step, `note: ${text}`])];
-  told.sort(([one], [other]) => (one ?? -1) - (other ?? -1));
-  listRows("events", told.map(([step, text]) => [step === null ? "" : step.toLocaleString("en"), text]));
+  const events = [...run.events, ...run.notes.map(([step, text]) => [step, `note: ${text}`])];
+  events.sort(([one], [other]) => (one ?? -1) - (other ?? -1));
+  listRows("events", events.map(([step, text]) => [step === null ? "" : step.toLocaleString("en"), text]));
   listRows("settings", Object.entries(run.settings));
   run.views.forEach(({ name }, index) => at("view").append(new Option(name, index)));
   at("tables").hidden = !run.views.length;
@@ -163,11 +173,12 @@ async function start() {
   const show = () => {
     const step = moments[slider.value] ?? 0;
     at("step").textContent = `step ${step.toLocaleString("en")}`;
-    if (run.views.length) drawTable(run, look, step);
+    if (run.views.length) drawTable(run, colours, step);
     drawSample(run, step);
-    const line = { type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: look.event, width: 2 } };
+    const style = { color: colours.event, width: 2 };
+    const line = { type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: style };
     for (const chart of ["loss", "grad"]) Plotly.relayout(at(chart), { shapes: [line] });
-    [...at("events").rows].forEach((row, index) => row.classList.toggle("past", told[index][0] > step));
+    [...at("events").rows].forEach((row, index) => row.classList.toggle("past", events[index][0] > step));
   };
   slider.oninput = at("view").onchange = show;
   let playing = null;
@@ -191,8 +202,8 @@ async function start() {
     play(playing === null);
   };
   matchMedia("(prefers-color-scheme: light)").onchange = () => {
-    look = theme(themeAround(document.body));
-    drawCurves(run, look);
+    colours = theme(themeAround(document.body));
+    drawCurves(run, colours);
     show();
   };
   show();

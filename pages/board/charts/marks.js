@@ -1,0 +1,104 @@
+// What is marked on a chart over steps: which events and notes are worth a line, and where their words stand.
+import { literal } from "../format.js";
+
+/** @typedef {import("../client/run_data.js").Event} Event */
+/** @typedef {{step: number, text: string, colour: string, dash: string}} Mark */
+/** @typedef {import("./labels.js").Box} Box */
+
+const MOST_MARKS = 60;
+const MOST_EPOCHS = 12; // with more of them their ends are not marked
+const LABEL_ROWS = 3;
+const LONGEST_LABEL = 30; // characters
+const PAUSES = new Set(["paused", "resumed"]);
+
+/**
+ * The events without what says nothing new: of steps made one by one the last pause stands for all, and "resumed" is
+ * left out where something else happened at the same step. Those of knobs and the like come after pauses.
+ * @param {Event[]} events
+ */
+export function worthALine(events) {
+  const pauses = events.filter(({ name }) => PAUSES.has(name));
+  const others = events.filter(({ name }) => !PAUSES.has(name));
+  const marked = new Set(events.filter(({ name }) => name !== "resumed").map(({ step }) => step));
+  const kept = pauses.filter(({ name, step }, at) =>
+    name === "paused" ? pauses[at + 1]?.name !== "paused" : !marked.has(step),
+  );
+  return [...kept, ...others];
+}
+
+/**
+ * The marks of a run, the most important last: pauses, knobs, notes.
+ * @param {Event[]} events
+ * @param {{step: number, text: string}[]} notes
+ * @param {Record<string, string>} theme
+ * @returns {Mark[]}
+ */
+export function marksOf(events, notes, theme) {
+  const epochs = events.filter(({ name }) => name === "epoch").length;
+  const shown = events.filter(({ name }) => name !== "epoch" || epochs <= MOST_EPOCHS);
+  const lines = worthALine(shown).slice(-MOST_MARKS);
+  const pinned = notes.slice(-MOST_MARKS);
+  return [
+    ...lines.map(({ step, text }) => ({ step, text, colour: theme.event, dash: "dot" })),
+    ...pinned.map(({ step, text }) => ({ step, text: `★ ${text}`, colour: theme.text, dash: "dash" })),
+  ];
+}
+
+/**
+ * Plotly's shapes for the marks, one line a step, and for the earlier moment that is on show.
+ * @param {Mark[]} marks
+ * @param {number | undefined} past
+ * @param {Record<string, string>} theme
+ */
+export function linesOf(marks, past, theme) {
+  const line = (step, style) => ({
+    type: "line", xref: "x", yref: "paper", x0: step, x1: step, y0: 0, y1: 1, ...style,
+  });
+  const lines = [...new Map(marks.map((mark) => [mark.step, mark]))].map(([step, { colour, dash }]) =>
+    line(step, { layer: "below", line: { color: colour, width: 1.5, dash } }),
+  );
+  if (past !== undefined) lines.push(line(past, { line: { color: theme.text, width: 2 } }));
+  return lines;
+}
+
+/**
+ * The rows of labels at the top of a chart: which stretches of each, [from, to] in px, other words take already.
+ * @param {(Box | null)[]} boxes
+ * @param {number} height of a row, px
+ * @returns {[number, number][][]}
+ */
+export function takenRows(boxes, height) {
+  const rows = Array.from({ length: LABEL_ROWS }, () => []);
+  for (const { left, right, top, bottom } of boxes.filter(Boolean)) {
+    rows.forEach((spans, row) => bottom > row * height && top < (row + 1) * height && spans.push([left, right]));
+  }
+  return rows;
+}
+
+/**
+ * The words of marks as far as there is room, the newest of the most important first: each in the first of the rows
+ * where it touches no other. `taken` are those rows, which fill up; `lengthOf` says how long words are, px.
+ * @param {Mark[]} marks
+ * @param {{range: number[], width: number, size: number, taken: [number, number][][],
+ *   lengthOf: (text: string, size: number) => number}} room
+ */
+export function labelsOf(marks, { range, width, size, taken, lengthOf }) {
+  const labels = [];
+  for (const { step, text, colour } of [...marks].reverse()) {
+    const at = ((step - range[0]) / (range[1] - range[0])) * width;
+    if (at < 0 || at > width) continue;
+    const words = Array.from(text.replace(/\s+/g, " "));
+    const most = Math.min(LONGEST_LABEL, Math.floor((Math.max(at, width - at) - 10) / (size * 0.56)));
+    const short = words.length > most ? `${words.slice(0, most - 1).join("")}…` : words.join("");
+    const length = lengthOf(short, size);
+    const left = at + length > width ? at - length : at;
+    const row = taken.findIndex((spans) => spans.every(([from, to]) => left > to || left + length < from));
+    if (row < 0) continue;
+    taken[row].push([left, left + length]);
+    labels.push({
+      step, row, colour, text: literal(short), anchor: left < at ? "right" : "left",
+      whole: words.length > most ? literal(text) : null,
+    });
+  }
+  return labels;
+}
