@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.base import LanguageModel
-from ..text.baselines import Baselines, Counts, counts
+from ..text.baselines import Baselines, Counts, count_pairs
 from ..text.corpus import SPLITS, Corpus, windows
 from ..text.tokenizer import Tokenizer
 from ..training.sampling import evaluating
@@ -62,8 +62,8 @@ class TextStatistics:
     def of(cls, corpus: Corpus) -> TextStatistics:
         """Count `corpus`."""
         size = corpus.vocab_size
-        singles, pairs, often = counts(corpus.train.numpy(), size)
-        val_singles, val_pairs, val_often = counts(corpus.val.numpy(), size)
+        singles, pairs, often = count_pairs(corpus.train.numpy(), size)
+        val_singles, val_pairs, val_often = count_pairs(corpus.val.numpy(), size)
         new = ~np.isin(val_pairs, pairs)
         return cls(
             name=corpus.name,

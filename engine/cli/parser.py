@@ -22,8 +22,8 @@ from ..models import registry
 from ..paths import INSTALLED, cli_command, dashboard_command, home
 from ..presets import PRESETS, preset
 from ..text import gpt2
-from ..text.download import KNOWN
-from ..text.library import Entry, Library
+from ..text.download import PINNED_TEXTS
+from ..text.library import Library, TextEntry
 from .check import report
 
 # Flags that set a field of RunConfig, and of LiveSettings.
@@ -156,7 +156,7 @@ def _parser() -> Parser:
     fetch = verbs.add_parser(
         "fetch", help="download texts; without a name, list them", description="Download texts into the data home."
     )
-    known = (*(text.name for text in KNOWN), gpt2.NAME)
+    known = (*(text.name for text in PINNED_TEXTS), gpt2.NAME)
     fetch.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     fetch.add_argument("--all", action="store_true", help="all that are not here yet")
     fetch.add_argument(
@@ -268,7 +268,7 @@ def fetch(library: Library, names: Sequence[str], everything: bool) -> int:
     return int(failed)
 
 
-def _download(library: Library, entry: Entry) -> Entry:
+def _download(library: Library, entry: TextEntry) -> TextEntry:
     if entry.kind != "fetchable":
         return entry
     progress = Progress(entry.title, entry.bytes, "bytes", scaled=True)
@@ -292,13 +292,13 @@ def _fetch_gpt2(folder: str | None) -> int:
     return 0
 
 
-def _fetchable(library: Library) -> Iterator[Entry]:
+def _fetchable(library: Library) -> Iterator[TextEntry]:
     """The texts with a known address, here or not."""
-    known = {text.name for text in KNOWN}
+    known = {text.name for text in PINNED_TEXTS}
     return (entry for entry in library.entries() if entry.name in known)
 
 
-def _place(entry: Entry) -> str:
+def _place(entry: TextEntry) -> str:
     """Where a text is, in one line."""
     where = f"not here; `{cli_command(f'fetch {entry.name}')}` gets it" if entry.path is None else f"here: {entry.path}"
     return printable(f"{entry.name:<18} {entry.bytes:>11,} bytes  {where}")

@@ -26,7 +26,7 @@ from ..storage.reader import StoredRun
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Turn
 from ..text.corpus import Corpus
-from ..text.library import Entry, Library
+from ..text.library import Library, TextEntry
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, Snapshot
 from ..training.device import pick_device
@@ -175,7 +175,7 @@ def dataset_of(stored: StoredRun) -> Corpus | Points:
         return Points.of(config)
     library = Library(home())
 
-    def load(name: str, path: str | None) -> tuple[str, Entry]:
+    def load(name: str, path: str | None) -> tuple[str, TextEntry]:
         try:
             return library.load_name(name)
         except InputError:

@@ -12,11 +12,11 @@ from ..storage.reader import StoredRun
 from ..text import gpt2
 from ..text.bpe import ByteTokenizer
 from ..text.corpus import Corpus, split_ends
-from ..text.library import Entry
+from ..text.library import TextEntry
 from ..text.tokenizer import Tokenizer
 
 
-def encoded_corpus(text: str, entry: Entry, config: RunConfig, former: Corpus | None = None) -> Corpus:
+def encoded_corpus(text: str, entry: TextEntry, config: RunConfig, former: Corpus | None = None) -> Corpus:
     """A text of the library, split and encoded as `config` says; InputError where its tokenizer is not here.
 
     With a `former` text its tokens are taken, whatever `config` says.
@@ -35,7 +35,7 @@ def encoded_corpus(text: str, entry: Entry, config: RunConfig, former: Corpus | 
     )
 
 
-def fine_tuning(found: tuple[str, Entry], config: RunConfig, former: Corpus) -> Corpus:
+def fine_tuning(found: tuple[str, TextEntry], config: RunConfig, former: Corpus) -> Corpus:
     """The text `found`, for a model with `config` that learnt from `former`; InputError if it does not go on there."""
     corpus = encoded_corpus(*found, config, former)
     if corpus.sha256 == former.sha256:
@@ -48,7 +48,7 @@ def tuned(config: RunConfig, corpus: Corpus) -> RunConfig:
     return changed(config, corpus=corpus.name, draws="separate")
 
 
-def stored_corpus(stored: StoredRun, load: Callable[[str, str | None], tuple[str, Entry]]) -> Corpus:
+def stored_corpus(stored: StoredRun, load: Callable[[str, str | None], tuple[str, TextEntry]]) -> Corpus:
     """What a stored run learnt from, with all that it was fine-tuned away from; `load` takes a name and a path.
 
     InputError if a text is gone or is another one now.
@@ -68,5 +68,5 @@ def make_tokenizer(text: str, config: RunConfig) -> Tokenizer | None:
         return gpt2.tokenizer(home())
     if config.tokenizer == "bpe":
         train_end, _ = split_ends(len(text), config.val_fraction, config.test_fraction)
-        return ByteTokenizer.trained(text[:train_end], config.vocab_size)
+        return ByteTokenizer.train_on(text[:train_end], config.vocab_size)
     return None

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from ..stream.history import MOST_POINTS, History
+from ..stream.history import MAX_POINTS, History
 from ..stream.messages import Event
 
 REWIND_STEPS = 50
@@ -88,8 +88,8 @@ def rewind_step(history: History, last: int, limit: float = math.inf) -> int:
 def trouble_began(history: History, last: int, limit: float) -> int:
     """The first step of the trouble that step `last` is in: from there on the loss is never long below `limit`."""
     trouble = last
-    for end in range(last, -1, -MOST_POINTS):  # of so few at a time none is left out
-        found = history.stretch("train/loss", max(0, end - MOST_POINTS + 1), end)
+    for end in range(last, -1, -MAX_POINTS):  # of so few at a time none is left out
+        found = history.points_between("train/loss", max(0, end - MAX_POINTS + 1), end)
         if found is None:
             break
         if not len(found.steps):
@@ -106,7 +106,7 @@ def trouble_began(history: History, last: int, limit: float) -> int:
 
 
 def _points(history: History, channel: str, first: int, last: int | None = None) -> list[Point]:
-    found = history.stretch(channel, max(0, first), last)
+    found = history.points_between(channel, max(0, first), last)
     if found is None:
         return []
     return list(zip(found.steps.tolist(), found.values.tolist(), strict=True))

@@ -134,7 +134,7 @@ class Run:
         done = Event(self.step, "done", f"done at step {self.step:,}")
         if over and (past.parent is not None or done not in past.history.events):
             self.queue.put(done)
-        before = past.history.stretch("train/loss", max(0, self.step - HIGH_STEPS + 1), self.step)
+        before = past.history.points_between("train/loss", max(0, self.step - HIGH_STEPS + 1), self.step)
         self.losses.resume([] if before is None else before.values.tolist())
 
     @property

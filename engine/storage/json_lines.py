@@ -30,7 +30,7 @@ from pydantic import Field, ValidationError
 
 from ..config import MAX_STEPS, MOST_SHOWN, Frozen, sentence
 from ..errors import InputError
-from ..stream.downsampling import pooled
+from ..stream.downsampling import pool_table
 from ..stream.messages import Event, Observation, Record, Sample, Scalars
 from ..stream.series import MEAN
 
@@ -123,7 +123,7 @@ class JsonLineParser:
             raise InputError(f"table {_shown(name)} has cells that are not finite; leave it out at such a step")
         self._tables.add(name)
         self.step = step
-        return [Observation(step, {}, {TABLE + name: pooled(table)})]
+        return [Observation(step, {}, {TABLE + name: pool_table(table)})]
 
     def sample(self, step: int, text: str) -> list[Record]:
         """A text that the model wrote."""

@@ -1,1 +1,1 @@
-"""The stream: what the training thread measures, on its way to whoever looks."""
+"""The stream: from the training thread's records to the frames that viewers get."""

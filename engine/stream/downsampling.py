@@ -1,4 +1,4 @@
-"""Fewer numbers, the same picture: curves by MinMaxLTTB (tsdownsample) and what it leaves to its caller; tables."""
+"""Downsampling: curves by MinMaxLTTB (tsdownsample) or evenly over steps, with correct means; tables by pooling."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 from tsdownsample import MinMaxLTTBDownsampler
 
-MOST_CELLS = 96  # a side of a table that is shown
+MAX_CELLS = 96  # rows or columns of a table that is sent to viewers
 
 _downsampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
 
 
-def thin(
+def downsample(
     steps: NDArray[np.uint32], values: NDArray[np.float32], points: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """At most `points` (3 or more) of finite points [n], [n]: the first, the last, and those that give the shape."""
-    places = kept(values, points)
+    """At most `points` (3 or more) of finite points [n], [n]: the first, the last, and those that keep the shape."""
+    places = kept_indices(values, points)
     return steps[places], values[places]
 
 
-def kept(values: NDArray[np.float32], points: int) -> NDArray[np.intp]:
-    """The places of at most `points` (3 or more) of finite values [n]: as `thin` keeps them."""
+def kept_indices(values: NDArray[np.float32], points: int) -> NDArray[np.intp]:
+    """The indices of the at most `points` (3 or more) values that `downsample` keeps of finite values [n]."""
     if len(values) <= points:
         return np.arange(len(values))
     places: NDArray[Any] = _downsampler.downsample(np.ascontiguousarray(values), n_out=points)
     return places.astype(np.intp)
 
 
-def kept_evenly(steps: NDArray[np.uint32], values: NDArray[np.float32], points: int) -> NDArray[np.intp]:
-    """The places of at most `points` (3 or more) of finite points [n], [n]: the first, the ends of equal stretches.
+def evenly_kept_indices(steps: NDArray[np.uint32], values: NDArray[np.float32], points: int) -> NDArray[np.intp]:
+    """The indices of at most `points` (3 or more) of finite points [n], [n]: the first, and each interval's extremes.
 
-    A stretch's ends are its lowest and highest value. Stretches of steps, not of points: what was thinned before is
-    no sparser for it, however often the series that it belongs to is thinned again.
+    The steps are divided into equal intervals, and the lowest and highest value of each is kept. Because intervals are
+    of steps, not of points, a series that is thinned again and again does not get sparser in its older part.
     """
     if len(steps) <= points:
         return np.arange(len(steps))
@@ -47,11 +47,13 @@ def kept_evenly(steps: NDArray[np.uint32], values: NDArray[np.float32], points: 
     return np.unique(np.concatenate(([0], *firsts)))
 
 
-def means_of(steps: NDArray[np.uint32], means: NDArray[np.float32], places: NDArray[np.intp]) -> NDArray[np.float32]:
-    """For each of `places` [k] the mean over all steps since the place before it.
+def means_between(
+    steps: NDArray[np.uint32], means: NDArray[np.float32], places: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """For each index in `places` [k], the mean over all steps since the index before it.
 
-    Of points [n] whose own `means` [n] are those since the point before. Peaks and valleys alone would give a wrong
-    average: a curve that is thinned by them carries these along.
+    `means` [n] are each point's own means over the steps since the point before. Kept extremes alone would average
+    wrongly, so a thinned series carries these means along.
     """
     if not len(places):
         return np.empty(0, np.float32)
@@ -62,19 +64,19 @@ def means_of(steps: NDArray[np.uint32], means: NDArray[np.float32], places: NDAr
     return (sums / np.add.reduceat(long, begins)).astype(np.float32)
 
 
-def bins(size: int, most: int = MOST_CELLS) -> NDArray[np.intp]:
-    """Where each of at most `most` groups of neighbours begins, in `size` rows or columns."""
+def bin_starts(size: int, most: int = MAX_CELLS) -> NDArray[np.intp]:
+    """The first index of each of at most `most` groups of neighbours, in `size` rows or columns."""
     return np.arange(min(size, most)) * size // min(size, most)
 
 
-def pooled(cells: NDArray[np.float32], most: int = MOST_CELLS) -> NDArray[np.float32]:
+def pool_table(cells: NDArray[np.float32], most: int = MAX_CELLS) -> NDArray[np.float32]:
     """A copy of a table (rows, cols), neighbours averaged so that neither side is above `most`."""
-    kept: NDArray[Any] = cells
+    pooled: NDArray[Any] = cells
     for axis in (0, 1):
-        size = kept.shape[axis]
+        size = pooled.shape[axis]
         if size > most:
-            starts = bins(size, most)
+            starts = bin_starts(size, most)
             counts = np.diff(np.append(starts, size)).astype(np.float32)
-            sums = np.add.reduceat(kept, starts, axis=axis)
-            kept = sums / (counts[:, None] if axis == 0 else counts)
-    return np.array(kept, np.float32, order="C")
+            sums = np.add.reduceat(pooled, starts, axis=axis)
+            pooled = sums / (counts[:, None] if axis == 0 else counts)
+    return np.array(pooled, np.float32, order="C")

@@ -1,4 +1,4 @@
-"""What a run has shown so far, in bounded memory, and the frames that are made of it."""
+"""The numbers of a run so far, in bounded memory, and the frames that are made from them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import orjson
 from numpy.typing import NDArray
 
 from .messages import EACH_STEP, Event, Floats, Observation, Record, Sample, Scalars
-from .series import MEAN, Curve, Series, Steps, averaged
+from .series import MEAN, Series, SeriesPoints, Steps, is_averaged
 
 SNAPSHOT_BYTES = 250_000
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 DELTA_POINTS = 32
-KEPT = 200
+MAX_ENTRIES = 200
 EVENT_BYTES = 30_000
 SAMPLE_BYTES = 100_000
-SLOW_POINTS = 8  # of a channel that hardly moves
+SLOW_POINTS = 8  # in a delta, of a channel that hardly moves
 SLOW = ("lr", "step_time")
 TABLE_BYTES_A_SECOND = 32_000
 TABLE_SECONDS = 0.5
-RIDERS = "projection/"  # so small that they come along with the next table, whatever its turn
+RIDERS = "projection/"  # tables so small that they are sent with the next table, whichever that is
 
 
 @dataclass
@@ -48,27 +48,29 @@ class Frame:
 
 
 class History:
-    """What a run has shown so far, in bounded memory; and what is new since the last delta.
+    """A run's scalars, tables, events and samples in bounded memory, and what is new since the last delta.
 
-    Only the pump's thread writes; `lock` guards readers in other threads.
+    Only the pump's thread writes; `lock` protects readers in other threads.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, averaged: Callable[[str], bool] = averaged) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, averaged: Callable[[str], bool] = is_averaged
+    ) -> None:
         self.lock = threading.Lock()
         self.averaged = averaged
         self.series: dict[str, Series] = {}
         self.tables: dict[str, Floats] = {}
-        self.events: deque[Event] = deque(maxlen=KEPT)
-        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self.events: deque[Event] = deque(maxlen=MAX_ENTRIES)
+        self.samples: deque[Sample] = deque(maxlen=MAX_ENTRIES)
         self._clock = clock
-        self._new_points: dict[str, list[Curve]] = {}
+        self._new_points: dict[str, list[SeriesPoints]] = {}
         self._new_tables: list[str] = []
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
         self._table_due = -math.inf
 
     def add(self, records: Iterable[Record]) -> None:
-        """Take records in the order in which they were made."""
+        """Add records in the order in which they were made."""
         rows: list[Scalars] = []
         others: list[Record] = []
         for record in records:
@@ -91,33 +93,33 @@ class History:
         self._add_block(block[:, 0].astype(np.uint32), block[:, 1:])
 
     def add_steps(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
-        """Take steps [n] with their loss, gradient norm, lr and seconds [n, 4], as they come from a run folder."""
+        """Add steps [n] with their loss, gradient norm, lr and seconds [n, 4], as read from a run folder."""
         with self.lock:
             self._add_block(steps, numbers)
 
-    def add_points(self, channel: str, points: Curve) -> None:
-        """Take points of one channel, with steps that grow."""
+    def add_points(self, channel: str, points: SeriesPoints) -> None:
+        """Add points of one channel, in ascending steps."""
         with self.lock:
             self._extend(channel, points)
 
     def _add_block(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
         for column, name in enumerate(EACH_STEP):
-            self._extend(name, Curve.whole(steps, numbers[:, column]))
+            self._extend(name, SeriesPoints.whole(steps, numbers[:, column]))
 
     def _add_observation(self, observation: Observation) -> None:
         for name, value in observation.scalars.items():
-            self._extend(name, Curve.whole(np.array([observation.step], np.uint32), np.array([value])))
+            self._extend(name, SeriesPoints.whole(np.array([observation.step], np.uint32), np.array([value])))
         for name, table in observation.tables.items():
             self.tables[name] = table
             if name not in self._new_tables:
                 self._new_tables.append(name)
 
-    def _extend(self, name: str, points: Curve) -> None:
+    def _extend(self, name: str, points: SeriesPoints) -> None:
         finite = np.isfinite(points.values)
-        if not finite.all():  # a diverging step is told by an event; a chart cannot draw it
+        if not finite.all():  # a diverging step is reported by an event; a chart cannot draw it
             values = points.values[finite]
             means = values if points.means is points.values else points.means[finite]
-            points = Curve(points.steps[finite], values, means)
+            points = SeriesPoints(points.steps[finite], values, means)
         if name not in self.series:
             self.series[name] = Series()
         self.series[name].extend(points)
@@ -128,7 +130,7 @@ class History:
         frame = Frame({**header, "kind": "delta"})
         with self.lock:
             pieces = {
-                name: Curve(*map(np.concatenate, zip(*new, strict=True))).thinned(
+                name: SeriesPoints(*map(np.concatenate, zip(*new, strict=True))).thinned(
                     SLOW_POINTS if name in SLOW else DELTA_POINTS
                 )
                 for name, new in self._new_points.items()
@@ -144,11 +146,13 @@ class History:
             events, self._new_events = self._new_events, []
             samples, self._new_samples = self._new_samples, []
         base, frame.arrays[:0] = self._on_wire(pieces)
-        frame.header.update(base_step=base, events=_dicts(events[-KEPT:]), samples=_dicts(samples[-KEPT:]))
+        frame.header.update(
+            base_step=base, events=_dicts(events[-MAX_ENTRIES:]), samples=_dicts(samples[-MAX_ENTRIES:])
+        )
         return frame
 
     def snapshot(self, header: dict[str, Any]) -> Frame:
-        """All that a viewer needs to begin, within SNAPSHOT_BYTES: points a series are what the budget leaves."""
+        """All that a new viewer needs, within SNAPSHOT_BYTES; each series gets as many points as the budget allows."""
         frame = Frame({**header, "kind": "snapshot", "base_step": 0})
         with self.lock:
             tables = list(self.tables.items())
@@ -157,31 +161,31 @@ class History:
             frame.header["samples"] = _newest(self.samples, min(SAMPLE_BYTES, (SNAPSHOT_BYTES - spent) // 2))
             spent += len(orjson.dumps(frame.header))
             most = max(1, len(self.series) + sum(map(self.averaged, self.series)))
-            spent += 80 * (most + len(tables))  # a name and a shape in the header
-            points = min(MOST_POINTS, (SNAPSHOT_BYTES - spent) // (8 * most))
+            spent += 80 * (most + len(tables))  # for a name and a shape in the header
+            points = min(MAX_POINTS, (SNAPSHOT_BYTES - spent) // (8 * most))
             views = {name: series.view(max(points, 3)) for name, series in self.series.items()}
         frame.header["base_step"], arrays = self._on_wire(views)
         frame.arrays = arrays + tables
         return frame
 
-    def _on_wire(self, curves: Mapping[str, Curve]) -> tuple[int, list[tuple[str, Floats]]]:
-        """The base of the steps, and the arrays: of a channel that is averaged also its means, where they differ."""
+    def _on_wire(self, curves: Mapping[str, SeriesPoints]) -> tuple[int, list[tuple[str, Floats]]]:
+        """The base step, and the arrays; an averaged channel has its means beside its points where they differ."""
         base = min((int(curve.steps[0]) for curve in curves.values() if len(curve.steps)), default=0)
         arrays = []
         for name, (steps, values, means) in curves.items():
-            arrays.append((name, on_wire(steps, values, base)))
+            arrays.append((name, wire_array(steps, values, base)))
             if self.averaged(name) and not np.array_equal(means, values):
-                arrays.append((name + MEAN, on_wire(steps, means, base)))
+                arrays.append((name + MEAN, wire_array(steps, means, base)))
         return base, arrays
 
-    def stretch(self, channel: str, first: int, last: int | None) -> Curve | None:
+    def points_between(self, channel: str, first: int, last: int | None) -> SeriesPoints | None:
         """At most MOST_POINTS points of `channel` with steps in first..last; None for an unknown channel."""
         with self.lock:
             series = self.series.get(channel)
-            return None if series is None else series.view(MOST_POINTS, first, last)
+            return None if series is None else series.view(MAX_POINTS, first, last)
 
 
-def on_wire(steps: Steps, values: Floats, base: int) -> Floats:
+def wire_array(steps: Steps, values: Floats, base: int) -> Floats:
     """[2, n]: the steps minus `base` (float32 counts exactly to 16.7 million only), and the values."""
     return np.stack(((steps.astype(np.int64) - base).astype(np.float32), values))
 

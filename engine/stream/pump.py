@@ -1,6 +1,6 @@
-"""The pump: drains every run's queue into its history about 20 times a second, and hands out the frames.
+"""The pump: drains every run's queue into its history about 20 times a second, and gives out the frames.
 
-The training thread puts records into a run's queue and never waits.
+The training thread only puts records into the queue and never waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .status import RunStatus
 
 
 class Sink(Protocol):
-    """Where records go besides the history: onto the disk."""
+    """Where records go besides the history: the run folder's writer."""
 
     def put(self, records: Iterable[Record]) -> None: ...
 
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def store(self) -> Sink | None:
-        """Where its records are kept, if they are."""
+        """What stores its records; None if they are not stored."""
 
     def status(self) -> RunStatus:
         """What there is to say of the run as it is now."""
@@ -47,8 +47,8 @@ Listener = Callable[[str, Sequence[Record]], None]
 class Pump:
     """Drains every run's queue into its history, and hands all subscribers the same frames.
 
-    One thread; it drains `hertz` times a second and makes frames at every second drain. A run with nothing new
-    gives None, but a heartbeat now and then lets a viewer tell a quiet run from a dead line.
+    Its one thread drains `hertz` times a second and makes frames at every second drain. A run with nothing new gives
+    None, except for a heartbeat every HEARTBEAT_SECONDS, by which viewers tell a quiet run from a lost connection.
     """
 
     HEARTBEAT_SECONDS = 2.0
@@ -78,7 +78,7 @@ class Pump:
             self._thread.start()
 
     def stop(self) -> None:
-        """Drain once more and end."""
+        """Drain once more and end the thread."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
@@ -125,6 +125,6 @@ class Pump:
                     frames = self.frames()
                     for subscriber in self._subscribers:
                         subscriber(frames)
-            except Exception:  # said, and tried again at the next beat: the stream must not end with one bad frame
+            except Exception:  # printed, then tried again: one bad frame must not end the stream
                 traceback.print_exc()
         self.drain()

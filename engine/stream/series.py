@@ -7,48 +7,48 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .downsampling import kept, kept_evenly, means_of
+from .downsampling import evenly_kept_indices, kept_indices, means_between
 from .messages import Floats
 
 Steps = NDArray[np.uint32]
-MEAN = ":mean"  # after a channel's name: what its thinned points stand for
+MEAN = ":mean"  # suffix of the channel with the means that belong to thinned points
 
 
-def averaged(channel: str) -> bool:
-    """Is the moving average of a channel drawn too? Then its means go with its points."""
+def is_averaged(channel: str) -> bool:
+    """Whether a moving average of the channel is drawn, so that its means must be sent with its points."""
     return channel in ("train/loss", "grad_norm") or channel.startswith("train/loss/")
 
 
-class Curve(NamedTuple):
-    """Points [n] of a channel, thinned or not; `means` [n] are over all steps since the point before."""
+class SeriesPoints(NamedTuple):
+    """Points [n] of a channel, thinned or not; `means` [n] are the means over all steps since the point before."""
 
     steps: Steps
     values: Floats
     means: Floats
 
     @classmethod
-    def whole(cls, steps: Steps, values: NDArray[np.floating[Any]]) -> Curve:
-        """Points [n] of which each stands for itself."""
+    def whole(cls, steps: Steps, values: NDArray[np.floating[Any]]) -> SeriesPoints:
+        """Points [n] without thinning: each is its own mean."""
         with np.errstate(over="ignore"):
             narrow = np.ascontiguousarray(values, np.float32)
         return cls(steps, narrow, narrow)
 
-    def thinned(self, points: int) -> Curve:
-        """At most `points` of them, peaks and valleys kept."""
-        return self.at(kept(self.values, points))
+    def thinned(self, points: int) -> SeriesPoints:
+        """At most `points` of them, extremes kept."""
+        return self.at(kept_indices(self.values, points))
 
-    def at(self, places: NDArray[np.intp]) -> Curve:
-        """Those at `places`, which grow."""
+    def at(self, places: NDArray[np.intp]) -> SeriesPoints:
+        """Those at the indices `places`, in ascending order."""
         if len(places) == len(self.steps):
             return self
-        return Curve(self.steps[places], self.values[places], means_of(self.steps, self.means, places))
+        return SeriesPoints(self.steps[places], self.values[places], means_between(self.steps, self.means, places))
 
 
 class Series:
     """One scalar channel, step by step, in bounded memory.
 
-    Every point is kept up to `capacity`; then the older half is thinned to a quarter of its points, evenly over its
-    steps, its peaks and valleys kept, so a run of any length costs the same. What went keeps its part in the means.
+    Up to `capacity` every point is kept; then the older half is thinned to a quarter of its points, evenly over its
+    steps and with its extremes kept, so memory does not grow with the run. Dropped points still count in the means.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
@@ -56,10 +56,10 @@ class Series:
         self.count = 0
         self._steps: Steps = np.empty(1024, np.uint32)
         self._values: Floats = np.empty(1024, np.float32)
-        self._means = self._values  # until one point stands for others
+        self._means = self._values  # until a point stands for several steps
 
-    def extend(self, points: Curve) -> None:
-        """Append points; their steps grow."""
+    def extend(self, points: SeriesPoints) -> None:
+        """Append points with ascending steps."""
         new = len(points.steps)
         if self.count + new > self.capacity:
             self._thin_older_half()
@@ -79,23 +79,23 @@ class Series:
 
     def _thin_older_half(self) -> None:
         half = self.count // 2
-        older = kept_evenly(self._steps[:half], self._values[:half], half // 4)
+        older = evenly_kept_indices(self._steps[:half], self._values[:half], half // 4)
         self._put(0, self._whole().at(np.concatenate((older, np.arange(half, self.count)))))
 
-    def _put(self, start: int, points: Curve) -> None:
+    def _put(self, start: int, points: SeriesPoints) -> None:
         if points.means is not points.values and self._means is self._values:
             self._means = self._values.copy()
         self.count = start + len(points.steps)
         for column, new in zip((self._steps, self._values, self._means), points, strict=True):
             column[start : self.count] = new
 
-    def _whole(self) -> Curve:
-        return Curve(self._steps[: self.count], self._values[: self.count], self._means[: self.count])
+    def _whole(self) -> SeriesPoints:
+        return SeriesPoints(self._steps[: self.count], self._values[: self.count], self._means[: self.count])
 
-    def view(self, points: int, first: int = 0, last: int | None = None) -> Curve:
-        """A copy of at most `points` points with steps in first..last, peaks and valleys kept."""
+    def view(self, points: int, first: int = 0, last: int | None = None) -> SeriesPoints:
+        """A copy of at most `points` points with steps in first..last, extremes kept."""
         steps = self._steps[: self.count]
         low = int(np.searchsorted(steps, first, "left"))
         high = self.count if last is None else int(np.searchsorted(steps, last, "right"))
-        found = Curve(self._steps[low:high], self._values[low:high], self._means[low:high]).thinned(points)
-        return Curve(found.steps.copy(), found.values.copy(), found.means.copy())
+        found = SeriesPoints(self._steps[low:high], self._values[low:high], self._means[low:high]).thinned(points)
+        return SeriesPoints(found.steps.copy(), found.values.copy(), found.means.copy())

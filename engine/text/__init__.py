@@ -1,1 +1,1 @@
-"""Text: where it comes from, how it is cut into tokens, and the batches drawn from it."""
+"""Text: where it comes from, how it is tokenized and split, and the batches drawn from it."""

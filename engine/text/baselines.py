@@ -1,7 +1,4 @@
-"""The entropy ladder: what a loss means, from counting the text alone.
-
-Knows nothing of models. Everything is in nats per token.
-"""
+"""Baseline losses to compare a model with, from counting the text alone. Everything is in nats per token."""
 
 from __future__ import annotations
 
@@ -17,16 +14,16 @@ from .tokenizer import Ids
 
 Counts = npt.NDArray[np.int64]
 
-_PIECE = 2**22  # tokens counted at once
-_DENSE = 1024  # vocabularies up to this size are counted in a full table of pairs, at most 8 MiB
+_PIECE = 2**22  # tokens per counting pass
+_DENSE = 1024  # vocabularies up to this size use a dense table of pairs, at most 8 MiB
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Losses that a model's loss can be held against, nats per token.
+    """Losses to compare a model's loss with, nats per token.
 
-    uniform: guessing, ln(vocab_size). unigram: knowing how often each token comes in the training text.
-    bigram: knowing which token follows which in the training text, the floor for any bigram there.
+    uniform: guessing, ln(vocab_size). unigram: knowing how often each token occurs in the training text.
+    bigram: knowing which token follows which in the training text, the lowest loss of any bigram there.
     pairs: how many different pairs of neighbours the training text has.
     """
 
@@ -37,8 +34,8 @@ class Baselines:
 
     @classmethod
     def of(cls, corpus: Corpus) -> Baselines:
-        """Count the training split of `corpus`; nan where it is too short to say (no token, no pair)."""
-        singles, pairs, often = counts(corpus.train.numpy(), corpus.vocab_size)
+        """Count the training split of `corpus`; nan where it has no token or no pair."""
+        singles, pairs, often = count_pairs(corpus.train.numpy(), corpus.vocab_size)
         return cls(
             uniform=math.log(corpus.vocab_size),
             unigram=entropy(singles),
@@ -47,9 +44,9 @@ class Baselines:
         )
 
 
-def counts(ids: Ids, vocab_size: int) -> tuple[Counts, Counts, Counts]:
-    """How often each token of `ids` [n] comes, [vocab_size]; the different pairs, first * vocab_size + second,
-    sorted; and how often each of them comes.
+def count_pairs(ids: Ids, vocab_size: int) -> tuple[Counts, Counts, Counts]:
+    """Count the tokens of `ids` [n], [vocab_size]; list the distinct pairs, first * vocab_size + second, sorted; and
+    count each of these.
     """
     singles = np.zeros(vocab_size, dtype=np.int64)
     dense = vocab_size <= _DENSE
@@ -71,7 +68,7 @@ def counts(ids: Ids, vocab_size: int) -> tuple[Counts, Counts, Counts]:
 
 
 def entropy(counted: npt.NDArray[np.number[Any]]) -> float:
-    """The entropy of the distribution that `counted` gives, nats; nan where nothing was counted."""
+    """The entropy of the distribution with counts `counted`, nats; nan where nothing was counted."""
     total = counted.sum()
     if total <= 0:
         return math.nan
@@ -80,9 +77,9 @@ def entropy(counted: npt.NDArray[np.number[Any]]) -> float:
 
 
 def conditional_entropy(firsts: Counts, often: Counts) -> float:
-    """What the second of a pair still hides when the first is known, nats; nan without a pair.
+    """The entropy of the second token of a pair given the first, nats; nan without a pair.
 
-    firsts: the first token of each different pair; often: how often the pair comes.
+    firsts: the first token of each distinct pair; often: how often the pair occurs.
     """
     if not len(often):
         return math.nan

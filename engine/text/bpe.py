@@ -1,7 +1,7 @@
 """Byte-level byte-pair encoding: a token is a string of bytes, one byte or what merges have joined.
 
-Any text can be encoded, since every byte has a token. The work is done by the `tokenizers` library; here are the
-tokens and merges as plain bytes. Knows nothing of where a text or a vocabulary comes from.
+Any text can be encoded, since every byte has a token. The `tokenizers` library does the work; here are the tokens and
+merges as plain bytes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from ..errors import InputError
-from .tokenizer import Ids, label, named, smallest
+from .tokenizer import Ids, list_characters, smallest_dtype, visible_name
 
-# One text at a time gains nothing from the library's own threads, which would complain after a fork.
+# The library's own threads do not help with one text at a time, and it warns about them after a fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 Merge = tuple[bytes, bytes]
 
-_PIECE = 2**20  # characters worked on at once, so that a long text needs little memory beside itself
+_PIECE = 2**20  # characters encoded at once, so that a long text needs little extra memory
 # A line end between two visible characters is always a token of its own, so a text may be cut after it.
 _CUT = re.compile(r"(?<=[!-~\w])\n(?=[!-~\w])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -39,8 +39,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class ByteTokenizer:
     """Text to token ids and back by byte-level BPE; a token's id is its place in `tokens`.
 
-    merges: the pairs of tokens that are joined, the first one first. A text is cut into words (with the space before
-    them), numbers and signs as GPT-2 does; no token crosses these cuts.
+    merges: the pairs of tokens that are joined, in order of priority. As in GPT-2 a text is first cut into words (with
+    the space before them), numbers and punctuation; no token crosses these cuts.
     """
 
     tokens: tuple[bytes, ...]
@@ -54,10 +54,10 @@ class ByteTokenizer:
             raise ValueError("merges must join tokens to tokens")
 
     @classmethod
-    def trained(cls, text: str, vocab_size: int) -> ByteTokenizer:
-        """The tokenizer that `text` gives: 256 bytes, then always the pair of tokens that comes most often, joined.
+    def train_on(cls, text: str, vocab_size: int) -> ByteTokenizer:
+        """Train on `text`: start from the 256 bytes and keep joining the most frequent pair of tokens.
 
-        It has `vocab_size` tokens, or fewer where the text has no more pairs to join.
+        Gives `vocab_size` tokens, or fewer where the text has no more pairs to join.
         """
         library = _library(BPE())
         alphabet = sorted(_signs().values())
@@ -70,7 +70,7 @@ class ByteTokenizer:
 
     @classmethod
     def read(cls, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> ByteTokenizer:
-        """From GPT-2's way to write it: each byte a visible character; `vocabulary` has the ids, 0 … size - 1."""
+        """From GPT-2's notation, a visible character for each byte; `vocabulary` maps tokens to ids 0 … size - 1."""
         names = sorted(vocabulary, key=vocabulary.__getitem__)
         return cls(
             tuple(map(_bytes_of, names)), tuple((_bytes_of(first), _bytes_of(second)) for first, second in merges)
@@ -83,13 +83,13 @@ class ByteTokenizer:
 
     @cached_property
     def vocab(self) -> tuple[str, ...]:
-        r"""The text of each token; one that is no whole UTF-8 text by its bytes, \xE2\x80."""
+        r"""The text of each token; the bytes, such as \xE2\x80, of a token that is not valid UTF-8 by itself."""
         return tuple(_text(token) for token in self.tokens)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """The visible name of each token, in the order of the ids."""
-        return tuple("".join(map(label, name)) for name in self.vocab)
+        return tuple("".join(map(visible_name, name)) for name in self.vocab)
 
     def encode(self, text: str) -> npt.NDArray[np.int64]:
         """The token ids of `text`, int64 [tokens]; InputError for half surrogates, which no UTF-8 text has."""
@@ -97,14 +97,14 @@ class ByteTokenizer:
 
     def encode_small(self, text: str) -> Ids:
         """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
-        return self._encode(text, smallest(self.vocab_size))
+        return self._encode(text, smallest_dtype(self.vocab_size))
 
     def unknown(self, text: str) -> list[str]:
         """The distinct half surrogates of `text`; everything else can be encoded."""
         return list(dict.fromkeys(_SURROGATE.findall(text)))
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
-        """The text of `ids`, 1-D, with � where their bytes are no UTF-8; IndexError where one is no token's."""
+        """The text of `ids`, 1-D, with � where the bytes are not UTF-8; IndexError for an id that is no token's."""
         return b"".join(self._bytes(ids)).decode(errors="replace")
 
     def pieces(self, ids: Sequence[int] | Ids) -> list[str]:
@@ -122,7 +122,7 @@ class ByteTokenizer:
 
     def _encode(self, text: str, kind: npt.DTypeLike) -> npt.NDArray[np.int64]:
         if halves := self.unknown(text):
-            raise InputError(f"the text has halves of characters, {named(halves)}; leave them out")
+            raise InputError(f"the text has halves of characters, {list_characters(halves)}; leave them out")
         parts = [np.array(self._model.encode(piece).ids, dtype=kind) for piece in _pieces(text)]
         return np.concatenate(parts) if parts else np.empty(0, dtype=kind)
 
@@ -140,7 +140,7 @@ def _library(model: BPE) -> Library:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """`text` in pieces of at least _PIECE characters, cut where no token can cross."""
+    """`text` in pieces of at least _PIECE characters, cut where no token can span the cut."""
     start = 0
     while start < len(text):
         cut = _CUT.search(text, start + _PIECE)

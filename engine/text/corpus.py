@@ -1,6 +1,5 @@
-"""A text made ready to train on: its tokens, its three splits, and the batches drawn from them.
+"""A text ready to train on: its tokens, its three splits, and the batches drawn from them.
 
-Knows nothing of files, models or devices other than the one its data lies on.
 Shapes: n tokens in a split, B windows in a batch, T = block_size tokens in a window.
 """
 
@@ -18,8 +17,8 @@ from torch import Tensor
 from ..config import RunConfig
 from ..errors import InputError
 from ..generators import generator
-from .epochs import EpochBatcher, windows_in
-from .tokenizer import CharTokenizer, Tokenizer, named
+from .epochs import EpochBatcher, window_count
+from .tokenizer import CharTokenizer, Tokenizer, list_characters
 
 _WIDE = 2**24  # tokens up to which a split is kept as int64 for drawing (128 MiB): no conversion at each step
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -43,13 +42,13 @@ class Corpus:
     test_fraction: float
     characters: int  # length of the text
     distinct: int  # how many different characters it has
-    sha256: str  # of the text as UTF-8, after line ends were made one
+    sha256: str  # of the text as UTF-8, with line ends as \n
     source: str
     licence: str
     path: str | None = None
-    """Where its file lies, for finding it again."""
+    """Where its file is, to find it again on resuming."""
     former: Corpus | None = None
-    """What a model fine-tuned on this text learnt before; the text is written in that one's tokens."""
+    """The text that a model fine-tuned on this one was trained on before; both use that text's tokenizer."""
 
     @classmethod
     def of(
@@ -66,25 +65,25 @@ class Corpus:
         path: str | None = None,
         former: Corpus | None = None,
     ) -> Corpus:
-        """Split and tokenize `text`, by its characters unless there is a `tokenizer`, or a `former` text's.
+        """Split and tokenize `text`: with `former`'s tokenizer, else with `tokenizer`, else by characters.
 
         The training split is the first int((1 - val_fraction - test_fraction) * n) of the text's n characters, the
-        validation split ends at int((1 - test_fraction) * n), the test split is the rest. InputError where there is
-        nothing to learn from.
+        validation split ends at int((1 - test_fraction) * n), the test split is the rest. InputError for a text with
+        nothing to learn.
         """
         if not text:
             raise InputError("the text has 0 characters; choose one with at least 2 different ones")
         characters = CharTokenizer.of(text)
         if characters.vocab_size < 2:
             raise InputError(
-                f"the text holds one character only ({named(characters.vocab)}), so there is nothing to predict; "
-                "choose a text with at least 2 different ones"
+                f"the text holds one character only ({list_characters(characters.vocab)}), so there is nothing to "
+                "predict; choose a text with at least 2 different ones"
             )
         if former is not None:
             tokenizer = former.tokenizer
             if strange := tokenizer.unknown(text):
                 raise InputError(
-                    f"{title or name} has characters that the model does not know: {named(strange)}; "
+                    f"{title or name} has characters that the model does not know: {list_characters(strange)}; "
                     "choose a text without them, or learn this one in a new run"
                 )
         tokenizer = tokenizer or characters
@@ -121,12 +120,12 @@ class Corpus:
 
     @property
     def highest_loss(self) -> float:
-        """A loss above this, 10·ln V nats per token, is absurd: guessing costs ln V."""
+        """10·ln V nats per token: a loss above this is absurd, since guessing costs ln V."""
         return 10 * math.log(self.vocab_size)
 
     @property
     def splits(self) -> dict[str, Tensor]:
-        """The splits that are asked for, by name: "train", and "val" and "test" unless their fraction is 0."""
+        """The splits by name: "train", and "val" and "test" unless their fraction is 0."""
         parts = {"train": self.train}
         if self.val_fraction > 0:
             parts["val"] = self.val
@@ -139,7 +138,7 @@ class Corpus:
         self.check_block_size(config.block_size, spare_windows(config))
 
     def batcher(self, config: RunConfig, draws: torch.Generator, device: torch.device) -> Batcher | EpochBatcher:
-        """What draws a batch at each step: random windows, or by epochs every window once."""
+        """A batcher of random windows, or, for a run by epochs, of every window once an epoch."""
         data = self.train.to(device)
         if config.epochs is not None:
             return EpochBatcher(data, config.block_size, draws)
@@ -155,12 +154,12 @@ class Corpus:
         return [batcher.draw(batch_size) for _ in range(config.eval_batches)]
 
     def train_batches(self, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-        """Fixed batches of the training split, to be evaluated beside validation; none unless the run is by epochs."""
+        """Fixed batches of the training split to evaluate beside validation; none unless the run is by epochs."""
         return [] if config.epochs is None else _loaded(self.train, config, batch_size, device)
 
     def steps_per_epoch(self, block_size: int, batch_size: int) -> int:
-        """Batches in one epoch; InputError where the training split holds not even one."""
-        there = windows_in(len(self.train), block_size)
+        """Batches in one epoch; InputError where the training split has not even one."""
+        there = window_count(len(self.train), block_size)
         if batch_size > there:
             raise InputError(
                 f"batch_size {batch_size} is more than the {there} windows of {block_size} tokens in the training "
@@ -169,7 +168,7 @@ class Corpus:
         return there // batch_size
 
     def check_block_size(self, block_size: int, spare: int = 0) -> None:
-        """InputError unless each split holds one window of `block_size` tokens, its targets and `spare` more."""
+        """InputError unless each split has room for one window of `block_size` tokens, its targets and `spare` more."""
         name, data = min(self.splits.items(), key=lambda item: len(item[1]))
         most = len(data) - 1 - spare
         if block_size <= most:
@@ -183,7 +182,7 @@ class Corpus:
 
 
 def _loaded(data: Tensor, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Up to `eval_batches` batches of different windows of `data` [n], in an order of their own; all of one size."""
+    """Up to `eval_batches` batches of different windows of `data` [n], in their own random order; all of one size."""
     loader = EpochBatcher(data.to(device), config.block_size, generator(config.seed, "evaluation"))
     size = min(batch_size, loader.windows)
     return [loader.draw(size) for _ in range(min(config.eval_batches, loader.windows // size))]
@@ -200,7 +199,7 @@ def split_ends(characters: int, val_fraction: float, test_fraction: float) -> tu
 
 
 def spare_windows(config: RunConfig) -> int:
-    """Windows at the end of the text that the batcher leaves out: one with document 003's own get_batch."""
+    """Windows at the end of the text that are never drawn: 1 with document 003's own get_batch, else 0."""
     return int(config.draws == "document-003")
 
 

@@ -1,7 +1,4 @@
-"""Bytes of a file into text, or one sentence on why not.
-
-Knows nothing of where texts are kept or what they are called.
-"""
+"""Decode the bytes of a file to text, or say in one sentence why that is not possible."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What reading a file once tells: its size, its hash, its length, and what is wrong with it, if anything."""
+class TextFacts:
+    """What one read of a file gives: its size, hash and length, and what is wrong with it, if anything."""
 
     bytes: int
     sha256: str  # of the bytes as they are in the file; empty where there is a problem
@@ -34,13 +31,13 @@ class Facts:
 
 
 def check_size(size: int, title: str) -> None:
-    """InputError where a text of `size` bytes is too large to be read."""
+    """InputError if a text of `size` bytes is too large."""
     if size > MAX_BYTES:
         raise InputError(f"{title} has {size:,} bytes, over the limit of {MAX_BYTES:,}; use a part of it")
 
 
-def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
-    """The text of `blocks`, piece by piece: UTF-8, or UTF-16 with its mark; line ends made \\n.
+def decode_blocks(blocks: Iterable[bytes], title: str) -> Iterator[str]:
+    """The text of `blocks`, piece by piece: UTF-8, or UTF-16 with a byte order mark; line ends become \\n.
 
     InputError (calling the text `title`) where it is neither, with the byte where it stops being text.
     """
@@ -51,7 +48,7 @@ def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
     ends = io.IncrementalNewlineDecoder(None, translate=True)
     position, block = len(mark), block[len(mark) :]
     while True:
-        waiting = len(decoder.getstate()[0])  # bytes of a character that the last block cut
+        waiting = len(decoder.getstate()[0])  # bytes of a character that the block boundary cut
         try:
             piece = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -68,25 +65,25 @@ def decoded(blocks: Iterable[bytes], title: str) -> Iterator[str]:
         block = next(blocks, b"")
 
 
-def decoded_length(content: bytes, title: str) -> int:
-    """How many characters `content` holds as text; InputError where it is none, as `decoded` says."""
-    return sum(map(len, decoded((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title)))
+def count_characters(content: bytes, title: str) -> int:
+    """The number of characters in `content`; InputError as from `decode_blocks` where it is not text."""
+    return sum(map(len, decode_blocks((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title)))
 
 
-def read(path: Path, inside: Path | None = None, title: str = "") -> tuple[str, Facts]:
-    """The text of the file at `path` and its facts; InputError where it is no readable text.
+def read_text(path: Path, inside: Path | None = None, title: str = "") -> tuple[str, TextFacts]:
+    """The text of the file at `path` and its facts; InputError where it is not readable text.
 
-    inside: a folder that the file must lie in, links followed. title: what a complaint calls the file.
+    inside: a folder that must contain the file, links resolved. title: the name of the file in error messages.
     """
     pieces: list[str] = []
-    facts = facts_of(path, inside, title, pieces)
+    facts = scan_file(path, inside, title, pieces)
     if facts.problem:
         raise InputError(facts.problem)
     return "".join(pieces), facts
 
 
-def facts_of(path: Path, inside: Path | None = None, title: str = "", pieces: list[str] | None = None) -> Facts:
-    """Read the file at `path` through, a megabyte at a time; its text goes into `pieces` if there is a list."""
+def scan_file(path: Path, inside: Path | None = None, title: str = "", pieces: list[str] | None = None) -> TextFacts:
+    """Read the whole file at `path`, a megabyte at a time; append its text to `pieces` if given."""
     title = printable(title or path.name)
     digest, size, characters = hashlib.sha256(), 0, 0
 
@@ -94,32 +91,32 @@ def facts_of(path: Path, inside: Path | None = None, title: str = "", pieces: li
         nonlocal size
         while block := file.read(_BLOCK):
             size += len(block)
-            check_size(size, title)  # the file may have grown since its size was asked
+            check_size(size, title)  # the file may have grown since its size was checked
             digest.update(block)
             yield block
 
     try:
         _check_kind(path, inside, title)
         with path.open("rb") as file:
-            for piece in decoded(blocks(file), title):
+            for piece in decode_blocks(blocks(file), title):
                 characters += len(piece)
                 if pieces is not None:
                     pieces.append(piece)
     except InputError as error:
-        return Facts(_size(path), "", 0, str(error))
+        return TextFacts(_size(path), "", 0, str(error))
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        return Facts(_size(path), "", 0, f"{title} cannot be read ({why}); check that it exists and may be read")
-    return Facts(size, digest.hexdigest(), characters)
+        return TextFacts(_size(path), "", 0, f"{title} cannot be read ({why}); check that it exists and may be read")
+    return TextFacts(size, digest.hexdigest(), characters)
 
 
 def printable(name: str) -> str:
-    """A file's name fit for a sentence: what cannot be printed, or encoded, becomes �."""
+    """A file's name for use in a sentence: characters that cannot be printed or encoded become �."""
     return "".join(character if character.isprintable() else "�" for character in name)
 
 
 def _check_kind(path: Path, inside: Path | None, title: str) -> None:
-    """InputError unless `path` is a file of a size we take, and no link out of the folder `inside`."""
+    """InputError unless `path` is a regular file of acceptable size, and no link out of the folder `inside`."""
     if inside is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(inside)):
         raise InputError(f"{title} is a link out of its folder; put the file itself there")
     status = path.stat()
@@ -135,10 +132,10 @@ def _size(path: Path) -> int:
 
 
 def signature(path: Path) -> Signature | None:
-    """What changes when the file at `path` does: size, time of change, identity; None where there is nothing."""
-    for look in (path.stat, path.lstat):  # a link that leads nowhere is there all the same
+    """Size, modification time and inode, which change when the file at `path` does; None where there is no file."""
+    for stat_of in (path.stat, path.lstat):  # a dangling link still counts as there
         try:
-            status = look()
+            status = stat_of()
         except OSError:
             continue
         return status.st_size, status.st_mtime_ns, status.st_ino

@@ -1,4 +1,4 @@
-"""What a run learns from, in words and in numbers."""
+"""Describe what a run is trained on, in words and in numbers."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def title_of(config: RunConfig, dataset: Corpus | Points | None, source: str) ->
 
 
 def training_size(dataset: Corpus | Points) -> int:
-    """How many tokens, or numbers, one pass over the training data takes in."""
+    """How many tokens, or numbers, one pass over the training data has."""
     return len(dataset.train) if isinstance(dataset, Corpus) else dataset.inputs.numel()

@@ -1,7 +1,4 @@
-"""The texts that can be fetched, and how: pinned by size and sha256, whole or not at all.
-
-Knows nothing of the list they end up in.
-"""
+"""The texts that can be downloaded, pinned by size and sha256, and the download itself, all or nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ _TIMEOUT = 20.0  # seconds without a byte before a download is given up
 
 
 @dataclass(frozen=True)
-class Known:
-    """A text that can be fetched, known by the sha256 of its file."""
+class PinnedFile:
+    """A file that can be downloaded, pinned by its size and sha256."""
 
     name: str
     title: str
@@ -33,8 +30,8 @@ class Known:
     licence: str
 
 
-KNOWN: tuple[Known, ...] = (
-    Known(
+PINNED_TEXTS: tuple[PinnedFile, ...] = (
+    PinnedFile(
         "tiny-shakespeare",
         "tiny shakespeare",
         "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
@@ -44,7 +41,7 @@ KNOWN: tuple[Known, ...] = (
         "plays by William Shakespeare, as gathered in karpathy/char-rnn",
         "public domain",
     ),
-    Known(
+    PinnedFile(
         "names",
         "names",
         "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt",
@@ -54,7 +51,7 @@ KNOWN: tuple[Known, ...] = (
         "32,033 first names, from karpathy/makemore",
         "MIT, as its repository",
     ),
-    Known(
+    PinnedFile(
         "the-verdict",
         "The Verdict",
         "https://raw.githubusercontent.com/rasbt/LLMs-from-scratch/main/ch02/01_main-chapter-code/the-verdict.txt",
@@ -68,11 +65,11 @@ KNOWN: tuple[Known, ...] = (
 
 
 class WrongTextError(OSError):
-    """What a server sent is not the text that is known by that name."""
+    """What the server sent is not the pinned file."""
 
 
 def _opened(url: str) -> HTTPResponse:
-    """The server's answer; what comes with a refusal (404 and the like) is closed unread."""
+    """The server's response; the body of an HTTP error is closed unread."""
     try:
         answer: HTTPResponse = urlopen(url, timeout=_TIMEOUT)
     except HTTPError as refusal:
@@ -81,8 +78,8 @@ def _opened(url: str) -> HTTPResponse:
     return answer
 
 
-def download(known: Known, file: BinaryIO, progress: Progress | None) -> None:
-    """The bytes of `known` into `file`; WrongTextError where they are not the ones that are known."""
+def download(known: PinnedFile, file: BinaryIO, progress: Progress | None) -> None:
+    """Download `known` into `file`; WrongTextError where the bytes are not the pinned ones."""
     digest, size = hashlib.sha256(), 0
     with _opened(known.url) as answer:
         while block := answer.read(_BLOCK):
@@ -99,8 +96,8 @@ def download(known: Known, file: BinaryIO, progress: Progress | None) -> None:
         raise WrongTextError("what it sent is another text: the sha256 differs")
 
 
-def why(error: Exception) -> str:
-    """The reason inside an error of the network or the disk, in few words."""
+def reason_of(error: Exception) -> str:
+    """The reason for a network or disk error, in a few words."""
     reason = getattr(error, "reason", error)
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror.lower() + (f": {reason.filename}" if reason.filename else "")

@@ -1,6 +1,6 @@
 """The drop folder: any .txt file put into it is noticed, once, when it has stopped changing.
 
-Knows nothing of corpora. watchdog (inotify or its like) reports what happens; one thread waits for quiet.
+watchdog (inotify and the like) reports events; one thread waits until a file is quiet.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 
-from .decoding import Facts, Signature, facts_of, signature
+from .decoding import Signature, TextFacts, scan_file, signature
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
-logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains on stderr when stopped in a wait
+logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it prints to stderr when stopped while waiting
 
-POLL = 0.5  # seconds between looks where the system reports nothing by itself
-_HEARTBEAT = 1.0  # seconds between looks at the whole folder, for what no event told (a network drive, say)
+POLL = 0.5  # seconds between polls where the system does not report changes
+_HEARTBEAT = 1.0  # seconds between full scans, for changes without an event (a network drive, say)
 _TOGETHER = 0.05  # seconds within which changes count as one: the two halves of a rename
-_READING = {"opened", "closed_no_write"}  # looking into a file, as we do ourselves, does not change it
+_READING = {"opened", "closed_no_write"}  # events of reading a file, as we do ourselves
 
-Files = dict[Path, tuple[Signature, Facts]]
+Files = dict[Path, tuple[Signature, TextFacts]]
 
 
 class DropFolder:
-    """The .txt files of one folder. Without `start`, each `files()` looks anew; after it, a thread keeps watch.
+    """The .txt files of one folder. Without `start`, each `files()` scans the folder; after it, a thread watches it.
 
-    quiet: seconds without a change after which a file counts as whole. held: the same while the program
-    that is writing the file still has it open, so that a slow copy is not taken half way.
+    quiet: seconds without a change after which a file counts as complete. held: the same while another program has
+    the file open, so that a slow copy is not read half way.
     """
 
     def __init__(
@@ -49,39 +49,39 @@ class DropFolder:
         observers: Sequence[Callable[[], BaseObserver]] = (Observer, lambda: PollingObserver(timeout=POLL)),
     ) -> None:
         self.path = path
-        self.version = 0  # grows by one when files came, changed or went
+        self.version = 0  # grows by one when files are added, changed or removed
         self.notice: str | None = None  # what a person should know about how the folder is watched
         self._quiet, self._held, self._clock, self._observers = quiet, held, clock, observers
         self._lock = threading.RLock()
         self._files: Files = {}
-        self._waiting: dict[Path, tuple[Signature | None, float]] = {}  # how a path looked, and since when
+        self._waiting: dict[Path, tuple[Signature | None, float]] = {}  # a path's signature, and since when it has it
         self._open: set[Path] = set()
         self._wake = threading.Event()
         self._stopping = False
         self._observer: BaseObserver | None = None
         self._thread: threading.Thread | None = None
-        self._inode: int | None = None  # of the watched folder; another one means that it was replaced
+        self._inode: int | None = None  # of the watched folder; if it changes, the folder was replaced
 
-    def files(self) -> dict[Path, Facts]:
-        """The files that are whole, by name, those with a problem included."""
+    def files(self) -> dict[Path, TextFacts]:
+        """The complete files by path, including those with a problem."""
         with self._lock:
             if self._thread is None:
-                self._files = self._look()
+                self._files = self._scan()
             return {path: self._files[path][1] for path in sorted(self._files)}
 
     def start(self) -> None:
-        """Make the folder, take what is in it, and keep watch until `stop`. A second call does nothing."""
+        """Make the folder, read what is in it, and watch it until `stop`. A second call does nothing."""
         if self._thread is not None:
             return
         self._stopping = False
         self._watch()
         with self._lock:
-            self._files = self._look()
-        self._thread = threading.Thread(target=self._keep_watch, name="drop-folder", daemon=True)
+            self._files = self._scan()
+        self._thread = threading.Thread(target=self._watch_loop, name="drop-folder", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watch and wait for its threads."""
+        """Stop watching and wait for the threads."""
         if self._thread is None:
             return
         self._stopping = True
@@ -91,8 +91,8 @@ class DropFolder:
         self._unwatch()
 
     def notify(self, path: Path, kind: str) -> None:
-        """An event of `kind` (watchdog's word) happened to `path`."""
-        if not _counts(path):
+        """Handle an event of `kind` (watchdog's event type) at `path`."""
+        if not _is_text_name(path):
             return
         with self._lock:
             if kind == "opened":
@@ -105,7 +105,7 @@ class DropFolder:
         self._wake.set()
 
     def compare(self) -> None:
-        """Let every file that differs from what was last read of it begin to wait, events or none."""
+        """Queue every file that differs from when it was last read, whether or not an event came."""
         with self._lock:
             for path in {*_names(self.path), *self._files} - self._waiting.keys():
                 seen, held = signature(path), self._files.get(path)
@@ -113,14 +113,14 @@ class DropFolder:
                     self._waiting[path] = seen, self._clock()
 
     def settle(self) -> float | None:
-        """Take every waiting file that has been quiet for long enough; seconds until the next, None without one."""
-        due = [path for path in list(self._waiting) if self._left(path) <= _TOGETHER]
-        if sum([self._take(path) for path in due]):
+        """Read every waiting file that has been quiet for long enough; returns seconds until the next, or None."""
+        due = [path for path in list(self._waiting) if self._seconds_left(path) <= _TOGETHER]
+        if sum([self._read_waiting(path) for path in due]):
             self.version += 1
-        return min((self._left(path) for path in list(self._waiting)), default=None)
+        return min((self._seconds_left(path) for path in list(self._waiting)), default=None)
 
-    def _left(self, path: Path) -> float:
-        """Seconds that a waiting file still has to be quiet; it starts anew where the file looks different."""
+    def _seconds_left(self, path: Path) -> float:
+        """Seconds for which a waiting file must still be quiet; starts again if the file has changed."""
         with self._lock:
             seen, since = self._waiting[path]
             if (now_seen := signature(path)) != seen:
@@ -128,10 +128,10 @@ class DropFolder:
             quiet = self._held if seen and path in self._open else self._quiet
             return since + quiet - self._clock()
 
-    def _take(self, path: Path) -> bool:
-        """Read one waiting file; whether that changes the list. Left waiting where it changes meanwhile."""
+    def _read_waiting(self, path: Path) -> bool:
+        """Read one waiting file; returns whether the list changed. It stays waiting if it changes meanwhile."""
         state = self._waiting[path]
-        facts = facts_of(path, self.path) if state[0] else None  # without the lock: reading may take a second
+        facts = scan_file(path, self.path) if state[0] else None  # without the lock: reading may take a second
         with self._lock:
             if self._waiting[path] != state or signature(path) != state[0]:
                 return False
@@ -141,16 +141,16 @@ class DropFolder:
                 self._files[path] = state[0], facts
             return facts != (held[1] if held else None)
 
-    def _look(self) -> Files:
-        """The folder as it is now, reading again only what changed."""
+    def _scan(self) -> Files:
+        """Scan the folder; files are read again only if they changed."""
         files: Files = {}
         for path in _names(self.path):
             seen, held = signature(path), self._files.get(path)
             if seen:
-                files[path] = held if held and held[0] == seen else (seen, facts_of(path, self.path))
+                files[path] = held if held and held[0] == seen else (seen, scan_file(path, self.path))
         return files
 
-    def _keep_watch(self) -> None:
+    def _watch_loop(self) -> None:
         due: float | None = None
         while not self._stopping:
             self._wake.wait(_HEARTBEAT if due is None else min(due, _HEARTBEAT))
@@ -162,7 +162,7 @@ class DropFolder:
             due = self.settle()
 
     def _watch(self) -> None:
-        """Make the folder and watch it with the first observer that works here; `notice` says if none does."""
+        """Make the folder and watch it with the first observer that works; `notice` says so if none does."""
         self.notice = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ class DropFolder:
 
 
 class _Handler(FileSystemEventHandler):
-    """Hands watchdog's events to the folder."""
+    """Passes watchdog's events to the folder."""
 
     def __init__(self, folder: DropFolder) -> None:
         self._folder = folder
@@ -206,14 +206,14 @@ class _Handler(FileSystemEventHandler):
                 self._folder.notify(Path(os.fsdecode(path)), event.event_type)
 
 
-def _counts(path: Path) -> bool:
-    """Whether the name is one of a dropped text: .txt, and not an editor's own file."""
+def _is_text_name(path: Path) -> bool:
+    """Whether the name is that of a text: .txt, and not an editor's temporary file."""
     return path.suffix.lower() == ".txt" and not path.name.startswith((".", "~"))
 
 
 def _names(folder: Path) -> list[Path]:
     try:
-        return [path for path in folder.iterdir() if _counts(path)]
+        return [path for path in folder.iterdir() if _is_text_name(path)]
     except OSError:
         return []
 

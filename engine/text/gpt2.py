@@ -1,6 +1,6 @@
-"""GPT-2's own vocabulary: two public files, where they are, how they come here, and the tokenizer they make.
+"""GPT-2's tokenizer, from two public files: finding, fetching and reading them.
 
-The files are known by their sha256 and found under any name; nothing else is taken for them. Knows no texts.
+The files are recognized by their sha256, under any name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..errors import InputError
 from ..paths import cli_command
 from .bpe import ByteTokenizer
 from .decoding import Signature, signature
-from .download import Known, Progress, download, why
+from .download import PinnedFile, Progress, download, reason_of
 
 NAME = "gpt2"
 TITLE = "GPT-2's tokenizer"
 _PLACE = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 _SOURCE, _LICENCE = "the files published with GPT-2 (openai/gpt-2)", "modified MIT, as its repository"
 FILES = (
-    Known(
+    PinnedFile(
         "encoder.json",
         "GPT-2's vocabulary, 50,257 tokens",
         _PLACE + "encoder.json",
@@ -35,7 +35,7 @@ FILES = (
         _SOURCE,
         _LICENCE,
     ),
-    Known(
+    PinnedFile(
         "vocab.bpe",
         "GPT-2's merges, 50,000",
         _PLACE + "vocab.bpe",
@@ -50,20 +50,20 @@ BYTES = sum(known.bytes for known in FILES)
 
 
 def found(home: Path) -> tuple[Path, ...] | None:
-    """The two files, where both are in the data home: fetched, or put into it or into `corpora` by hand."""
+    """The two files if both are in the data home: fetched, or put into it or into `corpora` by hand; else None."""
     places = [home / "downloads", home / "corpora", home]
     paths = [path for known in FILES if (path := _file(known, places)) is not None]
     return tuple(paths) if len(paths) == len(FILES) else None
 
 
 def fetch(home: Path, progress: Progress | None = None, folder: Path | None = None) -> None:
-    """Bring the files into `downloads`: from the internet, or from `folder`. InputError says why it cannot be done.
+    """Put the files into `downloads`, from the internet or from `folder`. InputError says why it failed.
 
-    progress(bytes so far, bytes in all) is called as they come. A file that is already there is left alone.
+    progress(bytes so far, bytes in all) is called as they arrive. A file that is already there is left alone.
     """
     done = 0
 
-    def tell(so_far: int, _: int) -> None:
+    def report(so_far: int, _: int) -> None:
         if progress is not None:
             progress(done + so_far, BYTES)
 
@@ -73,21 +73,21 @@ def fetch(home: Path, progress: Progress | None = None, folder: Path | None = No
                 (home / "downloads").mkdir(parents=True, exist_ok=True)
                 with atomic_file(home / "downloads" / known.name) as file:
                     if folder is None:
-                        download(known, file, tell)
+                        download(known, file, report)
                     else:
                         with _given(known, folder).open("rb") as own:
                             shutil.copyfileobj(own, file)
             except (OSError, http.client.HTTPException) as error:
                 source = folder or known.url
                 raise InputError(
-                    f"{known.name} could not be fetched from {source} ({why(error)}); check the connection, or put "
-                    f"{' and '.join(known.name for known in FILES)} into {home / 'downloads'} by hand"
+                    f"{known.name} could not be fetched from {source} ({reason_of(error)}); check the connection, or "
+                    f"put {' and '.join(known.name for known in FILES)} into {home / 'downloads'} by hand"
                 ) from None
         done += known.bytes
 
 
 def tokenizer(home: Path) -> ByteTokenizer:
-    """GPT-2's tokenizer; InputError where its files are not here."""
+    """GPT-2's tokenizer; InputError where its files are missing."""
     paths = found(home)
     if paths is None:
         raise InputError(
@@ -99,13 +99,15 @@ def tokenizer(home: Path) -> ByteTokenizer:
 
 @lru_cache(maxsize=1)
 def _read(vocabulary: Path, merges: Path) -> ByteTokenizer:
-    pairs = [line.split() for line in merges.read_text(encoding="utf-8").splitlines()[1:]]  # the first is a version
+    pairs = [
+        line.split() for line in merges.read_text(encoding="utf-8").splitlines()[1:]
+    ]  # the first line is a version
     return ByteTokenizer.read(
         json.loads(vocabulary.read_text(encoding="utf-8")), [(first, second) for first, second in pairs]
     )
 
 
-def _given(known: Known, folder: Path) -> Path:
+def _given(known: PinnedFile, folder: Path) -> Path:
     path = _file(known, [folder])
     if path is None:
         raise InputError(
@@ -115,12 +117,12 @@ def _given(known: Known, folder: Path) -> Path:
     return path
 
 
-def _file(known: Known, folders: list[Path]) -> Path | None:
-    """The file in one of `folders` that is `known`, whatever its name."""
+def _file(known: PinnedFile, folders: list[Path]) -> Path | None:
+    """The file in one of `folders` whose content is `known`, whatever its name."""
     return next((path for folder in folders for path in _candidates(known, folder)), None)
 
 
-def _candidates(known: Known, folder: Path) -> Iterator[Path]:
+def _candidates(known: PinnedFile, folder: Path) -> Iterator[Path]:
     try:
         paths = sorted(folder.iterdir(), key=lambda path: path.name != known.name)
     except OSError:
@@ -133,7 +135,7 @@ def _candidates(known: Known, folder: Path) -> Iterator[Path]:
 
 @lru_cache(maxsize=16)
 def _sha256(path: Path, seen: Signature) -> str:
-    """Of the file at `path`, which looked like `seen`; read again only when that changes."""
+    """The sha256 of the file at `path` with signature `seen`; read again only when that changes."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

@@ -1,6 +1,6 @@
-"""Which texts there are: shipped, found on the machine, fetched, dropped into a folder, uploaded.
+"""The list of texts: shipped, found on the machine, fetched, dropped into a folder, uploaded.
 
-Knows nothing of tokens or models. A name from a page or a link is looked up, never used as a path.
+A name from a page or a link is looked up in the list, never used as a path.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Literal
 from ..atomic import atomic_file, write_atomic
 from ..errors import InputError
 from ..paths import SHIPPED_FOLDER, cli_command
-from .decoding import Facts, Signature, check_size, decoded_length, facts_of, printable, read, signature
-from .download import KNOWN, Known, Progress, download, why
+from .decoding import Signature, TextFacts, check_size, count_characters, printable, read_text, scan_file, signature
+from .download import PINNED_TEXTS, PinnedFile, Progress, download, reason_of
 from .drop_folder import DropFolder
 
 Kind = Literal["shipped", "found", "fetched", "fetchable", "dropped", "uploaded", "file"]
@@ -31,10 +31,10 @@ _OWN = "written for this project"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TextEntry:
     """One text in the list. `path` is None where there is no file; `problem` says why it cannot be loaded.
 
-    bytes and characters are 0 and sha256 (of the file's bytes) is empty where they are not known yet.
+    bytes and characters are 0, and sha256 (of the file's bytes) is empty, where they are not known yet.
     """
 
     name: str
@@ -63,27 +63,27 @@ SHIPPED: tuple[tuple[str, str, str], ...] = (
 class Library:
     """The texts of one data home, and the ways to add one.
 
-    home: where `corpora` (the drop folder), `downloads` and `uploads` lie; made when first needed.
+    home: contains `corpora` (the drop folder), `downloads` and `uploads`, which are made when first needed.
     """
 
     def __init__(
         self,
         home: Path,
         shipped: Path = SHIPPED_FOLDER,
-        known: Iterable[Known] = KNOWN,
+        known: Iterable[PinnedFile] = PINNED_TEXTS,
         folder: DropFolder | None = None,
     ) -> None:
         self.folder = folder or DropFolder(home / "corpora")
         self.downloads, self.uploads = home / "downloads", home / "uploads"
         self._shipped = shipped
         self._known = {text.name: text for text in known}
-        self._facts: dict[Path, tuple[Signature, Facts]] = {}
+        self._facts: dict[Path, tuple[Signature, TextFacts]] = {}
         self._lock = threading.Lock()
         self._added = 0
 
     @property
     def version(self) -> int:
-        """Grows whenever the list may have changed."""
+        """A number that grows whenever the list may have changed."""
         return self._added + self.folder.version
 
     @property
@@ -92,32 +92,32 @@ class Library:
         return self.folder.notice
 
     def start(self) -> None:
-        """Keep watch on the drop folder until `stop`; without it, the folder is read at each look."""
+        """Watch the drop folder until `stop`; without this, the folder is scanned each time the list is needed."""
         self.folder.start()
 
     def stop(self) -> None:
-        """End the watch and wait for its threads."""
+        """Stop watching and wait for the threads."""
         self.folder.stop()
 
-    def entries(self) -> list[Entry]:
-        """Every text there is or could be fetched, each under a name of its own."""
+    def entries(self) -> list[TextEntry]:
+        """Every text that there is or that can be fetched, each under its own name."""
         return list(self._listed())
 
-    def entry(self, name: str) -> Entry:
-        """The text called `name`, case, spaces and hyphens aside; InputError lists the names there are."""
+    def entry(self, name: str) -> TextEntry:
+        """The text called `name`, ignoring case, spaces and hyphens; InputError lists the names there are."""
         wanted, passed = slug(name), []
         for entry in self._listed():
             if entry.name == wanted:
                 return entry
             passed.append(entry)
         for entry in passed:
-            if wanted and plain(wanted) in (plain(entry.name), plain(entry.title)):
+            if wanted and simplified(wanted) in (simplified(entry.name), simplified(entry.title)):
                 return entry
         names = ", ".join(entry.name for entry in passed)
         raise InputError(f"there is no corpus {name!r}; choose one of {names}")
 
-    def load_name(self, name: str) -> tuple[str, Entry]:
-        """The text called `name` and its entry; never takes a path. InputError says why it cannot be had."""
+    def load_name(self, name: str) -> tuple[str, TextEntry]:
+        """The text called `name`, never a path, and its entry. InputError says why it cannot be loaded."""
         entry = self.entry(name)
         if entry.kind == "fetchable":
             raise InputError(
@@ -128,23 +128,23 @@ class Library:
             return python_docs(), entry
         if entry.problem or entry.path is None:
             raise InputError(entry.problem or f"{entry.title} has no file")
-        text, facts = read(entry.path, entry.path.parent if entry.kind in ("dropped", "uploaded") else None)
+        text, facts = read_text(entry.path, entry.path.parent if entry.kind in ("dropped", "uploaded") else None)
         return text, replace(entry, bytes=facts.bytes, characters=facts.characters, sha256=facts.sha256)
 
-    def load(self, name_or_path: str) -> tuple[str, Entry]:
-        """As `load_name`, and the path of any file too: for the command line, whose user may read it anyway."""
+    def load(self, name_or_path: str) -> tuple[str, TextEntry]:
+        """As `load_name`, but also takes the path of any file: for the command line, whose user may read it anyway."""
         path = Path(name_or_path)
         is_path = "/" in name_or_path or os.sep in name_or_path
         if not is_path and (signature(path) is None or any(entry.name == name_or_path for entry in self._listed())):
             return self.load_name(name_or_path)
-        text, facts = read(path, title=name_or_path)
+        text, facts = read_text(path, title=name_or_path)
         return text, self._own(path.absolute(), "file", facts)
 
-    def fetch(self, name: str, progress: Progress | None = None) -> Entry:
+    def fetch(self, name: str, progress: Progress | None = None) -> TextEntry:
         """Download a known text into `downloads`, unless it is on the machine already; returns its entry.
 
-        progress(bytes so far, bytes in all) is called as they come; what it raises ends the download.
-        InputError says why it failed and what to do. Nothing is left behind then.
+        progress(bytes so far, bytes in all) is called as they arrive; an exception it raises ends the download.
+        InputError says why it failed and what to do; nothing is left behind then.
         """
         entry = self.entry(name)
         if entry.name not in self._known:
@@ -158,21 +158,21 @@ class Library:
                     download(known, file, progress)
             except (OSError, http.client.HTTPException) as error:
                 raise InputError(
-                    f"{known.title} could not be fetched from {known.url} ({why(error)}); check the connection, "
+                    f"{known.title} could not be fetched from {known.url} ({reason_of(error)}); check the connection, "
                     f"or put the file into {self.folder.path} by hand"
                 ) from None
             self._changed()
         return self.entry(entry.name)
 
-    def add_upload(self, filename: str, content: bytes) -> Entry:
-        """Keep an uploaded text under a name made from its own name and its hash; returns its entry.
+    def add_upload(self, filename: str, content: bytes) -> TextEntry:
+        """Store an uploaded text under a name made from its file name and its hash; returns its entry.
 
-        InputError where it is too large, empty or no text; nothing is written then, nor where the same
-        text is in the list already.
+        InputError where it is too large, empty or not text. Nothing is written then, nor where the same text is
+        already in the list.
         """
         title = printable(filename)
         check_size(len(content), title)
-        if not decoded_length(content, title):
+        if not count_characters(content, title):
             raise InputError(f"{title} is empty; choose a file with text in it")
         digest = hashlib.sha256(content).hexdigest()
         if (same := self._same(digest)) is not None:
@@ -182,23 +182,25 @@ class Library:
             self.uploads.mkdir(parents=True, exist_ok=True)
             write_atomic(self.uploads / f"{stem}-{digest[:8]}.txt", content)
         except OSError as error:
-            raise InputError(f"{title} could not be kept ({why(error)}); make room for it and try again") from None
+            raise InputError(
+                f"{title} could not be kept ({reason_of(error)}); make room for it and try again"
+            ) from None
         self._changed()
         return self._same(digest) or self.entry(f"{stem}-{digest[:8]}")
 
-    def _same(self, digest: str) -> Entry | None:
-        """The text in the list whose file has that sha256, if it can be loaded."""
+    def _same(self, digest: str) -> TextEntry | None:
+        """The text in the list whose file has that sha256 and can be loaded."""
         return next((entry for entry in self._listed() if entry.ready and entry.sha256 == digest), None)
 
-    def _download_path(self, known: Known) -> Path:
+    def _download_path(self, known: PinnedFile) -> Path:
         return self.downloads / f"{known.name}.txt"
 
     def _changed(self) -> None:
         with self._lock:
             self._added += 1
 
-    def _listed(self) -> Iterator[Entry]:
-        """The entries, made one by one, so that finding a shipped text reads no other file."""
+    def _listed(self) -> Iterator[TextEntry]:
+        """The entries one by one, so that finding a shipped text reads no other file."""
         yield from self._shipped_texts()
         if (docs := _python_docs_entry()) is not None:
             yield docs
@@ -217,16 +219,16 @@ class Library:
             if known.name not in there:
                 yield _known_entry(known, "fetchable", None)
 
-    def _shipped_texts(self) -> Iterator[Entry]:
+    def _shipped_texts(self) -> Iterator[TextEntry]:
         for name, title, source in SHIPPED:
             if (facts := self._facts_of(path := self._shipped / f"{name}.txt")) is not None:
-                yield Entry(
+                yield TextEntry(
                     name, title, "shipped", path, facts.bytes, facts.characters, facts.sha256, source,
                     "as the project", facts.problem,
                 )  # fmt: skip
 
-    def _own_files(self) -> Iterator[Entry]:
-        """Fetched, dropped and uploaded files, each named by its own file name or, where known, by its hash."""
+    def _own_files(self) -> Iterator[TextEntry]:
+        """Fetched, dropped and uploaded files, named after the file, or, for known content, after that."""
         for known in self._known.values():
             facts = self._facts_of(path := self._download_path(known))
             if facts is not None and facts.sha256 == known.sha256:
@@ -238,26 +240,26 @@ class Library:
             if (facts := self._facts_of(path, self.uploads)) is not None:
                 yield self._own(path, "uploaded", facts)
 
-    def _own(self, path: Path, kind: Kind, facts: Facts) -> Entry:
-        """The entry of a user's file; a text that is known by its hash gets its known name."""
+    def _own(self, path: Path, kind: Kind, facts: TextFacts) -> TextEntry:
+        """The entry of a user's file; a text recognized by its hash gets its known name."""
         for known in self._known.values():
             if facts.sha256 == known.sha256:
                 return _known_entry(known, kind, path)
         stem = path.stem.rpartition("-")[0] if kind == "uploaded" else path.stem  # uploads end in their hash
         source = {"dropped": "dropped into the corpus folder", "uploaded": "uploaded"}.get(kind, printable(str(path)))
-        return Entry(
+        return TextEntry(
             slug(path.stem) if kind == "uploaded" else _short(path.stem),
             _short(stem).replace("-", " "), kind, path,
             facts.bytes, facts.characters, facts.sha256, source, "not known", facts.problem,
         )  # fmt: skip
 
-    def _facts_of(self, path: Path, inside: Path | None = None) -> Facts | None:
-        """The facts of a file outside the drop folder, read again only when it changed; None without a file."""
+    def _facts_of(self, path: Path, inside: Path | None = None) -> TextFacts | None:
+        """The facts of a file outside the drop folder, read again only if it changed; None without a file."""
         if (seen := signature(path)) is None:
             return None
         held = self._facts.get(path)
         if held is None or held[0] != seen:
-            held = self._facts[path] = seen, facts_of(path, inside)
+            held = self._facts[path] = seen, scan_file(path, inside)
         return held[1]
 
 
@@ -273,34 +275,34 @@ def _short(stem: str) -> str:
     return slug(stem)[:40].strip("-") or "text"
 
 
-def plain(name: str) -> str:
-    """A name without its hyphens, for a lenient comparison."""
+def simplified(name: str) -> str:
+    """A name without hyphens, for lenient comparison."""
     return slug(name).replace("-", "")
 
 
 def python_docs() -> str:
-    """Python's own documentation topics as one text; ImportError where this Python comes without them."""
+    """Python's own documentation topics as one text; ImportError where this Python has none."""
     from pydoc_data.topics import topics  # some distributions leave it out
 
     return "\n".join(topics[name].strip("\n") + "\n" for name in sorted(topics))
 
 
 @functools.cache
-def _python_docs_entry() -> Entry | None:
+def _python_docs_entry() -> TextEntry | None:
     try:
         text = python_docs()
     except ImportError:
         return None
     content = text.encode()
-    return Entry(
+    return TextEntry(
         PYTHON_DOCS, "Python documentation topics", "found", None, len(content), len(text),
         hashlib.sha256(content).hexdigest(),
         f"pydoc_data.topics of Python {platform.python_version()}", "PSF License",
     )  # fmt: skip
 
 
-def _known_entry(known: Known, kind: Kind, path: Path | None) -> Entry:
-    return Entry(
+def _known_entry(known: PinnedFile, kind: Kind, path: Path | None) -> TextEntry:
+    return TextEntry(
         known.name, known.title, kind, path, known.bytes, known.characters, known.sha256, known.source, known.licence
     )
 

@@ -1,4 +1,4 @@
-"""Examples made of numbers, small enough that every batch is all of them.
+"""Training data of a few numbers, so small that every batch is all of them.
 
 The line's points are written as text, "1,3 2,5 3,7", so that a link can carry them.
 """
@@ -31,7 +31,7 @@ class Points:
 
     vocab_size = 0
     highest_loss = math.inf
-    """No loss of such a small model is absurd by itself."""
+    """No loss of such a small model counts as absurd."""
 
     @classmethod
     def of(cls, config: RunConfig) -> Points:
@@ -44,27 +44,27 @@ class Points:
 
     @property
     def sha256(self) -> str:
-        """Of all numbers, to tell one set of points from another."""
+        """Of all numbers, to tell sets of points apart."""
         return hashlib.sha256(self.inputs.numpy().tobytes() + self.targets.numpy().tobytes()).hexdigest()
 
     def check(self, config: RunConfig) -> None:
-        """Whatever could be read can be trained on."""
+        """Always passes: points that could be read can be trained on."""
 
     def batcher(self, config: RunConfig, draws: torch.Generator, device: torch.device) -> AllPoints:
-        """What hands out a batch at each step."""
+        """A batcher that returns all points at each step."""
         return AllPoints(self.inputs.to(device), self.targets.to(device))
 
     def val_batches(self, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-        """None: a few points leave nothing to validate on."""
+        """No batches: a few points leave nothing to validate on."""
         return []
 
     def train_batches(self, config: RunConfig, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-        """None: each step's own loss is on all points."""
+        """No batches: each step's own loss is already on all points."""
         return []
 
 
 class AllPoints:
-    """A batcher that draws nothing: each batch is all points."""
+    """A batcher without randomness: each batch is all points."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
         self._both = inputs, targets
@@ -91,5 +91,5 @@ def read_points(text: str) -> list[tuple[float, float]]:
 
 
 def write_points(pairs: list[tuple[float, float]]) -> str:
-    """Pairs as text that `read_points` reads: nine digits, all that the model's float32 can tell apart."""
+    """Pairs as text for `read_points`, with nine digits, which is all that float32 can distinguish."""
     return " ".join(f"{x:.9g},{y:.9g}" for x, y in pairs)

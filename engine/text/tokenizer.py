@@ -1,6 +1,6 @@
-"""Text to numbers and back: what every tokenizer can do, and the one that has a token for each character.
+"""Text to token ids and back: the interface of every tokenizer, and the one with a token for each character.
 
-Knows nothing of where text comes from or what is done with it. The tokenizers of bytes are in `engine.text.bpe`.
+The byte-level tokenizers are in `bpe.py` and `gpt2.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..errors import InputError
 
 Ids = npt.NDArray[np.integer[Any]]
 
-_PIECE = 2**20  # characters worked on at once, so that a long text needs little memory beside itself
+_PIECE = 2**20  # characters encoded at once, so that a long text needs little extra memory
 _NAMES_SHOWN = 10
 _LABELS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Mc", "Me", "Zs", "Zl", "Zp"}
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back. A token's id is its place in `vocab`."""
+    """Text to token ids and back. A token's id is its index in `vocab`."""
 
     @property
     def vocab(self) -> tuple[str, ...]:
@@ -53,31 +53,31 @@ class Tokenizer(Protocol):
         """The text of `ids`, 1-D; IndexError where one is not in 0 … vocab_size - 1."""
 
     def pieces(self, ids: Sequence[int] | Ids) -> list[str]:
-        """What each of `ids` adds to the text, joined the same as `decode`; "" where a character is not yet whole."""
+        """What each of `ids` adds to the text, joined the same as `decode`; "" inside an unfinished character."""
 
 
-def smallest(vocab_size: int) -> npt.DTypeLike:
-    """The smallest integer type that holds every id below `vocab_size`, of those that torch computes with."""
+def smallest_dtype(vocab_size: int) -> npt.DTypeLike:
+    """The smallest integer type for ids below `vocab_size`, of those that torch supports."""
     return np.uint8 if vocab_size <= 2**8 else np.int16 if vocab_size <= 2**15 else np.int32
 
 
-def label(character: str) -> str:
-    """A visible name for one character: space as ␣, newline as ⏎, tab as ⇥, what has no ink as U+XXXX."""
+def visible_name(character: str) -> str:
+    """A visible name for one character: space as ␣, newline as ⏎, tab as ⇥, what is invisible as U+XXXX."""
     if character in _LABELS:
         return _LABELS[character]
     return f"U+{ord(character):04X}" if unicodedata.category(character) in _INVISIBLE else character
 
 
-def named(characters: Sequence[str]) -> str:
-    """The visible names of `characters` in a row, for a sentence; after the first ten, how many more."""
-    shown = ", ".join(label(character) for character in characters[:_NAMES_SHOWN])
+def list_characters(characters: Sequence[str]) -> str:
+    """The visible names of `characters` for a sentence: the first ten, then how many more."""
+    shown = ", ".join(visible_name(character) for character in characters[:_NAMES_SHOWN])
     more = len(characters) - _NAMES_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 @dataclass(frozen=True)
 class CharTokenizer:
-    """Characters to token ids and back; a token's id is its character's place in `vocab`.
+    """Characters to token ids and back; a token's id is its character's index in `vocab`.
 
     `vocab` holds the characters in the order of their code points, each once.
     """
@@ -104,7 +104,7 @@ class CharTokenizer:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """The visible name of each token, in the order of the ids."""
-        return tuple(label(character) for character in self.vocab)
+        return tuple(visible_name(character) for character in self.vocab)
 
     def encode(self, text: str) -> npt.NDArray[np.int64]:
         """The token ids of `text`, int64 [characters]; InputError names characters outside the vocabulary."""
@@ -114,7 +114,7 @@ class CharTokenizer:
 
     def encode_small(self, text: str) -> Ids:
         """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
-        ids: Ids = np.empty(len(text), dtype=smallest(self.vocab_size))
+        ids: Ids = np.empty(len(text), dtype=smallest_dtype(self.vocab_size))
         self._encode_into(ids, text)
         return ids
 
@@ -148,7 +148,7 @@ class CharTokenizer:
             found = table[np.minimum(_codes(piece), len(table) - 1)]
             if (found < 0).any():
                 raise InputError(
-                    f"the text has characters that the model does not know: {named(self.unknown(text))}; "
+                    f"the text has characters that the model does not know: {list_characters(self.unknown(text))}; "
                     f"leave them out, or use the {self.vocab_size} characters of its corpus"
                 )
             ids[start : start + len(piece)] = found

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..models.base import LanguageModel, Model
 from ..stream import downsampling
-from ..stream.downsampling import MOST_CELLS
+from ..stream.downsampling import MAX_CELLS
 from .projection import TOKEN_EMBEDDING, Projector, looks_apart
 
 
@@ -57,9 +57,9 @@ def update_ratios(before: Mapping[str, list[Tensor]], parts: Mapping[str, Sequen
     return ratios
 
 
-def pooled(table: Tensor, most: int = MOST_CELLS) -> NDArray[np.float32]:
+def pooled(table: Tensor, most: int = MAX_CELLS) -> NDArray[np.float32]:
     """A CPU copy of a table (rows, cols), float32, neighbours averaged so that neither side is above `most`."""
-    return downsampling.pooled(table.detach().to("cpu", torch.float32).numpy(), most)
+    return downsampling.pool_table(table.detach().to("cpu", torch.float32).numpy(), most)
 
 
 def weight_tables(model: Model) -> dict[str, NDArray[np.float32]]:

@@ -22,7 +22,7 @@ from ..models.base import Dropout, LanguageModel, Model
 from ..models.bigram import Bigram
 from ..models.registry import build, build_language_model
 from ..stream.messages import Event, Observation, Record, Sample
-from ..text.bigram_counts import Frequencies
+from ..text.bigram_counts import BigramCounts
 from ..text.corpus import Batcher, Corpus, spare_windows
 from ..text.epochs import EpochBatcher
 from ..text.points import Points
@@ -111,7 +111,7 @@ class Trainer:
         self._train_batches = dataset.train_batches(config, settings.batch_size, self.device)
         former = dataset.former if isinstance(dataset, Corpus) else None
         self._former_batches = former.val_batches(config, settings.batch_size, self.device) if former else []
-        self._frequencies = Frequencies.of(dataset) if isinstance(dataset, Corpus) else None
+        self._frequencies = BigramCounts.of(dataset) if isinstance(dataset, Corpus) else None
         self.tune(settings)
 
     # ---------------------------------------------------------------- one step
@@ -373,7 +373,7 @@ class Trainer:
         """The cadence of a run by epochs: losses every `eval_every` steps whatever the speed, a sample at its end."""
         if self.step % self.config.eval_every == 0 or self.step == self.settings.max_steps or self.look_closely:
             self.validate()
-        if not epochs.left:
+        if not epochs.windows_left:
             self.emit(Event(self.step, "epoch", f"epoch {epochs.epoch}"))
             self.sample()
 

@@ -17,7 +17,6 @@ from engine.link import DEFAULT_PRESET
 from engine.presets import preset
 from engine.runs.manager import SOURCE_NAMES, RunManager
 from engine.storage import displayed_state, notes
-from engine.stream.downsampling import bins
 from engine.stream.history import Frame
 from pages.board import vendor
 from pages.board.board import ASSETS
@@ -50,7 +49,7 @@ class RunRoutes:
             last = int(float(query["to"])) if "to" in query else None
         except (ValueError, OverflowError):
             return PlainTextResponse("from and to are steps; give whole numbers", 400)
-        found = run.history.stretch(query.get("channel", ""), first, last)
+        found = run.history.points_between(query.get("channel", ""), first, last)
         if found is None:
             return PlainTextResponse("this run has no such channel", 404)
         return _json(found._asdict())
@@ -120,7 +119,7 @@ class RunRoutes:
 
 def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
     """The tokens that charts may name, and the first token of each group that a pooled table averages."""
-    firsts = [tokens[place] for place in bins(len(tokens))] if len(tokens) > MOST_CELLS else []
+    firsts = [tokens[place] for place in bin_starts(len(tokens))] if len(tokens) > MOST_CELLS else []
     return {"tokens": tokens[:MOST_NAMES], "vocab_size": len(tokens), "firsts": firsts}
 
 

@@ -21,7 +21,7 @@ from engine.cli.parser import run as run_words
 from engine.config import DEFAULT_CORPUS, changed
 from engine.console import Progress, complain
 from engine.presets import preset
-from engine.text.download import Known
+from engine.text.download import PinnedFile
 from engine.text.library import Library
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -349,7 +349,7 @@ def shelf():
 
 def library_of(tmp_path, url):
     digest = hashlib.sha256(TEXT.encode()).hexdigest()
-    known = Known("names", "names", url, len(TEXT.encode()), len(TEXT), digest, "a test", "none")
+    known = PinnedFile("names", "names", url, len(TEXT.encode()), len(TEXT), digest, "a test", "none")
     return Library(tmp_path / "home", known=[known])
 
 

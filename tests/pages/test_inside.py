@@ -306,7 +306,7 @@ def test_a_look_leaves_the_losses_as_they_are(
         run.make_steps(20)
         wait_until(lambda: run.step == 25 and run.state is State.PAUSED)
         manager.pump.drain()
-        found = run.history.stretch("train/loss", 0, None)
+        found = run.history.points_between("train/loss", 0, None)
         assert found is not None
         return [float(value) for value in found[1]]
 

@@ -473,7 +473,7 @@ def test_document_001_says_what_it_lacks_and_starts_when_it_is_there(
     assert "GPT-2's tokenizer is not on this machine yet" in words(page)
     click(page, "play")
     assert manager.current is None
-    monkeypatch.setattr(gpt2, "tokenizer", lambda home: ByteTokenizer.trained("", 256))
+    monkeypatch.setattr(gpt2, "tokenizer", lambda home: ByteTokenizer.train_on("", 256))
     page.run()
     captions = " ".join(caption.value for caption in page.caption)
     assert "parameters, about" in captions and "GB of memory." in captions

@@ -21,7 +21,7 @@ from engine.runs.run import Run
 from engine.storage import reader
 from engine.stream.history import History
 from engine.stream.messages import Event, Observation, Scalars, drain_queue
-from engine.stream.series import Curve
+from engine.stream.series import SeriesPoints
 from engine.stream.status import State
 from pages.views.train.divergence import sentences
 
@@ -199,7 +199,7 @@ def test_a_valley_of_a_thinned_loss_does_not_end_the_trouble() -> None:
     high = (steps > 3000) & (steps != 6000)  # one step of 6,000 was low by chance; those before it were not
     values = np.where(high, 1e6, 2.0).astype(np.float32)
     means = np.where(steps > 3000, 1e6, 2.0).astype(np.float32)
-    history.add_points("train/loss", Curve(steps, values, means))
+    history.add_points("train/loss", SeriesPoints(steps, values, means))
     assert rewind_step(history, 9000, 40.0) == 3050
 
 

@@ -88,8 +88,8 @@ def test_lanes_from_a_fork_point_equal_forks_alone(manager: RunManager, end, wai
         manager.undo()
     assert losses(race.lanes[0])[:300] == losses(parent)
     assert race.first_difference == 252, "the first update that differs is made in step 251"
-    before, *_ = race.history.stretch("train/loss/before", 0, None)
-    first, *_ = race.history.stretch("train/loss/1", 0, None)
+    before, *_ = race.history.points_between("train/loss/before", 0, None)
+    first, *_ = race.history.points_between("train/loss/1", 0, None)
     assert (before[0], before[-1], first[0]) == (1, 250, 251)
 
 

@@ -31,7 +31,7 @@ from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.storage import notes
 from engine.storage.writer import RunWriter
-from engine.stream.downsampling import bins
+from engine.stream.downsampling import bin_starts
 from engine.stream.history import Frame
 from engine.stream.messages import Event, Scalars
 from engine.stream.status import State
@@ -451,7 +451,7 @@ def test_the_names_of_a_large_vocabulary_are_bounded() -> None:
     vocab = tuple(f"token {number}" for number in range(50_257))
     told = routes._names(vocab)
     assert told["vocab_size"] == 50_257
-    assert told["firsts"] == [vocab[start] for start in bins(50_257)] and len(told["firsts"]) == 96
+    assert told["firsts"] == [vocab[start] for start in bin_starts(50_257)] and len(told["firsts"]) == 96
     assert len(json.dumps(told)) < 20_000
     assert routes._names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.presets import preset
-from engine.stream.downsampling import thin
-from engine.stream.history import DELTA_POINTS, KEPT, MOST_POINTS, SLOW, SLOW_POINTS, Frame, History
+from engine.stream.downsampling import downsample
+from engine.stream.history import DELTA_POINTS, MAX_ENTRIES, MAX_POINTS, SLOW, SLOW_POINTS, Frame, History
 from engine.stream.messages import EACH_STEP, Event, Observation, Queue, Record, Sample, Scalars, drain_queue
 from engine.stream.pump import Frames, Pump
-from engine.stream.series import MEAN, Curve, Series
+from engine.stream.series import MEAN, Series, SeriesPoints
 from engine.stream.status import RunStatus, State, status_of_no_run
 
 HEADER: dict[str, Any] = {"run": "r", "state": "running", "step": 0}
@@ -52,7 +52,7 @@ def filled(series: Series, count: int, block: int, seed: int = 0) -> NDArray[np.
     values = np.random.default_rng(seed).normal(size=count).astype(np.float32)
     for at in range(0, count, block):
         part = values[at : at + block]
-        series.extend(Curve.whole(np.arange(at + 1, at + 1 + len(part), dtype=np.uint32), part))
+        series.extend(SeriesPoints.whole(np.arange(at + 1, at + 1 + len(part), dtype=np.uint32), part))
     return values
 
 
@@ -65,7 +65,7 @@ floats = st.floats(-(2.0**99), 2.0**99, width=32)
 def test_thinning_keeps_the_ends_and_only_real_points(values: list[float], points: int) -> None:
     column = np.array(values, np.float32)
     steps = np.arange(10, 10 + 3 * len(values), 3, dtype=np.uint32)
-    kept_steps, kept = thin(steps, column, points)
+    kept_steps, kept = downsample(steps, column, points)
     assert len(kept_steps) == len(kept) <= points
     assert (np.diff(kept_steps.astype(np.int64)) > 0).all()
     assert all(column[(step - 10) // 3] == value for step, value in zip(kept_steps.tolist(), kept, strict=True))
@@ -79,7 +79,7 @@ def test_thinning_keeps_the_ends_and_only_real_points(values: list[float], point
 def test_one_spike_among_thousands_is_still_seen(at: int, height: float, points: int) -> None:
     values = np.random.default_rng(1).uniform(-1, 1, 5000).astype(np.float32)
     values[at] = height
-    assert height in thin(np.arange(5000, dtype=np.uint32), values, points)[1]
+    assert height in downsample(np.arange(5000, dtype=np.uint32), values, points)[1]
 
 
 # ---------------------------------------------------------------- a series
@@ -99,7 +99,7 @@ def test_a_series_is_bounded_and_in_order(capacity: int, blocks: list[int]) -> N
     series, at = Series(capacity), 0
     for block in blocks:
         new = np.arange(at + 1, at + 1 + block, dtype=np.uint32)
-        series.extend(Curve.whole(new, np.sin(new).astype(np.float32)))
+        series.extend(SeriesPoints.whole(new, np.sin(new).astype(np.float32)))
         at += block
         assert series.count <= capacity + 60
     steps, values, _ = series.view(10_000)
@@ -135,7 +135,7 @@ def test_an_old_spike_survives_every_thinning() -> None:
         values = np.zeros(100, np.float32)
         if at == 300:
             values[50] = 99.0
-        series.extend(Curve.whole(np.arange(at, at + 100, dtype=np.uint32), values))
+        series.extend(SeriesPoints.whole(np.arange(at, at + 100, dtype=np.uint32), values))
     assert 99.0 in series.view(1000)[1]
     assert 99.0 in series.view(50)[1]
 
@@ -145,7 +145,9 @@ def test_thinned_points_carry_the_mean_of_what_they_stand_for(capacity: int, blo
     series, numbers = Series(capacity), np.random.default_rng(len(blocks)).normal(3, 1, 1 + sum(blocks))
     at = 0
     for block in blocks:
-        series.extend(Curve.whole(np.arange(at + 1, at + 1 + block, dtype=np.uint32), numbers[at + 1 : at + 1 + block]))
+        series.extend(
+            SeriesPoints.whole(np.arange(at + 1, at + 1 + block, dtype=np.uint32), numbers[at + 1 : at + 1 + block])
+        )
         at += block
     steps, _, means = series.view(points)
     before = 0
@@ -159,7 +161,7 @@ def test_an_average_of_a_thinned_curve_is_that_of_all_its_steps() -> None:
     rng = np.random.default_rng(4)
     losses = 2.3 + rng.gamma(2.0, 0.05, 20_000)  # more often low than high, as losses of batches are
     series = Series()
-    series.extend(Curve.whole(np.arange(1, 20_001, dtype=np.uint32), losses))
+    series.extend(SeriesPoints.whole(np.arange(1, 20_001, dtype=np.uint32), losses))
     steps, values, means = series.view(2000)
     gaps = np.diff(steps.astype(np.int64), prepend=0)
     late = steps > 10_000
@@ -301,8 +303,8 @@ def test_what_is_not_finite_is_not_drawn() -> None:
 def test_a_value_that_is_not_finite_leaves_the_means_of_its_neighbours() -> None:
     history = History()
     values, means = np.array([1.0, math.inf, 3.0], np.float32), np.array([1.5, math.inf, 3.5], np.float32)
-    history.add_points("train/loss", Curve(np.array([4, 8, 12], np.uint32), values, means))
-    read = history.stretch("train/loss", 0, 12)
+    history.add_points("train/loss", SeriesPoints(np.array([4, 8, 12], np.uint32), values, means))
+    read = history.points_between("train/loss", 0, 12)
     assert read is not None
     assert [column.tolist() for column in read] == [[4, 12], [1.0, 3.0], [1.5, 3.5]]
 
@@ -342,7 +344,7 @@ def heavy(steps: int) -> History:
     for first in range(1, steps - 999, 20_000):  # in blocks, past the queue: a million records take too long to make
         numbers = np.arange(first, min(first + 20_000, steps - 999), dtype=np.uint32)
         for name in EACH_STEP:
-            history._extend(name, Curve.whole(numbers, draws.normal(size=len(numbers))))
+            history._extend(name, SeriesPoints.whole(numbers, draws.normal(size=len(numbers))))
     history.add(rows(steps - 999, steps))
     layers = [f"block_{i}" for i in range(20)]
     for step in range(0, steps, max(1, steps // 3000)):
@@ -369,21 +371,21 @@ def test_a_snapshot_fits_its_budget(steps: int) -> None:
     assert len(arrays) == 4 + 42 + 2 + 2
     series = {name: array for name, array in arrays.items() if "embedding" not in name}
     for name, array in series.items():
-        assert 50 <= array.shape[1] <= MOST_POINTS, name
+        assert 50 <= array.shape[1] <= MAX_POINTS, name
     assert head["base_step"] + arrays["train/loss"][0][0] == 1
     assert head["base_step"] + arrays["train/loss"][0][-1] == steps
     assert arrays["weights/token_embedding"].shape == (96, 96)
     assert head["samples"][-1]["step"] == 199 and head["events"][-1]["step"] == 299, "the newest are there"
     for items in (head["samples"], head["events"]):
         assert [item["step"] for item in items] == sorted(item["step"] for item in items)
-        assert 0 < len(items) <= KEPT
+        assert 0 < len(items) <= MAX_ENTRIES
 
 
 def test_a_small_model_gets_all_the_points_there_are() -> None:
     history = History()
     history.add(rows(1, 10_000))
     _, arrays = decoded(history.snapshot(HEADER).encode())
-    assert {array.shape for array in arrays.values()} == {(2, MOST_POINTS)}
+    assert {array.shape for array in arrays.values()} == {(2, MAX_POINTS)}
     few = History()
     few.add(rows(1, 700))
     assert decoded(few.snapshot(HEADER).encode())[1]["grad_norm"].shape == (2, 700)
@@ -392,13 +394,13 @@ def test_a_small_model_gets_all_the_points_there_are() -> None:
 def test_a_stretch_shows_its_detail() -> None:
     history = History()
     history.add(rows(1, 50_000))
-    stretch = history.stretch("train/loss", 20_000, 20_500)
+    stretch = history.points_between("train/loss", 20_000, 20_500)
     assert stretch is not None
     assert stretch[0].tolist() == list(range(20_000, 20_501))
     np.testing.assert_allclose(stretch[1][0], rows(1, 20_000)[-1].loss, rtol=1e-6)  # type: ignore[union-attr]
-    whole = history.stretch("train/loss", 0, None)
-    assert whole is not None and len(whole[0]) == MOST_POINTS
-    assert history.stretch("nothing", 0, None) is None
+    whole = history.points_between("train/loss", 0, None)
+    assert whole is not None and len(whole[0]) == MAX_POINTS
+    assert history.points_between("nothing", 0, None) is None
 
 
 def test_the_last_two_hundred_are_kept() -> None:

@@ -17,7 +17,7 @@ from engine.models.bigram import Bigram
 from engine.presets import PRESETS
 from engine.stream.messages import Observation, Scalars
 from engine.text.baselines import Baselines
-from engine.text.bigram_counts import MOST_TOKENS, Frequencies
+from engine.text.bigram_counts import MOST_TOKENS, BigramCounts
 from engine.text.corpus import Corpus
 from engine.training.evaluation import split_loss
 from engine.training.trainer import Trainer
@@ -25,8 +25,8 @@ from engine.training.trainer import Trainer
 SHORT = changed(PRESETS["bigram"].settings, max_steps=300)
 
 
-def frequencies(corpus: Corpus) -> Frequencies:
-    found = Frequencies.of(corpus)
+def frequencies(corpus: Corpus) -> BigramCounts:
+    found = BigramCounts.of(corpus)
     assert found is not None
     return found
 
@@ -42,7 +42,7 @@ def test_pairs_against_a_counter(corpus: Corpus) -> None:
     assert following.shape == (corpus.vocab_size, corpus.vocab_size)
     assert {tuple(pair): int(following[tuple(pair)]) for pair in np.argwhere(following).tolist()} == dict(counted)
     assert following.sum() == len(ids) - 1
-    rows = frequencies(corpus).given().sum(axis=1)
+    rows = frequencies(corpus).conditional_probabilities().sum(axis=1)
     assert ((np.abs(rows - 1) < 1e-12) | (rows == 0)).all()
 
 
@@ -60,7 +60,7 @@ def test_the_divergence_by_its_definition(tiny: Corpus) -> None:
     table = random_table(tiny.vocab_size)
     model = torch.softmax(table.double(), dim=1)
     joint = torch.from_numpy(found.following / found.following.sum())
-    given = torch.from_numpy(found.given())
+    given = torch.from_numpy(found.conditional_probabilities())
     terms = [float(joint[i, j] * (given[i, j] / model[i, j]).log()) for i, j in np.argwhere(found.following).tolist()]
     assert found.divergence(table) == pytest.approx(math.fsum(terms), abs=1e-6)
     rows = found.divergences(table)
@@ -73,7 +73,7 @@ def test_the_divergence_by_its_definition(tiny: Corpus) -> None:
 
 def test_a_table_of_the_logarithms_of_the_shares_has_nothing_left_to_learn(corpus: Corpus) -> None:
     found = frequencies(corpus)
-    table = torch.from_numpy(np.log(np.maximum(found.given(), 1e-12))).float()
+    table = torch.from_numpy(np.log(np.maximum(found.conditional_probabilities(), 1e-12))).float()
     assert found.divergence(table) == pytest.approx(0, abs=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_a_zero_table_is_as_far_as_guessing(corpus: Corpus) -> None:
 
 def test_a_large_vocabulary_is_not_counted() -> None:
     text = "".join(map(chr, range(0x4E00, 0x4E00 + MOST_TOKENS + 1)))
-    assert Frequencies.of(Corpus.of(text, val_fraction=0, test_fraction=0)) is None
+    assert BigramCounts.of(Corpus.of(text, val_fraction=0, test_fraction=0)) is None
 
 
 def trained(corpus: Corpus, **changes: Any) -> tuple[list[Scalars], list[tuple[int, float]], Trainer]:

@@ -37,7 +37,7 @@ PLAIN = st.text(st.sampled_from("the quick, 12 FOXES\n\t\n don't  jump!"), max_s
 
 @lru_cache(maxsize=4)
 def trained(vocab_size: int = 400) -> ByteTokenizer:
-    return ByteTokenizer.trained(PLAY, vocab_size)
+    return ByteTokenizer.train_on(PLAY, vocab_size)
 
 
 def gpt2_files() -> tuple[Path, ...] | None:
@@ -158,13 +158,13 @@ def test_tokens_are_the_bytes_and_what_merges_make() -> None:
     assert tokenizer.vocab_size == len(tokenizer.tokens) == 400
     assert tokenizer.tokens[:256] == tuple(bytes([byte]) for byte in range(256))
     assert tokenizer.tokens[256:] == tuple(first + second for first, second in tokenizer.merges)
-    assert ByteTokenizer.trained(PLAY, 400) == tokenizer, "the same text gives the same tokens"
-    assert hash(ByteTokenizer.trained(PLAY, 400)) == hash(tokenizer)
+    assert ByteTokenizer.train_on(PLAY, 400) == tokenizer, "the same text gives the same tokens"
+    assert hash(ByteTokenizer.train_on(PLAY, 400)) == hash(tokenizer)
 
 
 def test_a_short_text_has_no_more_pairs_to_join() -> None:
-    assert ByteTokenizer.trained("", 300).vocab_size == 256
-    assert 256 < ByteTokenizer.trained("abab abab", 300).vocab_size < 265
+    assert ByteTokenizer.train_on("", 300).vocab_size == 256
+    assert 256 < ByteTokenizer.train_on("abab abab", 300).vocab_size < 265
 
 
 def test_labels_can_be_seen() -> None:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from engine.errors import InputError
 from engine.text import decoding
-from engine.text.decoding import check_size, decoded, decoded_length, facts_of, printable, read, signature
+from engine.text.decoding import check_size, count_characters, decode_blocks, printable, read_text, scan_file, signature
 
 
 def text_of(content: bytes, block: int = 1000) -> str:
     """`content` decoded in blocks of `block` bytes."""
-    return "".join(decoded([content[at : at + block] for at in range(0, len(content), block)], "it"))
+    return "".join(decode_blocks([content[at : at + block] for at in range(0, len(content), block)], "it"))
 
 
 def as_lines(text: str) -> str:
@@ -66,30 +66,30 @@ def test_zero_bytes_are_no_text(content: bytes) -> None:
 
 
 def test_the_length_is_in_characters() -> None:
-    assert decoded_length("é🙂\r\n".encode(), "it") == 3
-    assert decoded_length(b"", "it") == 0
+    assert count_characters("é🙂\r\n".encode(), "it") == 3
+    assert count_characters(b"", "it") == 0
 
 
 def test_a_file_is_read_with_its_facts(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbfa\r\nb")
-    text, facts = read(path)
+    text, facts = read_text(path)
     assert text == "a\nb"
     assert (facts.bytes, facts.characters, facts.problem) == (7, 3, None)
     assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert facts_of(path) == facts
+    assert scan_file(path) == facts
 
 
 def test_an_empty_file_is_an_empty_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
-    assert read(tmp_path / "a.txt")[0] == ""
+    assert read_text(tmp_path / "a.txt")[0] == ""
 
 
 def test_too_large_a_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "large.txt"
     with path.open("wb") as file:
         file.truncate(decoding.MAX_BYTES + 1)  # takes no room on the disk
-    facts = facts_of(path)
+    facts = scan_file(path)
     assert facts.bytes == decoding.MAX_BYTES + 1
     assert facts.problem == "large.txt has 268,435,457 bytes, over the limit of 268,435,456; use a part of it"
     check_size(decoding.MAX_BYTES, "as large as may be")
@@ -101,22 +101,22 @@ def test_a_file_that_grows_while_read_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(decoding, "_check_kind", lambda *_: None)
     monkeypatch.setattr(decoding, "MAX_BYTES", 99)
     with pytest.raises(InputError, match=r"a\.txt has 100 bytes, over the limit of 99"):
-        read(path)
+        read_text(path)
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder; choose a text file"):
-        read(tmp_path)
+        read_text(tmp_path)
     with pytest.raises(InputError, match=r"cannot be read \(no such file or directory\)"):
-        read(tmp_path / "missing.txt")
+        read_text(tmp_path / "missing.txt")
     with pytest.raises(InputError, match=r"some/where.txt cannot be read"):
-        read(tmp_path / "missing.txt", title="some/where.txt")
+        read_text(tmp_path / "missing.txt", title="some/where.txt")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
-    assert facts_of(tmp_path / "pipe.txt").problem == "pipe.txt is not a file; choose a text file"
+    assert scan_file(tmp_path / "pipe.txt").problem == "pipe.txt is not a file; choose a text file"
 
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
 
     (tmp_path / "a.txt").write_text("x")
     monkeypatch.setattr(Path, "open", refuse)
-    problem = facts_of(tmp_path / "a.txt").problem
+    problem = scan_file(tmp_path / "a.txt").problem
     assert problem == "a.txt cannot be read (permission denied); check that it exists and may be read"
 
 
@@ -138,13 +138,13 @@ def test_links_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     (folder / "in.txt").symlink_to("real.txt")
     (folder / "loop.txt").symlink_to("loop.txt")
     (folder / "nowhere.txt").symlink_to("gone.txt")
-    assert facts_of(folder / "out.txt", folder).problem == (
+    assert scan_file(folder / "out.txt", folder).problem == (
         "out.txt is a link out of its folder; put the file itself there"
     )
-    assert read(folder / "in.txt", folder)[0] == "real"
-    assert read(folder / "out.txt")[0] == "secret"
+    assert read_text(folder / "in.txt", folder)[0] == "real"
+    assert read_text(folder / "out.txt")[0] == "secret"
     for name in ("loop.txt", "nowhere.txt"):
-        assert "cannot be read" in str(facts_of(folder / name, folder).problem)
+        assert "cannot be read" in str(scan_file(folder / name, folder).problem)
         assert signature(folder / name) is not None
     assert signature(folder / "missing.txt") is None
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.text import download
-from engine.text.download import Known
+from engine.text.download import PinnedFile
 from engine.text.library import Library
 
 TEXT = b"a line of text\n" * 20_000
@@ -67,13 +67,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture
-def known(server: Server) -> Known:
+def known(server: Server) -> PinnedFile:
     digest = hashlib.sha256(TEXT).hexdigest()
-    return Known("a-text", "A Text", server.url, len(TEXT), len(TEXT), digest, "somebody", "public domain")
+    return PinnedFile("a-text", "A Text", server.url, len(TEXT), len(TEXT), digest, "somebody", "public domain")
 
 
 @pytest.fixture
-def library(tmp_path: Path, known: Known) -> Library:
+def library(tmp_path: Path, known: PinnedFile) -> Library:
     return Library(tmp_path, known=[known])
 
 
@@ -144,7 +144,7 @@ def test_a_server_that_is_silent_is_given_up(
     assert files(tmp_path) == []
 
 
-def test_no_server_at_all_is_explained(tmp_path: Path, known: Known) -> None:
+def test_no_server_at_all_is_explained(tmp_path: Path, known: PinnedFile) -> None:
     away = replace(known, url="http://127.0.0.1:9/")
     with pytest.raises(InputError, match=r"\(connection refused\); check the connection"):
         Library(tmp_path, known=[away]).fetch("a-text")
@@ -180,7 +180,7 @@ def test_only_known_texts_are_fetched(library: Library, server: Server) -> None:
     assert server.asked == 0
 
 
-def test_a_home_that_cannot_be_written_says_so(tmp_path: Path, known: Known) -> None:
+def test_a_home_that_cannot_be_written_says_so(tmp_path: Path, known: PinnedFile) -> None:
     (tmp_path / "home").write_text("in the way")
     with pytest.raises(InputError, match="A Text could not be fetched"):
         Library(tmp_path / "home", known=[known]).fetch("a-text")

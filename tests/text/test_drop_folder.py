@@ -184,10 +184,10 @@ def test_a_file_that_changes_while_it_is_read_waits_on(
     path.write_text("first")
     still.compare()
     clock.now += 2
-    monkeypatch.setattr(module, "facts_of", disturbed)
+    monkeypatch.setattr(module, "scan_file", disturbed)
     assert still.settle() == 1
     assert (names(still), still.version) == ([], 0)
-    monkeypatch.setattr(module, "facts_of", real)
+    monkeypatch.setattr(module, "scan_file", real)
     clock.now += 2
     still.settle()
     assert still.files()[path].characters == 17

@@ -24,7 +24,7 @@ from engine.runs.run import limit_to_epochs
 from engine.stream.messages import Event, Observation, Record, Sample, Scalars, drain_queue
 from engine.stream.status import State
 from engine.text.corpus import Corpus
-from engine.text.epochs import EpochBatcher, windows_in
+from engine.text.epochs import EpochBatcher, window_count
 from engine.training.checkpoint import PausedState
 from engine.training.evaluation import split_loss
 from engine.training.sampling import evaluating
@@ -80,7 +80,7 @@ def channel(trainer: Trainer, name: str) -> dict[int, float]:
 
 @given(st.integers(2, 400), st.integers(1, 20), st.integers(1, 30))
 def test_every_window_comes_once_an_epoch(tokens: int, block: int, batch: int) -> None:
-    count = windows_in(tokens, block)
+    count = window_count(tokens, block)
     if not count:
         with pytest.raises(ValueError, match="too few"):
             batcher(tokens, block)
@@ -94,14 +94,14 @@ def test_every_window_comes_once_an_epoch(tokens: int, block: int, batch: int) -
             assert torch.equal(targets, inputs + 1)
             assert inputs.shape == (min(batch, count), block)
             firsts += inputs[:, 0].tolist()
-        assert loader.left == 0, "the epoch ends where no whole batch is left"
+        assert loader.windows_left == 0, "the epoch ends where no whole batch is left"
         assert len(set(firsts)) == len(firsts) and all(first % block == 0 for first in firsts)
         assert len(firsts) == (count // batch * batch or count)
 
 
 def test_windows_lie_side_by_side_and_none_runs_over_the_end() -> None:
     for tokens, block in itertools.product(range(0, 40), range(1, 12)):
-        assert windows_in(tokens, block) == len(range(0, tokens - block, block))
+        assert window_count(tokens, block) == len(range(0, tokens - block, block))
 
 
 def test_each_epoch_has_another_order() -> None:
@@ -176,7 +176,7 @@ def by_hand(corpus: Corpus, config: RunConfig, settings: LiveSettings) -> tuple[
 def test_weights_are_those_of_a_loop_by_hand_bit_for_bit(tiny: Corpus) -> None:
     trainer = finished(trainer_of(tiny))
     model, losses = by_hand(tiny, CONFIG, SETTINGS)
-    assert len(losses) == trainer.settings.max_steps == trainer.step == 3 * (windows_in(len(tiny.train), 8) // 4)
+    assert len(losses) == trainer.settings.max_steps == trainer.step == 3 * (window_count(len(tiny.train), 8) // 4)
     assert [row.loss for row in of_kind(trainer, Scalars)] == losses
     for mine, its in zip(trainer.model.parameters(), model.parameters(), strict=True):
         assert torch.equal(mine, its)
@@ -208,7 +208,7 @@ def test_the_evaluation_is_the_mean_over_its_own_batches(tiny: Corpus) -> None:
     trainer.show_start()
     for name, split in (("eval/train_loss", tiny.train), ("val/loss", tiny.val)):
         batches = (tiny.train_batches if name.startswith("eval") else tiny.val_batches)(CONFIG, 4, torch.device("cpu"))
-        assert len(batches) == min(3, windows_in(len(split), 8) // 4 or 1)
+        assert len(batches) == min(3, window_count(len(split), 8) // 4 or 1)
         rows = torch.cat([inputs for inputs, _ in batches])
         whole = {tuple(split[i : i + 9].tolist()) for i in range(0, len(split) - 8, 8)}
         ends = torch.cat([targets[:, -1:] for _, targets in batches])
@@ -303,7 +303,7 @@ def test_fewer_steps_end_it_earlier_and_more_do_not_make_it_longer(tiny: Corpus)
 
 
 def test_a_batch_larger_than_an_epoch_is_refused(tiny: Corpus) -> None:
-    there = windows_in(len(tiny.train), 8)
+    there = window_count(len(tiny.train), 8)
     with pytest.raises(
         InputError, match=rf"batch_size 500 is more than the {there} windows .*; choose at most {there}"
     ):
@@ -339,13 +339,15 @@ def test_simple_learns_its_text_by_heart_while_validation_turns(make_run, wait_u
     run.start()
     wait_until(lambda: run.state is State.DONE, timeout=250)
     run.history.add(drain_queue(run.queue))
-    (steps, val, _), (_, train, _) = (run.history.stretch(name, 0, None) for name in ("val/loss", "eval/train_loss"))
+    (steps, val, _), (_, train, _) = (
+        run.history.points_between(name, 0, None) for name in ("val/loss", "eval/train_loss")
+    )
     best = int(val.argmin())
-    batches = run.history.stretch("train/loss", int(steps[-1]) - 25, None)[1]
+    batches = run.history.points_between("train/loss", int(steps[-1]) - 25, None)[1]
     assert batches.mean() < 1.0, "with dropout too"
     assert train[-1] < 1.0 < val.min() < val[-1] - 0.2, "training below 1, validation above it and rising"
     assert 0 < steps[best] < steps[-1] and train[-1] < train[best]
-    assert len(run.history.stretch("test/loss", 0, None)[0]) == 1
+    assert len(run.history.points_between("test/loss", 0, None)[0]) == 1
 
 
 # ---------------------------------------------------------------- the command line

@@ -14,12 +14,12 @@ from engine.paths import SHIPPED_FOLDER
 from engine.text import decoding
 from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
-from engine.text.download import KNOWN, Known
+from engine.text.download import PINNED_TEXTS, PinnedFile
 from engine.text.drop_folder import DropFolder
-from engine.text.library import Entry, Library, slug
+from engine.text.library import Library, TextEntry, slug
 
 POEM = b"a short poem\nthat can be fetched\n"
-KNOWN_POEM = Known(
+KNOWN_POEM = PinnedFile(
     "short-poem", "Short Poem", "http://127.0.0.1:9/poem.txt", len(POEM), len(POEM),
     hashlib.sha256(POEM).hexdigest(), "a poet", "public domain",
 )  # fmt: skip
@@ -38,7 +38,7 @@ def drop(library: Library, name: str, content: bytes) -> Path:
     return path
 
 
-def by_name(library: Library) -> dict[str, Entry]:
+def by_name(library: Library) -> dict[str, TextEntry]:
     entries = library.entries()
     assert len({entry.name for entry in entries}) == len(entries)
     return {entry.name: entry for entry in entries}
@@ -92,8 +92,8 @@ def test_the_python_documentation_is_one_text(library: Library) -> None:
 
 
 def test_the_texts_that_can_be_fetched_are_pinned() -> None:
-    assert {known.name for known in KNOWN} == {"tiny-shakespeare", "names", "the-verdict"}
-    for known in KNOWN:
+    assert {known.name for known in PINNED_TEXTS} == {"tiny-shakespeare", "names", "the-verdict"}
+    for known in PINNED_TEXTS:
         assert len(known.sha256) == 64
         assert known.url.startswith("https://raw.githubusercontent.com/")
 

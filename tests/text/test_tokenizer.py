@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine.errors import InputError
 from engine.text import tokenizer as module
-from engine.text.tokenizer import CharTokenizer, label
+from engine.text.tokenizer import CharTokenizer, visible_name
 
 TEXTS = st.text(min_size=1, max_size=200)  # surrogates are left out by default
 
@@ -50,7 +50,7 @@ def test_every_character_outside_is_found_and_only_those(text: str, prompt: str)
     if outside:
         with pytest.raises(InputError) as error:
             tokenizer.encode(prompt)
-        assert all(label(character) in str(error.value) for character in outside[:10])
+        assert all(visible_name(character) in str(error.value) for character in outside[:10])
     else:
         assert tokenizer.decode(tokenizer.encode(prompt)) == prompt
 
@@ -87,7 +87,7 @@ def test_of_many_characters_outside_ten_are_named() -> None:
     ],
 )
 def test_labels_can_be_seen(character: str, shown: str) -> None:
-    assert label(character) == shown
+    assert visible_name(character) == shown
     assert CharTokenizer.of(character).labels == (shown,)
 
 

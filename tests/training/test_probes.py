@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from engine.models.base import LanguageModel
 from engine.models.registry import build
 from engine.presets import PRESETS
-from engine.stream.downsampling import bins
+from engine.stream.downsampling import bin_starts
 from engine.training import probes
 
 MODELS = ["bigram", "gpt-tiny"]
@@ -104,7 +104,7 @@ def test_a_layer_of_zeros_has_no_ratio() -> None:
 
 @given(st.integers(1, 500), st.integers(1, 100))
 def test_bins_cover_everything_evenly(size: int, most: int) -> None:
-    starts = bins(size, most)
+    starts = bin_starts(size, most)
     widths = np.diff([*starts, size])
     assert starts[0] == 0 and len(starts) == min(size, most)
     assert widths.min() >= 1 and widths.max() - widths.min() <= 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...models.base import LanguageModel
-from ...text.bigram_counts import Frequencies
+from ...text.bigram_counts import BigramCounts
 from ...text.corpus import Corpus
 from ...training.trainer import Trainer
 from .start import Pacer
@@ -39,7 +39,7 @@ class FullTextLoss:
     """The exact loss of a bigram on the whole training split, computed from pair counts, as cheap as one batch."""
 
     def __init__(self, corpus: Corpus) -> None:
-        frequencies = Frequencies.of(corpus)
+        frequencies = BigramCounts.of(corpus)
         assert frequencies is not None, "Start.bigram keeps the vocabulary small"
         self._frequencies = frequencies
         self.floor = frequencies.floor

@@ -21,7 +21,7 @@ from ...formatting import format_setting
 from ...storage.writer import new_run_id
 from ...stream.history import History
 from ...stream.messages import Event, Floats, Observation, Queue, Record, Sample, Scalars
-from ...stream.series import Curve
+from ...stream.series import SeriesPoints
 from ...stream.status import ENDED, RunStatus, State
 from ...text.corpus import Corpus
 from ...text.points import Points
@@ -93,7 +93,7 @@ class Race:
 
     def _show(self, before: History) -> None:
         """The way to the fork: one curve, and the table that all lanes begin with."""
-        found = before.stretch("train/loss", 0, self.first_step)
+        found = before.points_between("train/loss", 0, self.first_step)
         if found is not None:
             self.history.add_points(PARENT_CHANNEL, found)
         tables = {
@@ -245,7 +245,7 @@ class Race:
         rows = [record for record in records if isinstance(record, Scalars)]
         if rows:
             steps, losses = np.array([row[:2] for row in rows], np.float64).T
-            self.history.add_points(f"train/loss/{place + 1}", Curve.whole(steps.astype(np.uint32), losses))
+            self.history.add_points(f"train/loss/{place + 1}", SeriesPoints.whole(steps.astype(np.uint32), losses))
             self._part(self.comparator.add(place, [(row.step, row.loss) for row in rows]))
         for record in records:
             if isinstance(record, Observation):

@@ -23,7 +23,7 @@ from engine.storage.curves import Curves, Floats, curves
 from engine.storage.index import Overview
 from engine.storage.metrics import reading
 from engine.storage.reader import frame_of
-from engine.stream.series import Curve
+from engine.stream.series import SeriesPoints
 from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
 from pages.board.vendor import PLOTLY
@@ -129,7 +129,7 @@ def _levels(one: Overview, corpus: Corpus | None) -> list[tuple[float, str, str]
 def _points(steps: Floats, values: Floats) -> NDArray[np.float32]:
     """[3, n] with n at most MOST_POINTS: steps, values with their peaks and valleys, means since the point before."""
     finite = np.isfinite(values)
-    curve = Curve.whole(steps[finite].astype(np.uint32), values[finite]).thinned(MOST_POINTS)
+    curve = SeriesPoints.whole(steps[finite].astype(np.uint32), values[finite]).thinned(MOST_POINTS)
     return np.stack([column.astype("<f4") for column in curve])
 
 

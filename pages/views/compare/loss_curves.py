@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from engine.storage.curves import By, Curves, Floats
 from engine.storage.index import Overview
-from engine.stream.downsampling import thin
+from engine.stream.downsampling import downsample
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, EVENT, GOOD, TEXT, TRAIN, VALIDATION
 from pages.charts.panel import unit_of
@@ -105,7 +105,7 @@ def escape_markup(text: str) -> str:
 
 
 def _thinned(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
-    kept, thinner = thin(steps.astype(np.uint32), values.astype(np.float32), MOST_POINTS)
+    kept, thinner = downsample(steps.astype(np.uint32), values.astype(np.float32), MOST_POINTS)
     return kept.astype(np.float64), thinner.astype(np.float64)
 
 

@@ -10,7 +10,7 @@ from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.datasets import encoded_corpus
 from engine.runs.manager import run_manager
-from engine.text.library import Entry
+from engine.text.library import TextEntry
 from pages.views.shared.add_text import add_texts
 from pages.widgets import plan
 
@@ -26,7 +26,7 @@ def config_of(name: str) -> RunConfig:
     )
 
 
-def count_text(entry: Entry) -> TextStatistics | None:
+def count_text(entry: TextEntry) -> TextStatistics | None:
     """The statistics of a text, counted once a session; None, and a sentence, if it cannot be read."""
     config = config_of(entry.name)
     key = entry.name, entry.sha256, config.val_fraction, config.test_fraction
@@ -55,7 +55,7 @@ def train_on(name: str) -> None:
         plan.change(config=changed(start.config, corpus=name), settings=start.settings)
 
 
-def corpus_picker(entries: list[Entry]) -> Entry:
+def corpus_picker(entries: list[TextEntry]) -> TextEntry:
     """The list of texts; returns the chosen one."""
     ready = {entry.name: entry for entry in entries if entry.ready}
     shown = st.session_state.get("text_shown")
@@ -74,7 +74,7 @@ def corpus_picker(entries: list[Entry]) -> Entry:
     return ready[chosen]
 
 
-def corpus_facts(told: TextStatistics, entry: Entry) -> None:
+def corpus_facts(told: TextStatistics, entry: TextEntry) -> None:
     """Where a text comes from and how much of it there is."""
     st.text(
         f"{told.characters:,} characters, {told.distinct:,} different ones, {entry.bytes:,} bytes\n"

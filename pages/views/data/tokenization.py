@@ -13,7 +13,6 @@ from engine.paths import home
 from engine.runs.datasets import make_tokenizer
 from engine.runs.manager import run_manager
 from engine.text import gpt2
-from engine.text.library import Entry
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static
 from pages.views.data.token_colours import coloured
@@ -22,7 +21,7 @@ MOST_PASTED = 5000
 TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
 
 
-def token_view(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
+def token_view(told: TextStatistics, entry: TextEntry, config: RunConfig) -> None:
     """The tokens of a pasted text; until one is pasted, of the corpus's first words."""
     static.heading(
         "Tokens of a text",
@@ -49,7 +48,7 @@ def token_view(told: TextStatistics, entry: Entry, config: RunConfig) -> None:
         st.code(" ".join(map(str, ids)), language=None, wrap_lines=True, height=90)
 
 
-def tokenizer_for(entry: Entry, config: RunConfig) -> Tokenizer | None:
+def tokenizer_for(entry: TextEntry, config: RunConfig) -> Tokenizer | None:
     """The tokenizer of `config`, learnt once a session; None, and a sentence, if something is missing."""
     learns = config.tokenizer == "bpe"
     key = config.tokenizer, (config.vocab_size, entry.name, entry.sha256) if learns else ()

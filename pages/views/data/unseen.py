@@ -11,11 +11,11 @@ from engine.models.registry import build_language_model
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text.corpus import Corpus
-from engine.text.library import Entry
+from engine.text.library import TextEntry
 from pages.charts import static
 
 
-def unseen_tokens(told: TextStatistics, entry: Entry) -> None:
+def unseen_tokens(told: TextStatistics, entry: TextEntry) -> None:
     """List the characters that training never shows, and their loss."""
     static.heading(
         "In validation only",
@@ -40,7 +40,7 @@ def unseen_tokens(told: TextStatistics, entry: Entry) -> None:
     unseen_loss(run, told)
 
 
-def learns_from(run: Run, entry: Entry, told: TextStatistics) -> bool:
+def learns_from(run: Run, entry: TextEntry, told: TextStatistics) -> bool:
     """Does the run learn from this text, by characters and with the same split?"""
     data = run.dataset
     same = isinstance(data, Corpus) and run.config.corpus == entry.name and data.tokenizer.vocab == told.tokenizer.vocab

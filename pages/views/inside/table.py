@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from engine.text.bigram_counts import MOST_TOKENS, Frequencies
+from engine.text.bigram_counts import MOST_TOKENS, BigramCounts
 from pages.charts import static
 from pages.charts.palette import BASELINE, GOOD, TRAIN
 from pages.charts.token_axes import name_axis, places
@@ -35,7 +35,7 @@ class Tables(NamedTuple):
     floor: float
 
 
-def tables(table: Tensor, frequencies: Frequencies | None) -> Tables | None:
+def tables(table: Tensor, frequencies: BigramCounts | None) -> Tables | None:
     """A bigram's table (C, C) held against the frequencies of its text; None where pairs are not counted."""
     if frequencies is None:
         return None
@@ -43,7 +43,7 @@ def tables(table: Tensor, frequencies: Frequencies | None) -> Tables | None:
     return Tables(
         logits=table.double().numpy(),
         chances=F.softmax(table.double(), dim=1).numpy(),
-        shares=frequencies.given(),
+        shares=frequencies.conditional_probabilities(),
         rows=frequencies.divergences(table),
         counts=frequencies.following,
         divergence=frequencies.divergence(table),
@@ -58,7 +58,7 @@ def show(look: InspectedModel) -> None:
         return
     labels = found[1].tokenizer.labels
     weight, corpus = found[0].token_embedding.weight, found[1]
-    seen = cached("tables", look.key, lambda: tables(weight, Frequencies.of(corpus)))
+    seen = cached("tables", look.key, lambda: tables(weight, BigramCounts.of(corpus)))
     if seen is None:
         st.text(f"The text has {len(labels):,} different tokens; pairs are counted for at most {MOST_TOKENS:,}.")
         return

@@ -21,7 +21,7 @@ from engine.analysis.gradient_check import (
     to_float64,
     visible_distance,
 )
-from engine.stream.downsampling import bins
+from engine.stream.downsampling import bin_starts
 from engine.training.probes import pooled
 from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, heatmap, literal, plane, show
@@ -81,7 +81,7 @@ def table(shown: InspectedStep, name: str, values: Tensor, key: str, title: str,
     figure.update_traces(showscale=not few)
     for axis, side in enumerate(SIDES):
         if tokens := tokens_on(shown, name, axis):
-            name_axis(figure, [literal(tokens[i]) for i in bins(len(tokens))], side)
+            name_axis(figure, [literal(tokens[i]) for i in bin_starts(len(tokens))], side)
     show(figure, key, title, help, height=120 + 50 * len(cells) if len(cells) <= 6 else 460)
     if cells.shape != tuple(rows.shape):
         st.caption(f"{tuple(rows.shape)} is drawn as {cells.shape}: neighbours are averaged.")
