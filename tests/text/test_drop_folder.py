@@ -174,7 +174,7 @@ def test_a_rename_is_one_event(still: DropFolder, clock: Clock) -> None:
 def test_a_file_that_changes_while_it_is_read_waits_on(
     still: DropFolder, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = still.path / "a.txt", module.facts_of
+    path, real = still.path / "a.txt", module.scan_file
 
     def disturbed(path: Path, inside: Path) -> object:
         facts = real(path, inside)
