@@ -17,6 +17,7 @@ from engine.link import DEFAULT_PRESET
 from engine.presets import preset
 from engine.runs.manager import SOURCE_NAMES, RunManager
 from engine.storage import displayed_state, notes
+from engine.stream.downsampling import bin_starts
 from engine.stream.history import Frame
 from pages.board import vendor
 from pages.board.board import ASSETS

@@ -13,6 +13,7 @@ from engine.paths import home
 from engine.runs.datasets import make_tokenizer
 from engine.runs.manager import run_manager
 from engine.text import gpt2
+from engine.text.library import TextEntry
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static
 from pages.views.data.token_colours import coloured
