@@ -18,7 +18,8 @@ from ..errors import InputError
 from ..models.base import LanguageModel
 from ..models.registry import build_language_model
 from ..paths import cli_command, home
-from ..runs.datasets import fine_tuning, stored_corpus, tuned
+from ..runs.datasets import stored_corpus
+from ..runs.fine_tuning import fine_tuning_config, fine_tuning_corpus
 from ..runs.run import Run
 from ..storage import reader
 from ..storage.lock import RunLocked
@@ -111,11 +112,13 @@ def fine_tune(stored: StoredRun, snapshot: Snapshot, order: TrainOptions) -> int
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
     if order.corpus is None:
         raise InputError(f"--from {stored.id} needs another text to go on with; name one with --corpus")
-    dataset = fine_tuning(Library(home()).load(order.corpus), order.config, former)
+    dataset = fine_tuning_corpus(Library(home()).load(order.corpus), order.config, former)
     if snapshot.step == 0:
         raise InputError(f"run {stored.id} has learnt nothing yet; resume it first, then fine-tune it")
     origin = FineTuneSource(stored.id, snapshot.step, snapshot.weights)
-    return train_on(dataclasses.replace(order, config=tuned(order.config, dataset)), dataset, origin=origin)
+    return train_on(
+        dataclasses.replace(order, config=fine_tuning_config(order.config, dataset)), dataset, origin=origin
+    )
 
 
 def evaluate(run: str, split: str, json: bool) -> int:

@@ -1,7 +1,7 @@
 """What a run would cost, before it starts: parameters, memory and time. Refuses what does not fit.
 
-Memory and the time of a large model come from arithmetic, since trying one out would cost what is to be known; a
-small model is timed by a few steps on a trainer that is thrown away. Shape letters as in `engine.models`.
+Memory, and the time of a large model, are computed; a small model is timed by a few steps of a throw-away trainer.
+Shape letters as in `engine.models`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..training.device import pick_device, threads_for
 from ..training.trainer import Trainer
 
 MAX_MEASURED = 20_000_000
-"""Parameters up to which a model is timed by trying it out."""
+"""Parameters up to which a model is timed by training a few steps."""
 LARGE = 1_000_000
-"""Parameters from which a run says what it will take."""
+"""Parameters from which the command line says what a run will cost."""
 MEASURE_SECONDS = 0.15
 BASE_BYTES = 400 * 2**20  # Python, torch and the text
 FLOAT = 4  # bytes
@@ -36,14 +36,14 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Cost:
-    """About what a run takes: how many numbers it trains, its memory at the highest, the time of a step."""
+    """About what a run takes: trainable parameters, peak memory, seconds a step."""
 
     parameters: int
     bytes: int
     seconds_per_step: float
 
     def sentence(self, steps: int) -> str:
-        """For people, before it starts."""
+        """For people; `steps` is how many the run will make."""
         total = self.seconds_per_step * steps
         return (
             f"{self.parameters:,} parameters, about {self.bytes / 1e9:.1f} GB of memory, {steps:,} steps of about "
@@ -63,16 +63,13 @@ def estimate_cost(config: RunConfig, settings: LiveSettings, dataset: Corpus | P
 
 
 def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, runs: int = 1) -> tuple[int, int]:
-    """Parameters of a run and the bytes that it needs; InputError where that is more than the machine has free now.
-
-    With `runs`, the bytes of so many of them beside each other.
-    """
+    """Parameters of a run and the bytes that `runs` of them need together; InputError if the machine has less free."""
     with torch.device("meta"):
         parameters = build(config, dataset.vocab_size).parameter_count()
     needed = BASE_BYTES + runs * (memory_needed(config, settings, parameters, dataset.vocab_size) - BASE_BYTES)
     device = pick_device(config.device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if needed - BASE_BYTES > free:  # the base is taken already
+    if needed - BASE_BYTES > free:  # this process has the base already
         who = "this run needs" if runs == 1 else f"these {runs} runs need"
         raise InputError(
             f"{who} about {needed / 1e9:,.1f} GB of memory, and {device.type} has {free / 1e9:,.1f} GB free; "
@@ -90,16 +87,16 @@ def memory_advice(config: RunConfig, settings: LiveSettings, dataset: Corpus | P
 
 
 def memory_needed(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> int:
-    """About the memory of training at its highest.
+    """About the peak memory of training, bytes.
 
     Five numbers for each parameter (weight, gradient, two moments, and a copy of the weight while an update is
-    measured), and what a batch leaves on its way forward.
+    measured), and the activations of a batch.
     """
     return BASE_BYTES + FLOAT * (5 * parameters + _step_cost(config, settings, parameters, vocab_size).activations)
 
 
 def computed_step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
-    """About the time of one step, from how fast this machine multiplies matrices and moves numbers.
+    """About the seconds of one step, from how fast this machine multiplies matrices and moves numbers.
 
     The optimizer reads or writes seven numbers for each parameter, and everything else moves each number that a batch
     leaves about twelve times.
@@ -132,7 +129,7 @@ def _speeds(device: torch.device, threads: int) -> tuple[float, float]:
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one `work`, the median of as many as fit into a moment."""
+    """Seconds of one `work`: the median of as many as fit into MEASURE_SECONDS."""
     times: list[float] = []
     begin = time.perf_counter()
     work()
@@ -146,7 +143,7 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def measured_step_seconds(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
-    """The time of one step, median of as many as fit into a moment, on a trainer that is thrown away."""
+    """Seconds of one step: the median of as many as fit into MEASURE_SECONDS, on a throw-away trainer."""
     device, before = pick_device(config.device), torch.get_num_threads()
     trainer = Trainer(config, settings, dataset, lambda _: None, device)
     torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))

@@ -1,25 +1,61 @@
-"""A text of the library as a run learns from it: split, in tokens, and again for a run that is opened or fine-tuned."""
+"""What runs learn from: texts of the library, split and encoded, and points."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
-from ..config import RunConfig, changed
-from ..errors import InputError
+from ..config import RunConfig
 from ..paths import home
 from ..storage import reader
 from ..storage.reader import StoredRun
 from ..text import gpt2
 from ..text.bpe import ByteTokenizer
 from ..text.corpus import Corpus, split_ends
-from ..text.library import TextEntry
+from ..text.library import Library, TextEntry
+from ..text.points import Points
 from ..text.tokenizer import Tokenizer
+
+
+class Datasets:
+    """What runs learn from: the texts of a library, and points.
+
+    The last text is kept in memory, so that a new run on it starts at once.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._corpus: tuple[tuple[object, ...], Corpus] | None = None
+        self._lock = threading.Lock()
+
+    def load(self, config: RunConfig) -> Corpus | Points:
+        """What a run with `config` learns from; InputError says what is wrong with it."""
+        return self.load_corpus(config) if config.reads_text else Points.of(config)
+
+    def load_corpus(self, config: RunConfig) -> Corpus:
+        """The text that `config` names, split and encoded; InputError says what is wrong with it."""
+        version = self._library.version
+        vocab_size = config.vocab_size if config.tokenizer == "bpe" else None
+        key = (config.corpus, config.val_fraction, config.test_fraction, config.tokenizer, vocab_size, version)
+        with self._lock:
+            if self._corpus is None or self._corpus[0] != key:
+                self._corpus = key, encoded_corpus(*self._library.load_name(config.corpus), config)
+            return self._corpus[1]
+
+    def load_stored(self, stored: StoredRun) -> Corpus | Points:
+        """What a stored run learnt from; InputError if that text is gone or is another one now."""
+        config, _ = reader.made_of(stored)
+        if len(reader.texts(stored)) > 1:
+            return stored_corpus(stored, lambda name, _: self._library.load_name(name))
+        dataset = self.load(config)
+        reader.check_text(stored, dataset)
+        return dataset
 
 
 def encoded_corpus(text: str, entry: TextEntry, config: RunConfig, former: Corpus | None = None) -> Corpus:
     """A text of the library, split and encoded as `config` says; InputError where its tokenizer is not here.
 
-    With a `former` text its tokens are taken, whatever `config` says.
+    With a `former` text its tokenizer is used, whatever `config` says.
     """
     return Corpus.of(
         text,
@@ -33,19 +69,6 @@ def encoded_corpus(text: str, entry: TextEntry, config: RunConfig, former: Corpu
         path=None if entry.path is None else str(entry.path),
         former=former,
     )
-
-
-def fine_tuning(found: tuple[str, TextEntry], config: RunConfig, former: Corpus) -> Corpus:
-    """The text `found`, for a model with `config` that learnt from `former`; InputError if it does not go on there."""
-    corpus = encoded_corpus(*found, config, former)
-    if corpus.sha256 == former.sha256:
-        raise InputError(f"this run learns from {corpus.title} already; choose another text")
-    return corpus
-
-
-def tuned(config: RunConfig, corpus: Corpus) -> RunConfig:
-    """`config` for going on with `corpus`; the lecture's draws belong to first weights of its own."""
-    return changed(config, corpus=corpus.name, draws="separate")
 
 
 def stored_corpus(stored: StoredRun, load: Callable[[str, str | None], tuple[str, TextEntry]]) -> Corpus:

@@ -1,4 +1,4 @@
-"""A divergence as a lesson: what happened, in numbers from the history, and where to take the run up again."""
+"""What led to a divergence, in numbers from the history, and the step to rewind to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..stream.history import MAX_POINTS, History
 from ..stream.messages import Event
 
 REWIND_STEPS = 50
-"""Steps between the point where a run is taken up again and the trouble that it had."""
+"""Steps before the trouble at which a run is taken up again."""
 KNOBS = ("lr", "batch_size", "weight_decay", "grad_clip")
-USUAL_STEPS = 100  # steps before the last REWIND_STEPS ones, or looks: what is compared with
-LAST = 5
-GROWN = 3.0  # times its usual size, a layer's update or gradient is out of the ordinary
+USUAL_STEPS = 100  # before the last REWIND_STEPS; later values are compared with the median of these
+LAST_LOSSES = 5
+UNUSUAL = 3.0  # times its usual size, from which a layer's update or gradient is unusual
 
 Point = tuple[int, float]
 
@@ -27,7 +27,7 @@ class Divergence:
     """What led to a divergence. Steps count from 1; losses as everywhere, update ratios are ‖Δw‖ ÷ ‖w‖."""
 
     trouble: int
-    """The step at which it began, as far as the losses tell."""
+    """The step at which the trouble began, judging by the losses."""
     losses: tuple[Point, ...]
     """The last finite ones."""
     usual_loss: float | None
@@ -35,13 +35,13 @@ class Divergence:
     """The largest since shortly before the trouble; usual_norm is the median before that."""
     usual_norm: float | None
     update: tuple[int, str, float] | None
-    """The largest in the steps since then that were looked at: step, layer, ratio."""
+    """The largest of the observed steps since then: step, layer, ratio."""
     first: tuple[int, str, str, float] | None
-    """Which layer left the ordinary first: step, layer, what of it ("update" or "gradient"), times its usual size."""
+    """The first unusual layer: step, layer, "update" or "gradient", times its usual size."""
     fault: str | None
     """What was not finite, and where."""
     turned: tuple[Event, ...]
-    """The knobs turned on the way."""
+    """The settings changed on the way."""
 
 
 def find_divergence(history: History, layers: tuple[str, ...], last: int, limit: float = math.inf) -> Divergence:
@@ -53,14 +53,14 @@ def find_divergence(history: History, layers: tuple[str, ...], last: int, limit:
     ratios = {layer: _points(history, f"update_ratio/{layer}", 0) for layer in layers}
     gradients = {layer: _points(history, f"grad_norm/{layer}", 0) for layer in layers}
     recent = [(ratio, step, layer) for layer, points in ratios.items() for step, ratio in points if step > since]
-    grown = [*_grown(ratios, "update", since), *_grown(gradients, "gradient", since)]
+    grown = [*_unusual(ratios, "update", since), *_unusual(gradients, "gradient", since)]
     with history.lock:
         events = list(history.events)
     faults = [event.text for event in events if event.name == "not finite" and event.step > last]
     top = max(recent, default=None)
     return Divergence(
         trouble,
-        tuple(_points(history, "train/loss", last - REWIND_STEPS)[-LAST:]),
+        tuple(_points(history, "train/loss", last - REWIND_STEPS)[-LAST_LOSSES:]),
         _median([loss for _, loss in before]),
         max(norms, key=lambda point: point[1], default=None),
         _median([norm for _, norm in calm]),
@@ -86,18 +86,18 @@ def rewind_step(history: History, last: int, limit: float = math.inf) -> int:
 
 
 def trouble_began(history: History, last: int, limit: float) -> int:
-    """The first step of the trouble that step `last` is in: from there on the loss is never long below `limit`."""
+    """The first step of the trouble that step `last` is in: from there the loss is never below `limit` for long."""
     trouble = last
-    for end in range(last, -1, -MAX_POINTS):  # of so few at a time none is left out
+    for end in range(last, -1, -MAX_POINTS):  # so few at a time come without gaps
         found = history.points_between("train/loss", max(0, end - MAX_POINTS + 1), end)
         if found is None:
             break
         if not len(found.steps):
             continue
-        # Of a long run's early steps few are kept, and a low one may stand for many that were not: their mean tells.
+        # A long run keeps few of its early steps; one low loss may stand for many high ones, so its bin's mean counts.
         high = ~(np.maximum(found.values, found.means) <= limit)
         steps = found.steps.astype(np.int64)
-        following = np.minimum.accumulate(np.where(high, steps, trouble)[::-1])[::-1]  # of each the next high one
+        following = np.minimum.accumulate(np.where(high, steps, trouble)[::-1])[::-1]  # for each step the next high one
         calm = np.flatnonzero(~high & (following - steps > REWIND_STEPS))
         if len(calm):
             return int(following[calm[-1]])
@@ -112,12 +112,12 @@ def _points(history: History, channel: str, first: int, last: int | None = None)
     return list(zip(found.steps.tolist(), found.values.tolist(), strict=True))
 
 
-def _grown(series: dict[str, list[Point]], what: str, since: int) -> Iterator[tuple[int, str, str, float]]:
-    """The first point of each layer after `since` that is GROWN times the median of those before."""
+def _unusual(series: dict[str, list[Point]], what: str, since: int) -> Iterator[tuple[int, str, str, float]]:
+    """The first point of each layer after `since` that is UNUSUAL times the median of those before."""
     for layer, points in series.items():
         usual = _median([value for step, value in points if step <= since][-USUAL_STEPS:])
         for step, value in points:
-            if step > since and usual and value > GROWN * usual:
+            if step > since and usual and value > UNUSUAL * usual:
                 yield step, layer, what, value / usual
                 break
 

@@ -1,26 +1,83 @@
-"""A fork: a run that begins where another one stood, with all that the other had shown up to there.
+"""A fork: a run that goes on from a step of another one, with its history up to there.
 
-A step that no snapshot was taken of is reached from the newest one before it, by making the steps between again: the
-training is deterministic, so they come out as they did. Snapshots from before a fork lie in its parent's folder.
+A step without a snapshot is reached from the newest one before it by repeating the steps in between: training is
+deterministic, so they come out the same. Snapshots from before a fork lie in its parent's folder.
 """
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..config import LiveSettings
 from ..errors import InputError
 from ..storage import checkpoint_files, reader
 from ..storage.metrics import reading
 from ..storage.reader import KnobTurn, ResumePoint, StoredRun
-from ..training.checkpoint import FineTuneSource, Snapshot
+from ..storage.writer import new_run_id
+from ..stream.status import State
+from ..training.checkpoint import Snapshot
+from .run import Run
+from .training_thread import TrainingThread
+
+
+@dataclass(frozen=True, eq=False)
+class ForkPoint:
+    """Where forks leave a run: it is paused, and all that it recorded up to `step` is on the disk."""
+
+    parent: Run
+    stored: StoredRun
+    step: int
+    snapshot: Snapshot | None
+    """The state at `step`, where it is known."""
+
+    @classmethod
+    def of(cls, parent: Run, step: int | None, changes: Mapping[str, Any], flush: Callable[[Run], None]) -> ForkPoint:
+        """The point after `step` updates of a paused `parent` (None: where it stands).
+
+        InputError if the step, or max_steps among the `changes`, is not possible.
+        """
+        at = parent.step if step is None else step
+        if not 0 <= at <= parent.step:
+            raise InputError(f"step {at:,} is not possible; choose one from 0 to {parent.step:,}")
+        if changes.get("max_steps", at + 1) <= at:
+            raise InputError(
+                f"{changes['max_steps']:,} iterations are not possible: the fork is at step {at:,}; choose more"
+            )
+        state = parent.paused_state()  # answered once it stands still
+        snapshot = state.snapshot
+        if state.turns:  # inside the step under way
+            snapshot = replace(snapshot, settings=state.turns[-1][1])
+        at = snapshot.step if step is None else step
+        flush(parent)
+        return cls(parent, reader.find(parent.id), at, snapshot if at == snapshot.step else None)
+
+    def new_run(self, thread: TrainingThread | None = None) -> Run:
+        """A run that waits here, with a folder of its own. InputError if the step cannot be reached."""
+        past = create_fork(self.stored, new_run_id(), self.step, self.snapshot)
+        return Run(self.parent.config, self.parent.first_settings, self.parent.dataset, past, thread)
+
+
+@contextmanager
+def paused(run: Run) -> Iterator[None]:
+    """Pause a run for something that may be refused; after an error it goes on if it was running."""
+    was_running = run.state is State.RUNNING
+    run.pause()
+    try:
+        yield
+    except BaseException:
+        if was_running:
+            run.start()
+        raise
 
 
 def create_fork(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> ResumePoint:
-    """What a run called `name` goes on with that leaves `parent` at `step`; its folder is made beside the parent's.
+    """Make the folder of a fork called `name` beside its parent's, and return the point from which it goes on.
 
     `snapshot` is the state at that step where it is known. InputError if the step cannot be reached.
     """
@@ -48,25 +105,17 @@ def settings_at(run: StoredRun, step: int) -> LiveSettings:
 
 
 def nearest_snapshot(run: StoredRun, step: int) -> Snapshot:
-    """The newest whole snapshot at or before `step`, of the run or of those that it was forked from; InputError."""
+    """The newest whole snapshot at or before `step`, of the run or of those that it was forked from.
+
+    InputError where there is none.
+    """
     at: StoredRun | None = run
     while at is not None:
         found, _ = checkpoint_files.newest(at.folder / "snapshots", upto=step)
         if found is not None:
             return found
-        at = _parent(at)
+        at = parent_of(at)
     raise InputError(f"run {run.id} has no snapshot at or before step {step:,}; choose a later step")
-
-
-def fine_tune_source(run: StoredRun) -> FineTuneSource:
-    """Where the first weights of a fine-tuned run came from, or of one forked from it; InputError if they are gone."""
-    while (parent := _parent(run)) is not None:
-        run = parent
-    found, _ = checkpoint_files.newest(run.folder / "snapshots", upto=0)
-    if found is None:
-        raise InputError(f"run {run.id} has no snapshot of step 0; fine-tune again from the run before it")
-    origin = (run.about or {}).get("parent") or {}
-    return FineTuneSource(str(origin.get("run")), int(origin.get("step", 0)), found.weights)
 
 
 def copy_metrics(source: Path, target: Path, step: int) -> None:
@@ -76,8 +125,8 @@ def copy_metrics(source: Path, target: Path, step: int) -> None:
     reader.rewind(target, step)
 
 
-def _parent(run: StoredRun) -> StoredRun | None:
-    """The run that this one was forked from, if its folder is still beside it; a fine-tuned one shares no step."""
+def parent_of(run: StoredRun) -> StoredRun | None:
+    """The run that this one was forked from, if its folder is still beside it; None for a fine-tuned one."""
     parent = (run.about or {}).get("parent") or {}
     name = str(parent.get("run", ""))
     if not name or Path(name).name != name or name == run.id:

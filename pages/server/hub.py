@@ -14,7 +14,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from engine.errors import InputError
 from engine.link import DEFAULT_PRESET
 from engine.presets import preset
-from engine.runs.manager import SOURCE_NAMES, RunManager
+from engine.runs.directory import SOURCE_NAMES
+from engine.runs.manager import RunManager
 from engine.stream.history import Frame
 from engine.stream.pump import Frames, Source
 from engine.stream.status import status_of_no_run

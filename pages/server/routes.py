@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from engine.config import MAX_STEPS
 from engine.link import DEFAULT_PRESET
 from engine.presets import preset
-from engine.runs.manager import SOURCE_NAMES, RunManager
+from engine.runs.directory import SOURCE_NAMES
+from engine.runs.manager import RunManager
 from engine.storage import displayed_state, notes
 from engine.stream.downsampling import bin_starts
 from engine.stream.history import Frame

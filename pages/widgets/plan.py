@@ -56,7 +56,7 @@ def _limit(config: RunConfig, settings: LiveSettings, anew: bool = False) -> Liv
         return settings
     try:
         return limit_to_epochs(
-            config, changed(settings, max_steps=MAX_STEPS) if anew else settings, run_manager().dataset(config)
+            config, changed(settings, max_steps=MAX_STEPS) if anew else settings, run_manager().datasets.load(config)
         )
     except InputError:  # the estimate below the controls says what is wrong
         return settings

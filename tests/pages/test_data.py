@@ -46,7 +46,7 @@ def uploaded(house: RunManager, text: str, name: str = "mine") -> str:
 
 def test_it_shows_the_numbers_of_the_default_text(visit: Visit, house: RunManager) -> None:
     page = visit("data.py")
-    corpus = house.corpus(preset(DEFAULT_PRESET).config)
+    corpus = house.datasets.load_corpus(preset(DEFAULT_PRESET).config)
     assert f"{corpus.characters:,} characters, {corpus.distinct} different ones" in words(page)
     assert "written for this project" in words(page) and "licence" in words(page)
     bars = figure(page, "How the text is split")["data"]

@@ -104,7 +104,7 @@ def test_without_a_run_it_shows_the_first_weights_of_the_default_model(visit: Vi
     assert "There is no run yet" in words(page)
     assert page.button(key="play").label == "Start"
     config = preset("bigram").config
-    corpus = house.corpus(config)
+    corpus = house.datasets.load_corpus(config)
     table = build_language_model(config, corpus.vocab_size, generator(config.seed, "weights")).token_embedding.weight
     assert torch.equal(page.session_state["looked"].table, table)
     run = house.prepare(config, preset("bigram").settings)

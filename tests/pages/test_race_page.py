@@ -84,7 +84,7 @@ def test_lanes_of_ones_own(page, house, wait_until) -> None:
     page.number_input(key="race_value-0-1-batch_size").set_value(48).run()
     click(page, "race_play")
     race = end(page, house, wait_until)
-    assert race.names == ("unchanged", "batch_size 48") and race.first_difference == 1
+    assert race.names == ("unchanged", "batch_size 48") and race.records.first_difference == 1
     (chart,) = [one.proto for one in page.get("plotly_chart")]
     assert chart.alt == "Where the lanes ended"
     assert json.loads(chart.spec)["layout"]["xaxis"]["type"] != "linear", "the lanes stand under their names"

@@ -439,7 +439,7 @@ def test_epochs_say_how_many_iterations_there_will_be(
     opened: Callable[..., AppTest], manager: RunManager, wait_until: Callable[..., None]
 ) -> None:
     page = opened(preset="simple")
-    steps_per_epoch = manager.corpus(preset("simple").config).steps_per_epoch(32, 8)
+    steps_per_epoch = manager.datasets.load_corpus(preset("simple").config).steps_per_epoch(32, 8)
     assert widget(page.number_input, "max_steps_number").value == 70 * steps_per_epoch
     widget(page.number_input, "epochs").set_value(2).run()
     assert widget(page.number_input, "max_steps_number").value == 2 * steps_per_epoch

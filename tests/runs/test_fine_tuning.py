@@ -18,7 +18,7 @@ from engine.models.bigram import Bigram
 from engine.models.registry import build_language_model
 from engine.paths import home
 from engine.presets import preset
-from engine.runs import forks
+from engine.runs import fine_tuning, forks
 from engine.runs.manager import RunActive, RunManager
 from engine.runs.run import Run
 from engine.storage import checkpoint_files, reader
@@ -161,10 +161,10 @@ def test_a_third_text_is_written_in_the_first_ones_characters(manager, go) -> No
     go(third, 10)
     assert reader.texts(reader.find(third.id))[0][0] == "first"
     stored = reader.find(third.id)
-    assert manager.dataset_of(stored).former.former.name == "first"
+    assert manager.datasets.load_stored(stored).former.former.name == "first"
     drop(first=FIRST + "a")
     with pytest.raises(InputError, match="learnt from another text than 'first' is now"):
-        manager.dataset_of(stored)
+        manager.datasets.load_stored(stored)
 
 
 def test_what_cannot_be_gone_on_with_is_said_and_harms_nothing(manager, go, wait_until) -> None:
@@ -205,7 +205,7 @@ def test_it_shares_no_step_with_the_run_before_it(manager, go) -> None:
     with pytest.raises(InputError, match="no snapshot at or before step 20"):
         forks.nearest_snapshot(reader.find(run.id), 20)
     with pytest.raises(InputError, match="no snapshot of step 0; fine-tune again"):
-        forks.fine_tune_source(reader.find(run.id))
+        fine_tuning.fine_tune_source(reader.find(run.id))
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:

@@ -87,7 +87,7 @@ def test_lanes_from_a_fork_point_equal_forks_alone(manager: RunManager, end, wai
         assert len(losses(lane)) == 400 and losses(lane) == losses(fork)
         manager.undo()
     assert losses(race.lanes[0])[:300] == losses(parent)
-    assert race.first_difference == 252, "the first update that differs is made in step 251"
+    assert race.records.first_difference == 252, "the first update that differs is made in step 251"
     before, *_ = race.history.points_between("train/loss/before", 0, None)
     first, *_ = race.history.points_between("train/loss/1", 0, None)
     assert (before[0], before[-1], first[0]) == (1, 250, 251)
@@ -148,7 +148,7 @@ def test_all_lanes_stand_at_the_same_step(manager: RunManager, wait_until) -> No
 def test_the_first_step_that_differs_is_found(manager: RunManager, end, change, step) -> None:
     race = manager.start_race(BIGRAM, changed(SETTINGS, max_steps=50), [{}, change])
     end(race)
-    assert race.first_difference == step
+    assert race.records.first_difference == step
     marks = [event for event in race.history.events if event.name == "parted"]
     assert [event.step for event in marks] == ([] if step is None else [step])
     one, other = (losses(lane) for lane in race.lanes)
@@ -243,7 +243,7 @@ def test_watching_a_race_costs_no_more_than_a_run(manager: RunManager, end) -> N
     texts = [event["text"] for event in frame.header["events"]]
     assert texts.count("started") == texts.count("done at step 300") == texts.count("losses part") == 1
     assert len(race.history.tables["weights/token_embedding"]) == 4 * race.dataset.vocab_size
-    assert len(race._tables) <= 1, "tables that wait for those of other lanes are let go"
+    assert len(race.records._tables) <= 1, "tables that wait for those of other lanes are let go"
     assert manager.source("race") is race and manager.source(race.id) is race and manager.source("nobody") is None
     manager.close(30)
     assert not race.lanes[0]._thread.is_alive()
@@ -268,15 +268,15 @@ def test_a_race_that_is_replaced_at_once_lets_the_next_one_begin(
 ) -> None:
     """Another session replaces the race that is begun here, while the one before it is still being ended."""
     endless = changed(SETTINGS, max_steps=1_000_000)
-    ending, begun = manager._end, []
+    ending, begun = manager._end_race, []
 
     def end_slowly(race: Race) -> None:
-        monkeypatch.setattr(manager, "_end", ending)
+        monkeypatch.setattr(manager, "_end_race", ending)
         begun.append(manager.start_race(BIGRAM, endless, READY_MADE[:2], replace=True))
         ending(race)
 
     manager.start_race(BIGRAM, endless, READY_MADE[:2])
-    monkeypatch.setattr(manager, "_end", end_slowly)
+    monkeypatch.setattr(manager, "_end_race", end_slowly)
     second = manager.start_race(BIGRAM, endless, READY_MADE[:2], replace=True)
     assert second.closed and manager.race is begun[0]
     wait_until(lambda: begun[0].step > 10)
@@ -305,7 +305,9 @@ def test_what_waits_for_other_lanes_is_bounded(manager: RunManager, wait_until) 
     race = manager.start_race(BIGRAM, SETTINGS, READY_MADE[:2], steps=1)
     wait_until(lambda: race.state is State.PAUSED)
     looks = [Observation(step, {}, {"weights/new": np.ones((2, 3), np.float32)}) for step in range(2, 1002)]
-    race.hear(race.lanes[0].id, looks)
-    assert sum(name == "weights/new" for name, _ in race._tables) <= 32, "a lane that has no model has no tables"
-    race.hear(race.lanes[1].id, looks)
+    race.records.add(race.lanes[0].id, looks)
+    assert sum(name == "weights/new" for name, _ in race.records._tables) <= 32, (
+        "a lane that has no model has no tables"
+    )
+    race.records.add(race.lanes[1].id, looks)
     assert race.history.tables["weights/new"].shape == (4, 3)

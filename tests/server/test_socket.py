@@ -306,7 +306,9 @@ def test_a_run_elsewhere_is_streamed_by_its_id_and_on_the_stage(served: Served, 
         shown = read(stage)
         assert shown.header["kind"] == "snapshot" and shown.steps("train/loss") == list(range(1, 9))
         told = served.http.get("/panels", params={"run": "current"}).json()
-        assert told["run"] == "elsewhere" and told["tokens"] == list(served.manager.corpus(CONFIG).tokenizer.vocab)
+        assert told["run"] == "elsewhere" and told["tokens"] == list(
+            served.manager.datasets.load_corpus(CONFIG).tokenizer.vocab
+        )
         part = served.http.get("/series", params={"run": "elsewhere", "channel": "train/loss", "from": 3, "to": 4})
         assert part.json()["steps"] == [3, 4]
         run = stepped(2)

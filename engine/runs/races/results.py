@@ -1,7 +1,4 @@
-"""What a race came to, lane by lane, as measured: where each loss ended, how much it scattered, and a word for it.
-
-Knows no screen.
-"""
+"""The results of a race, measured lane by lane: where each loss ended, how much it scattered, and a verdict."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from ...stream.status import State
 from ..run import Run
 from .race import Race
 
-FEWEST = 40  # steps: of fewer nothing is said
-AS_GOOD = 0.05  # of what the best lane has learnt: a lane that is no further off is as good
-SURE = 3.0  # standard errors by which a mean must have fallen
-RATTLE = 1.2  # times the scatter of the best lane
+MIN_STEPS = 40  # a lane with fewer has no result
+AS_GOOD = 0.05  # a lane is as good as the best if its loss is higher by at most this part of what the best learnt
+SURE = 3.0  # standard errors by which a mean must have fallen to count as falling
+RATTLE = 1.2  # from this many times the best lane's scatter, a lane rattles
 
 
 @dataclass(frozen=True)
@@ -29,20 +26,20 @@ class LaneResult:
     state: State
     step: int
     first: float
-    """The loss of its first step: all lanes from one start begin with the same."""
+    """The loss of its first step, the same for all lanes of a race."""
     loss: float
     low: float
-    """Nine in ten of the last tenth's losses are above this one,"""
+    """The 10th percentile of the last tenth's losses."""
     high: float
-    """and nine in ten below that."""
+    """The 90th percentile."""
     scatter: float
-    """Standard deviation from one step to the next over the last quarter, its trend not counted."""
+    """Standard deviation over the last quarter, from the differences of successive steps, so without its trend."""
     falling: bool
     """Is the mean of the last quarter below that of the one before, for sure?"""
 
 
 def lane_results(race: Race) -> list[LaneResult]:
-    """Those of the lanes that have made enough steps to tell, or have diverged on the way."""
+    """The results of the lanes that have made at least MIN_STEPS, or have diverged."""
     found = [_lane_result(name, lane, race.first_step) for name, lane in zip(race.names, race.lanes, strict=True)]
     return [outcome for outcome in found if outcome is not None]
 
@@ -51,7 +48,7 @@ def _lane_result(name: str, lane: Run, start: int) -> LaneResult | None:
     with lane.history.lock:
         series = lane.history.series.get("train/loss")
         losses = np.empty(0) if series is None else series.view(series.capacity, start + 1).values.astype(np.float64)
-    if not len(losses) or (len(losses) < FEWEST and lane.state is not State.DIVERGED):
+    if not len(losses) or (len(losses) < MIN_STEPS and lane.state is not State.DIVERGED):
         return None
     end, quarter, before = losses[-(len(losses) // 10 or 1) :], *np.array_split(losses, 4)[:1:-1]
     error = np.hypot(_error(quarter), _error(before))
@@ -81,7 +78,7 @@ def best_lane(found: list[LaneResult]) -> LaneResult | None:
 
 
 def verdict(one: LaneResult, best: LaneResult | None) -> str:
-    """What its learning rate did, beside that of the best lane."""
+    """What its learning rate did, compared with that of the best lane."""
     if one.state is State.DIVERGED:
         return f"diverged at step {one.step + 1:,}"
     if one.state is State.FAILED or best is None:

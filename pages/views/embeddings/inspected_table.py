@@ -50,7 +50,7 @@ def copy_table(run: Run) -> InspectedTable:
 def untrained_table() -> InspectedTable:
     """The table that a run with the default preset begins with."""
     config = preset(DEFAULT_PRESET).config
-    corpus = run_manager().corpus(config)
+    corpus = run_manager().datasets.load_corpus(config)
     model = build_language_model(config, corpus.vocab_size, generator(config.seed, "weights"))
     tokenizer = corpus.tokenizer
     table = model.token_embedding.weight.detach()

@@ -67,7 +67,7 @@ def inspect_model(run: Run | None) -> InspectedModel:
     if run is None:
         if kept is None or kept.run:
             start = default_preset()
-            dataset = run_manager().dataset(start.config)
+            dataset = run_manager().datasets.load(start.config)
             kept = InspectedModel("", 0, start.config, start.settings, dataset, first_model(start.config, dataset))
     elif made is not None and made.paused_state is not None:
         if kept is None or not kept.past or kept.key != (run.id, made.step):

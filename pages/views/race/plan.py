@@ -9,7 +9,7 @@ import streamlit as st
 from engine.config import MAX_STEPS, changed
 from engine.errors import InputError
 from engine.runs.manager import RunActive, run_manager
-from engine.runs.races.race import Change
+from engine.runs.races.lanes import Change
 from pages.widgets import notices, plan
 
 LEARNING_RATES: tuple[Change, ...] = ({"lr": 3e-4}, {"lr": 1e-2}, {"lr": 1.0}, {"lr": 10.0})

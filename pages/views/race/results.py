@@ -152,6 +152,6 @@ def summary(race: Race, found: list[LaneResult]) -> str:
     if best is not None:
         told.append(f"Lowest: {best.name}.")
     told += [f"{one.name} {one.state.value} at step {one.step + 1:,}." for one in found if one.state is State.DIVERGED]
-    first = race.first_difference
+    first = race.records.first_difference
     told.append(f"The losses part at step {first:,}." if first else "All losses are the same, bit for bit.")
     return " ".join(told)

@@ -8,7 +8,8 @@ import streamlit as st
 
 from engine.presets import PRESETS
 from engine.runs.manager import run_manager
-from engine.runs.races.race import MAX_LANES, MIN_LANES, Race
+from engine.runs.races.lanes import MAX_LANES, MIN_LANES
+from engine.runs.races.race import Race
 from pages.views.race.plan import STARTS, planned_lanes, start_kind
 from pages.widgets import fields, plan
 

@@ -140,7 +140,7 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
         if run.dataset.vocab_size <= MOST_TOKENS:
             return first.bigram()
     fresh = preset("bigram")
-    return Start(fresh.config, fresh.settings, run_manager().corpus(fresh.config))
+    return Start(fresh.config, fresh.settings, run_manager().datasets.load_corpus(fresh.config))
 
 
 def run_experiment(chosen: Experiment, run: Run | None, begin: Begin) -> ExperimentResult | None:

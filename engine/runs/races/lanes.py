@@ -1,0 +1,67 @@
+"""What the lanes of a race differ in, their names, and the runs that they are made of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...config import LiveSettings, RunConfig, changed
+from ...errors import InputError
+from ...formatting import format_setting
+from ...paths import home
+from ..divergence import KNOBS
+from ..forks import ForkPoint
+from ..run import Run
+from ..training_thread import TrainingThread
+
+MIN_LANES, MAX_LANES = 2, 4
+LANE_FIELDS = (*KNOBS, "optimizer")
+"""What a lane may have for itself; the optimizer only from a fresh start."""
+
+Change = Mapping[str, Any]
+"""A lane's own values, by the names of LANE_FIELDS."""
+
+
+def lane_names(changes: Sequence[Change]) -> list[str]:
+    """Each lane is called what it changes. InputError unless there are two to four lanes that can race."""
+    if not MIN_LANES <= len(changes) <= MAX_LANES:
+        raise InputError(f"{len(changes)} lanes are not possible; choose {MIN_LANES} to {MAX_LANES}")
+    names: list[str] = []
+    for change in changes:
+        if foreign := [name for name in change if name not in LANE_FIELDS]:
+            raise InputError(f"lanes cannot differ in {foreign[0]!r}; choose among {', '.join(LANE_FIELDS)}")
+        words = [value if name == "optimizer" else f"{name} {format_setting(value)}" for name, value in change.items()]
+        name = ", ".join(words) or "unchanged"
+        count = sum(other.split(" (")[0] == name for other in names)
+        names.append(f"{name} ({count + 1})" if count else name)
+    return names
+
+
+def lane_config(config: RunConfig, change: Change) -> RunConfig:
+    """The structure of a lane from a fresh start."""
+    return changed(config, optimizer=change["optimizer"]) if "optimizer" in change else config
+
+
+def lane_settings(settings: LiveSettings, change: Change) -> LiveSettings:
+    """The knobs of a lane; InputError for a value that is not possible."""
+    return changed(settings, **{name: value for name, value in change.items() if name != "optimizer"})
+
+
+def forked_lanes(
+    point: ForkPoint, changes: Sequence[Change], shared: Mapping[str, Any], thread: TrainingThread
+) -> list[Run]:
+    """A run on `thread` for each of the `changes`, all waiting at `point`; `shared` settings hold for all of them.
+
+    Where one cannot be made, none leaves a folder behind.
+    """
+    lanes: list[Run] = []
+    try:
+        for change in changes:
+            lanes.append(point.new_run(thread))
+            lanes[-1].tune(lane_settings(changed(lanes[-1].settings, **shared), change))
+    except BaseException:
+        for lane in lanes:
+            shutil.rmtree(home() / "runs" / lane.id, ignore_errors=True)
+        raise
+    return lanes
