@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SPOKEN_NAMES = {"max_steps": "iterations"}
+"""What people call a setting, where that is not its name."""
+
 
 def format_setting(value: object) -> str:
     """A setting's value: 32, 1,000, 0.001, off."""
@@ -15,3 +18,8 @@ def format_setting(value: object) -> str:
 def format_number(value: float, digits: int = 4) -> str:
     """A measured number to `digits` significant digits: 2.487, 0.01234, 12,340."""
     return f"{value:,.0f}" if 1000 <= abs(float(f"{value:.{digits}g}")) < 1e7 else f"{value:.{digits}g}"
+
+
+def format_change(name: str, before: object, after: object) -> str:
+    """A change of a setting: `batch_size 32 → 64`."""
+    return f"{SPOKEN_NAMES.get(name, name)} {format_setting(before)} → {format_setting(after)}"

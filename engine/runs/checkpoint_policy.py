@@ -1,7 +1,4 @@
-"""When a run's snapshots are taken.
-
-On the training thread, between two steps; the writing is the store's.
-"""
+"""When a run's snapshots are taken: on the training thread, between two steps. The store writes them."""
 
 from __future__ import annotations
 
@@ -13,16 +10,18 @@ from ..storage.writer import RunWriter
 from ..stream.messages import Observation
 from ..training.trainer import EARLY, Trainer
 
-HEAVY = 200_000_000  # bytes: no early snapshots of a model so large, each would take seconds and its whole size again
+LARGE = 200_000_000  # bytes: no early snapshots of a model so large, each would take seconds and its whole size again
 
 
 class CheckpointPolicy:
     """Takes snapshots of a trainer: at once, at early steps, then every `every` steps, and at each best validation.
 
-    Of a heavy one only those every `every` steps and the last. `best` is the lowest loss so far and its step.
+    Of a large model only those every `every` steps and the last. `best` is the lowest loss so far and its step.
     """
 
     def __init__(self, store: RunWriter, every: int, best: tuple[float, int] | None = None) -> None:
+        self.due_at = 0
+        """The step from which the next snapshot is due."""
         self._store, self._every = store, every
         self._last: int | None = None
         self._best = math.inf
@@ -30,31 +29,28 @@ class CheckpointPolicy:
         if best is not None:
             self._best, store.best = best
 
-    def is_best(self, seen: Observation) -> bool:
-        """Was the lowest validation loss just seen, so that a snapshot is due?"""
-        loss = seen.scalars.get("val/loss", math.inf)
-        if loss >= self._best:
-            return False
-        self._best, self._best_at = loss, seen.step
-        return True
+    def note_validation(self, observation: Observation) -> None:
+        """With the lowest validation loss so far a snapshot is due now."""
+        loss = observation.scalars.get("val/loss", math.inf)
+        if loss < self._best:
+            self._best, self._best_at = loss, observation.step
+            self.due_at = observation.step
 
-    def keep(self, trainer: Trainer) -> int:
-        """Take a snapshot now; returns the step at which the next one is due."""
-        if size_of(trainer) > HEAVY:
-            if trainer.step // self._every > (self._last or 0) // self._every:
-                self._take(trainer)
-            return (trainer.step // self._every + 1) * self._every
-        self._take(trainer)
-        if trainer.step < self._every:
-            return min((early for early in EARLY if trainer.step < early < self._every), default=self._every)
-        return (trainer.step // self._every + 1) * self._every
+    def save(self, trainer: Trainer) -> None:
+        """Take the snapshot that is due."""
+        every, large = self._every, size_of(trainer) > LARGE
+        if not large or trainer.step // every > (self._last or 0) // every:
+            self._save(trainer)
+        self.due_at = (trainer.step // every + 1) * every
+        if not large and trainer.step < every:
+            self.due_at = min((early for early in EARLY if trainer.step < early < every), default=every)
 
-    def end(self, trainer: Trainer) -> None:
+    def save_last(self, trainer: Trainer) -> None:
         """Take the last one, unless it is there already, or the run stands inside a step."""
         if trainer.step != self._last and not trainer.stages_done:
-            self._take(trainer)
+            self._save(trainer)
 
-    def _take(self, trainer: Trainer) -> None:
+    def _save(self, trainer: Trainer) -> None:
         trainer.settle()
         if trainer.recorder.diverged or trainer.stages_done:
             return

@@ -205,7 +205,7 @@ class RunManager(RunDirectory):
         with self._lock:
             self._check_race(replace)
             thread, former = TrainingThread("race"), self.race
-            lanes = [Run(*one, dataset, loop=thread) for one in lanes_of]
+            lanes = [Run(*one, dataset, thread=thread) for one in lanes_of]
             race = self._begin_race(thread, lanes, names, steps)
         self._end_race(former)
         return race

@@ -71,7 +71,7 @@ class Ear:
     def commands(self, count: int) -> dict[str, Any]:
         """Milliseconds from `run.tune` to the setting in force on the training thread, `count` times."""
         run = current()
-        trainer = run._trainer
+        trainer = run.loop.trainer
         assert trainer is not None
         tune, applied = trainer.tune, queue.SimpleQueue[tuple[LiveSettings, float]]()
 
@@ -96,7 +96,7 @@ class Ear:
 
     def stamp(self, seconds: float) -> dict[str, Any]:
         """When each step of the next `seconds` left the training thread: [[time, step], …]."""
-        trainer = current()._trainer
+        trainer = current().loop.trainer
         assert trainer is not None
         emit, stamps = trainer.recorder.emit, list[tuple[float, int]]()
 

@@ -78,7 +78,7 @@ def test_an_experiment_leaves_the_run_and_its_moment_as_they_were(
         after = every_tensor(now)
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert torch.equal(corpus.train, text)
-    live = run._trainer
+    live = run.loop.trainer
     assert (run.step, run.stage, run.state) == (2, 5, State.PAUSED)
     copy = Start(config, run.settings, corpus, moment).trainer()
     live.advance()

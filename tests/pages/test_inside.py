@@ -322,7 +322,7 @@ def test_a_failed_start_is_said(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no memory for this")
 
-    monkeypatch.setattr("engine.runs.run.Trainer", fail)
+    monkeypatch.setattr("engine.runs.training_loop.Trainer", fail)
     begin = PRESETS["bigram"]
     run = manager.start(begin.config, begin.settings)
     wait_until(lambda: run.state is State.FAILED)

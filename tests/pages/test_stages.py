@@ -87,7 +87,7 @@ def test_a_replayed_moment_has_the_run_s_own_tensors(done, corpus, make_run, wai
     moment = run.paused_state()
     assert moment.stages == run.stage == done
     copy = replay(GPT, corpus, moment)
-    live = run._trainer
+    live = run.loop.trainer
     assert (copy.step, copy.stages_done) == (live.step, live.stages_done)
     for mine, its in zip(copy.parameters, live.parameters, strict=True):
         assert torch.equal(mine, its)
@@ -111,7 +111,7 @@ def test_a_knob_turned_inside_a_step_is_replayed_at_its_stage(corpus, make_run, 
     run.paused_state()
     run.tune(changed(SETTINGS, lr=0.7))
     copy = replay(BIGRAM, corpus, run.paused_state())
-    assert torch.equal(copy.parameters[0], run._trainer.parameters[0])
+    assert torch.equal(copy.parameters[0], run.loop.trainer.parameters[0])
     assert copy.settings.lr == 0.7
 
 

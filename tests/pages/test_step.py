@@ -72,7 +72,7 @@ def test_looking_back_leaves_the_run_where_it_is(page, manager) -> None:  # noqa
     for _ in range(7):
         click(page, "step_next")
     before = [t.clone() for t in weights(run)]
-    live = run._trainer
+    live = run.loop.trainer
     now = [p.detach().clone() for p in live.parameters]
     for stages in (6, 5, 4):
         click(page, "step_previous")

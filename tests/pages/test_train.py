@@ -242,7 +242,7 @@ def test_a_knob_turns_the_running_loop_and_leaves_an_event(
     page.run()
     widget(page.number_input, "lr_number").set_value(0.25).run()
     assert run.settings.lr == 0.25
-    wait_until(lambda: run._trainer is not None and run._trainer.settings.lr == 0.25)
+    wait_until(lambda: run.loop.trainer is not None and run.loop.trainer.settings.lr == 0.25)
     manager.pump.drain()
     assert [event.text for event in run.history.events if event.name == "lr"] == ["lr 0.001 → 0.25"]
     widget(page.select_slider, "lr_slider").set_value(0.5).run()

@@ -60,7 +60,7 @@ def test_what_is_not_finite_is_no_leap(bad: float) -> None:
 def test_a_leap_is_told_and_the_warning_goes(tiny, make_run, wait_until, monkeypatch) -> None:
     run = make_run(changed(BIGRAM, observe_every=10), changed(SETTINGS, max_steps=400), tiny)
     run.wait()
-    loss_of, count, seen = run._trainer.model.loss, iter(range(1, 10_000)), {}
+    loss_of, count, seen = run.loop.trainer.model.loss, iter(range(1, 10_000)), {}
 
     def loss(logits, targets):
         value = loss_of(logits, targets)
@@ -70,7 +70,7 @@ def test_a_leap_is_told_and_the_warning_goes(tiny, make_run, wait_until, monkeyp
         seen[step] = run.warning
         return value - value.detach() + (7.0 if step in (200, 201, 230) else 2.0)
 
-    monkeypatch.setattr(run._trainer.model, "loss", loss)
+    monkeypatch.setattr(run.loop.trainer.model, "loss", loss)
     run.start()
     wait_until(lambda: run.state is State.DONE)
     records = drain_queue(run.queue)

@@ -113,7 +113,7 @@ def test_a_lane_that_fails_stops_alone(manager: RunManager, end, wait_until, mon
     def break_down() -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(race.lanes[0]._trainer, "advance", break_down)
+    monkeypatch.setattr(race.lanes[0].loop.trainer, "advance", break_down)
     race.start()
     end(race)
     assert [lane.state for lane in race.lanes] == [State.FAILED, State.DONE]

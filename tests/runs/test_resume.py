@@ -193,11 +193,11 @@ def test_the_other_verbs(place, capsys) -> None:
 
 def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
     class Told:
-        def keep(self, snapshot, best=False):
+        def save_snapshot(self, snapshot, best=False):
             taken.append(snapshot.step)
 
     taken: list[int] = []
-    run = CheckpointPolicy(Told(), 1000)
+    policy = CheckpointPolicy(Told(), 1000)
 
     class At:
         recorder = type("StepRecorder", (), {"diverged": False})
@@ -206,7 +206,8 @@ def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
 
     trainer = At()
     while trainer.step < 3500:
-        trainer.step = run.keep(trainer)
+        policy.save(trainer)
+        trainer.step = policy.due_at
     assert taken == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3000]
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.formatting import format_number
-from engine.runs import run as run_module
+from engine.runs import training_loop
 from engine.runs.manager import RunActive, RunManager
 from engine.runs.run import Run
+from engine.runs.training_loop import TrainingLoop
 from engine.runs.training_thread import TrainingThread
 from engine.stream.messages import Event, Observation, Record, Sample, Scalars, drain_queue
 from engine.stream.pump import Frames, Pump
@@ -179,7 +180,7 @@ def test_every_knob_leaves_an_event_with_its_step(tiny: Corpus, make_run: Make, 
         (5, "speed unlimited → 1,000"),
         (8, "grad_clip 1 → off"),
     ]
-    assert run._trainer is not None and run._trainer.tokens_seen == 5 * 32 * 4 + 4 * 4 * 4
+    assert run.loop.trainer is not None and run.loop.trainer.tokens_seen == 5 * 32 * 4 + 4 * 4 * 4
 
 
 def test_more_iterations_after_done(tiny: Corpus, make_run: Make, wait_until: Wait) -> None:
@@ -258,13 +259,13 @@ def test_step_stamped_commands_give_the_same_losses(corpus: Corpus, make_run: Ma
 def test_a_knob_turned_before_the_model_is_built(
     corpus: Corpus, make_run: Make, steps: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, build = threading.Event(), Run.build
+    gate, build = threading.Event(), TrainingLoop.build
 
-    def late(run: Run) -> None:
+    def late(loop: TrainingLoop) -> None:
         assert gate.wait(30)
-        build(run)
+        build(loop)
 
-    monkeypatch.setattr(Run, "build", late)
+    monkeypatch.setattr(TrainingLoop, "build", late)
     run = make_run(QUIET, LIVE, corpus)
     run.tune(changed(LIVE, batch_size=4, lr=0.5))
     gate.set()
@@ -272,8 +273,8 @@ def test_a_knob_turned_before_the_model_is_built(
     records = drain_queue(run.queue)
     assert [(e.step, e.name) for e in events(records)][:2] == [(0, "lr"), (0, "batch_size")]
     validation = next(r.scalars["val/loss"] for r in records if isinstance(r, Observation) and "val/loss" in r.scalars)
-    assert run._trainer is not None
-    assert [inputs.shape[0] for inputs, _ in run._trainer._val_batches] == [32] * 20, "the fixed batches are fixed"
+    assert run.loop.trainer is not None
+    assert [inputs.shape[0] for inputs, _ in run.loop.trainer._val_batches] == [32] * 20, "the fixed batches are fixed"
     twin: list[Record] = []
     Trainer(QUIET, LIVE, corpus, twin.append).validate()
     assert twin == [Observation(0, {"val/loss": validation}, {})]
@@ -308,24 +309,17 @@ def test_a_limit_lifted_between_two_looks_does_no_harm(
     tiny: Corpus, make_run: Make, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread may lift the limit at any moment: here after each second look that the training thread takes."""
-    limited, looks = changed(ENDLESS, speed=1000), itertools.count()
+    limit, looks = TrainingLoop.least_seconds, itertools.count()
 
-    class Flickering(Run):
-        @property
-        def settings(self) -> LiveSettings:
-            lifted = threading.current_thread() is self.__dict__.get("_thread") and next(looks) % 2
-            return ENDLESS if lifted else limited
+    def flickering(loop: TrainingLoop) -> float:
+        assert limit.fget is not None
+        return 0.0 if next(looks) % 2 else limit.fget(loop)
 
-        @settings.setter
-        def settings(self, value: LiveSettings) -> None: ...
-
-    run = Flickering(TINY, limited, tiny)
-    try:
-        run.start()
-        wait_until(lambda: run.step > 20 or run.state is State.FAILED)
-        assert run.error is None
-    finally:
-        run.close(30)
+    monkeypatch.setattr(TrainingLoop, "least_seconds", property(flickering))
+    run = make_run(TINY, changed(ENDLESS, speed=1000), tiny)
+    run.start()
+    wait_until(lambda: run.step > 20 or run.state is State.FAILED)
+    assert run.error is None
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -333,8 +327,10 @@ def test_a_limit_lifted_between_two_looks_does_no_harm(
 
 def breaking(run: Run, at: int, raise_it: Callable[[], object]) -> None:
     """Let the model raise at its forward pass number `at` from now."""
-    assert run.copy_weights()[0] == run.step and run._trainer is not None  # an answer: the thread is between two steps
-    model, count = run._trainer.model, itertools.count(1)
+    assert (
+        run.copy_weights()[0] == run.step and run.loop.trainer is not None
+    )  # an answer: the thread is between two steps
+    model, count = run.loop.trainer.model, itertools.count(1)
     loss_of = model.loss
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -376,7 +372,7 @@ def test_a_failed_start_is_told_and_still_answers(
     def no_trainer(*_: object) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(run_module, "Trainer", no_trainer)
+    monkeypatch.setattr(training_loop, "Trainer", no_trainer)
     run = make_run(TINY, LIVE, tiny)
     assert run.wait(30)
     wait_until(lambda: run.state is State.FAILED)
@@ -463,8 +459,8 @@ class LateLedger(HostStepRecorder):
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_until: Wait, by_hand: bool) -> None:
     run = make_run(TINY, changed(LIVE, max_steps=20), tiny)
-    assert run.copy_weights()[0] == 0 and run._trainer is not None
-    trainer = run._trainer
+    assert run.copy_weights()[0] == 0 and run.loop.trainer is not None
+    trainer = run.loop.trainer
     trainer.recorder = LateLedger(trainer.emit, trainer)
     loss_of, count = trainer.model.loss, itertools.count(1)
     trainer.model.loss = lambda *x: loss_of(*x) * (math.nan if next(count) == 7 else 1)  # type: ignore[method-assign]

@@ -259,15 +259,15 @@ def test_steps_that_are_not_in_a_row_ring_no_alarm(
     tiny: Corpus, make_run: Make, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(BIGRAM, changed(SETTINGS, max_steps=400), tiny)
-    assert run.copy_weights()[0] == 0 and run._trainer is not None
-    loss_of, count = run._trainer.model.loss, itertools.count(1)
+    assert run.copy_weights()[0] == 0 and run.loop.trainer is not None
+    loss_of, count = run.loop.trainer.model.loss, itertools.count(1)
     high = 11 * math.log(tiny.distinct)
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         value = loss_of(logits, targets)
         return value if next(count) % 10 == 0 else value - value.detach() + high
 
-    monkeypatch.setattr(run._trainer.model, "loss", loss)
+    monkeypatch.setattr(run.loop.trainer.model, "loss", loss)
     run.start()
     wait_until(lambda: run.state is State.DONE)
     assert run.warning is None and "warning" not in events(drain_queue(run.queue))
@@ -277,8 +277,8 @@ def test_the_warning_goes_when_the_loss_comes_down(
     tiny: Corpus, make_run: Make, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(BIGRAM, changed(SETTINGS, max_steps=200), tiny)
-    assert run.copy_weights()[0] == 0 and run._trainer is not None
-    loss_of, count, seen = run._trainer.model.loss, itertools.count(1), {}
+    assert run.copy_weights()[0] == 0 and run.loop.trainer is not None
+    loss_of, count, seen = run.loop.trainer.model.loss, itertools.count(1), {}
     high = 11 * math.log(tiny.distinct)
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -287,7 +287,7 @@ def test_the_warning_goes_when_the_loss_comes_down(
         value = loss_of(logits, targets)
         return value if step > 80 else value - value.detach() + high
 
-    monkeypatch.setattr(run._trainer.model, "loss", loss)
+    monkeypatch.setattr(run.loop.trainer.model, "loss", loss)
     run.start()
     wait_until(lambda: run.state is State.DONE)
     told = [step for step, warning in seen.items() if warning]

@@ -51,7 +51,7 @@ class Race:
             self.start()
         else:
             self.make_steps(steps)
-        self._thread.train(*self.lanes)
+        self._thread.train(*[lane.loop for lane in self.lanes])
 
     def start(self) -> None:
         """Train all lanes that can."""
