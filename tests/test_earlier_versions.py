@@ -180,18 +180,22 @@ def folder_before(place, name):
 def pages_show(folder):
     """What the pages make of a run's folder: its line in the list, its curves, its past moments, its file to replay."""
     from engine.storage.curves import curves
-    from engine.storage.displayed_state import frames, moment_at
+    from engine.storage.displayed_state import displayed_state, displayed_steps
     from engine.storage.index import overview
     from pages.board.replay.export import page_of
 
     one = overview(folder)
     found = curves(one)
-    tables = [(step, *table) for step in frames(folder) for table in sorted(moment_at(folder, step).tables.items())]
+    tables = [
+        (step, *table)
+        for step in displayed_steps(folder)
+        for table in sorted(displayed_state(folder, step).tables.items())
+    ]
     page = page_of(one)
     assert page.rstrip().endswith(b"</html>")
     return {
         "name": one.name,
-        "standing": one.run.standing,
+        "standing": one.run.status,
         "parent": one.parent,
         "updates": one.updates,
         "best": [one.best_val_loss, one.best_val_step],
@@ -203,7 +207,7 @@ def pages_show(folder):
         "tokens": [None if math.isnan(at) else at for at in found.along("tokens", found.steps).tolist()],
         "time": found.along("seconds", found.steps).tolist(),
         "val": [found.val_steps.tolist(), found.val_loss.tolist()],
-        "frames": frames(folder),
+        "frames": displayed_steps(folder),
         "tables": digest_of(f"{at} {name} {table.shape}".encode() + table.tobytes() for at, name, table in tables),
     }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..link import DEFAULT_PRESET
 from ..models import registry
 from ..paths import INSTALLED, cli_command, dashboard_command, home
 from ..presets import PRESETS, preset
+from ..storage.metrics.schema import MetricsError
 from ..text import gpt2
 from ..text.download import PINNED_TEXTS
 from ..text.library import Library, TextEntry
@@ -102,7 +102,7 @@ def _stored(arguments: argparse.Namespace) -> int:
     verb: Callable[..., int] = getattr(stored_runs, arguments.verb)
     try:
         return verb(**asked)
-    except sqlite3.Error as error:
+    except MetricsError as error:
         raise InputError(f"run {asked['run'][:80]} is damaged (metrics.db: {error}); choose another") from None
 
 

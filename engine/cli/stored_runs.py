@@ -21,11 +21,11 @@ from ..paths import cli_command, home
 from ..runs.datasets import stored_corpus
 from ..runs.fine_tuning import fine_tuning_config, fine_tuning_corpus
 from ..runs.run import Run
-from ..storage import reader
+from ..storage import reader, resume_point
 from ..storage.lock import RunLocked
 from ..storage.reader import StoredRun
 from ..storage.writer import RunWriter
-from ..stream.messages import Event, Observation, Turn
+from ..stream.messages import Event, Turn
 from ..text.corpus import Corpus
 from ..text.library import Library, TextEntry
 from ..text.points import Points
@@ -42,11 +42,11 @@ GOOD = ("done", "stopped")
 
 def runs() -> int:
     """List the runs there are."""
-    found = reader.runs()
+    found = reader.list_runs()
     for stored in found:
         model = f"{stored.config.model} on {stored.config.corpus}" if stored.config else ""
         model = stored.recorded.name if stored.recorded else model
-        say(printable(f"{stored.id}  {stored.standing:<32} {model}".rstrip()))
+        say(printable(f"{stored.id}  {stored.status:<32} {model}".rstrip()))
     if not found:
         say(f"no runs yet in {home() / 'runs'}; `{cli_command('train')}` makes one")
     return 0
@@ -54,8 +54,8 @@ def runs() -> int:
 
 def resume(run: str, max_steps: int | None, json: bool) -> int:
     """Go on with a run from its newest snapshot; one that is over says its result again."""
-    stored = reader.find(run)
-    config, first_settings = reader.made_of(stored)
+    stored = reader.open_run(run)
+    config, first_settings = reader.configuration(stored)
     wanted = {"speed": "unlimited"} if max_steps is None else {"speed": "unlimited", "max_steps": max_steps}
     changed(first_settings, **wanted)
     if _is_over(stored, max_steps):
@@ -65,12 +65,12 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
     dataset = dataset_of(stored)  # these first: a run that cannot go on forgets nothing
     dataset.check(config)
     pick_device(config.device)
-    at = reader.newest_snapshot(stored)[0].step
+    at = resume_point.newest_snapshot(stored)[0].step
     if max_steps is not None and max_steps < at:
         raise InputError(
             f"--max-steps {max_steps:,} is behind the run, which is at step {at:,}; choose at least {at:,}"
         )
-    past = reader.past(stored)
+    past = resume_point.load(stored)
     for reason in past.refused:
         complain(reason)
     before = past.snapshot.settings
@@ -88,7 +88,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
             going.queue.put(Event(past.snapshot.step, "max_steps", text))
         first = next(reader.scalars(stored), None)
         totals = RunTotals(None if first is None else first.loss)
-        totals.add(Observation(step, channels, {}) for step, channels in reader.looks(stored))
+        totals.add(reader.observations(stored))
         with stopping(going) as stopped:
             follow(going, totals, stopped)
         return finish(going, totals, stored.folder, bool(stopped), evaluate=False, as_json=json)
@@ -98,8 +98,8 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
 
 def opened(run: str) -> tuple[StoredRun, Snapshot]:
     """The run called `run` and its newest snapshot."""
-    stored = reader.find(run)
-    snapshot, refused = reader.newest_snapshot(stored)
+    stored = reader.open_run(run)
+    snapshot, refused = resume_point.newest_snapshot(stored)
     for reason in refused:
         complain(reason)
     return stored, snapshot
@@ -126,7 +126,7 @@ def evaluate(run: str, split: str, json: bool) -> int:
     if split not in SPLITS:
         raise InputError(f"--split {split!r} is not possible; choose {', '.join(SPLITS)}")
     stored, model, corpus, snapshot = model_of(run)
-    config, _ = reader.made_of(stored)
+    config, _ = reader.configuration(stored)
     if split not in corpus.splits or len(corpus.splits[split]) < 2:
         raise InputError(f"run {stored.id} has no {split} split; choose {', '.join(corpus.splits)}")
     loss = split_loss(model, corpus.splits[split], config.block_size)
@@ -150,7 +150,7 @@ def export(run: str, csv: str) -> int:
     """Write every step and every look as a CSV table."""
     from ..storage.export import metrics_table  # pandas, which nothing needs while training
 
-    stored = reader.find(run)
+    stored = reader.open_run(run)
     table = metrics_table(stored)
     try:
         table.to_csv(csv, index=False)
@@ -167,13 +167,13 @@ def model_of(run: str) -> tuple[StoredRun, LanguageModel, Corpus, Snapshot]:
     dataset = dataset_of(stored)
     if not isinstance(dataset, Corpus):
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
-    model = build_language_model(reader.made_of(stored)[0], dataset.vocab_size)
+    model = build_language_model(reader.configuration(stored)[0], dataset.vocab_size)
     return stored, model.load_weights(snapshot.weights).eval(), dataset, snapshot
 
 
 def dataset_of(stored: StoredRun) -> Corpus | Points:
     """What a stored run learnt from: its text by name, or by the path it was given; InputError if it is another now."""
-    config, _ = reader.made_of(stored)
+    config, _ = reader.configuration(stored)
     if not config.reads_text:
         return Points.of(config)
     library = Library(home())
@@ -202,7 +202,7 @@ def _again(stored: StoredRun, as_json: bool) -> int:
     except (OSError, ValueError):
         told = _from_metrics(stored)
     told.pop("error", None)
-    say(_json(told) if as_json else f"{stored.id}: {stored.standing}, last loss {told['train_loss']}")
+    say(_json(told) if as_json else f"{stored.id}: {stored.status}, last loss {told['train_loss']}")
     return int(stored.state not in GOOD)
 
 
@@ -210,8 +210,8 @@ def _from_metrics(stored: StoredRun) -> dict[str, Any]:
     """The result of a run that ended on the stage, where nobody wrote one: read off its metrics."""
     totals = RunTotals()
     totals.add(reader.scalars(stored))
-    snapshot, _ = reader.newest_snapshot(stored)
-    totals.add(Observation(step, channels, {}) for step, channels in reader.looks(stored))
+    snapshot, _ = resume_point.newest_snapshot(stored)
+    totals.add(reader.observations(stored))
     return {
         "run": stored.id,
         "state": stored.state,

@@ -44,7 +44,7 @@ class Datasets:
 
     def load_stored(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
-        config, _ = reader.made_of(stored)
+        config, _ = reader.configuration(stored)
         if len(reader.texts(stored)) > 1:
             return stored_corpus(stored, lambda name, _: self._library.load_name(name))
         dataset = self.load(config)

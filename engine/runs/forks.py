@@ -7,18 +7,21 @@ deterministic, so they come out the same. Snapshots from before a fork lie in it
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..config import LiveSettings
 from ..errors import InputError
-from ..storage import checkpoint_files, reader
-from ..storage.metrics import reading
-from ..storage.reader import KnobTurn, ResumePoint, StoredRun
+from ..storage import checkpoint_files, reader, resume_point
+from ..storage.metrics import schema
+from ..storage.metrics.reader import open_metrics
+from ..storage.metrics.rows import DamagedRow
+from ..storage.metrics.schema import MetricsError
+from ..storage.reader import StoredRun
+from ..storage.resume_point import KnobTurn, ResumePoint
 from ..storage.writer import new_run_id
 from ..stream.status import State
 from ..training.checkpoint import Snapshot
@@ -55,7 +58,7 @@ class ForkPoint:
             snapshot = replace(snapshot, settings=state.turns[-1][1])
         at = snapshot.step if step is None else step
         flush(parent)
-        return cls(parent, reader.find(parent.id), at, snapshot if at == snapshot.step else None)
+        return cls(parent, reader.open_run(parent.id), at, snapshot if at == snapshot.step else None)
 
     def new_run(self, thread: TrainingThread | None = None) -> Run:
         """A run that waits here, with a folder of its own. InputError if the step cannot be reached."""
@@ -84,13 +87,13 @@ def create_fork(parent: StoredRun, name: str, step: int, snapshot: Snapshot | No
     turns: list[KnobTurn] = []
     if snapshot is None:
         snapshot = nearest_snapshot(parent, step)
-        turns = reader.turns(parent, snapshot.step, step)
+        turns = resume_point.read_turns(parent, snapshot.step, step)
     folder = parent.folder.parent / name
     try:
         folder.mkdir()
         copy_metrics(parent.folder, folder, step)
-        history = reader.history(StoredRun(folder))
-    except (OSError, sqlite3.Error) as error:
+        history = reader.read_history(StoredRun(folder))
+    except (OSError, MetricsError, DamagedRow) as error:
         shutil.rmtree(folder, ignore_errors=True)
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"run {parent.id} cannot be forked ({why}); free some space in {folder.parent}") from None
@@ -100,7 +103,7 @@ def create_fork(parent: StoredRun, name: str, step: int, snapshot: Snapshot | No
 def settings_at(run: StoredRun, step: int) -> LiveSettings:
     """The knobs as they stood after `step` updates. InputError if the step cannot be reached."""
     snapshot = nearest_snapshot(run, step)
-    turns = reader.turns(run, snapshot.step, step)
+    turns = resume_point.read_turns(run, snapshot.step, step)
     return turns[-1][2] if turns else snapshot.settings
 
 
@@ -120,9 +123,9 @@ def nearest_snapshot(run: StoredRun, step: int) -> Snapshot:
 
 def copy_metrics(source: Path, target: Path, step: int) -> None:
     """Copy what the run in `source` has recorded up to `step`, while it may be being written."""
-    with reading(source) as database, closing(sqlite3.connect(target / "metrics.db")) as copy:
-        database.backup(copy)
-    reader.rewind(target, step)
+    with open_metrics(source) as metrics:
+        metrics.copy_to(target / schema.FILE)
+    resume_point.rewind(target, step)
 
 
 def parent_of(run: StoredRun) -> StoredRun | None:
@@ -131,9 +134,9 @@ def parent_of(run: StoredRun) -> StoredRun | None:
     name = str(parent.get("run", ""))
     if not name or Path(name).name != name or name == run.id:
         return None
-    found = reader.look(run.folder.parent / name)
+    found = reader.read_run(run.folder.parent / name)
     return found if found.reason is None and _hashes(found) == _hashes(run) else None
 
 
 def _hashes(run: StoredRun) -> list[str | None]:
-    return [kept.get("sha256") for kept in reader.kept_texts(run)]
+    return [kept.get("sha256") for kept in reader.recorded_texts(run)]

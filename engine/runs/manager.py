@@ -10,7 +10,7 @@ from typing import Any
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
 from ..paths import home
-from ..storage import notes, reader
+from ..storage import notes, reader, resume_point
 from ..stream.status import State
 from ..text.corpus import Corpus
 from ..text.library import Library
@@ -100,13 +100,13 @@ class RunManager(RunDirectory):
         A lane of a race that is over goes on alone like any other run: the race then stays as it is.
         """
         self._leave_race(name)
-        stored = reader.find(name)
-        config, settings = reader.made_of(stored)
+        stored = reader.open_run(name)
+        config, settings = reader.configuration(stored)
         dataset = self.datasets.load_stored(stored)
         check_memory(config, settings, dataset)
         with self._lock:
             self._check_idle(replace)
-            run = Run(config, settings, dataset, reader.past(stored))
+            run = Run(config, settings, dataset, resume_point.load(stored))
             unused = self._replace_current(run)
         self._discard(unused)
         return run
@@ -164,7 +164,7 @@ class RunManager(RunDirectory):
             parent.paused_state()  # answered once it stands still
             self.flush(parent)
             step = rewind_step(parent.history, parent.step, parent.dataset.highest_loss)
-            then, last = forks.settings_at(reader.find(parent.id), step), parent.settings
+            then, last = forks.settings_at(reader.open_run(parent.id), step), parent.settings
             # max_steps and speed did not cause the trouble: they keep their newest values
             max_steps = last.max_steps if last.max_steps > step else then.max_steps
             run = self._fork(parent, step, {"lr": then.lr / 2, "max_steps": max_steps, "speed": last.speed}, True)
@@ -313,7 +313,7 @@ class RunManager(RunDirectory):
             return None
         run.paused_state()  # its first snapshot is on its way
         self.flush(run)
-        return fine_tune_source(reader.find(run.id))
+        return fine_tune_source(reader.open_run(run.id))
 
     def _require_parent(self) -> Run:
         if self.current is None:

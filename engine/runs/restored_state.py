@@ -17,9 +17,9 @@ import torch
 from ..errors import InputError
 from ..models.base import LanguageModel, Model
 from ..models.registry import build
-from ..storage import reader
+from ..storage import reader, resume_point
 from ..storage.displayed_state import DisplayedState
-from ..storage.reader import KnobTurn
+from ..storage.resume_point import KnobTurn
 from ..stream.status import State
 from ..training import probes
 from ..training.checkpoint import PausedState, Snapshot
@@ -103,11 +103,11 @@ class RestoredState:
     def _restore(self) -> None:
         try:
             self._flush(self.run)
-            stored = reader.find(self.run.id)
+            stored = reader.open_run(self.run.id)
             snapshot = forks.nearest_snapshot(stored, self.requested_step)
             self.step = self.snapshot_step = snapshot.step
-            snapshot = self._repeat(snapshot, reader.turns(stored, snapshot.step, self.requested_step))
-            turns = reader.turns(stored, snapshot.step, snapshot.step + 1)
+            snapshot = self._repeat(snapshot, resume_point.read_turns(stored, snapshot.step, self.requested_step))
+            turns = resume_point.read_turns(stored, snapshot.step, snapshot.step + 1)
             within = tuple((stages, settings) for step, stages, settings in turns if step == snapshot.step and stages)
             self.paused_state = PausedState(snapshot, 0, within)
         except InputError as error:

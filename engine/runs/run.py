@@ -18,7 +18,7 @@ from torch import Tensor
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
 from ..models.registry import build_language_model
-from ..storage.reader import ResumePoint
+from ..storage.resume_point import ResumePoint
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.history import History
 from ..stream.messages import Queue, Sample, drain_queue

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ..atomic import write_atomic
 from ..config import LiveSettings, changed
 from ..errors import InputError
-from .json_lines import opened_regular
+from .metrics.json_lines import open_regular_file
 
 FOLDER = "mailbox"
 TAKES = "takes.json"
@@ -170,5 +170,5 @@ def _drop(run: Path, command: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> bytes:
-    with opened_regular(path) as file:
+    with open_regular_file(path) as file:
         return file.read(LARGEST + 1)

@@ -1,11 +1,8 @@
-"""A stored run's losses as curves, by step, by token or by second. Knows no chart and no screen."""
+"""A stored run's losses as curves, by step, by token or by second."""
 
 from __future__ import annotations
 
-import json
-import re
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import LiveSettings, RunConfig
-from ..stream.messages import Event
+from ..stream.messages import Event, Turn
 from ..text.points import Points
 from . import reader
-from .index import MANGLED, Overview, Stamp
-from .metrics import reading, unpacked
-from .reader import BLOCKS
+from .index import Overview, Stamp
+from .metrics.reader import open_metrics
 
 By = Literal["steps", "tokens", "seconds"]
 Floats = NDArray[np.float64]
-TURN = re.compile(r"batch_size .* → ([\d,]+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,47 +53,49 @@ class Curves:
 
 
 def curves(shown: Overview) -> Curves:
-    """The curves of a run that can be opened; sqlite3.Error or ValueError where its metrics are damaged after all."""
+    """The curves of a run that can be opened; MetricsError or ValueError where its metrics are damaged after all."""
     return _curves(shown.run.folder, shown.stamp)
 
 
 @lru_cache(maxsize=8)  # a million steps are 32 MB
 def _curves(folder: Path, stamp: Stamp) -> Curves:
-    run = reader.look(folder)
-    with reading(folder) as database:
-        blocks, damaged = [np.empty((0, 5))], 0
-        for first, count, data in database.execute(BLOCKS):
-            try:
-                blocks.append(np.column_stack((np.arange(first, first + count), unpacked(count, data))))
-            except (zlib.error, *MANGLED):
-                damaged += 1
-        asked = """SELECT step, scalars FROM looks WHERE instr(scalars, '"val/loss"') ORDER BY step"""
-        looks = [(step, json.loads(told)["val/loss"]) for step, told in database.execute(asked)]
-        told = "SELECT step, name, text FROM events ORDER BY rowid"
-        events = tuple(Event(*row) for row in database.execute(told))
+    run = reader.read_run(folder)
+    with open_metrics(folder) as metrics:
+        blocks = [np.empty((0, 5)), *(np.column_stack((block.steps, block.numbers)) for block in metrics.step_blocks())]
+        val_losses = metrics.val_losses()
+        events = tuple(metrics.events())
+        turns = list(metrics.turns())
+        damaged = metrics.damaged["steps"]
     rows = np.concatenate(blocks)
     last = float(rows[-1, 0]) if len(rows) else 0.0
     seconds = np.cumsum(rows[:, 4])
     finite = np.isfinite(rows[:, 1])
     steps, loss, grad_norm = rows[finite, 0], rows[finite, 1], rows[finite, 2]
-    val = np.array([look for look in looks if np.isfinite(look[1])], np.float64).reshape(-1, 2)
+    val = np.array([row for row in val_losses if np.isfinite(row[1])], np.float64).reshape(-1, 2)
     knots = (np.empty(0), np.empty(0))
     if run.config is not None and run.first_settings is not None:
-        knots = tokens_after(run.config, run.first_settings, events, last)
+        knots = tokens_after(run.config, run.first_settings, turns, last)
     return Curves(steps, loss, grad_norm, val[:, 0], val[:, 1], events, damaged, seconds[finite], knots)
 
 
-def tokens_after(config: RunConfig, first: LiveSettings, events: Sequence[Event], last: float) -> tuple[Floats, Floats]:
-    """Tokens seen (of points: numbers) after step 0, after each change of the batch size, and after the last step."""
+def tokens_after(config: RunConfig, first: LiveSettings, turns: Iterable[Turn], last: float) -> tuple[Floats, Floats]:
+    """Tokens seen (of points: numbers) after step 0, after each change of the settings, and after step `last`."""
     if config.reads_text:
-        each, batch = config.block_size, first.batch_size
+        per_example, batch = config.block_size, first.batch_size
     else:
-        each, batch = Points.of(config).inputs.numel(), 1
+        per_example, batch = Points.of(config).inputs.numel(), 1
     steps, tokens = [0.0], [0.0]
-    turns = [(event.step, TURN.fullmatch(event.text)) for event in events if event.name == "batch_size"]
-    for step, turn in [*turns, (last, None)]:
-        tokens.append(tokens[-1] + (step - steps[-1]) * batch * each)
+
+    def add(step: float) -> None:
+        tokens.append(tokens[-1] + (step - steps[-1]) * batch * per_example)
         steps.append(float(step))
-        if turn and config.reads_text:
-            batch = int(turn[1].replace(",", ""))
+
+    for turn in turns:
+        if turn.step > last:  # an interrupted run keeps what was turned after the step that it goes on from
+            break
+        size = turn.settings.get("batch_size")
+        if config.reads_text and type(size) is int and size != batch:
+            add(turn.step)
+            batch = size
+    add(last)
     return np.array(steps), np.array(tokens)

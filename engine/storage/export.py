@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
 
-from . import reader
+from . import reader, resume_point
 from .reader import StoredRun
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def metrics_table(stored: StoredRun) -> pd.DataFrame:
 
     steps = pd.DataFrame(reader.scalars(stored), columns=["step", "loss", "grad_norm", "lr", "seconds"])
     rows: dict[int, dict[str, float]] = {}
-    for step, channels in reader.looks(stored):
-        rows.setdefault(step, {}).update(channels)
+    for record in reader.observations(stored):
+        rows.setdefault(record.step, {}).update(record.scalars)
     if not rows:
         return steps
     measured = pd.DataFrame.from_dict(rows, orient="index").rename_axis("step").reset_index()
@@ -44,8 +44,8 @@ def weights_file(stored: StoredRun) -> bytes:
 
     InputError where the run has no whole snapshot, or no model of ours.
     """
-    config, _ = reader.made_of(stored)
-    snapshot, _ = reader.newest_snapshot(stored)
+    config, _ = reader.configuration(stored)
+    snapshot, _ = resume_point.newest_snapshot(stored)
     metadata: dict[str, Any] = {
         "format": "pt",
         "run": stored.id,

@@ -1,14 +1,11 @@
 """Runs at a glance, for a list of hundreds: what each is, how far it came, and its best validation loss.
 
-What was read of a folder is kept until its metrics change. Knows no screen.
+What was read of a folder is cached until its metrics change.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import sqlite3
-import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from ..config import LiveSettings, fields_of
-from ..paths import home
-from . import checkpoint_files, notes, reader
-from .json_lines import FILE
-from .metrics import reading, unpacked
+from . import checkpoint_files, manifest, notes, reader
+from .metrics import json_lines, schema
+from .metrics.reader import MetricsReader, open_metrics
+from .metrics.schema import MetricsError
 from .notes import Notes
-from .reader import BLOCKS, StoredRun
+from .reader import StoredRun
 
 Stamp = tuple[tuple[int, int], ...]
 Measured = tuple[StoredRun, tuple[float | None, int | None], float, LiveSettings | None, str]
 PACE = ("max_steps", "speed")  # how long and how fast: no part of what a fork tries
-MANGLED = (ValueError, TypeError, KeyError)  # what a row gives that nobody here has written
 SECONDS = 3  # the column of a block that has each step's own time
 
 
@@ -83,11 +79,7 @@ class Overview:
 
 def overviews(root: Path | None = None) -> list[Overview]:
     """All runs there are, newest first, damaged ones included."""
-    folder = (root or home()) / "runs"
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."]
-    return [overview(path) for path in sorted(found, reverse=True)]
+    return [overview(path) for path in reader.run_folders(root)]
 
 
 def overview(folder: Path) -> Overview:
@@ -100,7 +92,7 @@ def overview(folder: Path) -> Overview:
 def stamp_of(folder: Path) -> Stamp:
     """When the run's files were last written, and their sizes; an empty log of SQLite's is none."""
     found = []
-    for name in ("config.json", "metrics.db", "metrics.db-wal", FILE):
+    for name in (manifest.FILE, schema.FILE, f"{schema.FILE}-wal", json_lines.FILE):
         try:
             status = (folder / name).stat()
         except OSError:
@@ -120,47 +112,39 @@ def differing(shown: list[Overview]) -> list[str]:
 @lru_cache(maxsize=2048)
 def _measured(folder: Path, stamp: Stamp, written: bool) -> Measured:
     """A run with its best validation loss, seconds, and knobs at its beginning; read again only where it changed."""
-    run = reader.look(folder)
+    run = reader.read_run(folder)
     if run.reason is not None:
         return run, (None, None), 0.0, None, ""
     try:
-        with reading(folder) as database:
+        with open_metrics(folder) as metrics:
             saved = checkpoint_files.steps(folder / "snapshots")[-1:] == [run.step]
-            if run.state == "interrupted" and saved and reader.last_state(database) == "paused":
+            if run.state == "interrupted" and saved and reader.last_state(metrics) == "paused":
                 run = replace(run, state="paused")  # it was left like that, nothing is to be made again
-            return run, _best(database), _seconds(database), *_beginning(run, database)
-    except (sqlite3.Error, *MANGLED):
-        return StoredRun(folder, reason="metrics.db is damaged"), (None, None), 0.0, None, ""
+            return run, _best(metrics), _seconds(metrics), *_beginning(run, metrics)
+    except (MetricsError, ValueError, TypeError):
+        return StoredRun(folder, reason=f"{schema.FILE} is damaged"), (None, None), 0.0, None, ""
 
 
-def _best(database: sqlite3.Connection) -> tuple[float | None, int | None]:
-    asked = """SELECT step, scalars FROM looks WHERE instr(scalars, '"val/loss"')"""
-    told = [(json.loads(scalars)["val/loss"], step) for step, scalars in database.execute(asked)]
-    best: tuple[float | None, int | None] = min((look for look in told if math.isfinite(look[0])), default=(None, None))
-    return best
+def _best(metrics: MetricsReader) -> tuple[float | None, int | None]:
+    """The lowest validation loss, and the first step that had it."""
+    losses = [(loss, step) for step, loss in metrics.val_losses() if math.isfinite(loss)]
+    return min(losses, default=(None, None))
 
 
-def _beginning(run: StoredRun, database: sqlite3.Connection) -> tuple[LiveSettings | None, str]:
+def _beginning(run: StoredRun, metrics: MetricsReader) -> tuple[LiveSettings | None, str]:
     """The knobs as they stood before the first step of its own, and in words those that its fork turned."""
     if run.config is None:  # recorded: its settings are its own
         return None, ""
-    (row, step), *_ = database.execute("SELECT MAX(rowid), step FROM events WHERE name = 'forked'")
-    before = "SELECT settings FROM turns WHERE step <= ? AND stages = 0 ORDER BY rowid DESC LIMIT 1"
-    found = database.execute(before, (step or 0,)).fetchone()
-    after = database.execute("SELECT name, text FROM events WHERE rowid > ? AND step = ? ORDER BY rowid", (row, step))
-    turned = [text for name, text in after if name in LiveSettings.model_fields and name not in PACE]
+    step, since = metrics.newest_fork()
+    turned = [event.text for event in since if event.name in LiveSettings.model_fields and event.name not in PACE]
     try:
-        knobs = LiveSettings(**json.loads(found[0])) if found else None
-    except MANGLED:
+        turn = metrics.turn_before(step)
+        knobs = None if turn is None else LiveSettings(**turn.settings)
+    except (ValueError, TypeError):
         knobs = None
     return knobs, ", ".join(turned)
 
 
-def _seconds(database: sqlite3.Connection) -> float:
-    total = 0.0
-    for _, count, data in database.execute(BLOCKS):
-        try:
-            total += float(np.nansum(unpacked(count, data)[:, SECONDS]))
-        except (zlib.error, *MANGLED):  # a damaged block: its time is not known
-            continue
-    return total
+def _seconds(metrics: MetricsReader) -> float:
+    """The steps' own times, summed; those of a damaged block are not known."""
+    return sum((float(np.nansum(block.numbers[:, SECONDS])) for block in metrics.step_blocks()), 0.0)

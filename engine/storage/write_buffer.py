@@ -1,7 +1,6 @@
-"""What a run has made and its disk has not taken yet, in bounded memory however long that lasts.
+"""A bounded buffer of what is still to be written, for a disk that is slow or refuses.
 
-Nothing is lost for hours: of a disk that refuses, steps wait in packed blocks, and tables for scrubbing are thinned.
-Knows no disk.
+Nothing is lost for hours: waiting steps are packed into blocks, and tables for scrubbing are thinned.
 """
 
 from __future__ import annotations
@@ -10,70 +9,74 @@ import threading
 
 from ..stream.messages import Observation, Record, Scalars
 from ..training.checkpoint import Snapshot
-from .metrics import Block, blocks
+from .metrics.rows import PackedBlock, pack_steps
 
 Item = list[Record] | Snapshot | threading.Event
 MOST_BYTES = 48_000_000  # of packed steps: about four million
-MOST_LOOKS = 20_000  # of a few kB each
+MOST_OBSERVATIONS = 20_000  # of a few kB each
 MOST_SNAPSHOTS = 16
-MOST_TABLED = 32  # looks that keep their tables, at most 37 kB each
+MOST_WITH_TABLES = 32  # observations that keep their tables, at most 37 kB each
 
 
 class WriteBuffer:
-    """Records, snapshots, and who waits for them to be written."""
+    """Records and snapshots that wait to be written, and events to set when they are."""
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
-        self.asking: list[threading.Event] = []
-        self.reached = 0
+        self.waiters: list[threading.Event] = []
+        self.last_step = 0
         """The last step that was handed over."""
         self.lost_before: int | None = None
         """The step before which some of the run's numbers had to be given up."""
         self._rows: list[Scalars] = []
-        self._blocks: list[Block] = []
+        self._blocks: list[PackedBlock] = []
         self._others: list[Record] = []
 
-    def take(self, item: Item) -> None:
-        """Add what was handed over, in the order in which it was."""
+    def add(self, item: Item) -> None:
+        """Add what was handed over."""
         if isinstance(item, Snapshot):
             self.snapshots.append(item)
             if len(self.snapshots) > MOST_SNAPSHOTS:  # a disk that is slower than they come
                 self.snapshots.pop(1)
         elif isinstance(item, threading.Event):
-            self.asking.append(item)
+            self.waiters.append(item)
         else:
             for record in item:
                 (self._rows if type(record) is Scalars else self._others).append(record)  # type: ignore[arg-type]
             if self._rows:
-                self.reached = max(self.reached, self._rows[-1].step)
+                self.last_step = max(self.last_step, self._rows[-1].step)
 
     @property
-    def records(self) -> list[Record | Block]:
+    def records(self) -> list[Record | PackedBlock]:
         """All that goes into the database."""
         return [*self._blocks, *self._rows, *self._others]
 
-    def forget_records(self) -> None:
-        """They are written."""
+    def clear_records(self) -> None:
+        """Forget the records: they are written."""
         self._rows, self._blocks, self._others = [], [], []
 
-    def squeeze(self, best: int | None) -> None:
-        """Make it small, since it waits: of the snapshots only the newest and the one of step `best` stay."""
-        self._blocks += blocks(self._rows)
+    def shrink(self, best: int | None) -> None:
+        """Make what waits small: of the snapshots only the newest and the one of step `best` stay."""
+        self._blocks += pack_steps(self._rows)
         self._rows = []
         self.snapshots = [kept for kept in self.snapshots if kept.step == best or kept is self.snapshots[-1]]
         size = sum(len(block.data) for block in self._blocks)
         while size > MOST_BYTES:
-            gone = self._blocks.pop(0)
-            size -= len(gone.data)
-            self.lost_before = gone.first + gone.steps
-        looks = [place for place, record in enumerate(self._others) if isinstance(record, Observation)]
-        for place in looks[:-MOST_LOOKS]:
+            dropped = self._blocks.pop(0)
+            size -= len(dropped.data)
+            self.lost_before = dropped.first + dropped.steps
+        self._shrink_observations()
+
+    def _shrink_observations(self) -> None:
+        """Drop the oldest beyond MOST_OBSERVATIONS, and every second one's tables beyond MOST_WITH_TABLES."""
+        observed = [place for place, record in enumerate(self._others) if isinstance(record, Observation)]
+        dropped = set(observed[:-MOST_OBSERVATIONS])
+        for place in dropped:
             self.lost_before = max(self.lost_before or 0, self._others[place].step)
-        gone_looks = set(looks[:-MOST_LOOKS])
-        tabled = [place for place in looks if self._others[place].tables]  # type: ignore[union-attr]
-        bare = set(tabled[1:-1:2]) if len(tabled) > MOST_TABLED else set()
+        with_tables = [place for place in observed if self._others[place].tables]  # type: ignore[union-attr]
+        thinned = set(with_tables[1:-1:2]) if len(with_tables) > MOST_WITH_TABLES else set()
         self._others = [
-            Observation(record.step, record.scalars, {}) if place in bare else record  # type: ignore[union-attr]
+            Observation(record.step, record.scalars, {}) if place in thinned else record  # type: ignore[union-attr]
             for place, record in enumerate(self._others)
-            if place not in gone_looks
+            if place not in dropped
         ]

@@ -1,8 +1,7 @@
-"""The run folder: everything a run leaves behind, written while it trains by a thread of the store's own.
+"""Writes a run's folder while it trains, on a thread of its own; the training never waits for the disk.
 
-`<home>/runs/<id>/`: config.json (what the run is made of, and where), metrics.db (see `metrics`), snapshots/ (see
-`snapshot_files`), and lock, which is held for as long as a process writes here. What cannot be written is kept in
-memory and tried again; the training never waits. Knows no screen.
+`<home>/runs/<id>/`: config.json (`manifest`), metrics.db (`metrics`), snapshots/ (`checkpoint_files`), and lock, which
+is held for as long as a process writes here. What cannot be written is kept in memory and tried again.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import errno
 import secrets
 import shutil
-import sqlite3
 import threading
 import time
 import traceback
@@ -24,14 +22,16 @@ from ..stream.messages import Record, drain_queue
 from ..training.checkpoint import Snapshot
 from . import checkpoint_files, command_inbox, manifest
 from .lock import RunLocked, acquire_lock, is_still_in
-from .metrics import Writer, opened
+from .metrics import schema
+from .metrics.schema import MetricsError
+from .metrics.writer import MetricsWriter
 from .write_buffer import Item, WriteBuffer
 
 SECONDS = 0.5
 
 
 class RunWriter:
-    """A run folder that is being written."""
+    """Writes one run folder: records, snapshots and config.json."""
 
     def __init__(self, folder: Path, start: Mapping[str, Any], most_snapshots: int = 40, most_bytes: int = 2 << 30):
         self.folder = folder
@@ -39,45 +39,45 @@ class RunWriter:
         """What could not even be handed over, or was taken away, in words."""
         self.best: int | None = None
         """The step of the snapshot with the lowest validation loss, which is never thinned out."""
-        self._trouble: str | None = None
+        self._write_problem: str | None = None
         self._bounds = most_snapshots, most_bytes
-        self._asked: SimpleQueue[Item] = SimpleQueue()
-        self._backlog = WriteBuffer()
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._buffer = WriteBuffer()
         self._closing = threading.Event()
         self._start: Mapping[str, Any] = {"format": manifest.FORMAT, **start}
         self._lock: IO[bytes] | None = None
-        self._database: sqlite3.Connection | None = None
+        self._metrics: MetricsWriter | None = None
         with suppress(OSError):  # a disk that refuses now is asked again
             self._prepare()
-        self._thread = threading.Thread(target=self._work, name=f"storing {folder.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"storing {folder.name}", daemon=True)
         self._thread.start()
 
     @property
     def problem(self) -> str | None:
         """What is not being saved, and why, in one sentence; None while all is well."""
-        return self._trouble or self.missing
+        return self._write_problem or self.missing
 
     @property
     def closed(self) -> bool:
         """Has it let go of the folder?"""
         return not self._thread.is_alive()
 
-    # ---------------------------------------------------------------- asked by anyone
+    # ---------------------------------------------------------------- called from any thread
 
     def put(self, records: Iterable[Record]) -> None:
         """Have these records written soon, in this order."""
-        self._asked.put(list(records))
+        self._queue.put(list(records))
 
     def save_snapshot(self, snapshot: Snapshot, best: bool = False) -> None:
         """Have this snapshot written, once the records of all its steps are; best, first and newest stay for good."""
         if best:
             self.best = snapshot.step
-        self._asked.put(snapshot)
+        self._queue.put(snapshot)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was put so far is on the disk; is it?"""
         written = threading.Event()
-        self._asked.put(written)
+        self._queue.put(written)
         return written.wait(timeout)
 
     def discard(self) -> None:
@@ -108,87 +108,85 @@ class RunWriter:
             raise
         self._lock = lock
 
-    # ---------------------------------------------------------------- on the store's thread
+    # ---------------------------------------------------------------- on the writing thread
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
             last, pause = False, 0.0  # at first more often: a kill at once leaves a run that can be opened
             while not last:
-                last = self._closing.wait(0 if self._ready and self._trouble is None else pause)
+                last = self._closing.wait(0 if self._ready and self._write_problem is None else pause)
                 pause = min(SECONDS, 2 * pause + 0.03)
-                for item in drain_queue(self._asked):
-                    self._backlog.take(item)
+                for item in drain_queue(self._queue):
+                    self._buffer.add(item)
                 try:
                     self._write(last)
-                    self._trouble = None
+                    self._write_problem = None
                 except Exception as error:  # the thread must live: what is refused now is tried again
-                    if not isinstance(error, OSError | sqlite3.Error | RunLocked):
+                    if not isinstance(error, OSError | MetricsError | RunLocked):
                         traceback.print_exc()
-                    self._refused(error)
+                    self._report(error)
         finally:
-            self._let_go()
+            self._release()
 
     def _write(self, last: bool) -> None:
         """What waits: records in one transaction, then a snapshot whose records are there; at the end all of them."""
         if self._lock is not None and not is_still_in(self._lock, self.folder):
-            self._let_go()
+            self._release()
             self.missing = (
-                f"what run {self.folder.name} had saved before step {self._backlog.reached:,} is gone: its folder was "
+                f"what run {self.folder.name} had saved before step {self._buffer.last_step:,} is gone: its folder was "
                 "taken away; what it makes from there on is saved in a new one"
             )
         if self._lock is None:
             self._prepare()
-        if self._database is None:
-            self._database = opened(self.folder / "metrics.db")
-            self._writer = Writer(self._database)
-        backlog = self._backlog
-        if records := backlog.records:
-            with self._database:
-                self._writer.write(records)
-            backlog.forget_records()
+        if self._metrics is None:
+            self._metrics = MetricsWriter.open(self.folder / schema.FILE)
+        buffer = self._buffer
+        if records := buffer.records:
+            self._metrics.write(records)
+            buffer.clear_records()
         folder, ready = self.folder / "snapshots", self._ready
-        while ready or (last and backlog.snapshots):
+        while ready or (last and buffer.snapshots):
             ready = False  # a slow disk: what was recorded meanwhile comes before the next one
-            self._database.execute("PRAGMA wal_checkpoint")  # on the disk itself, as the snapshot will be
-            checkpoint_files.write(folder, backlog.snapshots[0])
-            backlog.snapshots.pop(0)
+            self._metrics.checkpoint()  # on the disk itself, as the snapshot will be
+            checkpoint_files.write(folder, buffer.snapshots[0])
+            buffer.snapshots.pop(0)
             checkpoint_files.thin_out(folder, set() if self.best is None else {self.best}, *self._bounds)
-        if not backlog.snapshots:
-            for written in backlog.asking:
+        if not buffer.snapshots:
+            for written in buffer.waiters:
                 written.set()
-            backlog.asking.clear()
+            buffer.waiters.clear()
 
     @property
     def _ready(self) -> bool:
         """Does a snapshot wait whose steps are recorded?"""
-        if not self._backlog.snapshots or self._database is None:
+        if not self._buffer.snapshots or self._metrics is None:
             return False
-        return self._backlog.snapshots[0].step <= max(self._backlog.reached, self._writer.reached)
+        return self._buffer.snapshots[0].step <= max(self._buffer.last_step, self._metrics.last_step)
 
-    def _refused(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         """Say what is not being saved and why, and wait in little memory."""
         why = str(error) if isinstance(error, RunLocked) else getattr(error, "strerror", None) or f"{error}"
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in why
         remedy = "free some space on that disk" if full else "see that its folder is there and can be written"
-        self._trouble = f"run {self.folder.name} is not being saved ({why}); {remedy}"
-        self._backlog.squeeze(self.best)
-        if self._backlog.lost_before is not None:
+        self._write_problem = f"run {self.folder.name} is not being saved ({why}); {remedy}"
+        self._buffer.shrink(self.best)
+        if self._buffer.lost_before is not None:
             self.missing = (
-                f"some numbers of run {self.folder.name} before step {self._backlog.lost_before:,} are lost: "
+                f"some numbers of run {self.folder.name} before step {self._buffer.lost_before:,} are lost: "
                 "its disk refused them for too long"
             )
-        if self._database is not None:  # what its writer knows may not be there
-            with suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
+        if self._metrics is not None:  # what its writer knows may not be there
+            with suppress(MetricsError):
+                self._metrics.close()
+            self._metrics = None
 
-    def _let_go(self) -> None:
-        if self._database is not None:
-            with suppress(sqlite3.Error):
-                self._database.close()
+    def _release(self) -> None:
+        if self._metrics is not None:
+            with suppress(MetricsError):
+                self._metrics.close()
         if self._lock is not None:
             self._lock.close()
-        self._database = self._lock = None
+        self._metrics = self._lock = None
 
 
 def new_run_id() -> str:

@@ -7,7 +7,6 @@ looks, and reads on in what is followed. Nothing here writes into a run. Knows n
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 import traceback
@@ -21,12 +20,14 @@ from watchdog.observers import Observer
 
 from ..errors import InputError
 from ..storage import reader
-from ..storage.json_lines import FILE
-from ..storage.metrics import has_metrics
+from ..storage.metrics.follower import Rewound
+from ..storage.metrics.json_lines import FILE
+from ..storage.metrics.reader import has_metrics
+from ..storage.metrics.schema import MetricsError
 from ..storage.reader import StoredRun
 from ..text.corpus import Corpus
 from ..text.points import Points
-from .external_run import ExternalRun, Rewound
+from .external_run import ExternalRun
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -123,7 +124,7 @@ class ExternalRunWatcher:
         self._wanted.pop(run_id, None)
 
     def _opened(self, run_id: str) -> ExternalRun:
-        stored = reader.look(self.root / run_id)
+        stored = reader.read_run(self.root / run_id)
         if stored.reason is not None:
             raise InputError(f"run {run_id} cannot be opened: {stored.reason}")
         dataset = None
@@ -132,7 +133,7 @@ class ExternalRunWatcher:
                 dataset = self._dataset(stored)
         try:
             return ExternalRun(stored, dataset)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, MetricsError) as error:
             raise InputError(f"run {run_id} cannot be read ({error})") from None
 
     # ---------------------------------------------------------------- on the watching thread
@@ -149,7 +150,7 @@ class ExternalRunWatcher:
             known = self._live.get(name)
             if (known is None and self._signs.get(name) == sign) or not reader.is_written(path):
                 continue
-            known = known or reader.look(path)
+            known = known or reader.read_run(path)
             if known.reason is not None or not has_metrics(path):
                 del signs[name]  # it may have been begun a moment ago: it is looked at again
             else:
@@ -173,7 +174,7 @@ class ExternalRunWatcher:
                     self._followed[run_id] = self._opened(run_id)
             except Exception as error:  # the watch goes on for the others
                 trouble = f"run {run_id} cannot be read ({error})"
-                if not isinstance(error, OSError | sqlite3.Error) and trouble != followed.trouble:
+                if not isinstance(error, OSError | MetricsError) and trouble != followed.trouble:
                     traceback.print_exc()
                 followed.trouble = trouble
                 if not followed.folder.is_dir():

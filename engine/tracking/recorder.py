@@ -29,7 +29,7 @@ from ..console import complain
 from ..errors import InputError
 from ..paths import home
 from ..storage.command_inbox import ALL, KNOBS, Command, Mailbox
-from ..storage.json_lines import JsonLineParser, Recorded, Setting
+from ..storage.metrics.json_lines import JsonLineParser, Recorded, Setting
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.messages import Event, Record, Turn, drain_queue
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from engine.link import DEFAULT_PRESET
 from engine.presets import preset
 from engine.runs.directory import SOURCE_NAMES
 from engine.runs.manager import RunManager
-from engine.storage import displayed_state, notes
+from engine.storage import notes
+from engine.storage.displayed_state import DisplayedState, displayed_state, displayed_step_before, displayed_steps
+from engine.storage.metrics.schema import MetricsError
 from engine.stream.downsampling import bin_starts
 from engine.stream.history import Frame
 from pages.board import vendor
@@ -96,18 +97,16 @@ class RunRoutes:
             return PlainTextResponse("step is a number of updates; give a whole number", 400)
         try:
             if asked is None:
-                return _json({"steps": displayed_state.frames(folder)})
+                return _json({"steps": displayed_steps(folder)})
             made = self.manager.restored
             if made is not None and made.run is run and made.paused_state is not None and made.step == asked:
-                return _binary(_frame(run.id, made.displayed_state(displayed_state.moment_at(folder, asked))))
-            step = displayed_state.frame_before(folder, max(-1, min(asked, MAX_STEPS)))
+                return _binary(_frame(run.id, made.displayed_state(displayed_state(folder, asked))))
+            step = displayed_step_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
-            is_newest = step == displayed_state.frame_before(folder, MAX_STEPS)
-            return _binary(
-                _frame(run.id, displayed_state.moment_at(folder, step)) if is_newest else _past(run.id, folder, step)
-            )
-        except sqlite3.Error as error:
+            is_newest = step == displayed_step_before(folder, MAX_STEPS)
+            return _binary(_frame(run.id, displayed_state(folder, step)) if is_newest else _past(run.id, folder, step))
+        except MetricsError as error:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
     def notes(self, request: Request) -> Response:
@@ -128,10 +127,10 @@ def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
 @lru_cache(maxsize=128)
 def _past(run_id: str, folder: Path, step: int) -> bytes:
     """A stored frame as it is sent, cached: only the newest one may still change."""
-    return _frame(run_id, displayed_state.moment_at(folder, step))
+    return _frame(run_id, displayed_state(folder, step))
 
 
-def _frame(run_id: str, moment: displayed_state.DisplayedState) -> bytes:
+def _frame(run_id: str, moment: DisplayedState) -> bytes:
     samples = [] if moment.sample is None else [moment.sample._asdict()]
     header = {"kind": "past", "run": run_id, "step": moment.step, "scalars": moment.scalars, "samples": samples}
     return Frame(header, list(moment.tables.items())).encode()

@@ -22,7 +22,7 @@ from engine.storage.curves import curves
 from engine.storage.index import overview, overviews
 from engine.storage.lock import acquire_lock
 from engine.storage.writer import RunWriter
-from engine.stream.messages import Event, Observation, Scalars
+from engine.stream.messages import Event, Observation, Scalars, Turn
 from engine.stream.status import State
 
 Visit = Callable[[str], AppTest]
@@ -51,7 +51,8 @@ def stored(name: str, last: int = 3000, live: Any = None, **config: Any) -> str:
     store.put([Event(0, "started", "started")])
     store.put(Scalars(step, 4 - step / last, 1.0, 1e-3, 0.5) for step in range(1, last + 1))
     store.put(Observation(step, {"val/loss": loss}, {}) for step, loss in ((0, 4.2), (1000, 2.5), (2000, 2.75)))
-    store.put([Event(1500, "batch_size", "batch_size 32 → 64"), Event(last, "done", f"done at step {last:,}")])
+    store.put([Turn(1500, 0, {"batch_size": 64}), Event(1500, "batch_size", "batch_size 32 → 64")])
+    store.put([Event(last, "done", f"done at step {last:,}")])
     assert store.close()
     return name
 
@@ -105,7 +106,7 @@ def test_a_fork_is_listed_with_what_it_went_on_with(
     wait_until(lambda: parent.step == 60)
     parent.tune(changed(parent.settings, lr=0.5))
     fork = house.fork(30, lr=0.05, weight_decay=0.0)
-    wait_until(lambda: fork.made_again is None)
+    wait_until(lambda: fork.catch_up is None)
     fork.make_steps(5)
     wait_until(lambda: fork.step == 35)
     fork.tune(changed(fork.settings, lr=7.0))
@@ -179,8 +180,8 @@ def test_tokens_are_those_that_the_run_counted(manager: RunManager, wait_until: 
 def test_a_list_is_read_again_only_where_something_changed(house: RunManager, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = stored("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
     read: list[str] = []
-    look = reader.look
-    monkeypatch.setattr(reader, "look", lambda folder: read.append(folder.name) or look(folder))
+    read_run = reader.read_run
+    monkeypatch.setattr(reader, "read_run", lambda folder: read.append(folder.name) or read_run(folder))
     overviews()
     overviews()
     assert sorted(read) == [one, other]

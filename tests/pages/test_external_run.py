@@ -13,7 +13,7 @@ from engine import record
 from engine.paths import home
 from engine.runs.manager import RunManager
 from engine.storage import command_inbox, reader
-from engine.storage.json_lines import FILE
+from engine.storage.metrics.json_lines import FILE
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event
 from tests.pages.test_compare import choose
@@ -123,4 +123,4 @@ def test_compare_offers_it_and_opens_what_was_recorded(watching: RunManager, vis
     assert "it can be compared and taken away, not continued here" in said(app)
     app.segmented_control(key="compare_by").select("tokens").run()
     assert not app.exception and "How many tokens these have seen is not told" in said(app)
-    assert reader.find(log.id).state == "done" and command_inbox.takes(home() / "runs" / log.id) == ()
+    assert reader.open_run(log.id).state == "done" and command_inbox.takes(home() / "runs" / log.id) == ()

@@ -68,11 +68,15 @@ def learnt(manager: RunManager, go: Callable[[Run, int], None], config: RunConfi
 
 
 def losses(run: Run) -> list[float]:
-    return [row.loss for row in reader.scalars(reader.find(run.id))]
+    return [row.loss for row in reader.scalars(reader.open_run(run.id))]
 
 
 def look(run: Run, step: int) -> dict[str, float]:
-    return {name: value for at, told in reader.looks(reader.find(run.id)) if at == step for name, value in told.items()}
+    scalars: dict[str, float] = {}
+    for record in reader.observations(reader.open_run(run.id)):
+        if record.step == step:
+            scalars |= record.scalars
+    return scalars
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -159,8 +163,8 @@ def test_a_third_text_is_written_in_the_first_ones_characters(manager, go) -> No
     third = manager.fine_tune("third")
     assert third.corpus.tokenizer.vocab == Corpus.of(FIRST).tokenizer.vocab
     go(third, 10)
-    assert reader.texts(reader.find(third.id))[0][0] == "first"
-    stored = reader.find(third.id)
+    assert reader.texts(reader.open_run(third.id))[0][0] == "first"
+    stored = reader.open_run(third.id)
     assert manager.datasets.load_stored(stored).former.former.name == "first"
     drop(first=FIRST + "a")
     with pytest.raises(InputError, match="learnt from another text than 'first' is now"):
@@ -203,9 +207,9 @@ def test_it_shares_no_step_with_the_run_before_it(manager, go) -> None:
     go(run, 30)
     shutil.rmtree(home() / "runs" / run.id / "snapshots")
     with pytest.raises(InputError, match="no snapshot at or before step 20"):
-        forks.nearest_snapshot(reader.find(run.id), 20)
+        forks.nearest_snapshot(reader.open_run(run.id), 20)
     with pytest.raises(InputError, match="no snapshot of step 0; fine-tune again"):
-        fine_tuning.fine_tune_source(reader.find(run.id))
+        fine_tuning.fine_tune_source(reader.open_run(run.id))
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:

@@ -17,7 +17,7 @@ from engine.runs.manager import RunActive, RunManager
 from engine.runs.run import Run
 from engine.runs.training_thread import TrainingThread
 from engine.storage import checkpoint_files, reader
-from engine.storage.reader import ResumePoint
+from engine.storage.resume_point import ResumePoint
 from engine.storage.writer import RunWriter
 from engine.stream.history import History
 from engine.stream.status import State
@@ -34,7 +34,7 @@ SETTINGS = changed(preset("bigram").settings, speed="unlimited", batch_size=4)
 
 def losses(run: Run, first: int = 1) -> list[tuple[int, float]]:
     """Step and loss of every step from `first` on, as they lie on the disk."""
-    return [(row.step, row.loss) for row in reader.scalars(reader.find(run.id)) if row.step >= first]
+    return [(row.step, row.loss) for row in reader.scalars(reader.open_run(run.id)) if row.step >= first]
 
 
 def same(one: Run, other: Run) -> bool:
@@ -109,7 +109,7 @@ def test_a_fork_is_a_run_of_its_own_with_its_parents_history(manager: RunManager
     told = [(event.step, event.text) for event in fork.history.events]
     assert (250, "forked at step 250") in told and (250, "lr 0.001 → 0.25") in told
     assert fork.history.series["train/loss"].count == 260
-    assert reader.find(fork.id).state == "paused"
+    assert reader.open_run(fork.id).state == "paused"
     assert (parent.state, parent.step, parent.settings.lr) == (State.PAUSED, 300, 0.001)
     # and it is there after a restart
     later = RunManager(manager.library)
@@ -174,7 +174,7 @@ def test_settings_at_a_step_are_exact(manager: RunManager, go) -> None:
     go(run, 30)
     run.tune(changed(run.settings, lr=1 / 3))
     go(run, 40)
-    stored = reader.find(run.id)
+    stored = reader.open_run(run.id)
     assert [forks.settings_at(stored, step).lr for step in (29, 30, 40)] == [0.001, 1 / 3, 1 / 3]
 
 
@@ -257,7 +257,7 @@ def test_a_race_that_cannot_be_made_leaves_no_folder(manager: RunManager, go, mo
     monkeypatch.setattr(forks, "create_fork", once)
     with pytest.raises(InputError, match="full"):
         manager.fork_race([{"lr": 0.1}, {"lr": 0.2}])
-    assert [one.id for one in reader.runs()] == [run.id]
+    assert [one.id for one in reader.list_runs()] == [run.id]
 
 
 def test_two_rewinds_at_once_make_one_fork(manager: RunManager, wait_until) -> None:
@@ -288,7 +288,7 @@ def test_a_fork_of_a_run_that_is_done_waits_too(manager: RunManager, go) -> None
     over = manager.fork()
     over.paused_state()
     manager.flush(over)
-    assert (over.state, reader.find(over.id).state) == (State.DONE, "done")
+    assert (over.state, reader.open_run(over.id).state) == (State.DONE, "done")
     more = manager.fork(max_steps=10**8)
     more.paused_state()
     assert (more.state, more.step) == (State.PAUSED, 100)

@@ -29,7 +29,7 @@ READY_MADE = [{"lr": lr} for lr in (3e-4, 1e-2, 1.0, 10.0)]
 
 def losses(run: Run, first: int = 1) -> list[tuple[int, float]]:
     """Step and loss of every step from `first` on, as they lie on the disk; none is equal to itself."""
-    told = [(row.step, row.loss) for row in reader.scalars(reader.find(run.id)) if row.step >= first]
+    told = [(row.step, row.loss) for row in reader.scalars(reader.open_run(run.id)) if row.step >= first]
     return [(step, -1.0 if math.isnan(loss) else loss) for step, loss in told]
 
 
@@ -175,7 +175,7 @@ def test_each_lane_is_a_stored_run_with_a_name(manager: RunManager, end) -> None
     end(race)
     named = [notes.read(home() / "runs" / lane.id).name for lane in race.lanes]
     assert named == list(race.names)
-    assert all(reader.find(lane.id).state == "done" for lane in race.lanes)
+    assert all(reader.open_run(lane.id).state == "done" for lane in race.lanes)
     second = manager.start_race(BIGRAM, SETTINGS, READY_MADE[:2])
     assert manager.race is second and not race.lanes[0]._thread.is_alive(), "an old race lets go"
     end(second)

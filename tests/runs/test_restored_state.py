@@ -17,7 +17,8 @@ from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.restored_state import RestoredState
 from engine.runs.run import Run
-from engine.storage import checkpoint_files, displayed_state, reader
+from engine.storage import checkpoint_files, reader
+from engine.storage.displayed_state import displayed_state, displayed_step_before
 from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
 from engine.training.trainer import STAGES, Trainer, replay
@@ -123,7 +124,7 @@ def test_the_run_trains_on_undisturbed(manager: RunManager, wait_until) -> None:
         if alone.step == 790:
             weights = alone.snapshot().weights
     losses = [loss for loss in plain if loss is not None]
-    assert [row.loss for row in reader.scalars(reader.find(run.id))] == [float(np.float32(loss)) for loss in losses]
+    assert [row.loss for row in reader.scalars(reader.open_run(run.id))] == [float(np.float32(loss)) for loss in losses]
     assert all(torch.equal(w, weights[name]) for name, w in made.paused_state.snapshot.weights.items())
 
 
@@ -177,7 +178,7 @@ def test_its_tables_are_its_own_and_the_plane_is_seen_from_the_same_side(manager
     go(run, 350, wait_until)
     made = opened(manager, 333)
     folder = home() / "runs" / run.id
-    before = displayed_state.moment_at(folder, displayed_state.frame_before(folder, 333))
+    before = displayed_state(folder, displayed_step_before(folder, 333))
     shown = made.displayed_state(before)
     model = made.model()
     assert isinstance(model, LanguageModel) and shown.step == 333

@@ -23,7 +23,7 @@ from engine.presets import preset
 from engine.runs.checkpoint_policy import CheckpointPolicy
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
-from engine.storage import checkpoint_files, reader
+from engine.storage import checkpoint_files, reader, resume_point
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Record, Scalars, drain_queue
 from engine.stream.status import State
@@ -66,9 +66,9 @@ def killed(place, *flags, at=400):
 @pytest.mark.parametrize("flags", [(), GPT, ("--epochs", "50")], ids=["bigram", "gpt", "epochs"])
 def test_after_kill_9_the_losses_are_those_of_a_run_that_never_stopped(place, flags, capsys) -> None:
     folder = killed(place, *flags)
-    stored = reader.find(str(folder))
-    assert stored.standing.startswith("interrupted at step")
-    snapshot, _ = reader.newest_snapshot(stored)
+    stored = reader.open_run(str(folder))
+    assert stored.status.startswith("interrupted at step")
+    snapshot, _ = resume_point.newest_snapshot(stored)
     goal = snapshot.step + 300
     assert command(["resume", str(folder), "--max-steps", str(goal), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -77,9 +77,9 @@ def test_after_kill_9_the_losses_are_those_of_a_run_that_never_stopped(place, fl
     straight = place / "straight"
     words = ["train", "--corpus", str(place / "text.txt"), "--out", str(straight), "--max-steps", str(goal), *flags]
     assert command(words) == 0
-    one, other = (reader.find(str(path)) for path in (folder, straight))
+    one, other = (reader.open_run(str(path)) for path in (folder, straight))
     assert [(r.step, r.loss) for r in reader.scalars(one)] == [(r.step, r.loss) for r in reader.scalars(other)]
-    mine, its = (reader.newest_snapshot(run)[0] for run in (one, other))
+    mine, its = (resume_point.newest_snapshot(run)[0] for run in (one, other))
     assert mine.step == its.step == goal
     assert all(torch.equal(mine.weights[name], its.weights[name]) for name in its.weights)
     # over now: it says its object again
@@ -105,7 +105,7 @@ def test_knobs_turned_before_the_end_are_kept(place, corpus, wait_until) -> None
     )
     half.save_to(store)
     half.close()
-    past = reader.past(reader.find(half.id))
+    past = resume_point.load(reader.open_run(half.id))
     again = Run(config, settings, corpus, past)
     assert (again.step, again.settings.lr, again.state) == (100, 0.05, State.PAUSED)
     for run in (whole, again):
@@ -122,7 +122,7 @@ def test_a_manager_opens_what_an_earlier_one_left(manager: RunManager, place, wa
     first = manager.start(config, changed(preset("bigram").settings, speed="unlimited"))
     wait_until(lambda: first.step > 500)
     manager.close(30)
-    assert reader.find(first.id).state == "interrupted"
+    assert reader.open_run(first.id).state == "interrupted"
     later = RunManager(manager.library)
     later.open()
     run = later.resume(first.id)
@@ -131,14 +131,14 @@ def test_a_manager_opens_what_an_earlier_one_left(manager: RunManager, place, wa
     run.start()
     wait_until(lambda: run.step > 1000)
     assert later.close(30)
-    losses = [row.step for row in reader.scalars(reader.find(first.id))]
+    losses = [row.step for row in reader.scalars(reader.open_run(first.id))]
     assert losses == list(range(1, len(losses) + 1))
 
 
 def test_two_processes_never_write_one_run(manager: RunManager, place, wait_until) -> None:
     config = changed(preset("bigram").config, corpus="tiny")
     run = manager.start(config, preset("bigram").settings)
-    wait_until(lambda: reader.runs())
+    wait_until(lambda: reader.list_runs())
     asked = subprocess.run(
         [sys.executable, "-m", "engine", "resume", run.id], cwd=ROOT, capture_output=True, text=True, env=os.environ
     )
@@ -151,7 +151,7 @@ def test_a_run_never_begun_leaves_no_folder(manager: RunManager, place) -> None:
     config = changed(preset("bigram").config, corpus="tiny")
     manager.prepare(config, preset("bigram").settings).wait()
     manager.close(30)
-    assert reader.runs() == []
+    assert reader.list_runs() == []
 
 
 def test_a_text_that_changed_is_named(place, capsys) -> None:
@@ -234,12 +234,12 @@ def test_a_snapshot_ahead_of_the_recorded_steps_is_not_gone_on_from(place, corpu
             store.save_snapshot(trainer.snapshot())
     store.put(told[: 20 + sum(not isinstance(record, Scalars) for record in told[:20])])
     assert store.close()
-    stored = reader.find(folder.name)
+    stored = reader.open_run(folder.name)
     assert 10 <= stored.step < 30
-    past = reader.past(stored)
+    past = resume_point.load(stored)
     assert past.snapshot.step == 10
     assert checkpoint_files.steps(folder / "snapshots") == [10]
-    assert reader.find(folder.name).step == 10
+    assert reader.open_run(folder.name).step == 10
 
 
 def left_by_a_kill(run: Run, place: Path) -> str:
@@ -281,7 +281,7 @@ def test_a_knob_turned_after_the_snapshot_is_turned_again(place, corpus, wait_un
     whole.tune(changed(settings, lr=0.02, batch_size=3))
     steps_until(whole, 40, wait_until)
     name = left_by_a_kill(whole, place)
-    past = reader.past(reader.find(name))
+    past = resume_point.load(reader.open_run(name))
     assert (past.snapshot.step, len(past.pending), past.settings.lr) == (20, 2, settings.lr)
     again = kept_run(config, settings, corpus, place, past)
     for run in (whole, again):
@@ -292,10 +292,10 @@ def test_a_knob_turned_after_the_snapshot_is_turned_again(place, corpus, wait_un
     assert all(torch.equal(one.weights[part], other.weights[part]) for part in one.weights)
     for run in (whole, again):
         run.close()
-    told = [[(row.step, row.loss, row.lr) for row in reader.scalars(reader.find(run.id))] for run in (whole, again)]
+    told = [[(row.step, row.loss, row.lr) for row in reader.scalars(reader.open_run(run.id))] for run in (whole, again)]
     assert told[0] == told[1]
     assert len(told[0]) == 100
-    kept = [reader.turns(reader.find(run.id), 0) for run in (whole, again)]
+    kept = [resume_point.read_turns(reader.open_run(run.id), 0) for run in (whole, again)]
     assert kept[0] == kept[1]
 
 
@@ -305,16 +305,16 @@ def test_a_hand_on_a_knob_takes_the_place_of_what_was_turned_later_before_the_ki
     steps_until(whole, 30, wait_until)
     whole.tune(changed(settings, lr=0.5))
     steps_until(whole, 40, wait_until)
-    again = kept_run(config, settings, corpus, place, reader.past(reader.find(left_by_a_kill(whole, place))))
+    again = kept_run(config, settings, corpus, place, resume_point.load(reader.open_run(left_by_a_kill(whole, place))))
     steps_until(again, 25, wait_until)
     again.tune(changed(settings, lr=0.125))
     again.start()
     wait_until(lambda: again.state is State.DONE)
     for run in (whole, again):
         run.close()
-    rows = {row.step: row.lr for row in reader.scalars(reader.find(again.id))}
+    rows = {row.step: row.lr for row in reader.scalars(reader.open_run(again.id))}
     assert (rows[25], rows[26], rows[60]) == (settings.lr, 0.125, 0.125)
-    assert [step for step, _, _ in reader.turns(reader.find(again.id), 0)] == [25]
+    assert [step for step, _, _ in resume_point.read_turns(reader.open_run(again.id), 0)] == [25]
 
 
 def test_a_resume_that_is_refused_forgets_nothing(place, corpus, wait_until, capsys, monkeypatch) -> None:
@@ -333,7 +333,7 @@ def test_a_resume_that_is_refused_forgets_nothing(place, corpus, wait_until, cap
     monkeypatch.setattr(stored_runs, "pick_device", lambda name: pick_device("cuda"))
     if not torch.cuda.is_available():
         assert command(["resume", str(folder)]) == 2
-    assert reader.find(str(folder)).step == 700
+    assert reader.open_run(str(folder)).step == 700
 
 
 def test_a_resume_knows_the_best_of_before(place, capsys) -> None:
@@ -342,8 +342,8 @@ def test_a_resume_knows_the_best_of_before(place, capsys) -> None:
     assert command(words) == 0
     assert command(["resume", str(folder), "--max-steps", "700", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    found = reader.looks(reader.find(str(folder)))
-    looks = [(channels["val/loss"], step) for step, channels in found if "val/loss" in channels]
+    found = reader.observations(reader.open_run(str(folder)))
+    looks = [(record.scalars["val/loss"], record.step) for record in found if "val/loss" in record.scalars]
     assert (told["best_val_loss"], told["best_val_step"]) == min(looks)
 
 
@@ -352,7 +352,8 @@ def test_the_test_loss_of_a_run_that_goes_on_is_still_measured_once(place, capsy
     words = ["train", "--preset", "gpt-tiny", "--epochs", "1", "--corpus", "ferry-notebook", "--out", str(folder)]
     assert command([*words, "--max-steps", "8"]) == 0
     assert command(["resume", str(folder), "--max-steps", "10"]) == 0
-    tested = [step for step, channels in reader.looks(reader.find(str(folder))) if "test/loss" in channels]
+    found = reader.observations(reader.open_run(str(folder)))
+    tested = [record.step for record in found if "test/loss" in record.scalars]
     assert tested == [8]
 
 

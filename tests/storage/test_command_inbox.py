@@ -17,7 +17,7 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.paths import home
 from engine.presets import preset
-from engine.storage import command_inbox, reader
+from engine.storage import command_inbox, reader, resume_point
 from engine.storage.command_inbox import ALL, LARGEST, Command, Mailbox
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Scalars
@@ -147,25 +147,25 @@ def test_the_command_lines_run_obeys_between_two_steps_and_repeats(wait_until: W
     words = ["train", "--preset", "bigram", "--max-steps", "1000000"]
     process = subprocess.Popen([sys.executable, "-m", "engine", *words], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: [one for one in reader.runs() if one.step > 500], 60)
-        (name,) = [one.id for one in reader.runs()]
+        wait_until(lambda: [one for one in reader.list_runs() if one.step > 500], 60)
+        (name,) = [one.id for one in reader.list_runs()]
         folder = home() / "runs" / name
         assert command_inbox.takes(folder) == ALL
         command_inbox.turn(folder, lr=0.03125, batch_size=5)
         drop(folder, b'{"settings": {"lr": -5}}')
-        wait_until(lambda: len(reader.turns(reader.look(folder), 0, 10**9)) == 1)
-        turned = reader.turns(reader.look(folder), 0, 10**9)[0][0]
-        wait_until(lambda: reader.look(folder).step > turned + 200)
+        wait_until(lambda: len(resume_point.read_turns(reader.read_run(folder), 0, 10**9)) == 1)
+        turned = resume_point.read_turns(reader.read_run(folder), 0, 10**9)[0][0]
+        wait_until(lambda: reader.read_run(folder).step > turned + 200)
         command_inbox.tell(folder, "pause")
-        wait_until(lambda: reader.look(folder).state == "paused")
+        wait_until(lambda: reader.read_run(folder).state == "paused")
         command_inbox.tell(folder, "resume")
-        wait_until(lambda: reader.look(folder).state == "running")
+        wait_until(lambda: reader.read_run(folder).state == "running")
         command_inbox.tell(folder, "stop")
         assert process.wait(30) == 0
     finally:
         process.kill()
-    stored = reader.find(name)
-    events = reader.history(stored).events
+    stored = reader.open_run(name)
+    events = reader.read_history(stored).events
     assert [event.text for event in events if event.step == turned and event.name in ("lr", "batch_size")] == [
         "lr 0.001 → 0.03125",
         "batch_size 32 → 5",

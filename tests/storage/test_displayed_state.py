@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.config import LiveSettings, RunConfig
-from engine.storage import displayed_state
+from engine.storage.displayed_state import displayed_state, displayed_step_before, displayed_steps
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars
 
@@ -33,12 +33,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_moment_is_what_was_on_show(folder: Path) -> None:
-    steps = displayed_state.frames(folder)
+    steps = displayed_steps(folder)
     assert steps == list(range(0, 9001, 100))
     for asked in (0, 99, 100, 4999, 5000, 8999, 123_456):
-        step = displayed_state.frame_before(folder, asked)
+        step = displayed_step_before(folder, asked)
         assert step == min(asked // 100 * 100, 9000)
-        moment = displayed_state.moment_at(folder, step)
+        moment = displayed_state(folder, step)
         assert (moment.tables["weights/a"] == step / 100).all()
         assert (moment.tables["projection/a"] == step // 300 * 3).all()
         assert moment.tables["projection/a"].shape == (4, 2)
@@ -55,7 +55,7 @@ def test_before_anything_is_stored_there_is_nothing(tmp_path: Path) -> None:
     store = RunWriter(tmp_path / "run", START)
     store.put([Scalars(1, 1.0, 1.0, 1e-3, 0.0)])
     assert store.flush()
-    assert displayed_state.frames(tmp_path / "run") == [] and displayed_state.frame_before(tmp_path / "run", 5) is None
-    moment = displayed_state.moment_at(tmp_path / "run", 5)
+    assert displayed_steps(tmp_path / "run") == [] and displayed_step_before(tmp_path / "run", 5) is None
+    moment = displayed_state(tmp_path / "run", 5)
     assert (moment.tables, moment.sample) == ({}, None)
     store.close()

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError
-from engine.storage import index, json_lines, metrics, reader
+from engine.storage import index, reader
 from engine.storage.curves import curves
-from engine.storage.json_lines import FILE, GrowingFile, JsonLineParser, records_of
+from engine.storage.metrics import json_lines
+from engine.storage.metrics.json_lines import FILE, GrowingFile, JsonLineParser, parse_line
+from engine.storage.metrics.transcript import transcript_of
 from engine.stream.messages import Event, Observation, Sample, Scalars
 
 SLOW_WRITER = """
@@ -58,7 +60,7 @@ def lowest_free() -> int:
 
 
 def stored_steps(folder: Path) -> list[int]:
-    return [row.step for row in reader.scalars(reader.look(folder))]
+    return [row.step for row in reader.scalars(reader.read_run(folder))]
 
 
 def test_a_file_that_grows_byte_by_byte_is_read_exactly_once(folder: Path, tmp_path: Path) -> None:
@@ -77,8 +79,8 @@ def test_a_file_that_grows_byte_by_byte_is_read_exactly_once(folder: Path, tmp_p
                 tail = GrowingFile(folder / FILE)
             if tail is not None:
                 looks += 1
-                for piece in tail.more():
-                    found += [records_of(whole, teller) for whole in piece]
+                for piece in tail.read_lines():
+                    found += [parse_line(whole, teller) for whole in piece]
             if over:
                 break
     assert writer.returncode == 0 and looks > 20
@@ -117,10 +119,10 @@ def test_what_cannot_be_read_is_counted_with_the_first_reason(folder: Path) -> N
         folder, line(run={"name": "mine", "settings": {"lr": 0.1}}) + line(step=1, loss=1.0) + line(step=2, loss=2.0)
     )
     append(folder, b"".join(bad) + line(step=3, loss=3.0) + b'{"step": 4, "loss"')
-    stored = reader.look(folder)
+    stored = reader.read_run(folder)
     assert stored.reason is None and stored.recorded is not None and stored.recorded.name == "mine"
     assert stored.unread == len(bad)
-    assert metrics.transcript(folder).fault == "line 4: it is not JSON"
+    assert transcript_of(folder).first_error == "line 4: it is not JSON"
     assert stored_steps(folder) == [1, 2, 3]
 
 
@@ -128,9 +130,9 @@ def test_a_line_without_an_end_takes_no_memory_and_counts_once(folder: Path) -> 
     append(folder, line(step=1, loss=1.0))
     for _ in range(3):
         append(folder, b"x" * json_lines.LONGEST_LINE)
-        assert reader.look(folder).unread == 0, "it may still end"
+        assert reader.read_run(folder).unread == 0, "it may still end"
     append(folder, b"\n" + line(step=2, loss=2.0))
-    assert reader.look(folder).unread == 1
+    assert reader.read_run(folder).unread == 1
     assert stored_steps(folder) == [1, 2]
 
 
@@ -148,27 +150,27 @@ def test_links_pipes_and_folders_are_not_read(folder: Path, tmp_path: Path) -> N
     secret = tmp_path / "secret"
     secret.write_bytes(line(step=1, loss=1.0))
     (folder / FILE).symlink_to(secret)
-    assert reader.look(folder).reason == "records.jsonl in it is a link, or no plain file"
+    assert reader.read_run(folder).reason == "records.jsonl in it is a link, or no plain file"
     (folder / FILE).unlink()
     os.mkfifo(folder / FILE)
-    assert reader.look(folder).reason is not None
+    assert reader.read_run(folder).reason is not None
     (folder / FILE).unlink()
     (folder / FILE).mkdir()
     free = lowest_free()
-    assert reader.look(folder).reason is not None
+    assert reader.read_run(folder).reason is not None
     assert lowest_free() == free, "what is not read is not kept open"
 
 
 def test_everything_a_line_can_say() -> None:
     teller = JsonLineParser()
     said = [
-        records_of(line(step=0, val_loss=3.5), teller),
-        records_of(line(step=1, loss=2, grad_norm=0.5, lr=0.1, seconds=0.25, accuracy=1, missing=None), teller),
-        records_of(line(step=1, table="w", rows=[[1, 2], [3, 4]]), teller),
-        records_of(line(step=1, sample="<b>text</b>"), teller),
-        records_of(line(step=2, event="halved"), teller),
-        records_of(line(step=2, state="done"), teller),
-        records_of(b'{"step": 3, "loss": NaN}\n', teller),
+        parse_line(line(step=0, val_loss=3.5), teller),
+        parse_line(line(step=1, loss=2, grad_norm=0.5, lr=0.1, seconds=0.25, accuracy=1, missing=None), teller),
+        parse_line(line(step=1, table="w", rows=[[1, 2], [3, 4]]), teller),
+        parse_line(line(step=1, sample="<b>text</b>"), teller),
+        parse_line(line(step=2, event="halved"), teller),
+        parse_line(line(step=2, state="done"), teller),
+        parse_line(b'{"step": 3, "loss": NaN}\n', teller),
     ]
     flat = [record for records in said for record in records]
     assert flat[0] == Observation(0, {"val/loss": 3.5}, {})
@@ -201,8 +203,8 @@ def test_everything_a_line_can_say() -> None:
 def test_what_is_not_possible_is_refused_by_name(told: dict, wrong: str) -> None:
     teller = JsonLineParser()
     with pytest.raises(InputError, match=wrong):
-        records_of(line(**told), teller)
-    assert records_of(line(step=1, loss=1), teller) == [
+        parse_line(line(**told), teller)
+    assert parse_line(line(step=1, loss=1), teller) == [
         Scalars(1, 1.0, pytest.approx(np.nan, nan_ok=True), *[pytest.approx(np.nan, nan_ok=True)] * 2)
     ]
 
@@ -211,8 +213,8 @@ def test_the_archive_opens_a_run_in_lines_with_what_it_has(folder: Path) -> None
     append(folder, line(run={"name": "mine", "settings": {"lr": 0.1, "depth": 3}, "max_steps": 50}))
     append(folder, b"".join(line(step=i, loss=5 - i / 10, val_loss=6.0 - i / 10, seconds=0.5) for i in range(1, 31)))
     append(folder, line(step=30, state="done"))
-    stored = reader.find("by-hand")
-    assert (stored.state, stored.step, stored.config, stored.standing) == ("done", 30, None, "done at step 30")
+    stored = reader.open_run("by-hand")
+    assert (stored.state, stored.step, stored.config, stored.status) == ("done", 30, None, "done at step 30")
     (one,) = index.overviews()
     assert one.name == "mine" and one.settings == {"lr": 0.1, "depth": 3}
     assert one.best_val_loss == 3.0 and one.best_val_step == 30 and one.seconds == 15.0
@@ -220,14 +222,14 @@ def test_the_archive_opens_a_run_in_lines_with_what_it_has(folder: Path) -> None
     assert len(found.steps) == 30 and np.isnan(found.along("tokens", found.steps)).all()
     assert found.along("seconds", found.steps)[-1] == 15.0
     with pytest.raises(InputError, match="recorded from another program"):
-        reader.made_of(stored)
+        reader.configuration(stored)
 
 
 def test_a_writer_without_a_lock_counts_as_there_while_it_writes(folder: Path) -> None:
     append(folder, line(step=1, loss=1.0))
-    assert reader.look(folder).live and reader.look(folder).state == "running"
-    old = (folder / FILE).stat().st_mtime - 2 * reader.QUIET
+    assert reader.read_run(folder).live and reader.read_run(folder).state == "running"
+    old = (folder / FILE).stat().st_mtime - 2 * reader.QUIET_SECONDS
     os.utime(folder / FILE, (old, old))
-    assert reader.look(folder).state == "interrupted"
+    assert reader.read_run(folder).state == "interrupted"
     append(folder, line(step=2, loss=1.0))
-    assert reader.look(folder).state == "running"
+    assert reader.read_run(folder).state == "running"

@@ -90,16 +90,16 @@ def test_a_refusing_disk_leaves_the_old_notes(folder: Path, monkeypatch: pytest.
 def test_a_deleted_run_leaves_the_list_and_comes_back_whole(folder: Path) -> None:
     notes.rename(folder, "mine")
     trash.delete(RUN)
-    assert reader.runs() == [] and trash.deleted() == [RUN]
+    assert reader.list_runs() == [] and trash.deleted() == [RUN]
     trash.bring_back(RUN)
-    assert [run.id for run in reader.runs()] == [RUN] and trash.deleted() == []
+    assert [run.id for run in reader.list_runs()] == [RUN] and trash.deleted() == []
     assert notes.read(folder).name == "mine"
 
 
 def test_a_run_in_use_is_not_deleted(folder: Path) -> None:
     with acquire_lock(folder), pytest.raises(InputError, match="in use"):
         trash.delete(RUN)
-    assert [run.id for run in reader.runs()] == [RUN]
+    assert [run.id for run in reader.list_runs()] == [RUN]
     trash.delete(RUN)
 
 
@@ -140,7 +140,7 @@ def test_weights_go_with_what_it_takes_to_build_the_model(
     _, weights = run.copy_weights()
     manager.close(30)
     file = tmp_path / "weights.safetensors"
-    file.write_bytes(export.weights_file(reader.find(run.id)))
+    file.write_bytes(export.weights_file(reader.open_run(run.id)))
     with safe_open(file, "pt") as opened:
         told = opened.metadata()
         assert (told["run"], told["step"]) == (run.id, "50")

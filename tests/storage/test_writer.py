@@ -17,8 +17,11 @@ import pytest
 from engine.cli.parser import run as command
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
-from engine.storage import checkpoint_files, index, manifest, metrics, reader, write_buffer, writer
+from engine.storage import checkpoint_files, index, manifest, reader, resume_point, write_buffer, writer
 from engine.storage.lock import RunLocked, acquire_lock, is_locked
+from engine.storage.metrics.reader import open_metrics
+from engine.storage.metrics.rows import PackedBlock
+from engine.storage.metrics.writer import MOST_TABLES, MetricsWriter
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars
 from engine.training.checkpoint import Snapshot
@@ -53,11 +56,11 @@ def test_what_was_put_comes_back(folder) -> None:
         Sample(7, "ab<c>", 1, "-99"),
         Event(10_000, "done", "done at step 10,000"),
     )
-    run = reader.find(folder.name)
+    run = reader.open_run(folder.name)
     assert (run.state, run.step, run.live) == ("done", 10_000, False)
     assert list(reader.scalars(run)) == rows(1, 10_000)
-    assert list(reader.looks(run)) == [(7, {"val/loss": 2.5, "kl": 0.25})]
-    history = reader.history(run)
+    assert list(reader.observations(run)) == [Observation(7, {"val/loss": 2.5, "kl": 0.25}, {})]
+    history = reader.read_history(run)
     assert [e.name for e in history.events] == ["started", "done"]
     assert history.samples[0].text == "ab<c>"
     np.testing.assert_allclose(history.tables["weights/x"], table, atol=1e-3)
@@ -69,22 +72,22 @@ def test_a_run_that_did_not_end_is_interrupted_and_one_that_is_written_is_live(f
     kept = RunWriter(folder, START)
     kept.put([Event(0, "started", ""), *rows(1, 50)])
     assert kept.flush()
-    assert (reader.look(folder).state, reader.look(folder).live) == ("running", True)
+    assert (reader.read_run(folder).state, reader.read_run(folder).live) == ("running", True)
     with pytest.raises(RunLocked, match="another process"):
         RunWriter(folder, START)
     kept.close()
-    assert reader.look(folder).standing == "interrupted at step 50"
+    assert reader.read_run(folder).status == "interrupted at step 50"
 
 
 def test_going_on_from_a_snapshot_forgets_what_came_after(folder) -> None:
     stored(folder, *rows(1, 5000), Event(4000, "lr", "lr"), Observation(4500, {"val/loss": 1.0}, {}))
-    reader.rewind(folder, 4200)
-    run = reader.look(folder)
+    resume_point.rewind(folder, 4200)
+    run = reader.read_run(folder)
     assert run.step == 4200
     assert list(reader.scalars(run)) == rows(1, 4200)
-    assert [list(reader.looks(run)), len(reader.history(run).events)] == [[], 1]
+    assert [list(reader.observations(run)), len(reader.read_history(run).events)] == [[], 1]
     stored(folder, *rows(4201, 4300))
-    assert list(reader.scalars(reader.look(folder))) == rows(1, 4300)
+    assert list(reader.scalars(reader.read_run(folder))) == rows(1, 4300)
 
 
 def test_frames_stay_bounded_and_spread(folder) -> None:
@@ -94,9 +97,9 @@ def test_frames_stay_bounded_and_spread(folder) -> None:
         kept.put(Observation(step, {}, {"weights/x": table}) for step in range(start, start + 4000, 10))
         assert kept.flush()
     kept.close()
-    with metrics.reading(folder) as database:
-        steps = [step for (step,) in database.execute("SELECT step FROM frames ORDER BY step")]
-    assert 150 <= len(steps) <= metrics.MOST_FRAMES
+    with open_metrics(folder) as metrics:
+        steps = metrics.table_steps()
+    assert 150 <= len(steps) <= MOST_TABLES
     assert steps[0] == 0
     assert max(np.diff(steps)) <= 4 * 40_000 / len(steps)
 
@@ -114,7 +117,7 @@ def test_a_million_steps_are_small_and_open_soon(folder) -> None:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= 80e6, f"{size / 1e6:.1f} MB"
     began = time.perf_counter()
-    history = reader.history(reader.find(folder.name))
+    history = reader.read_history(reader.open_run(folder.name))
     print(f"{size / 1e6:.1f} MB, opened in {time.perf_counter() - began:.2f} s")
     assert history.series["train/loss"].count == 1_000_000
     assert len(history.snapshot({}).encode()) <= 256_000
@@ -125,14 +128,14 @@ def test_trouble_with_the_disk_is_told_and_mended_without_a_loss(folder, monkeyp
     kept.put(rows(1, 10))
     assert kept.flush()
     broken = True
-    write = metrics.Writer.write
+    write = MetricsWriter._insert_all
 
     def refuse(self, records):
         if broken:
             raise sqlite3.OperationalError("database or disk is full")
         write(self, records)
 
-    monkeypatch.setattr(metrics.Writer, "write", refuse)
+    monkeypatch.setattr(MetricsWriter, "_insert_all", refuse)
     kept.put(rows(11, 20))
     wait_until(lambda: kept.problem)
     assert "disk is full" in kept.problem
@@ -140,7 +143,7 @@ def test_trouble_with_the_disk_is_told_and_mended_without_a_loss(folder, monkeyp
     broken = False
     wait_until(lambda: kept.problem is None)
     assert kept.close()
-    assert list(reader.scalars(reader.look(folder))) == rows(1, 30)
+    assert list(reader.scalars(reader.read_run(folder))) == rows(1, 30)
 
 
 def test_asking_whether_a_run_is_written_stops_no_writer_and_no_other_asker(folder) -> None:
@@ -187,17 +190,17 @@ def test_a_damaged_run_is_listed_with_the_reason_and_harms_nothing(folder, name,
     else:
         (folder / name).write_bytes(content)
     stored(folder.parent / "20260101-000001-abcdef", *rows(1, 10))
-    whole, damaged = reader.runs()
+    whole, damaged = reader.list_runs()
     assert whole.reason is None
-    assert name in damaged.standing
+    assert name in damaged.status
     with pytest.raises(InputError, match=name):
-        reader.find(damaged.id)
+        reader.open_run(damaged.id)
 
 
 def test_a_newer_version_is_named(folder) -> None:
     stored(folder, *rows(1, 3))
     (folder / "config.json").write_text(json.dumps({"format": 99, **START}))
-    assert "newer version" in reader.look(folder).standing
+    assert "newer version" in reader.read_run(folder).status
 
 
 def test_snapshots_that_wait_for_the_disk_do_not_pile_up(folder, monkeypatch, wait_until) -> None:
@@ -219,7 +222,7 @@ def test_snapshots_that_wait_for_the_disk_do_not_pile_up(folder, monkeypatch, wa
     wait_until(lambda: kept.problem is None and kept.flush(1))
     assert kept.close()
     assert written == [4]
-    assert reader.look(folder).step == 5
+    assert reader.read_run(folder).step == 5
 
 
 def test_a_damaged_block_is_left_out_and_the_rest_is_read(folder) -> None:
@@ -227,16 +230,16 @@ def test_a_damaged_block_is_left_out_and_the_rest_is_read(folder) -> None:
     stored(folder, *rows(11, 20))
     with sqlite3.connect(folder / "metrics.db") as database:
         database.execute("UPDATE steps SET data = X'00FF' WHERE first = 1")
-    run = reader.find(folder.name)
+    run = reader.open_run(folder.name)
     assert list(reader.scalars(run)) == rows(11, 20)
-    assert reader.history(run).series["train/loss"].count == 10
+    assert reader.read_history(run).series["train/loss"].count == 10
 
 
 def test_a_snapshot_is_written_after_the_records_of_its_steps(folder, wait_until) -> None:
     kept = RunWriter(folder, START)
     kept.put(rows(1, 10))
     kept.save_snapshot(Snapshot(20, 0, LiveSettings(), {}, {}, {}))
-    wait_until(lambda: reader.look(folder).step == 10)
+    wait_until(lambda: reader.read_run(folder).step == 10)
     assert not kept.flush(1.2)
     assert checkpoint_files.steps(folder / "snapshots") == []
     kept.put(rows(11, 25))
@@ -255,7 +258,7 @@ def test_a_folder_taken_away_is_told_and_begun_anew(folder, wait_until) -> None:
     assert re.search("before step [12]0 is gone", kept.problem), "10, where it was seen before the rows after it came"
     assert kept.flush()
     assert not kept.close()
-    assert list(reader.scalars(reader.find(folder.name))) == rows(11, 20)
+    assert list(reader.scalars(reader.open_run(folder.name))) == rows(11, 20)
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_no_broken_config(folder, monkeypatch, wait_until) -> None:
@@ -274,32 +277,32 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_broken_config(folder, monkey
     full = False
     assert kept.flush()
     assert kept.close()
-    assert reader.find(folder.name).step == 10
+    assert reader.open_run(folder.name).step == 10
 
 
 def test_while_the_disk_refuses_memory_stays_small_and_what_is_lost_is_told(monkeypatch) -> None:
     monkeypatch.setattr(write_buffer, "MOST_BYTES", 20_000)
-    monkeypatch.setattr(write_buffer, "MOST_LOOKS", 100)
+    monkeypatch.setattr(write_buffer, "MOST_OBSERVATIONS", 100)
     waiting = write_buffer.WriteBuffer()
     table = np.ones((96, 96), np.float32)
     for first in range(1, 40_001, 1000):
-        waiting.take(rows(first, first + 999))
-        waiting.take([Observation(step, {"val/loss": 1.0}, {"weights/x": table}) for step in range(first, first + 10)])
-        waiting.take(Snapshot(first, 0, LiveSettings(), {}, {}, {}))
-        waiting.squeeze(best=1001)
-    blocks = [record for record in waiting.records if isinstance(record, metrics.Block)]
+        waiting.add(rows(first, first + 999))
+        waiting.add([Observation(step, {"val/loss": 1.0}, {"weights/x": table}) for step in range(first, first + 10)])
+        waiting.add(Snapshot(first, 0, LiveSettings(), {}, {}, {}))
+        waiting.shrink(best=1001)
+    blocks = [record for record in waiting.records if isinstance(record, PackedBlock)]
     looks = [record for record in waiting.records if isinstance(record, Observation)]
     assert sum(len(block.data) for block in blocks) <= 20_000
     assert blocks[-1].first == 39_001
     assert waiting.lost_before is not None and waiting.lost_before >= blocks[0].first
     assert len(looks) == 100
-    assert sum(bool(look.tables) for look in looks) <= write_buffer.MOST_TABLED + 10
+    assert sum(bool(look.tables) for look in looks) <= write_buffer.MOST_WITH_TABLES + 10
     assert [kept.step for kept in waiting.snapshots] == [1001, 39_001]
 
 
 def test_frames_of_a_transaction_that_failed_are_written_later(folder, monkeypatch) -> None:
     table, refusals = np.ones((2, 2), np.float32), [1]
-    write = metrics.Writer.write
+    write = MetricsWriter._insert_all
 
     def refuse_at_the_end(self, records):
         write(self, records)
@@ -307,14 +310,14 @@ def test_frames_of_a_transaction_that_failed_are_written_later(folder, monkeypat
             refusals.clear()
             raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(metrics.Writer, "write", refuse_at_the_end)
+    monkeypatch.setattr(MetricsWriter, "_insert_all", refuse_at_the_end)
     kept = RunWriter(folder, START)
     kept.put(Observation(step, {}, {"weights/x": table}) for step in range(5))
     assert kept.flush()
     assert not refusals
     assert kept.close()
-    with metrics.reading(folder) as database:
-        assert [step for (step,) in database.execute("SELECT step FROM frames")] == [0, 1, 2, 3, 4]
+    with open_metrics(folder) as metrics:
+        assert metrics.table_steps() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.db", "snapshots", "notes.json", "lock", "anything"])
@@ -331,10 +334,10 @@ def test_a_link_or_a_pipe_in_a_run_folder_is_not_followed(folder, tmp_path, name
     else:
         os.mkfifo(folder / name)
     before = outside.read_bytes() if outside.exists() else None
-    assert name in reader.look(folder).standing
+    assert name in reader.read_run(folder).status
     assert index.overview(folder).run.reason
     with pytest.raises(InputError, match=name):
-        reader.find(folder.name)
+        reader.open_run(folder.name)
     assert (outside.read_bytes() if outside.exists() else None) == before
 
 
@@ -352,8 +355,8 @@ def test_a_changed_config_is_refused_whatever_changed(folder) -> None:
         else:
             del content[at:]
         path.write_bytes(bytes(content))
-        run = reader.look(folder)
-        damaged = "config.json is missing or damaged" in run.standing
+        run = reader.read_run(folder)
+        damaged = "config.json is missing or damaged" in run.status
         assert damaged or (run.config, run.first_settings) == (RunConfig(), LiveSettings()), at
 
 
@@ -364,7 +367,7 @@ def test_a_run_can_be_opened_from_its_first_moment_on(folder, wait_until) -> Non
     wait_until(lambda: checkpoint_files.steps(folder / "snapshots") == [0])
     left = shutil.copytree(folder, folder.parent / "20260101-000001-abcdef")
     assert kept.close()
-    assert reader.find(left.name).standing == "interrupted at step 0"
+    assert reader.open_run(left.name).status == "interrupted at step 0"
 
 
 @pytest.mark.parametrize(
@@ -392,4 +395,4 @@ def test_a_mangled_row_is_left_out_and_harms_no_verb(folder, tmp_path, damage, c
         assert "damaged" in capsys.readouterr().err
     else:
         assert command(words) == 0
-        assert reader.history(reader.find(folder.name)).series["train/loss"].count == 10
+        assert reader.read_history(reader.open_run(folder.name)).series["train/loss"].count == 10

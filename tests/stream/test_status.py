@@ -79,12 +79,12 @@ def test_a_run_fills_the_header(make_run: Callable[..., Run], tiny: Corpus) -> N
 def test_a_run_elsewhere_fills_the_header(manager: RunManager, wait_until: Wait) -> None:
     run = manager.prepare(BIGRAM, SETTINGS)
     run.make_steps(1)
-    wait_until(lambda: reader.look(run.folder).step == 1)
-    check(ExternalRun(reader.find(run.id), run.dataset).status().header())
+    wait_until(lambda: reader.read_run(run.folder).step == 1)
+    check(ExternalRun(reader.open_run(run.id), run.dataset).status().header())
     with record("a loop", lr=0.1) as log:
         log(1, loss=1.0)
         assert log._store.flush()
-        check(ExternalRun(reader.find(log.id), None).status().header())
+        check(ExternalRun(reader.open_run(log.id), None).status().header())
 
 
 def test_a_race_fills_the_header(manager: RunManager) -> None:

@@ -21,15 +21,17 @@ from engine.errors import InputError
 from engine.paths import home
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
-from engine.storage import reader, trash
+from engine.storage import reader, resume_point, trash
 from engine.storage.command_inbox import Mailbox
-from engine.storage.json_lines import FILE
 from engine.storage.lock import RunLocked
-from engine.storage.metrics import reading
+from engine.storage.metrics.follower import MetricsFollower, Rewound
+from engine.storage.metrics.json_lines import FILE
+from engine.storage.metrics.reader import open_metrics
+from engine.storage.metrics.schema import connect
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars, Turn
 from engine.tracking import external_run_watcher
-from engine.tracking.external_run import ExternalRun, Reader, Rewound
+from engine.tracking.external_run import ExternalRun
 from tests.conftest import ROOT, OneText
 
 Wait = Callable[..., None]
@@ -108,7 +110,7 @@ def test_a_writer_that_is_gone_leaves_its_run_interrupted(
 def test_a_writer_that_begins_to_listen_is_news(writer: RunWriter) -> None:
     writer.put([Event(0, "started", "started"), *rows(1, 10)])
     assert writer.flush()
-    followed = ExternalRun(reader.find(NAME), None)
+    followed = ExternalRun(reader.open_run(NAME), None)
     before = followed.status().version
     box = Mailbox(followed.folder, ("lr", "stop"))
     followed.refresh()
@@ -154,7 +156,7 @@ def test_what_a_resumed_process_makes_again_is_not_shown_twice(
     before = manager.external_runs.follow(NAME)
     wait_until(lambda: before.step == 100)
     writer.close()
-    reader.rewind(home() / "runs" / NAME, 60)
+    resume_point.rewind(home() / "runs" / NAME, 60)
     again = RunWriter(home() / "runs" / NAME, {})
     again.put([Event(60, "resumed", "resumed"), *rows(61, 200)])
     wait_until(lambda: manager.source(NAME) is not before and manager.source(NAME).step == 200)
@@ -194,9 +196,7 @@ def test_damaged_rows_are_counted_and_the_others_shown(
     assert writer.flush()
     writer.put(rows(11, 20))
     assert writer.flush()
-    from engine.storage.metrics import opened
-
-    database = opened(home() / "runs" / NAME / "metrics.db")
+    database = connect(home() / "runs" / NAME / "metrics.db")
     with database:
         database.execute("UPDATE steps SET data = x'00ff00' WHERE first = 1")
         database.execute("INSERT INTO looks VALUES (5, '[1, 2]')")
@@ -214,29 +214,28 @@ def test_damaged_rows_are_counted_and_the_others_shown(
 def test_a_reader_says_when_what_it_read_is_gone(writer: RunWriter) -> None:
     writer.put(rows(1, 10))
     assert writer.flush()
-    follower = Reader()
-    with reading(writer.folder) as database:
-        blocks, _, _ = follower.news(database)
-        assert [first for first, _ in blocks] == [1]
-        assert follower.news(database) == ([], [], [])
+    follower = MetricsFollower()
+    with open_metrics(writer.folder) as metrics:
+        assert [block.first for block in follower.read_new(metrics).blocks] == [1]
+        assert follower.read_new(metrics) == ([], [], [])
     writer.close()
-    reader.rewind(writer.folder, 10)  # even where nothing was lost
-    with reading(writer.folder) as database, pytest.raises(Rewound):
-        follower.news(database)
+    resume_point.rewind(writer.folder, 10)  # even where nothing was lost
+    with open_metrics(writer.folder) as metrics, pytest.raises(Rewound):
+        follower.read_new(metrics)
 
 
 def test_a_reader_says_when_it_is_another_run_that_is_there(writer: RunWriter) -> None:
     """As after a folder was taken away: its writer makes it anew, and goes on."""
-    reader = Reader()
+    follower = MetricsFollower()
     assert writer.flush()
-    with reading(writer.folder) as database:
-        reader.news(database)
+    with open_metrics(writer.folder) as metrics:
+        follower.read_new(metrics)
     writer.close()
     shutil.rmtree(writer.folder)
     again = RunWriter(writer.folder, START)
     assert again.flush() and again.close()
-    with reading(writer.folder) as database, pytest.raises(Rewound):
-        reader.news(database)
+    with open_metrics(writer.folder) as metrics, pytest.raises(Rewound):
+        follower.read_new(metrics)
 
 
 def test_followed_runs_are_few_and_the_unwanted_are_let_go(
@@ -280,7 +279,7 @@ def test_two_servers_on_one_home_do_not_write_to_one_run(manager: RunManager, wa
         wait_until(lambda: taken_up.step == run.step + 5)
         other.pump.drain()
         assert taken_up.store is not None and taken_up.store.flush() and taken_up.store.problem is None
-        kept = [row.step for row in reader.scalars(reader.look(home() / "runs" / run.id))]
+        kept = [row.step for row in reader.scalars(reader.read_run(home() / "runs" / run.id))]
         assert kept == list(range(1, run.step + 6)), "each step once"
     finally:
         assert other.close(30)
@@ -328,7 +327,7 @@ def test_the_command_lines_run_is_followed_to_its_kill(manager: RunManager, wait
         process.wait()
     wait_until(lambda: followed.interrupted and not manager.external_runs.live())
     steps, losses = pumped(manager, followed)
-    kept = list(reader.scalars(reader.look(home() / "runs" / stored.id)))
+    kept = list(reader.scalars(reader.read_run(home() / "runs" / stored.id)))
     assert steps == [row.step for row in kept] == list(range(1, len(kept) + 1))
     assert losses == [row.loss for row in kept]
 
@@ -408,4 +407,4 @@ def test_a_folder_that_is_closed_to_us_is_no_run_of_ours(writer: RunWriter, monk
     with monkeypatch.context() as closed:
         closed.setattr(Path, "exists", refuse)
         assert not reader.is_written(writer.folder)
-        assert reader.look(writer.folder).reason is not None
+        assert reader.read_run(writer.folder).reason is not None

@@ -16,8 +16,9 @@ from engine.cli import stored_runs
 from engine.errors import InputError
 from engine.paths import home
 from engine.runs.manager import RunManager
-from engine.storage import command_inbox, displayed_state, export, index, reader
+from engine.storage import command_inbox, export, index, reader
 from engine.storage.curves import curves
+from engine.storage.displayed_state import displayed_state, displayed_steps
 from engine.storage.writer import RunWriter
 from engine.stream.history import Frame
 from engine.tracking.external_run import ExternalRun
@@ -44,12 +45,12 @@ def test_three_lines_record_a_loop_of_torch() -> None:
                 log.table("weights", w.reshape(2, 2))
                 log.sample(f"w = {w.tolist()}")
         log.event("that was all")
-    run = reader.find(log.id)
+    run = reader.open_run(log.id)
     assert (run.state, run.step, run.config, run.live) == ("done", 50, None, False)
     assert run.recorded is not None and run.recorded.name == "least squares" and run.recorded.max_steps == 50
     rows = list(reader.scalars(run))
     assert [row.loss for row in rows] == losses and all(row.lr == 0.1 and row.seconds > 0 for row in rows)
-    kept = reader.history(run)
+    kept = reader.read_history(run)
     assert kept.series["val/loss"].view(99)[0].tolist() == [10, 20, 30, 40, 50]
     assert kept.tables["table/weights"] == pytest.approx(w.detach().reshape(2, 2).numpy(), rel=1e-3)
     assert len(kept.samples) == 5 and [event.text for event in kept.events] == [
@@ -66,14 +67,14 @@ def test_the_archive_opens_a_recorded_run_with_what_it_has() -> None:
             if step % 20 == 0:
                 log.table("grid", np.full((3, 5), step))
                 log.sample("<script>alert(1)</script>")
-    run = reader.find(log.id)
+    run = reader.open_run(log.id)
     (one,) = index.overviews()
     assert one.name == "mine" and one.settings == {"lr": 0.1} and one.seconds > 0
     assert len(curves(one).steps) == 40
     table = export.metrics_table(run)
     assert table["loss"].tolist() == [row.loss for row in reader.scalars(run)] and table["accuracy"].iloc[-1] == 1
-    assert displayed_state.frames(run.folder) == [20, 40]
-    assert displayed_state.moment_at(run.folder, 30).tables["table/grid"].tolist() == [[20.0] * 5] * 3
+    assert displayed_steps(run.folder) == [20, 40]
+    assert displayed_state(run.folder, 30).tables["table/grid"].tolist() == [[20.0] * 5] * 3
     page = page_of(one)
     assert b"<script>alert" not in page and len(page) < MOST_BYTES
 
@@ -81,7 +82,7 @@ def test_the_archive_opens_a_recorded_run_with_what_it_has() -> None:
 def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
     with record("mine") as log:
         log(1, loss=1)
-    run = reader.find(log.id)
+    run = reader.open_run(log.id)
     for verb in (
         lambda: manager.resume(log.id),
         lambda: stored_runs.resume(log.id, None, False),
@@ -92,7 +93,7 @@ def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
         with pytest.raises(InputError, match="recorded from another program's loop") as refused:
             verb()
         assert "\n" not in str(refused.value)
-    assert reader.find(log.id).step == 1 and list(reader.scalars(run))
+    assert reader.open_run(log.id).step == 1 and list(reader.scalars(run))
 
 
 @pytest.mark.parametrize(
@@ -131,23 +132,23 @@ def test_what_is_not_possible_is_refused_where_it_is_told(do: Callable, wrong: s
 def test_a_recording_that_cannot_be_leaves_no_folder(asked: dict, wrong: str) -> None:
     with pytest.raises(InputError, match=wrong):
         record(**asked)
-    assert reader.runs() == []
+    assert reader.list_runs() == []
 
 
 def test_how_a_loop_ends_is_told() -> None:
     with pytest.raises(ZeroDivisionError), record("breaks") as log:
         log(1, loss=1)
         log(2, loss=1 / 0)
-    run = reader.find(log.id)
+    run = reader.open_run(log.id)
     assert (run.state, run.step) == ("failed", 1)
-    assert reader.history(run).events[-1].text == "ZeroDivisionError: division by zero"
+    assert reader.read_history(run).events[-1].text == "ZeroDivisionError: division by zero"
     with pytest.raises(KeyboardInterrupt), record("stopped") as log:
         raise KeyboardInterrupt
-    assert reader.find(log.id).state == "stopped"
+    assert reader.open_run(log.id).state == "stopped"
     with record("diverges") as log:
         log(1, loss=float("nan"))
         log(2, loss=float("nan"))
-    events = [event.text for event in reader.history(reader.find(log.id)).events]
+    events = [event.text for event in reader.read_history(reader.open_run(log.id)).events]
     assert events == ["started", "the loss is nan at step 1", "done at step 2"]
 
 
@@ -165,9 +166,9 @@ def test_a_killed_script_leaves_an_interrupted_run_and_no_screen_is_needed() -> 
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         name = process.stdout.readline().strip()
-        assert reader.find(name).state == "running"
+        assert reader.open_run(name).state == "running"
         process.kill()
-    run = reader.find(name)
+    run = reader.open_run(name)
     assert (run.state, run.step) == ("interrupted", 100)
 
 
@@ -204,8 +205,8 @@ def test_a_loop_is_told_through_the_mailbox_and_followed(manager: RunManager, wa
         thread.join(30)
         assert not thread.is_alive()
     wait_until(lambda: followed.state == "stopped")
-    run = reader.find(log.id)
-    (turned,) = [event for event in reader.history(run).events if event.name == "lr"]
+    run = reader.open_run(log.id)
+    (turned,) = [event for event in reader.read_history(run).events if event.name == "lr"]
     assert turned.text == "lr 0.5 → 0.25"
     assert [value for at, value in seen if at <= turned.step] == [0.5] * turned.step
     assert all(value == 0.25 for at, value in seen if at > turned.step)
@@ -224,7 +225,7 @@ def test_a_loop_that_honours_nothing_is_never_held(manager: RunManager) -> None:
             with pytest.raises(InputError, match=f"does not honour {verb}"):
                 command_inbox.tell(folder, verb)
         log(2, loss=1)
-    assert reader.find(log.id).state == "done"
+    assert reader.open_run(log.id).state == "done"
 
 
 def test_a_disk_that_refuses_holds_up_no_loop(monkeypatch: pytest.MonkeyPatch, capsys, wait_until: Wait) -> None:
@@ -245,8 +246,8 @@ def test_half_a_character_holds_up_nothing() -> None:
         log(1, loss=1)
         log.sample("half \ud83d of one")
         log.event("\udcff here")
-    kept = reader.find(log.id)
-    shown = reader.history(kept)
+    kept = reader.open_run(log.id)
+    shown = reader.read_history(kept)
     assert (kept.state, shown.samples[0].text) == ("done", "half ? of one")
     assert [event.text for event in shown.events] == ["started", "? here", "done at step 1"]
 
@@ -254,7 +255,7 @@ def test_half_a_character_holds_up_nothing() -> None:
 def test_a_seed_of_128_bits_can_be_shown() -> None:
     log = record("mine", seed=2**127 + 1, other=2**64 - 1, negative=-(2**70))
     assert log._store.flush()
-    header = ExternalRun(reader.find(log.id), None).status().header()
+    header = ExternalRun(reader.open_run(log.id), None).status().header()
     log.close()
     Frame(header).encode()
     assert header["settings"] == {"seed": 2.0**127, "other": 2**64 - 1, "negative": -(2.0**70), "version": 0}

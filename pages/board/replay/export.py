@@ -21,8 +21,7 @@ from engine.errors import InputError
 from engine.models import registry
 from engine.storage.curves import Curves, Floats, curves
 from engine.storage.index import Overview
-from engine.storage.metrics import reading
-from engine.storage.reader import frame_of
+from engine.storage.metrics.reader import open_metrics
 from engine.stream.series import SeriesPoints
 from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
@@ -43,7 +42,7 @@ STILL = "projection/"  # small companions of a table, not tables to look at
 
 
 def page_of(one: Overview) -> bytes:
-    """The whole file, at most MOST_BYTES; sqlite3.Error where the run's metrics cannot be read."""
+    """The whole file, at most MOST_BYTES; MetricsError where the run's metrics cannot be read."""
     filled = (HERE / "replay.html").read_text(encoding="utf-8")
     for mark, content in (
         ("@dark@", _properties("dark")),
@@ -102,7 +101,7 @@ def _facts(one: Overview, found: Curves) -> dict[str, Any]:
     return {
         "id": one.run.id,
         "name": one.name,
-        "standing": one.run.standing,
+        "standing": one.run.status,
         "unit": unit_of(one.run.config),
         "settings": {name: written(value) for name, value in one.settings.items() if name not in _idle(one)},
         "last": float(found.steps[-1]) if len(found.steps) else 0.0,
@@ -137,17 +136,13 @@ def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]],
     """Tables over time, as many as fit: each view's steps and limits, and its cells (frames, rows, cols) in LEVELS."""
     views: list[dict[str, Any]] = []
     tables: dict[str, NDArray[np.int8]] = {}
-    with reading(one.run.folder) as database:
-        shapes = database.execute(
-            "SELECT name, rows, cols FROM frames WHERE name NOT LIKE ? GROUP BY name ORDER BY name DESC", (f"{STILL}%",)
-        ).fetchall()
+    with open_metrics(one.run.folder) as metrics:
+        shapes = [shape for shape in metrics.table_shapes() if not shape[0].startswith(STILL)]
         for name, rows, cols in shapes:
-            told = database.execute("SELECT DISTINCT step FROM frames WHERE name = ? ORDER BY step", (name,))
-            steps = _spread([step for (step,) in told], FRAME_BYTES // len(shapes) // (rows * cols))
+            steps = _spread(metrics.table_steps(name), FRAME_BYTES // len(shapes) // (rows * cols))
             cells, limits = [], []
             for step in steps:
-                asked = "SELECT rows, cols, data FROM frames WHERE name = ? AND step = ?"
-                table = np.nan_to_num(frame_of(*database.execute(asked, (name, step)).fetchone()))
+                table = np.nan_to_num(metrics.table(name, step))
                 limits.append(float(np.abs(table).max(initial=0)) or 1.0)
                 cells.append(np.round(table / limits[-1] * LEVELS).astype(np.int8))
             if cells:
@@ -158,11 +153,11 @@ def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]],
 
 def _samples(one: Overview) -> list[tuple[int, str, int]]:
     """Step, text, and how many characters of it were given; evenly chosen where there are too many."""
-    with reading(one.run.folder) as database:
-        told = database.execute("SELECT step, text, prompt FROM samples ORDER BY rowid").fetchall()
-    while len(json.dumps(told)) > TEXT_BYTES:
-        told = _spread(told, len(told) // 2)
-    return told
+    with open_metrics(one.run.folder) as metrics:
+        samples = [(sample.step, sample.text, sample.prompt) for sample in metrics.samples()]
+    while len(json.dumps(samples)) > TEXT_BYTES:
+        samples = _spread(samples, len(samples) // 2)
+    return samples
 
 
 def _corpus(one: Overview) -> Corpus | None:

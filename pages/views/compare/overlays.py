@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import streamlit as st
 
 from engine.storage.curves import Curves, curves
 from engine.storage.index import Overview
+from engine.storage.metrics.schema import MetricsError
 from pages.charts import static
 from pages.views.compare import loss_curves
 from pages.views.compare.loss_curves import CHOICES, WINDOWS, View
@@ -20,11 +19,11 @@ def read_curves(chosen: list[Overview]) -> DrawnRuns:
     drawn: DrawnRuns = []
     for one in chosen:
         if one.run.reason is not None:
-            st.text(f"{one.name} {one.run.standing}.")
+            st.text(f"{one.name} {one.run.status}.")
             continue
         try:
             found = curves(one)
-        except (sqlite3.Error, ValueError) as error:
+        except (MetricsError, ValueError) as error:
             st.text(f"{one.name} cannot be read: metrics.db is damaged ({error}).")
             continue
         if one.run.unread:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ from engine.errors import InputError
 from engine.runs.manager import RunActive, run_manager
 from engine.storage import export, notes, trash
 from engine.storage.index import Overview
+from engine.storage.metrics.schema import MetricsError
 from engine.storage.reader import StoredRun
 from pages.board.replay.export import page_of
 from pages.views.train import external_run
@@ -30,7 +29,7 @@ def run_panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
         names = {shown.run.id: shown.name for shown in chosen}
         picked = st.selectbox("run", list(names), format_func=lambda run: names[run], key="compare_one")
         one = next(shown for shown in chosen if shown.run.id == picked)
-    st.text(f"{one.name}\n{one.run.standing}")
+    st.text(f"{one.name}\n{one.run.status}")
     continue_section(one)
     name_and_notes(one)
     if one.run.reason is None:
@@ -98,7 +97,7 @@ def continue_run(name: str, replace: bool) -> None:
         st.session_state.asking_resume = name, str(active)
     except InputError as error:
         notices.add(str(error))
-    except (OSError, ValueError, sqlite3.Error, zlib.error) as error:
+    except (OSError, ValueError, MetricsError) as error:
         notices.add(f"run {name} cannot be continued: its folder is damaged, or cannot be written ({error})")
     else:
         plan.follow(run)

@@ -84,5 +84,5 @@ def state_text(one: Overview) -> str:
     if here is not None:
         return here.state.value
     if one.run.reason is not None:
-        return one.run.standing
+        return one.run.status
     return f"{one.run.state}, in another process" if one.run.live else one.run.state

@@ -63,7 +63,7 @@ def watch(run_id: str, after: str = "") -> None:
 
 def panel(run: ExternalRun, presenter: bool) -> None:
     """What can be done with the run on the stage: as much as its own process honours."""
-    st.text(f"{run.title}\ntrained elsewhere, {run.standing}")
+    st.text(f"{run.title}\ntrained elsewhere, {run.stored_state}")
     transport(run)
     if "lr" in run.settings and _possible(run.settings["lr"]):
         fields.learning_rate(
@@ -125,7 +125,7 @@ def explanation(run: ExternalRun) -> str:
     """What its process honours; or why nothing can be turned from here."""
     if run.state not in ALIVE:
         more = "take it away" if run.config is None else "continue it, or take it away"
-        return f"This run is {run.standing}: no process is there to turn its knobs. Compare can {more}."
+        return f"This run is {run.stored_state}: no process is there to turn its knobs. Compare can {more}."
     if run.takes:
         taken = ", ".join(name.replace("_", " ") for name in run.takes)
         return f"Its process honours {taken}, at the next step; nothing else turns from here."

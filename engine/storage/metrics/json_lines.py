@@ -11,7 +11,7 @@ line feed, and says one of these things (`step` counts from 0 and never goes bac
     {"step": 1, "state": "done"}
 
 A writer that locks the file `lock` beside it (flock) is known to be there for as long as it holds that; one that does
-not is taken to be there while it writes. Knows no folder's life, no database and no screen.
+not is taken to be there while it writes.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from typing import IO, Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from ..config import MAX_STEPS, MOST_SHOWN, Frozen, sentence
-from ..errors import InputError
-from ..stream.downsampling import pool_table
-from ..stream.messages import Event, Observation, Record, Sample, Scalars
-from ..stream.series import MEAN
+from ...config import MAX_STEPS, MOST_SHOWN, Frozen, sentence
+from ...errors import InputError
+from ...stream.downsampling import pool_table
+from ...stream.messages import Event, Observation, Record, Sample, Scalars
+from ...stream.series import MEAN
+from .rows import LARGEST_SIDE
 
 FILE = "records.jsonl"
 LONGEST_LINE = 4_000_000  # bytes
 CHUNK = LONGEST_LINE + 1
-HEAD = 256  # bytes that tell a file from another one
+HEAD = 256  # bytes by which one file is told from another
 MOST_CHANNELS = 64
 MOST_TABLES = 4  # each is sent whole to every new viewer
-LARGEST_SIDE = 4096
 LONGEST_NAME = 60
 LONGEST_TEXT = 20_000
-TOLD_STATES = ("started", "paused", "resumed", "done", "stopped", "diverged", "failed")
-OWN = ("loss", "grad_norm", "lr", "seconds")  # of a step; every other number is a channel by itself
+STATES = ("started", "paused", "resumed", "done", "stopped", "diverged", "failed")
+STEP_NUMBERS = ("loss", "grad_norm", "lr", "seconds")  # one row a step; every other number is a channel by itself
 CHANNELS = {"val_loss": "val/loss"}
-TAKEN = ("step", "samples", "step_time", "train/loss", "update_ratio")
-TABLE = "table/"
+RESERVED = ("step", "samples", "step_time", "train/loss", "update_ratio")
+TABLE_PREFIX = "table/"
 Setting = bool | Annotated[int, Field(ge=-(2**63), lt=2**64)] | float | str | None
 """A larger whole number is kept as a float: a frame holds none of more than 64 bits."""
 
@@ -60,32 +60,32 @@ class Recorded(Frozen):
     max_steps: int | None = Field(None, ge=1, le=MAX_STEPS)
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Recorded:
-        """InputError says what is wrong with it."""
+    def of(cls, fields: Mapping[str, Any]) -> Recorded:
+        """These fields, checked. InputError says what is wrong with them."""
         try:
-            return cls(**told)
+            return cls(**fields)
         except ValidationError as error:
             raise InputError(sentence(error)) from None
 
 
 class JsonLineParser:
-    """Turns what a loop tells into records. InputError for what cannot be: nothing is kept of it then."""
+    """Turns what a loop reports into records. InputError for what is not possible; nothing is kept of it then."""
 
     def __init__(self) -> None:
         self.step = 0
         self._last_loss = -1
         self._channels: set[str] = set()
         self._tables: set[str] = set()
-        self._told_fault = False
+        self._not_finite_seen = False
 
     def numbers(self, step: int, numbers: Mapping[str, float]) -> list[Record]:
         """What was measured at a step: `loss`, `grad_norm`, `lr` and `seconds` of it, and any others by name."""
         self._check_step(step)
-        others = {}
+        others: dict[str, float] = {}
         for name, value in numbers.items():
             if type(value) not in (int, float):
                 raise InputError(f"{_shown(name)} {_shown(value)} is not a number; log one number a name")
-            if name not in OWN:
+            if name not in STEP_NUMBERS:
                 others[self._channel(name)] = _float(value)
         if len(self._channels | others.keys()) > MOST_CHANNELS:
             raise InputError(f"{_shown(next(iter(others)))} is one name too many; a run has at most {MOST_CHANNELS}")
@@ -93,14 +93,14 @@ class JsonLineParser:
         if "loss" in numbers:
             if step <= self._last_loss:
                 raise InputError(f"step {step} has its loss already; log each step once")
-            row = [_float(numbers.get(name, math.nan)) for name in OWN]
+            row = [_float(numbers.get(name, math.nan)) for name in STEP_NUMBERS]
             records.append(Scalars(step, *row))
-            if not math.isfinite(row[0]) and not self._told_fault:
-                self._told_fault = True
+            if not math.isfinite(row[0]) and not self._not_finite_seen:
+                self._not_finite_seen = True
                 records.append(Event(step, "not finite", f"the loss is {row[0]} at step {step:,}"))
             self._last_loss = step
         else:
-            others |= {name: _float(numbers[name]) for name in OWN if name in numbers}
+            others |= {name: _float(numbers[name]) for name in STEP_NUMBERS if name in numbers}
         self._channels |= others.keys()
         self.step = step
         return [*records, Observation(step, others, {})] if others else records
@@ -123,7 +123,7 @@ class JsonLineParser:
             raise InputError(f"table {_shown(name)} has cells that are not finite; leave it out at such a step")
         self._tables.add(name)
         self.step = step
-        return [Observation(step, {}, {TABLE + name: pool_table(table)})]
+        return [Observation(step, {}, {TABLE_PREFIX + name: pool_table(table)})]
 
     def sample(self, step: int, text: str) -> list[Record]:
         """A text that the model wrote."""
@@ -147,36 +147,36 @@ class JsonLineParser:
 
     def _channel(self, name: str) -> str:
         _check_name(name)
-        if name in TAKEN or name.startswith(TABLE) or name.endswith(MEAN):
+        if name in RESERVED or name.startswith(TABLE_PREFIX) or name.endswith(MEAN):
             raise InputError(f"{_shown(name)} has a meaning here; choose another name")
         return CHANNELS.get(name, name)
 
 
-def records_of(line: bytes, teller: JsonLineParser) -> Recorded | list[Record]:
+def parse_line(line: bytes, parser: JsonLineParser) -> Recorded | list[Record]:
     """What one line says. InputError if it cannot be read or is not possible."""
     try:
-        told = json.loads(line)
+        said = json.loads(line)
     except (ValueError, RecursionError):
         raise InputError("it is not JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(said, dict):
         raise InputError("it is not an object of JSON; write {…}")
-    if "run" in told:
-        if not isinstance(told["run"], dict):
+    if "run" in said:
+        if not isinstance(said["run"], dict):
             raise InputError("run is not an object of JSON; write its name and settings")
-        return Recorded.of(told["run"])
-    step: Any = told.pop("step", None)
-    if "table" in told:
-        return teller.table(step, told["table"], told.get("rows"))
-    if "sample" in told:
-        return teller.sample(step, told["sample"])
-    if "event" in told:
-        return teller.event(step, told["event"])
-    if "state" in told:
-        state = told["state"]
-        if state not in TOLD_STATES:
-            raise InputError(f"state {_shown(state)} is not one; choose {', '.join(TOLD_STATES)}")
-        return teller.event(step, str(told.get("text", state)), state)
-    return teller.numbers(step, {name: value for name, value in told.items() if value is not None})
+        return Recorded.of(said["run"])
+    step: Any = said.pop("step", None)
+    if "table" in said:
+        return parser.table(step, said["table"], said.get("rows"))
+    if "sample" in said:
+        return parser.sample(step, said["sample"])
+    if "event" in said:
+        return parser.event(step, said["event"])
+    if "state" in said:
+        state = said["state"]
+        if state not in STATES:
+            raise InputError(f"state {_shown(state)} is not one; choose {', '.join(STATES)}")
+        return parser.event(step, str(said.get("text", state)), state)
+    return parser.numbers(step, {name: value for name, value in said.items() if value is not None})
 
 
 class Replaced(Exception):
@@ -192,12 +192,12 @@ class GrowingFile:
         self._head = b""
         self._too_long = False
 
-    def more(self) -> Iterator[list[bytes | None]]:
+    def read_lines(self) -> Iterator[list[bytes | None]]:
         """The lines that came since the last call, in pieces; None for one that is too long to be read.
 
         A piece counts as read when the next one is asked for. OSError, or Replaced.
         """
-        with opened_regular(self.path) as file:
+        with open_regular_file(self.path) as file:
             if file.read(len(self._head)) != self._head or os.fstat(file.fileno()).st_size < self.offset:
                 raise Replaced
             self._head += file.read(HEAD - len(self._head))
@@ -219,8 +219,8 @@ class GrowingFile:
 
 
 @contextmanager
-def opened_regular(path: Path) -> Iterator[IO[bytes]]:
-    """A file to be read, if it is one: no link, no pipe, no device. OSError else."""
+def open_regular_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to be read, if it is a plain one: no link, no pipe, no device. OSError else."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
