@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from ..config import LiveSettings
 from ..formatting import format_change
-from ..storage.reader import KnobTurn
+from ..storage.resume_point import KnobTurn
 from ..stream.messages import Event, Turn
 from ..training.trainer import STAGES
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..config import LiveSettings, RunConfig
-from ..storage.reader import ResumePoint
+from ..storage.resume_point import ResumePoint
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Scalars
 from ..stream.status import ALIVE, CAN_TRAIN, State
