@@ -72,8 +72,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "zero-grad-places",
         "zero_grad at its three places",
         "The documents clear at the end of a step, before the forward pass, and before backward(). Three loops, "
-        "compared bit "
-        "for bit over 100 steps.",
+        "compared bit for bit over 100 steps.",
         "optimizer.zero_grad()\n# 000: at the end of the step\n# 001, 002: before the forward pass\n"
         "# 003, 004: before backward()",
         "000 line 409, 001 line 56, 002 line 51, 003 line 670, 004 line 10",
