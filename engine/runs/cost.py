@@ -98,8 +98,8 @@ def memory_needed(config: RunConfig, settings: LiveSettings, parameters: int, vo
 def computed_step_seconds(config: RunConfig, settings: LiveSettings, parameters: int, vocab_size: int) -> float:
     """About the seconds of one step, from how fast this machine multiplies matrices and moves numbers.
 
-    The optimizer reads or writes seven numbers for each parameter, and everything else moves each number that a batch
-    leaves about twelve times.
+    The optimizer reads or writes seven numbers for each parameter, and everything else moves each activation of a batch
+    about twelve times.
     """
     cost = _step_cost(config, settings, parameters, vocab_size)
     device = pick_device(config.device)

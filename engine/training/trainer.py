@@ -302,9 +302,7 @@ class Trainer:
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> None:
         """Take other first weights than the seed's, by parameter name: those of a model that was trained before."""
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(weights[name])
+        self.model.load_weights(weights)
         self._headroom.measure()
 
     def snapshot(self) -> Snapshot:
