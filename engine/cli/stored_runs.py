@@ -15,6 +15,7 @@ import torch
 from ..config import Drawing, changed
 from ..console import complain, printable, say
 from ..errors import InputError
+from ..formatting import format_change
 from ..models.base import LanguageModel
 from ..models.registry import build_language_model
 from ..paths import cli_command, home
@@ -84,7 +85,7 @@ def resume(run: str, max_steps: int | None, json: bool) -> int:
         for step, stages, knobs in ((snapshot.step, 0, settings), *pending):
             going.queue.put(Turn(step, stages, knobs.model_dump()))
         if settings.max_steps != before.max_steps:
-            text = f"iterations {before.max_steps:,} → {settings.max_steps:,}"
+            text = format_change("max_steps", before.max_steps, settings.max_steps)
             going.queue.put(Event(past.snapshot.step, "max_steps", text))
         first = next(reader.scalars(stored), None)
         totals = RunTotals(None if first is None else first.loss)

@@ -18,10 +18,10 @@ from ..text.corpus import Corpus
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, PausedState, Snapshot
 from ..training.device import pick_device, threads_for
+from ..training.loss_monitor import HIGH_STEPS, SPIKE, LossMonitor
 from ..training.trainer import STAGES, Trainer
 from .checkpoint_policy import CheckpointPolicy
 from .cost import memory_advice
-from .loss_monitor import HIGH_STEPS, SPIKE, LossMonitor
 from .settings_journal import UPDATE, SettingsJournal
 
 CLOSE_LOOKS_AFTER_SPIKE = 20  # steps that are looked at closely

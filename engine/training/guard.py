@@ -2,7 +2,7 @@
 
 A loss or gradient that is not finite: the update is withheld. An update that would make weights overflow although its
 gradient is finite (an extreme learning rate): seen after the update, and the last finite weights come back. Of a loss
-that is finite but far too high, `engine.runs.loss_monitor` warns.
+that is finite but far too high, `engine.training.loss_monitor` warns.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.divergence import REWIND_STEPS, USUAL_STEPS, Divergence, find_divergence, rewind_step, trouble_began
-from engine.runs.loss_monitor import FEWEST, RECENT, SPIKE, SpikeDetector
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.storage import reader
@@ -23,6 +22,7 @@ from engine.stream.history import History
 from engine.stream.messages import Event, Observation, Scalars, drain_queue
 from engine.stream.series import SeriesPoints
 from engine.stream.status import State
+from engine.training.loss_monitor import FEWEST, RECENT, SPIKE, SpikeDetector
 from pages.views.train.divergence import sentences
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)

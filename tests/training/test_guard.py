@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engine.config import LiveSettings, RunConfig, changed
-from engine.runs.loss_monitor import HIGH_STEPS, HighLossDetector
 from engine.runs.run import Run
 from engine.stream.messages import Event, Record, Scalars, drain_queue
 from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.guard import Headroom, all_finite
+from engine.training.loss_monitor import HIGH_STEPS, HighLossDetector
 from engine.training.trainer import Trainer
 
 BIGRAM = RunConfig(preset="bigram", observe_every=10_000, eval_every=10_000, sample_every=10_000)

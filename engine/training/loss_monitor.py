@@ -1,6 +1,6 @@
 """Watches the losses of a run: warns of one that is absurdly high for a while, and of one that suddenly spikes.
 
-A loss that is not finite is the guard's affair (`engine.training.guard`).
+A loss that is not finite is the guard's affair (`guard`).
 """
 
 from __future__ import annotations
