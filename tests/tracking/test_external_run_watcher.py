@@ -267,7 +267,7 @@ def test_two_servers_on_one_home_do_not_write_to_one_run(manager: RunManager, wa
             other.resume(run.id)
         with pytest.raises(InputError, match="in use"):
             trash.delete(run.id)
-        assert other.current is None and not other._stores
+        assert other.current is None and run.id not in other.stores
         run.stop()
         wait_until(lambda: followed.state == "stopped")
         assert run.close(30)
