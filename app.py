@@ -1,4 +1,4 @@
-"""The launcher: `streamlit run app.py`. It joins the pages, the live routes, the gate and the engine's life."""
+"""The launcher: `streamlit run app.py`. It puts together the pages, the live routes, the gate and the engine."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, routes, warm_up
 
 address = st.config.get_option("server.address")
 hosts = [address, *st.config.get_option("server.allowedHosts")]
-room = rooms.open_room(st.config.get_option("server.port")) if rooms.asked() else None
+room = rooms.open_room(st.config.get_option("server.port")) if rooms.is_requested() else None
 hub = Hub(run_manager())
 gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts, room=room)
 
 
 @asynccontextmanager
 async def lifespan(served: st.App) -> AsyncIterator[None]:
-    """The pump and the folder watch live as long as the server; every training thread is joined at its end."""
-    rooms.end_promptly()
-    prompt = asyncio.create_task(rooms.answer_promptly())
+    """Open the engine and the hub with the server; at its end close them and join every training thread."""
+    rooms.shorten_shutdown()
+    prompt = asyncio.create_task(rooms.disable_nagle())
     run_manager().open()
     hub.open()
     warming = threading.Thread(target=warm_up, args=(run_manager(),), name="warming up", daemon=True)
     warming.start()
-    start_as_told(os.environ.get("LOOPSCOPE_START"))
+    start_from_environment(os.environ.get("LOOPSCOPE_START"))
     try:
-        async with rooms.listening(served, room, bound=address):
+        async with rooms.serve_on_network(served, room, bound=address):
             yield
     finally:
         prompt.cancel()
@@ -51,7 +51,7 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
             os._exit(1)  # a thread is inside a long step of torch: left alone, it would end in an abort
 
 
-def start_as_told(query: str | None) -> None:
+def start_from_environment(query: str | None) -> None:
     """Start the run that LOOPSCOPE_START describes; a wrong value is one printed line and no run."""
     if not query:
         return

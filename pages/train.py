@@ -35,7 +35,7 @@ def watch(run: ExternalRun) -> None:
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         notices.show()
-        external_run.panel(run, presenter)
+        external_run.external_run_panel(run, presenter)
         if not presenter:
             external_run.offer_to_watch()
         present_button("Leave presenter mode" if presenter else "Present")
@@ -60,8 +60,8 @@ def stage() -> None:
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
             if "asking" in st.session_state:
                 confirmation()
-            fork.card(run)
-            pin_note.card(run)
+            fork.fork_card(run)
+            pin_note.note_card(run)
             notices.show()
             if not presenter:
                 external_run.offer_to_watch()

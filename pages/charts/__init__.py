@@ -1,1 +1,1 @@
-"""Channels in, plotly figures out."""
+"""Charts: from the names of channels, or from numbers, to Plotly figures."""

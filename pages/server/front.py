@@ -18,34 +18,34 @@ from streamlit.file_util import get_static_dir
 from pages.board.board import ASSETS
 from pages.charts.palette import colours
 
-ENTRY = re.compile(r'<script type="module"[^>]* src="(\./static/js/[\w.-]+\.js)"></script>')
-PARTS = '<link rel="modulepreload" crossorigin href="./static/'
+ENTRY_SCRIPT = re.compile(r'<script type="module"[^>]* src="(\./static/js/[\w.-]+\.js)"></script>')
+MODULE_PRELOAD = '<link rel="modulepreload" crossorigin href="./static/'
 DARK, LIGHT = (f"{{background:{colours(theme)['background']}}}" for theme in ("dark", "light"))
-GROUND = (
+BACKGROUND_STYLE = (
     f"<style>html{DARK}@media(prefers-color-scheme:light){{html{LIGHT}}}"
     f'html[data-theme="dark"]{DARK}html[data-theme="light"]{LIGHT}</style>'
 )
 
 
 @lru_cache(maxsize=1)
-def page() -> str:
+def front_page() -> str:
     """Streamlit's page, with its script and module preloads handed to `early.js`."""
     told = (Path(get_static_dir()) / "index.html").read_text(encoding="utf-8")
-    found = ENTRY.search(told)
+    found = ENTRY_SCRIPT.search(told)
     if found is None:
         return told
     modules = [f'<link rel="modulepreload" href="./{name}">' for name in ASSETS if name.endswith(".js")]
     first = [
-        GROUND,
+        BACKGROUND_STYLE,
         '<link rel="preload" as="script" href="./vendor/plotly.min.js">',
         '<link rel="stylesheet" href="./board.css">',
         *modules,
         f'<script type="module" async src="./client/early.js" data-next="{found[1]}"></script>',
     ]
     told = told.replace(found[0], "\n    ".join(first))
-    return told.replace(PARTS, PARTS.replace('rel="modulepreload"', "data-part"))
+    return told.replace(MODULE_PRELOAD, MODULE_PRELOAD.replace('rel="modulepreload"', "data-part"))
 
 
 def front(_: Request) -> Response:
     """`GET /`: the page that the stage opens with."""
-    return HTMLResponse(page(), headers={"Cache-Control": "no-cache"})
+    return HTMLResponse(front_page(), headers={"Cache-Control": "no-cache"})

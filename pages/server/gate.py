@@ -33,7 +33,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 POLICY_VIOLATION = 1008
 # A refusal is never kept by a browser, and an address with a token in it never travels on as a referrer.
 PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
-CLOSED_DOOR = """<!doctype html>
+REFUSAL_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Loopscope</title>
 <body style="font:18px/1.5 system-ui;max-width:34em;margin:12vh auto;padding:0 1em;color:#15202B;background:#fff">
@@ -114,7 +114,7 @@ class Gate:
             return _welcome(scope, self.room)
         if _is_presenter(headers, self.room) or self._is_for_audience(scope):
             return None
-        return HTMLResponse(CLOSED_DOOR, status_code=403, headers=PRIVATE)
+        return HTMLResponse(REFUSAL_PAGE, status_code=403, headers=PRIVATE)
 
     def _stranger(self, scope: Scope, headers: Headers) -> str | None:
         """What is wrong with where a request comes from, in one sentence; None if nothing is."""

@@ -39,7 +39,7 @@ class Viewer:
         self.outbox: deque[bytes] = deque()
         self.wake = asyncio.Event()
         self.needs_snapshot = True
-        self.shown: Source | None = None
+        self.source: Source | None = None
         self.gone = False
 
     @property
@@ -101,7 +101,7 @@ class Hub:
             if viewer.behind:
                 viewer.needs_snapshot = True
                 continue
-            kind = "snapshot" if viewer.needs_snapshot or viewer.shown is not run else "delta"
+            kind = "snapshot" if viewer.needs_snapshot or viewer.source is not run else "delta"
             if kind == "delta" and deltas.get(run_id or "") is None:
                 continue
             if (run_id, kind) not in encoded:
@@ -111,7 +111,7 @@ class Hub:
                     frame = deltas.get(run_id or "") or no_run()
                 frame.header["library"] = library
                 encoded[run_id, kind] = frame.encode()
-            viewer.needs_snapshot, viewer.shown = False, run
+            viewer.needs_snapshot, viewer.source = False, run
             post.append((viewer, encoded[run_id, kind]))
         if post:
             self._loop.call_soon_threadsafe(_deliver, post)

@@ -76,7 +76,7 @@ class Room:
         return self.addresses[0] if self.addresses else LOOPBACK
 
 
-def asked(environment: Mapping[str, str] = os.environ, arguments: Sequence[str] | None = None) -> bool:
+def is_requested(environment: Mapping[str, str] = os.environ, arguments: Sequence[str] | None = None) -> bool:
     """Whether the room is to be open: `LOOPSCOPE_ROOM=1`, or `--room` behind `streamlit run app.py --`."""
     given = sys.argv[1:] if arguments is None else arguments
     return environment.get("LOOPSCOPE_ROOM", "").strip() == "1" or "--room" in given
@@ -94,7 +94,7 @@ def audience_address(port: int) -> str:
 
 def local_addresses() -> tuple[str, ...]:
     """This machine's IPv4 addresses without loopback, the one of the default route first."""
-    first = _address_outward()
+    first = _default_route_address()
     states = psutil.net_if_stats()
     found = {
         entry.address
@@ -113,7 +113,7 @@ def machine_names() -> tuple[str, ...]:
     return (name, f"{name.removesuffix('.local')}.local") if name else ()
 
 
-def _address_outward() -> str:
+def _default_route_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(FAR_AWAY)
@@ -162,7 +162,7 @@ class _Listener(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, room: Room | None, *, bound: str | None) -> AsyncIterator[None]:
+async def serve_on_network(app: ASGIApp, room: Room | None, *, bound: str | None) -> AsyncIterator[None]:
     """Serve `app` on the local network too, inside the `with` block. Without a room it does nothing.
 
     Streamlit binds its address before it reads app.py, so the room cannot move it: it listens on its own, at the same
@@ -208,11 +208,11 @@ def _listen(address: str, port: int) -> socket.socket | None:
         )
         return None
     listener.setblocking(False)
-    _send_at_once(listener)
+    _set_nodelay(listener)
     return listener
 
 
-def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
+def shorten_shutdown(seconds: int = SHUTDOWN_SECONDS) -> None:
     """Make the process end quickly after Ctrl-C; for the lifespan's start.
 
     Without a bound on the wait for open connections, one viewer that no longer reads (a phone asleep) holds the
@@ -225,7 +225,7 @@ def end_promptly(seconds: int = SHUTDOWN_SECONDS) -> None:
         server.config.timeout_graceful_shutdown = seconds
 
 
-async def answer_promptly() -> None:
+async def disable_nagle() -> None:
     """Switch off Nagle's algorithm for Streamlit's own listener as soon as it listens; for the lifespan's start.
 
     Streamlit creates that socket so that asyncio does not recognise it as TCP and leaves the algorithm on: a small
@@ -236,12 +236,12 @@ async def answer_promptly() -> None:
         if server.started:
             for listening in server.servers:
                 for listener in listening.sockets:
-                    _send_at_once(listener)
+                    _set_nodelay(listener)
             return
         await asyncio.sleep(0.01)
 
 
-def _send_at_once(listener: socket.socket | TransportSocket) -> None:
+def _set_nodelay(listener: socket.socket | TransportSocket) -> None:
     """Connections inherit it from the socket that accepts them."""
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

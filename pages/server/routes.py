@@ -76,8 +76,8 @@ class RunRoutes:
                 "run": info.run,
                 "title": info.title,
                 "previous": ghost,
-                **_names(info.tokens),
-                "panels": _charts(page, info),
+                **_token_names(info.tokens),
+                "panels": _panels(page, info),
             }
         )
 
@@ -104,8 +104,9 @@ class RunRoutes:
             step = displayed_step_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
-            is_newest = step == displayed_step_before(folder, MAX_STEPS)
-            return _binary(_frame(run.id, displayed_state(folder, step)) if is_newest else _past(run.id, folder, step))
+            if step == displayed_step_before(folder, MAX_STEPS):  # the newest one may still be added to
+                return _binary(_frame(run.id, displayed_state(folder, step)))
+            return _binary(_stored_frame(run.id, folder, step))
         except MetricsError as error:
             return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
 
@@ -118,15 +119,15 @@ class RunRoutes:
         return _json({"notes": [{"step": note.step, "text": note.text} for note in pinned]})
 
 
-def _names(tokens: tuple[str, ...]) -> dict[str, Any]:
+def _token_names(tokens: tuple[str, ...]) -> dict[str, Any]:
     """The tokens that charts may name, and the first token of each group that a pooled table averages."""
     firsts = [tokens[place] for place in bin_starts(len(tokens))] if len(tokens) > MOST_CELLS else []
     return {"tokens": tokens[:MOST_NAMES], "vocab_size": len(tokens), "firsts": firsts}
 
 
 @lru_cache(maxsize=128)
-def _past(run_id: str, folder: Path, step: int) -> bytes:
-    """A stored frame as it is sent, cached: only the newest one may still change."""
+def _stored_frame(run_id: str, folder: Path, step: int) -> bytes:
+    """A stored frame as it is sent, cached; not for the newest one, which may still change."""
     return _frame(run_id, displayed_state(folder, step))
 
 
@@ -141,7 +142,7 @@ def _binary(message: bytes) -> Response:
 
 
 @lru_cache(maxsize=8)
-def _charts(page: str, info: RunInfo) -> list[dict[str, Any]]:
+def _panels(page: str, info: RunInfo) -> list[dict[str, Any]]:
     return [panel.as_json() for panel in PANELS[page](info)]
 
 
@@ -163,7 +164,7 @@ def example(_: Request) -> Response:
 def warm_up(manager: RunManager) -> None:
     """Do what the first visitor would otherwise wait for: imports, compression, a first step."""
     vendor.scripts()
-    _charts("train", example_info())
+    _panels("train", example_info())
     start = preset(DEFAULT_PRESET)
     manager.estimate(start.config, start.settings)
 

@@ -1,8 +1,4 @@
-"""The words of the field as they are used here: what each means, and why it matters, in two sentences.
-
-`more(name)` is a link to them for the help of a label. Names are in lower case but for proper ones; `slug` makes an
-anchor of one.
-"""
+"""The terms of the field as they are used here: what each means and why it matters, in two sentences."""
 
 from __future__ import annotations
 
@@ -142,7 +138,7 @@ TRAINING: dict[str, str] = {
     "no gradient and switch none off, which is what no_grad is for.",
     "no_grad": "Tells PyTorch to record no operations. Evaluating and sampling take less memory and time with it.",
 }
-LOOKING: dict[str, str] = {
+SAMPLING_AND_ANALYSIS: dict[str, str] = {
     "sample": "Text that a model writes: a token is drawn from its probabilities, appended, and the next one "
     "predicted. It shows what a loss cannot, and proves nothing by itself.",
     "temperature": "Scores are divided by it before softmax when sampling. Below 1 the likely tokens win more often, "
@@ -174,13 +170,13 @@ GROUPS: dict[str, dict[str, str]] = {
     "Text": TEXT,
     "Model": MODEL,
     "Training": TRAINING,
-    "Looking": LOOKING,
+    "Looking": SAMPLING_AND_ANALYSIS,
 }
 TERMS: dict[str, str] = {name: told for group in GROUPS.values() for name, told in group.items()}
 
 
 def glossary_link(name: str) -> str:
-    """A link that looks `name` up in the Glossary, in a tab of its own; KeyError for a word that is not explained."""
+    """A link that looks `name` up in the Glossary, in a new tab; KeyError for a term that is not explained."""
     assert TERMS[name]
     return f"[Glossary](glossary?search={quote(name)})"
 
@@ -192,7 +188,7 @@ def anchor(name: str) -> str:
 
 
 def search(words: str) -> dict[str, dict[str, str]]:
-    """The terms that hold every one of `words`, by group, case aside; terms that are named so come first."""
+    """The terms that contain all of `words`, ignoring case, by group; matches in the name come first."""
     wanted = words.casefold().split()
     kept: dict[str, dict[str, str]] = {}
     for group, terms in GROUPS.items():

@@ -1,4 +1,4 @@
-"""The way from a lesson to the stage: Train opens with a preset prepared, and nothing is started."""
+"""A button on a lesson that opens Train with a preset prepared; nothing is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pages.widgets import plan
 
 
 def open_on_train_button(name: str) -> None:
-    """Open Train with the preset `name` as the next run's plan; a run under way goes on, and Train asks about it."""
+    """Open Train with the preset `name` planned; a run under way goes on, and Train asks about it."""
     if st.button("Train it on the stage", key=f"to_train-{name}", icon=":material/arrow_forward:", help=HELP):
         plan.prepare_for_train(preset(name))
         st.switch_page("train.py", query_params={"preset": name})

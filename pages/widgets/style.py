@@ -1,4 +1,4 @@
-"""The page's own style sheet, where Streamlit's theme has no setting for it."""
+"""The style sheet of all pages, for what Streamlit's theme has no setting for."""
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; max-width: none; }

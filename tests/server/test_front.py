@@ -18,9 +18,9 @@ INDEX = Path(get_static_dir()) / "index.html"
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """A process that has not made the page yet."""
-    front.page.cache_clear()
+    front.front_page.cache_clear()
     yield
-    front.page.cache_clear()
+    front.front_page.cache_clear()
 
 
 def linked(html: str) -> set[str]:
@@ -28,8 +28,8 @@ def linked(html: str) -> set[str]:
 
 
 def test_the_board_comes_before_streamlit_and_nothing_of_streamlit_is_lost() -> None:
-    told, own = front.page(), INDEX.read_text(encoding="utf-8")
-    entry = front.ENTRY.search(own)
+    told, own = front.front_page(), INDEX.read_text(encoding="utf-8")
+    entry = front.ENTRY_SCRIPT.search(own)
     assert entry, "Streamlit's page has changed: the board would wait for all of its script"
     assert f'src="./client/early.js" data-next="{entry[1]}"' in told
     assert f'src="{entry[1]}"' not in told, "the board's script asks for it"
@@ -44,4 +44,4 @@ def test_a_page_that_is_built_otherwise_goes_out_as_it_is(tmp_path: Path, monkey
     other = '<html><head><script src="/static/other.js"></script></head></html>'
     (tmp_path / "index.html").write_text(other)
     monkeypatch.setattr(front, "get_static_dir", lambda: str(tmp_path))
-    assert front.page() == other
+    assert front.front_page() == other

@@ -17,7 +17,16 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 from pages.server import room as rooms
-from pages.server.room import Room, announce, asked, audience_address, end_promptly, listening, open_room, qr_svg
+from pages.server.room import (
+    Room,
+    announce,
+    audience_address,
+    is_requested,
+    open_room,
+    qr_svg,
+    serve_on_network,
+    shorten_shutdown,
+)
 
 # Linux answers on all of 127/8, so this stands for an address of the local network.
 NETWORK = "127.0.0.2"
@@ -67,14 +76,14 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 def test_room_is_opened_by_its_variable_or_its_flag(
     environment: dict[str, str], arguments: list[str], expected: bool
 ) -> None:
-    assert asked(environment, arguments) is expected
+    assert is_requested(environment, arguments) is expected
 
 
 def test_flag_is_read_from_what_streamlit_passes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["app.py", "--room"])
-    assert asked({})
+    assert is_requested({})
     monkeypatch.setattr("sys.argv", ["--room"])
-    assert not asked({})
+    assert not is_requested({})
 
 
 def test_token_is_long_new_each_time_and_hidden() -> None:
@@ -127,9 +136,9 @@ def test_likeliest_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: cards)
     monkeypatch.setattr(psutil, "net_if_stats", lambda: {name: State(name != "off") for name in cards})
-    monkeypatch.setattr(rooms, "_address_outward", lambda: "192.168.1.20")
+    monkeypatch.setattr(rooms, "_default_route_address", lambda: "192.168.1.20")
     assert rooms.local_addresses() == ("192.168.1.20", "172.17.0.1", "169.254.7.7")
-    monkeypatch.setattr(rooms, "_address_outward", lambda: "")
+    monkeypatch.setattr(rooms, "_default_route_address", lambda: "")
     assert rooms.local_addresses() == ("172.17.0.1", "192.168.1.20", "169.254.7.7")
 
 
@@ -182,7 +191,7 @@ def test_room_listens_on_the_network_beside_the_first_server() -> None:
     async def scene() -> None:
         before = signal.getsignal(signal.SIGINT)
         with socket.create_server(("127.0.0.1", port)):
-            async with listening(hello, Room(port, (NETWORK,)), bound="127.0.0.1"):
+            async with serve_on_network(hello, Room(port, (NETWORK,)), bound="127.0.0.1"):
                 assert await fetch(f"http://{NETWORK}:{port}/") == "hello"
                 assert signal.getsignal(signal.SIGINT) is before
         with socket.create_server((NETWORK, port)):
@@ -204,7 +213,7 @@ def test_viewer_that_no_longer_reads_does_not_hold_the_end() -> None:
             return
 
     async def scene() -> float:
-        async with listening(flood, Room(port, (NETWORK,)), bound="127.0.0.1"):
+        async with serve_on_network(flood, Room(port, (NETWORK,)), bound="127.0.0.1"):
             _, writer = await asyncio.open_connection(NETWORK, port)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.sleep(0.3)
@@ -221,7 +230,7 @@ def test_taken_port_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) 
         port = taken.getsockname()[1]
 
         async def scene() -> None:
-            async with listening(hello, Room(port, (NETWORK,)), bound="127.0.0.1"):
+            async with serve_on_network(hello, Room(port, (NETWORK,)), bound="127.0.0.1"):
                 pass
 
         asyncio.run(scene())
@@ -242,7 +251,7 @@ def test_address_that_streamlit_has_bound_is_not_bound_again(
     monkeypatch.setattr(rooms, "_listen", refuse)
 
     async def scene() -> None:
-        async with listening(hello, Room(8501, (NETWORK,)), bound=bound):
+        async with serve_on_network(hello, Room(8501, (NETWORK,)), bound=bound):
             pass
 
     asyncio.run(scene())
@@ -250,7 +259,7 @@ def test_address_that_streamlit_has_bound_is_not_bound_again(
 
 def test_closed_room_listens_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
     async def scene() -> None:
-        async with listening(hello, None, bound="127.0.0.1"):
+        async with serve_on_network(hello, None, bound="127.0.0.1"):
             pass
 
     asyncio.run(scene())
@@ -268,7 +277,7 @@ def restored_signal() -> Any:
 def test_shutdown_of_the_serving_server_is_bounded() -> None:
     server = uvicorn.Server(uvicorn.Config(hello))
     signal.signal(signal.SIGINT, server.handle_exit)
-    end_promptly(1)
+    shorten_shutdown(1)
     assert server.config.timeout_graceful_shutdown == 1
 
 
@@ -279,7 +288,7 @@ def test_room_closes_as_soon_as_the_serving_server_is_told_to_stop() -> None:
     server = uvicorn.Server(uvicorn.Config(hello))
 
     async def scene() -> None:
-        async with listening(hello, Room(port, (NETWORK,)), bound="127.0.0.1"):
+        async with serve_on_network(hello, Room(port, (NETWORK,)), bound="127.0.0.1"):
             await fetch(f"http://{NETWORK}:{port}/")
             signal.signal(signal.SIGINT, server.handle_exit)
             server.should_exit = True
@@ -299,7 +308,7 @@ def test_small_answers_are_sent_at_once_on_a_socket_made_as_streamlit_makes_it()
     async def scene() -> None:
         signal.signal(signal.SIGINT, server.handle_exit)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await rooms.answer_promptly()
+        await rooms.disable_nagle()
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         server.should_exit = True
         await serving
@@ -322,5 +331,5 @@ def test_so_they_are_in_the_room() -> None:
 def test_other_handlers_are_left_alone() -> None:
     for handler in (signal.default_int_handler, signal.SIG_IGN, io.StringIO().write):
         signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
-        end_promptly()
+        shorten_shutdown()
         assert signal.getsignal(signal.SIGINT) == handler

@@ -451,11 +451,11 @@ def test_every_trace_is_fed_by_a_channel_that_the_stream_has(
 
 def test_the_names_of_a_large_vocabulary_are_bounded() -> None:
     vocab = tuple(f"token {number}" for number in range(50_257))
-    told = routes._names(vocab)
+    told = routes._token_names(vocab)
     assert told["vocab_size"] == 50_257
     assert told["firsts"] == [vocab[start] for start in bin_starts(50_257)] and len(told["firsts"]) == 96
     assert len(json.dumps(told)) < 20_000
-    assert routes._names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
+    assert routes._token_names(tuple("abc")) == {"tokens": tuple("abc"), "vocab_size": 3, "firsts": []}
 
 
 def test_panels_name_the_run_before_as_the_ghost(served: Served, stepped: Callable[..., Run]) -> None:

@@ -21,7 +21,7 @@ STYLE = """<style>
 </style>"""
 
 
-def coloured(text: str, tokenizer: Tokenizer) -> list[int]:
+def show_coloured(text: str, tokenizer: Tokenizer) -> list[int]:
     """Show `text` with a colour behind each token, its name and id on hover; returns the ids.
 
     Several tokens that make up one character, byte by byte, share a colour. If the tokenizer does not know a character,

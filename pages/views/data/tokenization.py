@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from engine.analysis.text_statistics import TextStatistics
@@ -16,7 +14,8 @@ from engine.text import gpt2
 from engine.text.library import TextEntry
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static
-from pages.views.data.token_colours import coloured
+from pages.views.data.token_colours import show_coloured
+from pages.views.shared.add_text import set_progress
 
 MOST_PASTED = 5000
 TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
@@ -43,7 +42,7 @@ def token_view(told: TextStatistics, entry: TextEntry, config: RunConfig) -> Non
     )
     if tokenizer is None or not text:
         return
-    ids = coloured(text, tokenizer)
+    ids = show_coloured(text, tokenizer)
     if ids:
         st.text(f"{len(text):,} characters, {len(ids):,} tokens of {tokenizer.vocab_size:,}")
         st.code(" ".join(map(str, ids)), language=None, wrap_lines=True, height=90)
@@ -75,13 +74,8 @@ def fetch_gpt2() -> None:
     if st.button("Fetch it", key="fetch_gpt2", icon=":material/download:"):
         bar = st.progress(0.0, "fetching")
         try:
-            gpt2.fetch(home(), lambda done, total: moved(bar, done / max(total, 1)))
+            gpt2.fetch(home(), lambda done, total: set_progress(bar, done, total))
         except InputError as error:
             st.text(str(error))
         else:
             st.rerun(scope="fragment")
-
-
-def moved(bar: Any, share_done: float) -> None:
-    """Move a progress bar."""
-    bar.progress(min(1.0, share_done))

@@ -20,7 +20,7 @@ FILES = {page: page.lower().replace(" ", "_") + ".py" for page in PAGES}
 
 
 @dataclass(frozen=True)
-class Stop:
+class RoadmapStep:
     """One of document 002's ten steps: what happens in it, and where in the app."""
 
     title: str
@@ -28,57 +28,57 @@ class Stop:
     pages: tuple[str, ...]
 
 
-STOPS = (
-    Stop(
+ROADMAP = (
+    RoadmapStep(
         "Define the architecture",
         "Choose a model under New run on Train: a bigram, a GPT with its layers, heads and width, a line, a logistic "
         "layer. Inside shows what it is made of, with every shape and count.",
         (TRAIN, INSIDE),
     ),
-    Stop(
+    RoadmapStep(
         "Prepare the text",
         "A text becomes tokens, and is cut into parts for training, validation and test. Little is removed here: "
         "line ends are made one, and nothing else.",
         (DATA,),
     ),
-    Stop(
+    RoadmapStep(
         "Initialize",
         "The first weights are drawn at random from the seed. Before Start, Inside and Embeddings show just these; the "
         "first loss is worse than guessing for a bigram, whose random scores are confident and wrong.",
         (INSIDE, EMBEDDINGS),
     ),
-    Stop(
+    RoadmapStep(
         "Forward pass",
         "The batch goes through the model, and scores come out. Stages 1 and 2 of a step, each tensor on the way.",
         (STEP, INSIDE),
     ),
-    Stop(
+    RoadmapStep(
         "Compute the loss",
         "Scores against targets, as one number. Stage 3; and, where all can be drawn, the line's mean squared error.",
         (STEP, FIRST_STEPS),
     ),
-    Stop(
+    RoadmapStep(
         "Backward pass",
         "The slope of the loss in each parameter, by the chain rule. Stage 4, with the recorded graph to walk through.",
         (STEP, FIRST_STEPS),
     ),
-    Stop(
+    RoadmapStep(
         "Update the weights",
         "The optimizer moves each weight. Stage 7 takes AdamW apart for one of them, beside what SGD would have done.",
         (STEP,),
     ),
-    Stop(
+    RoadmapStep(
         "Iterate",
         "Steps again and again, each on another batch. Train is where this runs, with its knobs turning as it goes.",
         (TRAIN,),
     ),
-    Stop(
+    RoadmapStep(
         "Iterate, by epochs",
         "The document prints its eighth step twice and calls an iteration an epoch; it is not. A step is one batch, an "
         "epoch is one pass over all windows; the preset simple on Train runs by epochs.",
         (TRAIN,),
     ),
-    Stop(
+    RoadmapStep(
         "The model is ready",
         "When the validation loss has stopped falling, and samples serve the purpose. Then the test part is measured, "
         "once. Fine-tuning begins a new run with its weights, on another text in the same characters: on Train, under "
@@ -92,7 +92,7 @@ def roadmap() -> None:
     """Document 002's ten steps as a way through the app."""
     st.subheader("From a text to a model, in ten steps", anchor="map")
     st.caption(f"{DOCUMENTS} The steps are document 002's; each one says where in this app it can be seen and tried.")
-    rows = [STOPS[start : start + 5] for start in range(0, len(STOPS), 5)]
+    rows = [ROADMAP[start : start + 5] for start in range(0, len(ROADMAP), 5)]
     for at, row in enumerate(rows):
         for place, (number, stop) in zip(st.columns(5, gap="medium"), enumerate(row, start=5 * at + 1), strict=True):
             with place:

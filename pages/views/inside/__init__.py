@@ -1,1 +1,1 @@
-"""The views of the page Inside: each looks at one model of one moment and asks one thing. They import no page."""
+"""Views of the page Inside: each shows one thing about the same copy of the model."""

@@ -1,4 +1,4 @@
-"""Where a GPT looks, block by block and head by head, on a text of one's own; what it would say after each block."""
+"""What a GPT attends to, by block and head, in a text of your own; and what it would predict after each block."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ MOST_READ = 32
 
 
 class TextAttention(NamedTuple):
-    """Of a text of T tokens: its ids, and the attention weights (L, H, T, T).
+    """A text of T tokens: its ids, and the attention weights (L, H, T, T).
 
-    Of its last R tokens, after the embeddings and each block: the likeliest next token and its chance, (L + 1, R).
+    `best` and `chances` are the likeliest next token and its probability for the last R tokens, after the embeddings
+    and after each block, (L + 1, R).
     """
 
     ids: list[int]
@@ -40,7 +41,7 @@ class TextAttention(NamedTuple):
 
 
 def show(look: InspectedModel) -> None:
-    """The text, one map in full, all heads of that block, and the readings after each block."""
+    """The text, one head's map, all heads of its block, and the predictions after each block."""
     found = look.text()
     if found is None or not isinstance(look.model, GPT):
         return
@@ -94,7 +95,7 @@ def text_field(corpus: Corpus, block_size: int) -> str:
 
 
 def analyse_text(look: InspectedModel, model: GPT, tokenizer: Tokenizer, text: str) -> TextAttention:
-    """The model's inside on the end of `text`; InputError for an empty or unknown text."""
+    """Attention and predictions for the end of `text`; InputError if it is empty or has unknown characters."""
     ids = tokenizer.encode(text).tolist()
     if not ids:
         raise InputError("the text has 0 tokens; write at least one character")
@@ -104,7 +105,7 @@ def analyse_text(look: InspectedModel, model: GPT, tokenizer: Tokenizer, text: s
 
 
 def analyse(model: GPT, ids: list[int]) -> TextAttention:
-    """What the model does with `ids`, at most block_size of them."""
+    """Attention and predictions for `ids`, at most block_size of them."""
     tensor = torch.tensor(ids)
     readings = logit_lens(model, residual_streams(model, tensor)[:, -MOST_READ:]).softmax(dim=-1)  # (L + 1, R, C)
     chances, best = readings.max(dim=-1)
@@ -120,7 +121,7 @@ def index_picker(name: str, count: int) -> int:
 
 
 def attention_map(weights: Tensor, labels: list[str]) -> go.Figure:
-    """(T, T) as a heatmap on its tokens, what is masked in grey."""
+    """(T, T) as a heatmap over its tokens, with masked cells in grey."""
     figure = static.heatmap(masked(weights), scale="probability", x_title="looked at", y_title="looks")
     figure.add_trace(mask_trace(len(labels)))
     names = [static.literal(label) for label in labels]
@@ -132,14 +133,14 @@ def attention_map(weights: Tensor, labels: list[str]) -> go.Figure:
 
 
 def masked(weights: Tensor) -> NDArray[np.float64]:
-    """(T, T) with nothing above the diagonal: neither a number nor a colour."""
+    """(T, T) with NaN above the diagonal."""
     cells: NDArray[np.float64] = weights.double().numpy().copy()
     cells[np.triu_indices(len(cells), 1)] = np.nan
     return cells
 
 
 def mask_trace(size: int) -> go.Heatmap:
-    """The cells above the diagonal, in the grey of what is not there."""
+    """The cells above the diagonal, in grey."""
     cells = np.full((size, size), np.nan)
     cells[np.triu_indices(size, 1)] = 1
     return go.Heatmap(
@@ -152,7 +153,7 @@ def mask_trace(size: int) -> go.Heatmap:
 
 
 def all_heads(weights: Tensor) -> go.Figure:
-    """(H, T, T) as small maps, two or three beside each other."""
+    """(H, T, T) as small maps, two or three in a row."""
     heads, steps, _ = weights.shape
     across = 1 if heads == 1 else 2 if heads <= 6 else 3
     down = -(-heads // across)
@@ -175,7 +176,7 @@ def all_heads(weights: Tensor) -> go.Figure:
 
 
 def next_token_lens(seen: TextAttention, tokenizer: Tokenizer) -> None:
-    """After the embeddings and after each block: the likeliest next token, if the model ended there."""
+    """The likeliest next token if the model ended after the embeddings, or after each block."""
     ids = seen.ids[-MOST_READ:]
     stages = ["embeddings", *(f"block\N{NO-BREAK SPACE}{i + 1}" for i in range(len(seen.best) - 1))]
     tokens = [[tokenizer.labels[i] for i in row] for row in seen.best.tolist()]

@@ -1,4 +1,4 @@
-"""Text one token at a time: each line of document 003's `generate` with its shapes, and what it draws from."""
+"""Generation one token at a time: each line of document 003's `generate` with its shapes, and the distribution."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Knobs(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A text that grows: what it began with, its ids, its source of chance; the last draw, and by which knobs."""
+    """A growing text: what it started from, its ids, its random generator; the last draw and its settings."""
 
     start: tuple[str, str, int]
     ids: list[int]
@@ -119,7 +119,7 @@ def sampling_fields(corpus: Corpus) -> Knobs:
 
 
 def current_text(look: InspectedModel, knobs: Knobs, tokenizer: Tokenizer) -> Writing:
-    """The text of this session; begun anew when prompt, seed or run are others. Newer weights go on with it."""
+    """This session's text; it starts anew with another prompt, seed or run, and goes on with newer weights."""
     start = look.run, knobs.prompt, knobs.seed
     kept: Writing | None = st.session_state.get("inside_writing")
     if kept is None or kept.start != start:
@@ -130,12 +130,12 @@ def current_text(look: InspectedModel, knobs: Knobs, tokenizer: Tokenizer) -> Wr
 
 
 def begin_again() -> None:
-    """The next drawing begins with the prompt."""
+    """Go back to the prompt."""
     st.session_state.pop("inside_writing", None)
 
 
 def draw(look: InspectedModel, knobs: Knobs, count: int) -> None:
-    """Grow the text by `count` tokens, in a time that a page can wait."""
+    """Append up to `count` tokens, for at most `SECONDS`."""
     writing: Writing = st.session_state["inside_writing"]
     found = look.text()
     assert found is not None
@@ -154,7 +154,7 @@ def draw(look: InspectedModel, knobs: Knobs, count: int) -> None:
 
 
 def code_lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> str:
-    """Document 003's loop, the shapes of the last draw each under its line; before the first, those it will have."""
+    """Document 003's loop, each line followed by its shapes in the last draw, or in the first if there is none yet."""
     knobs = writing.by or knobs
     drawn, steps = writing.last, len(writing.ids) - (writing.last is not None)
     seen, classes = min(steps, model.context), tokenizer.vocab_size
@@ -182,7 +182,7 @@ def code_lines(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: 
 
 
 def next_token_figure(writing: Writing, knobs: Knobs, model: LanguageModel, tokenizer: Tokenizer) -> go.Figure:
-    """The likeliest next tokens: the model's own probabilities, and those that are drawn from; InputError for none."""
+    """The likeliest next tokens: the model's probabilities, and those after temperature and top-k."""
     with evaluating(model):
         last = model.logits(torch.tensor([writing.ids[-model.context :]]))[0, -1]
     plain, reshaped = next_token(last), next_token(last, knobs.temperature, knobs.top_k)
@@ -205,7 +205,7 @@ def next_token_figure(writing: Writing, knobs: Knobs, model: LanguageModel, toke
 
 
 def two_samples(look: InspectedModel, knobs: Knobs, corpus: Corpus) -> None:
-    """The untrained model's text beside today's: same seed, same prompt, same temperature and top-k."""
+    """Samples of the untrained and the current model, with the same prompt, seed, temperature and top-k."""
     models = {"Untrained": untrained(look), f"After step {look.step:,}": look.model}
     try:
         with st.spinner("writing two samples"):
@@ -226,7 +226,7 @@ def two_samples(look: InspectedModel, knobs: Knobs, corpus: Corpus) -> None:
 
 
 def sample(model: Any, knobs: Knobs, corpus: Corpus) -> str:
-    """At most SAMPLE tokens behind the prompt."""
+    """The prompt and at most SAMPLE tokens after it."""
     until = time.monotonic() + SECONDS
     start = corpus.tokenizer.encode(knobs.prompt).tolist() or [0]
     draws = torch.Generator().manual_seed(knobs.seed)

@@ -1,7 +1,7 @@
-"""What the page Inside looks at: a copy of the room's model at one step, or an untrained one before the first run.
+"""What the page Inside shows: a copy of the room's model at one step, or an untrained model before the first run.
 
-A session keeps one look and takes another when the run is another, when it stands at another step, or on request;
-while the run runs, the look stays where it was taken. An earlier moment that the session has opened goes before all.
+A session keeps one copy. It takes a new one for another run, for another step of a run that stands still, or on
+request; while the run trains, the copy stays. An earlier step that the scrubber has opened takes precedence.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, eq=False)
 class InspectedModel:
-    """A model on the CPU in eval mode, after `step` updates of the run called `run` (empty: there is none)."""
+    """A model on the CPU in eval mode, after `step` updates of the run with the id `run` (empty: there is none)."""
 
     run: str
     step: int
@@ -45,7 +45,7 @@ class InspectedModel:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What a computation on it may be kept under."""
+        """The key under which results computed on it are kept."""
         return self.run, self.step
 
     def text(self) -> tuple[LanguageModel, Corpus] | None:
@@ -56,12 +56,12 @@ class InspectedModel:
 
 
 def default_preset() -> Preset:
-    """The experiment that is shown, and started, where there is no run yet."""
+    """The experiment shown, and started, while there is no run."""
     return preset(DEFAULT_PRESET)
 
 
 def inspect_model(run: Run | None) -> InspectedModel:
-    """The look of this session; InputError where the run cannot give its weights."""
+    """This session's copy; InputError if the run does not give its weights."""
     kept: InspectedModel | None = st.session_state.get(STATE_KEY)
     made = scrubber.restored()
     if run is None:
@@ -85,7 +85,7 @@ def inspect_model(run: Run | None) -> InspectedModel:
 
 
 def refresh() -> None:
-    """Let the next drawing take a new look."""
+    """Take a new copy at the next rerun."""
     st.session_state.pop(STATE_KEY, None)
 
 
@@ -98,12 +98,12 @@ def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
 
 
 def untrained(look: InspectedModel) -> Model:
-    """The model as the run's seed makes it: what the run began with, unless it is fine-tuned."""
+    """The model with the first weights of the run's seed: those the run began with, unless it is fine-tuned."""
     return cached("untrained", look.run, lambda: first_model(look.config, look.dataset))
 
 
 def cached(name: str, key: Hashable, make: Callable[[], Made]) -> Made:
-    """What `make` makes, kept in the session under `name` until `key` is another."""
+    """The result of `make`, kept in the session under `name` until `key` changes."""
     kept: tuple[Hashable, Made] | None = st.session_state.get(f"inside_{name}")
     if kept is None or kept[0] != key:
         kept = key, make()

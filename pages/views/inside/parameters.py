@@ -1,4 +1,4 @@
-"""What the model is made of: every module and parameter with shape, type and share, for models of any kind."""
+"""What the model is made of: every module and parameter, with shape, type and share."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def python_path(path: str) -> str:
 
 
 def parameters_code(look: InspectedModel) -> str:
-    """The facts as lines of Python with their results, computed now."""
+    """What PyTorch says about the parameters, as lines of Python with their results."""
     found = inspect_parameters(look.model)
     kept = list(found.kept.items())
     shown = kept[:3]

@@ -1,4 +1,4 @@
-"""The thirteen questions of document 003: one at a time, answered on the model of this moment."""
+"""The thirteen questions of document 003: one at a time, answered with the current model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""B, T, C: the tensors' path from a batch to its loss, drawn with the shapes that the run has now."""
+"""B, T, C: the tensors' path from a batch to its loss, drawn with the run's current shapes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JOINED = ("view(B·T)", "cross_entropy")
 
 
 def show(look: InspectedModel) -> None:
-    """The picture, the three letters, and the loss of one real batch."""
+    """The sizes B, T and C, the path as a picture, and the loss of one real batch."""
     found = look.text()
     if found is None:
         return
@@ -62,7 +62,7 @@ def picture(stops: list[ForwardStep]) -> None:
 
 
 def merged(stops: list[ForwardStep]) -> list[ForwardStep]:
-    """Blocks leave the same shape behind: all of them are one box. The position rows are added to x: they have none."""
+    """All blocks as one box, since their shapes are equal; position rows have no box, since they are added to x."""
     places = next((stop for stop in stops if stop.step == "position_embedding"), None)
     if places is not None:
         added = f"add a row for each place, {format_shape(places.shape)}, the same in each window"
@@ -79,7 +79,7 @@ def merged(stops: list[ForwardStep]) -> list[ForwardStep]:
 
 
 def lane(stops: list[ForwardStep], enters: str = "") -> str:
-    """One row of boxes, each behind an arrow that says what happens."""
+    """One row of boxes, with an arrow before each that says what happens."""
     pieces = [f'<div class="ls-arrow">{html.escape(enters)} →</div>' if enters else "", box(stops[0])]
     for stop in stops[1:]:
         words = STEPS.get(stop.step, stop.step)
@@ -88,7 +88,7 @@ def lane(stops: list[ForwardStep], enters: str = "") -> str:
 
 
 def box(stop: ForwardStep) -> str:
-    """A tensor: picture, name, shape, type. Only names of tensors and numbers are in it."""
+    """A tensor: picture, name, shape, type. It holds only names of tensors and numbers."""
     rows, columns = (*stop.shape[:2], 1, 1)[:2] if len(stop.shape) != 1 else (1, stop.shape[0])
     behind = min(8, round(math.log2(stop.shape[2]))) if len(stop.shape) > 2 else 0
     shadow = ", ".join(f"{3 * i}px {-3 * i}px 0 -1px var(--ls-cell-{i % 2})" for i in range(1, behind + 1))
@@ -111,7 +111,7 @@ def side(size: int) -> int:
 
 
 def style() -> str:
-    """The picture's own look, in the theme's colours."""
+    """The picture's style sheet, in the theme's colours."""
     of = palette.colours(static.theme())
     ink, quiet, fill, line = of["text"], of["baseline"], of["train"], of["background"]
     return f"""<style>

@@ -1,4 +1,4 @@
-"""The bigram's table beside the counts it is trained to reproduce: one row opened up, then both tables."""
+"""The bigram's table beside the counts that it learns to reproduce: one row in detail, then both tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = NDArray[np.float64]
 
 
 class Tables(NamedTuple):
-    """Of C tokens, by token id: logits (C, C), their softmax, the text's shares (C, C), and each row's divergence."""
+    """For C tokens, by id: logits (C, C), their softmax, the text's shares (C, C), and each row's KL divergence."""
 
     logits: VALUES
     chances: VALUES
@@ -36,7 +36,7 @@ class Tables(NamedTuple):
 
 
 def tables(table: Tensor, frequencies: BigramCounts | None) -> Tables | None:
-    """A bigram's table (C, C) held against the frequencies of its text; None where pairs are not counted."""
+    """A bigram's table (C, C) compared with the frequencies of its text; None if the pairs are not counted."""
     if frequencies is None:
         return None
     table = table.detach()
@@ -52,7 +52,7 @@ def tables(table: Tensor, frequencies: BigramCounts | None) -> Tables | None:
 
 
 def show(look: InspectedModel) -> None:
-    """How much is left to learn, one character's row, and the two tables."""
+    """How much is left to learn, one token's row, and both tables."""
     found = look.text()
     if found is None or "pairs" not in look.model.features:
         return
@@ -101,7 +101,7 @@ def show(look: InspectedModel) -> None:
 
 
 def table_figure(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]) -> go.Figure:
-    """Probabilities of the shown tokens (n, n), as many of them named as there is room for."""
+    """Probabilities (n, n) of the shown tokens, labelled as far as there is room."""
     names = [static.literal(labels[i]) for i in shown]
     figure = static.heatmap(cells, scale="probability", x_title="next token", y_title="token")
     name_axis(figure, names)
@@ -110,7 +110,7 @@ def table_figure(cells: VALUES, shown: NDArray[np.intp], labels: tuple[str, ...]
 
 
 def character_picker(seen: Tables, labels: tuple[str, ...]) -> int:
-    """The character whose row is opened; at first the most frequent one."""
+    """Choose the token whose row is shown; at first the most frequent one."""
     chosen = st.selectbox(
         "character",
         range(len(labels)),
@@ -124,7 +124,7 @@ def character_picker(seen: Tables, labels: tuple[str, ...]) -> int:
 
 
 def metrics(seen: Tables, chosen: int, columns: Sequence[Any]) -> None:
-    """The distance from the counts, for the whole table and the chosen row."""
+    """The KL divergence from the counts, for the table and for the chosen row."""
     told = [
         ("KL divergence, nats", f"{seen.divergence:.4f}", "Of all rows, each as often as its token comes."),
         ("of this row, nats", f"{seen.rows[chosen]:.4f}", "Of the chosen row alone; nan if nothing follows."),

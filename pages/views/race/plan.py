@@ -1,4 +1,4 @@
-"""The next race as this person has set it up, and starting it."""
+"""The next race as this person has set it up; and its start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def planned_lanes() -> list[dict[str, Any]]:
 
 
 def shared_settings() -> dict[str, Any]:
-    """Steps and speed of the next race; steps that end before it begins are as good as none said."""
+    """Steps and speed of the next race; a number of steps that is already behind its first step is ignored."""
     kept: dict[str, Any] = st.session_state.setdefault("race_shared", dict(DEFAULT_SETTINGS))
     begins, steps = first_step(), kept["max_steps"]
     return kept | {"max_steps": steps if steps and steps > begins else min(begins + DEFAULT_STEPS, MAX_STEPS)}
@@ -40,7 +40,7 @@ def first_step() -> int:
 
 
 def start_race(kind: str, replace: bool = False, steps: int | None = None) -> None:
-    """A new race; whatever trains now is asked about first."""
+    """Start a race; if something trains now, the page asks first."""
     st.session_state.pop("race_asking", None)
     try:
         if kind == "fork":
@@ -58,7 +58,7 @@ def start_race(kind: str, replace: bool = False, steps: int | None = None) -> No
 
 
 def start_learning_rate_race() -> None:
-    """The learning rates on the smallest model."""
+    """Race four learning rates on the smallest model."""
     replace_lanes([dict(one) for one in LEARNING_RATES])
     st.session_state.race_from = STARTS[0]
     plan.choose_preset("bigram")
@@ -66,12 +66,12 @@ def start_learning_rate_race() -> None:
 
 
 def replace_lanes(changes: list[dict[str, Any]]) -> None:
-    """Another set-up; its widgets begin anew."""
+    """Set other lanes up, with new widgets."""
     st.session_state.race_lanes = changes
     st.session_state.race_set = st.session_state.get("race_set", 0) + 1
 
 
 def start_kind() -> str:
-    """Where the next race begins: at first weights, or at a fork of the current run."""
+    """Where the next race begins: "start" at first weights, "fork" at a step of the current run."""
     run = run_manager().current
     return "fork" if st.session_state.get("race_from") == STARTS[1] and run is not None and run.step else "start"

@@ -1,4 +1,4 @@
-"""What a race came to, as a picture: where each lane ended, against its learning rate, with a word at each point."""
+"""The result of a race as a chart: each lane's final loss against its learning rate, with a verdict at each point."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLE = (
 
 
 def show(race: Race) -> None:
-    """The picture, and its numbers in words; nothing for a race that was too short to tell."""
+    """The chart, and its numbers in words; a sentence if the race was too short to tell."""
     run_manager().pump.drain()  # the last steps may still be on their way
     found = lane_results(race)
     if len(found) < 2:
@@ -58,7 +58,7 @@ def show(race: Race) -> None:
 
 
 def example() -> None:
-    """What a race came to that was run before, until there is one here."""
+    """The result of an earlier race, as an example until there is one here."""
     found = [
         LaneResult(f"lr {lr:g}", lr, State.DONE, 2000, 4.839, loss, low, high, scatter, falling)
         for lr, loss, low, high, scatter, falling in EXAMPLE
@@ -75,7 +75,7 @@ def example() -> None:
 def picture(
     found: list[LaneResult], names: list[str], y_title: str, rates: bool, floor: float | None = None
 ) -> go.Figure:
-    """Each lane's end as a point with a bar: by learning rate, joined to a valley, or side by side."""
+    """Each lane's final loss with an error bar: by learning rate, joined by a line, or side by side."""
     figure = static.plane("learning rate" if rates else "", y_title, log_x=rates)
     best = best_lane(found)
     sound = [one for one in found if one.state not in (State.DIVERGED, State.FAILED)]
@@ -143,7 +143,7 @@ def picture(
 
 
 def summary(race: Race, found: list[LaneResult]) -> str:
-    """The numbers of the picture in words."""
+    """The numbers of the chart in words."""
     best = best_lane(found)
     ends = ", ".join(
         f"{one.name} at {one.loss:.3f}" for one in found if one.state not in (State.DIVERGED, State.FAILED)

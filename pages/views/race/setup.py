@@ -60,7 +60,7 @@ def race_setup(race: Race | None) -> None:
 
 
 def setup_generation() -> int:
-    """Changes with each set-up that did not come from the widgets."""
+    """A number that changes with every set-up that did not come from the widgets."""
     return int(st.session_state.get("race_set", 0))
 
 

@@ -1,4 +1,4 @@
-"""Start, pause, steps by hand, stop; the question before a run under way is paused; iterations and speed."""
+"""Start, pause, single steps, stop; the question before a run under way is paused; iterations and speed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pages.widgets.play_button import play_button
 
 
 def play(verb: str) -> None:
-    """The big button, with the verb it was drawn with: a click that comes too late changes nothing."""
+    """Start, pause or resume, as the button was labelled when it was drawn: a click that comes late does no harm."""
     race = run_manager().race
     if verb == "Start":
         start_race(start_kind())
@@ -28,7 +28,7 @@ def play(verb: str) -> None:
 
 
 def make_steps(count: int) -> None:
-    """A few steps in each lane; the first of a new race if this one is over."""
+    """Make a few steps in each lane; the first of a new race if this one is over."""
     race = run_manager().race
     if race is None or not race.alive:
         start_race(start_kind(), steps=count)
@@ -37,7 +37,7 @@ def make_steps(count: int) -> None:
 
 
 def change_setting(name: str, value: Any) -> None:
-    """Steps or speed: of the race under way, and of the next one."""
+    """Change iterations or speed, of the race under way and of the next one."""
     race = run_manager().race
     try:
         if race is not None and race.alive:
@@ -87,7 +87,7 @@ def transport(race: Race | None) -> None:
 
 
 def confirmation() -> None:
-    """Something trains: hold it and race, or cancel."""
+    """Something trains: pause it and race, or cancel."""
     kind, steps, about = st.session_state.race_asking
     with st.container(border=True):
         st.text(f"{about}. Hold it and race? What it has made is kept.")
@@ -97,7 +97,7 @@ def confirmation() -> None:
 
 
 def steps_and_speed(race: Race | None) -> None:
-    """How many steps, how fast: of all lanes."""
+    """Iterations and speed of all lanes."""
     now = race.settings.model_dump() if race is not None and race.alive else shared_settings()
     fields.whole_number("max_steps", now["max_steps"], change_setting, label="iterations (steps)", key="race_steps")
     fields.speed(now["speed"], change_setting, "speed limit, steps/s of each lane", "race_speed", explained=False)

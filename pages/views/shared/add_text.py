@@ -1,4 +1,4 @@
-"""Ways to add a text: upload one, or fetch a well-known one. Knows no page; who calls is told what came."""
+"""Ways to add a text: upload one, or fetch a well-known one; the caller gets its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Chosen = Callable[[str], None]
 
 
 def add_texts(chosen: Chosen) -> None:
-    """An upload and a button for each well-known text that is not here yet; then `chosen` gets the new text's name."""
+    """An upload, and a button for each well-known text that is not here; `chosen` gets the name of a new text."""
     uploaded = st.file_uploader("a text of your own (.txt)", type="txt", key="upload")
     if uploaded is not None and st.session_state.get("uploaded") != uploaded.file_id:
         st.session_state.uploaded = uploaded.file_id
@@ -44,7 +44,7 @@ def _fetch(name: str, chosen: Chosen) -> None:
     """Fetch a text, with progress, and draw the page anew."""
     bar = st.progress(0.0, f"fetching {name}")
     try:
-        run_manager().library.fetch(name, lambda done, total: _progress(bar, done / max(total, 1)))
+        run_manager().library.fetch(name, lambda done, total: set_progress(bar, done, total))
     except InputError as error:
         notices.add(str(error))
     else:
@@ -52,6 +52,6 @@ def _fetch(name: str, chosen: Chosen) -> None:
     st.rerun(scope="fragment")
 
 
-def _progress(bar: Any, share_done: float) -> None:
-    """Move a progress bar."""
-    bar.progress(min(1.0, share_done))
+def set_progress(bar: Any, done: int, total: int) -> None:
+    """Move a progress bar to `done` of `total` bytes; `total` may be 0 if it is unknown."""
+    bar.progress(min(1.0, done / max(total, 1)))

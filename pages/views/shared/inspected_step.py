@@ -1,7 +1,6 @@
-"""A run's step, opened: where it stands, what has been looked back at, and the copy that pages look into.
+"""A run's step as this session sees it: which run, at which stage, and a throwaway copy that views can take apart.
 
 The engine is the truth. A session keeps only which run it steps through, how far it looks back, and the last copy.
-Knows no layout.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, eq=False)
 class InspectedStep:
-    """A moment of a run, and a throwaway trainer that stands there, live graph included.
+    """A run at one stage of a step, and a throwaway trainer at the same stage, with its autograd graph.
 
-    `present` is how many stages of this step the run itself has done, 9 for a step that was just completed; of the
-    step after an earlier moment, how many are made again.
+    `present` is how many stages of this step the run itself has done, 9 for a step that was just completed; in the
+    step after a restored state, how many are made again.
     """
 
     run: Run
@@ -48,7 +47,7 @@ class InspectedStep:
     present: int
     trainer: Trainer
     past: bool = False
-    """Is it an earlier moment that was opened? Then the run itself stands elsewhere."""
+    """Is it a restored state, while the run itself is further on?"""
 
     @property
     def done(self) -> int:
@@ -61,7 +60,7 @@ class InspectedStep:
         return STAGES[self.done - 1] if self.done else None
 
     @property
-    def looking_back(self) -> bool:
+    def is_earlier(self) -> bool:
         """Is this an earlier stage than the run's own?"""
         return self.done < self.present
 
@@ -72,12 +71,12 @@ class InspectedStep:
 
     @property
     def key(self) -> str:
-        """Tells this moment from every other one."""
+        """Identifies this state among all others."""
         return f"{'past/' if self.past else ''}{self.run.id}/{self.moment.snapshot.step}/{self.done}/{self.run.version}"
 
     @property
     def model(self) -> Model:
-        """The copy's model, its weights as they are at this moment."""
+        """The copy's model, with its weights at this stage."""
         return self.trainer.model
 
     @property
@@ -103,7 +102,7 @@ class InspectedStep:
 
 
 class SeenStep(NamedTuple):
-    """What a session remembers of a run: where it stands, and the step behind it where that is known."""
+    """What a session remembers of a run: its position, its state there, and the step just completed if it is known."""
 
     at: str
     moment: PausedState
@@ -111,7 +110,7 @@ class SeenStep(NamedTuple):
 
 
 def selected_run() -> Run | None:
-    """The run that this session steps through: the room's, or the lane's; None where there is none yet."""
+    """The run that this session steps through: the room's, or the fresh one; None if there is none yet."""
     if scrubber.selected() is not None:
         return run_manager().current
     source = st.session_state.get("step_source") or (CURRENT if run_manager().current else LANE)
@@ -119,12 +118,12 @@ def selected_run() -> Run | None:
 
 
 def source_of(run: Run | None) -> str:
-    """What the board follows to show `run`."""
+    """The name under which the board follows `run`."""
     return "here" if run is not None and run is run_manager().current else LANE
 
 
 def select_run(source: str) -> None:
-    """Step through the room's run, or through a fresh one with that preset, unless the lane has it already."""
+    """Step through the room's run, or through a fresh one with that preset (the present one, if it has it)."""
     scrubber.return_to_live()
     if source == CURRENT:
         st.session_state.step_source = CURRENT
@@ -150,7 +149,7 @@ def set_notice(sentence: str) -> None:
 
 
 def can_step(run: Run) -> bool:
-    """Would a stage be made if it were asked for?"""
+    """Can `run` make another stage?"""
     return run.state in CAN_TRAIN and run.state is not State.RUNNING and run.step < run.settings.max_steps
 
 
@@ -173,7 +172,7 @@ def why_it_cannot_step(run: Run) -> str:
 
 
 def next_stage(run: Run) -> None:
-    """The next stage: of what is looked back at, or of the run itself."""
+    """Show the next stage, if an earlier one is on show; else make the run's next stage."""
     st.session_state.pop("step_notice", None)
     back = _stage_shown(run)
     if back is not None:
@@ -184,7 +183,7 @@ def next_stage(run: Run) -> None:
 
 
 def finish_step(run: Run) -> None:
-    """The rest of the step under way, or a whole one from between two steps."""
+    """Make the rest of the step under way, or a whole step from between two."""
     st.session_state.pop("step_notice", None)
     st.session_state.pop("step_back", None)
     if not can_step(run):
@@ -197,7 +196,7 @@ def finish_step(run: Run) -> None:
 
 
 def pause(run: Run) -> None:
-    """Hold a run in training after the step under way."""
+    """Pause a run after the step under way."""
     run.pause()
     _wait_for(run)
 
@@ -224,7 +223,7 @@ def _stage_shown(run: Run) -> int | None:
 
 
 def _wait_for(run: Run) -> None:
-    """Wait until the run has done what was asked: it answers questions after that."""
+    """Wait until the run has carried out its commands."""
     try:
         run.paused_state()
     except InputError as error:
@@ -239,7 +238,7 @@ def _position(run: Run) -> str:
 
 
 def inspect_step(run: Run) -> InspectedStep:
-    """The moment to show of a run that stands still. InputError if the run does not answer."""
+    """The stage to show of a run that stands still. InputError if the run does not answer."""
     base = _seen_step(run)
     whole = base.whole or base.moment
     back = _stage_shown(run)
@@ -254,7 +253,7 @@ def inspect_step(run: Run) -> InspectedStep:
 
 
 def inspect_restored(made: RestoredState) -> InspectedStep:
-    """The step that came after an earlier moment, made again to the stage that this session looks at."""
+    """The step after a restored state, made again up to the stage that this session shows."""
     assert made.paused_state is not None
     stages = _restored_stages(made)
     key = f"{made.run.id}/past/{made.step}/{stages}"
@@ -268,7 +267,7 @@ def inspect_restored(made: RestoredState) -> InspectedStep:
 
 
 def show_restored_stage(made: RestoredState, stages: int) -> None:
-    """Show the step after an earlier moment with `stages` of its stages done."""
+    """Show the step after a restored state with `stages` of its stages done."""
     st.session_state.step_past = made.run.id, made.step, stages
 
 
@@ -279,7 +278,7 @@ def _restored_stages(made: RestoredState) -> int:
 
 def _seen_step(run: Run) -> SeenStep:
     before: SeenStep | None = st.session_state.get("step_base")
-    at = _position(run)  # before the run is asked: what it does meanwhile is then news to the next drawing
+    at = _position(run)  # read before the run is asked: if it moves meanwhile, the next rerun notices
     if before is not None and before.at == at:
         return before
     moment = run.paused_state()
@@ -289,7 +288,7 @@ def _seen_step(run: Run) -> SeenStep:
 
 
 def _completed_step(run: Run, moment: PausedState, before: SeenStep | None) -> PausedState | None:
-    """The step that was just completed, if this session saw it begin and its replay ends at the run's own weights."""
+    """The step just completed, if this session saw its start and a replay of it ends at the run's own weights."""
     if moment.stages or before is None or before.at.split("/")[0] != run.id:
         return None
     withheld = run.state is State.DIVERGED  # a step that ended without an update

@@ -1,4 +1,4 @@
-"""What an experiment or an example has to show, on the page: one look for all of them. Knows no run and no model."""
+"""The displays of an experiment or an example: charts, grids of numbers, tables, and code with its output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEW = 5
 
 
 def show_displays(displays: Sequence[Display], key: str) -> None:
-    """All displays, those that are to be compared side by side."""
+    """Show all displays, those to be compared side by side."""
     for at, pair in enumerate(_rows(displays)):
         places = st.columns(len(pair)) if len(pair) > 1 else [st.container()]
         for nth, (place, display) in enumerate(zip(places, pair, strict=True)):
@@ -36,7 +36,7 @@ def show_displays(displays: Sequence[Display], key: str) -> None:
 
 
 def _rows(displays: Sequence[Display]) -> Iterator[list[Display]]:
-    """Neighbours of one kind in pairs; tables with many columns alone."""
+    """The displays in rows: neighbours of one type in pairs, wide ones alone."""
     row: list[Display] = []
     for display in displays:
         if row and (len(row) == 2 or type(row[0]) is not type(display) or is_wide(row[0]) or is_wide(display)):
@@ -54,7 +54,7 @@ def is_wide(display: Display) -> bool:
 
 
 def show_display(display: Display, key: str) -> None:
-    """One display; tokens, messages of errors and names of texts appear literally."""
+    """Show one display; tokens, error messages and names of texts appear literally."""
     if isinstance(display, Chart):
         static.show(chart_figure(display), key, display.title, display.help, HEIGHT)
     elif isinstance(display, Grid):
@@ -69,7 +69,7 @@ def show_display(display: Display, key: str) -> None:
 
 
 def chart_figure(chart: Chart) -> go.Figure:
-    """Curves on common axes: what scatters is thin, what is compared with is dashed."""
+    """Curves on common axes: noisy ones are thin, references are dashed."""
     figure = static.plane(chart.x_title, chart.y_title, log_x=chart.log_x, log_y=chart.log_y)
     for curve in chart.curves:
         line: dict[str, object] = {"color": COLOURS[curve.tone], "width": 1 if curve.faint else 3}
@@ -109,14 +109,14 @@ def grid_figure(table: Grid) -> go.Figure:
 
 
 def format_cell(cell: float, scale: Scale) -> str:
-    """A cell's number, short: a probability as .042, others with three digits, a fourth above 100."""
+    """A cell's number in few characters: a probability as .042, others with three digits, four above 100."""
     if scale == "probability":
         return f"{cell:.3f}".removeprefix("0") if round(cell, 3) < 1 else f"{cell:.3g}"
     return f"{cell:.{4 if abs(cell) >= 100 else 3}g}".replace("-", "−")
 
 
 def show_error(what: CodeOutput) -> None:
-    """Code, and what came of it."""
+    """Code, and its output or error."""
     st.code(what.code, language="python", wrap_lines=True)
     if what.kind == "no error":
         st.text(what.text or "No error.")

@@ -1,7 +1,7 @@
-"""An earlier moment of the room's run, opened by this session: its making, its label, and the way back to live.
+"""What the board's scrubber opens: an earlier step of the room's run, restored by the engine for this session.
 
-Train and the pages that look into a model show that moment instead of the newest one, and say so. The run trains on
-meanwhile. A session keeps which moment it has opened; the engine makes it. Knows no layout but its own line.
+Train and the pages that look into a model then show that step instead of the newest one, and a line says so. The run
+trains on meanwhile. A session keeps which step it has opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STYLE = """<style>
 
 
 def selected() -> RestoredState | None:
-    """The moment that this session has opened, made or being made; None while it is live."""
+    """The state that this session has opened, restored or on its way; None while the session is live."""
     made: RestoredState | None = st.session_state.get(STATE_KEY)
     if made is not None and run_manager().source("current") is not made.run:  # another run is on the stage
         return_to_live()
@@ -38,13 +38,13 @@ def selected() -> RestoredState | None:
 
 
 def restored() -> RestoredState | None:
-    """The moment to show; None while the newest is, or while it is still being made."""
+    """The restored state to show; None while the newest one is on show, or while it is still being restored."""
     made = selected()
     return made if made is not None and made.paused_state is not None else None
 
 
 def is_restoring() -> bool:
-    """Is one being made now?"""
+    """Is one being restored now?"""
     made = selected()
     return made is not None and made.in_progress
 
@@ -56,12 +56,12 @@ def displayed_step() -> int | None:
 
 
 def allowed(*wanted: str) -> tuple[str, ...]:
-    """Which of these verbs the scrubber may offer: none for a run that another process writes."""
+    """Which of these commands the scrubber may offer: none for a run that another process writes."""
     return wanted if run_manager().watched is None else ()
 
 
 def open_step(step: int) -> None:
-    """Open the state that the room's run had at `step`."""
+    """Restore the state that the room's run had at `step`."""
     try:
         made = st.session_state[STATE_KEY] = run_manager().restore_step(step)
         made.wait(SOON)
@@ -70,14 +70,14 @@ def open_step(step: int) -> None:
 
 
 def return_to_live() -> None:
-    """Back to the newest step, on every page; what is still being made is given up."""
+    """Go back to the newest step, on every page; cancels a restoration under way."""
     made: RestoredState | None = st.session_state.pop(STATE_KEY, None)
     if made is not None:
         made.close(0)
 
 
 def handle_request(asked: Any) -> None:
-    """Do what was asked for at the board's scrubber; what another script may have sent there is passed over."""
+    """Carry out a request of the board's scrubber; anything else that a script may send is ignored."""
     if not isinstance(asked, dict) or type(asked.get("step")) is not int:
         return
     run = run_manager().current
@@ -94,7 +94,7 @@ def handle_request(asked: Any) -> None:
 
 
 def status_line(here: str) -> None:
-    """Which moment is on show on the page called `here`, where else it can be seen, and "live"; nothing while live."""
+    """Say which step is on show on the page called `here`, with links to other pages and back to live."""
     made = selected()
     if made is None:
         return
@@ -121,14 +121,14 @@ def status_line(here: str) -> None:
 
 @st.fragment(run_every=BEAT_SECONDS)
 def progress(made: RestoredState) -> None:
-    """How far it is; the page is drawn anew when it is made."""
+    """How far the restoration is; reruns the page when it is done."""
     if not made.in_progress:
         st.rerun()
     st.progress(made.progress, f"Step {made.requested_step:,} is being made again: step {made.step:,}")
 
 
 def describe(made: RestoredState) -> str:
-    """Which moment it is, and how it came about."""
+    """Which step it is, and how it was restored."""
     if made.step != made.requested_step:
         return (
             f"Step {made.step:,}, past. Step {made.requested_step:,} is too far from its snapshot, of step "
@@ -143,7 +143,7 @@ def describe(made: RestoredState) -> str:
 
 
 def page_links(made: RestoredState, here: str) -> None:
-    """The other pages that show this moment; what a GPT looks at is one click away."""
+    """Links to the other pages that show this step, and to a GPT's attention."""
     features = registry.find(made.run.config.model).features
     for name, page in LINKS.items():
         if name != here and (name != "Embeddings" or "embedding" in features):

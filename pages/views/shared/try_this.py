@@ -1,6 +1,6 @@
-"""Try this: three short experiments for each page, each with a button that sets it up. Nothing is started by itself.
+"""Try this: three short experiments for each page, each with a button that sets it up. Nothing starts by itself.
 
-What is said to come out was measured on the project's own play, "lamplighters", with the default seed, on a CPU.
+The results that they promise were measured on the project's own play, "lamplighters", with the default seed, on a CPU.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ LAYER_TAB = "The 5→3 layer"  # the name of the tab on First steps
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An experiment: `does` says what to do and what comes out. `query` plans a run and opens Train; `here` sets up
-    this page instead.
+    """An experiment: `does` says what to do and what comes out.
+
+    `query` plans a run and opens Train; `here` sets up this page instead.
     """
 
     title: str
@@ -36,7 +37,7 @@ class Suggestion:
 
 
 def set_choices(**choices: Any) -> Callable[[], None]:
-    """Set what a person can choose on this page."""
+    """Set widgets of this page, by key."""
     return partial(st.session_state.update, **choices)
 
 
@@ -52,7 +53,7 @@ def step_through_fresh(preset: str) -> None:
 
 
 def restart_line(query: str) -> None:
-    """The line of First steps anew."""
+    """Restart the line of First steps."""
     planned, _ = link.read(dict(parse_qsl(query)))
     run_manager().prepare_demo("line", changed(planned.config, device="cpu"), planned.settings)
     st.session_state.part = "The line"
@@ -202,7 +203,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
 
 
 def try_this(page: str) -> None:
-    """The three experiments of a page, folded up."""
+    """The three experiments of a page, in an expander."""
     with st.expander("Try this", icon=":material/science:"):
         suggestions(page)
 

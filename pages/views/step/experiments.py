@@ -1,4 +1,4 @@
-"""What if: choose an experiment, run it on a throwaway copy of the room's run, see both ways side by side.
+"""What if: choose an experiment, run it on a throwaway copy of the room's run, compare both side by side.
 
 Holds no training state. What was found stays in the session, one result for each experiment and start.
 """
@@ -82,14 +82,14 @@ def is_bigram(run: Run) -> bool:
 
 
 def fits(chosen: Experiment, run: Run) -> bool:
-    """Can the run's own model be tried on?"""
+    """Can the experiment use the run's own model?"""
     if chosen.model == "bigram" and (not is_bigram(run) or run.dataset.vocab_size > MOST_TOKENS):
         return False
     return run.parameters <= (MOST_PARAMETERS if chosen.model == "small" else MOST_COPIED)
 
 
 def start_picker(chosen: Experiment, run: Run | None) -> Begin:
-    """Where the copy begins: a choice only where there is one."""
+    """Choose where the copy begins, if there is a choice."""
     if chosen.model == "none":
         return "first"
     if run is None:
@@ -127,7 +127,7 @@ def cache_key(chosen: Experiment, run: Run | None, begin: Begin) -> tuple[object
 
 
 def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
-    """A place to begin from: the run's moment or first weights; else a fresh bigram, on its text where possible."""
+    """Where to begin: at the run's state or first weights; else a fresh bigram, on the run's text if possible."""
     if run is not None and isinstance(run.dataset, Corpus):
         first = Start(run.config, run.first_settings, run.dataset)
         if fits(chosen, run) or chosen.model == "none":
@@ -144,7 +144,7 @@ def start_of(chosen: Experiment, run: Run | None, begin: Begin) -> Start:
 
 
 def run_experiment(chosen: Experiment, run: Run | None, begin: Begin) -> ExperimentResult | None:
-    """Run it, with progress; doing anything else on the page ends it. None where it could not be run."""
+    """Run it, with progress; anything else that the person does on the page ends it. None if it could not run."""
     bar = st.progress(0.0, "running on a copy")
     current = run_manager().current
 
@@ -167,7 +167,7 @@ def run_experiment(chosen: Experiment, run: Run | None, begin: Begin) -> Experim
 
 
 def interrupted() -> bool:
-    """Has this person asked for something else on the page? Streamlit would let that wait until the fragment ends."""
+    """Has this person used another widget? Streamlit would let that wait until the fragment ends."""
     context = get_script_run_ctx()
     if context is None or not context.fragment_ids_this_run:
         return False
@@ -175,7 +175,7 @@ def interrupted() -> bool:
 
 
 def show_result(result: ExperimentResult, name: str, begin: Begin) -> None:
-    """The sentence that says what is seen, what shows it, and what it was tried on."""
+    """The summary, its charts and tables, and what it was tried on."""
     with st.container(border=True):
         st.markdown(result.summary)
     show_displays(result.displays, f"whatif-{name}-{begin}")

@@ -1,4 +1,4 @@
-"""The documents' small examples on the page: what is said, what is true, and the tiny tensors behind both."""
+"""The documents' small examples on the page: the claim, what is true, and the small tensors behind both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pages.views.shared.results import show_displays
 
 @lru_cache(maxsize=len(EXAMPLES))
 def compute(title: str) -> Example:
-    """An example, computed once: it depends on nothing."""
+    """Compute an example, once a process: it depends on nothing."""
     return EXAMPLES[title]()
 
 

@@ -1,4 +1,4 @@
-"""The step under way of the chosen run, or the one after an earlier moment, stage by stage."""
+"""The step under way of the chosen run, or the one after a restored state, stage by stage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BUILD_SECONDS = 10.0
 
 
 def this_step(run: Run, bar: DeltaGenerator) -> None:
-    """The step under way, or that after an earlier moment; the buttons go into `bar`."""
+    """The step under way, or the one after a restored state; its buttons go into `bar`."""
     made = scrubber.selected()
     if made is None and run.state is State.RUNNING:
         with bar:
@@ -80,13 +80,13 @@ def current_step(run: Run, bar: DeltaGenerator) -> None:
 
 
 def stage_view(shown: InspectedStep) -> None:
-    """What the stage is for, and the real thing behind it."""
+    """What the stage is for, and its tensors."""
     left, right = st.columns([3, 8], gap="medium")
     with left:
         words = about(shown.stage, shown.run.config)
         st.subheader(f"{shown.done} {shown.stage}" if shown.stage else "Before the step")
         now = STAGES[shown.present - 1]
-        told = f"Looking back: the run itself stands after {now}." if shown.looking_back else words.document
+        told = f"Looking back: the run itself stands after {now}." if shown.is_earlier else words.document
         st.caption(told, help=DOCUMENTS)
         st.code(words.code, language="python", wrap_lines=True)
         st.text(words.purpose)

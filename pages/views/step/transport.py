@@ -29,7 +29,7 @@ PACE_SECONDS = 2.0
 
 def transport(run: Run, shown: InspectedStep) -> None:
     """Previous, next, finish, slow motion, begin again."""
-    ready, back = can_step(run), shown.looking_back
+    ready, back = can_step(run), shown.is_earlier
     slow = "step_slow" in st.session_state
     with st.container(horizontal=True, gap="small", key="step_verbs", width="content"):
         st.button(
@@ -85,7 +85,7 @@ def transport(run: Run, shown: InspectedStep) -> None:
 
 
 def slow_motion(on: bool) -> None:
-    """Begin or end slow motion; the first stage is made when the next beat comes."""
+    """Begin or end slow motion; the first stage comes with the next tick."""
     if on:
         st.session_state.step_slow = time.monotonic()
         st.session_state.pop("step_back", None)
@@ -95,7 +95,7 @@ def slow_motion(on: bool) -> None:
 
 @st.fragment(run_every=PACE_SECONDS)
 def slow_motion_stage(run: Run) -> None:
-    """A stage at each beat, until the step ends. It is there in slow motion only; the board redraws the page."""
+    """Make a stage at each tick until the step ends. Only drawn in slow motion; the board reruns the page."""
     last = st.session_state.get("step_slow")
     if last is None or time.monotonic() - last < 0.8 * PACE_SECONDS:
         return  # drawn along with the page, not called by the clock
@@ -107,7 +107,7 @@ def slow_motion_stage(run: Run) -> None:
 
 
 def restored_transport(made: RestoredState, shown: InspectedStep) -> None:
-    """Previous and next, through the step that came after an earlier moment."""
+    """Previous and next, through the step after a restored state."""
     with st.container(horizontal=True, gap="small", key="step_verbs", width="content"):
         st.button(
             "Previous",
@@ -133,12 +133,12 @@ def restored_transport(made: RestoredState, shown: InspectedStep) -> None:
 
 
 def rail(shown: InspectedStep, look: Callable[[int], None]) -> None:
-    """The nine stages: done, now, next, to come. What is done can be looked back at; any stage of a past step, made."""
+    """The nine stages: done, now, next, to come. Those done can be opened; of a restored step, all of them."""
     with st.container(key="rail"):
         for place, name in enumerate(STAGES):
             done = place < shown.present
             if place == shown.done - 1:
-                word = "shown" if shown.looking_back else "now"
+                word = "shown" if shown.is_earlier else "now"
             elif done:
                 word = ":green[done]"
             else:

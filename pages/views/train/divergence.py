@@ -1,4 +1,4 @@
-"""A divergence as a lesson, or a loss that has become absurd: what happened, in numbers, and the way back."""
+"""A card for a run that diverged or whose loss became absurd: what happened, in numbers, and a way back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 1.0  # seconds, for the last numbers to arrive
 
 
 def divergence_card(run: Run | None) -> None:
-    """A card for a run that has diverged, or whose loss has been absurd for a while; nothing else."""
+    """The card, if the run has diverged or its loss has been absurd for a while."""
     if run is None or not (run.trouble or run.state is State.DIVERGED):
         return
     limit = run.dataset.highest_loss
@@ -43,7 +43,7 @@ def divergence_card(run: Run | None) -> None:
 
 
 def _divergence(run: Run) -> Divergence:
-    """Computed once a run, when its history has all of it."""
+    """Find the divergence, once a run, when its history is complete."""
     kept: tuple[str, int, Divergence] | None = st.session_state.get("lesson_told")
     if kept is None or kept[:2] != (run.id, run.step):
         end = time.monotonic() + PATIENCE
@@ -55,13 +55,13 @@ def _divergence(run: Run) -> Divergence:
 
 
 def high_loss_sentences(told: Divergence, limit: float) -> Iterator[str]:
-    """What happened to a run that still trains, but has lost what it had learnt."""
+    """What happened to a run that still trains but has lost what it had learnt."""
     yield from _changed_settings(told)
     yield f"The loss has been above 10·ln V = {limit:.1f} since step {told.trouble:,}{_before(told)}."
 
 
 def sentences(told: Divergence) -> Iterator[str]:
-    """What happened, a line for each quantity."""
+    """What happened to a run that diverged, a line for each quantity."""
     yield from _changed_settings(told)
     if told.losses:
         yield f"Last finite losses: {', '.join(format_number(loss) for _, loss in told.losses)}{_before(told)}."

@@ -1,7 +1,7 @@
-"""A run that is trained elsewhere, by another process: offering it, and what can be done while it is on the stage.
+"""A run that another process trains: the offer to watch it, and its controls while it is on the stage.
 
-The page asks and the run's own process decides: what is turned here goes through the run's mailbox, and the widgets
-show what its folder tells. Knows no board.
+The page asks and the run's own process decides: a change goes into the run's inbox, and the widgets show what its
+folder says.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ALIVE = ("running", "paused", "ready")
 
 
 def offer_to_watch(after: str = "") -> None:
-    """Runs that are trained elsewhere now, each with the way to watch it; nothing where there is none.
+    """The runs that other processes train now, each with a button to watch it.
 
-    `after`: what to set in the session once one is watched, so that the page can go on to Train.
+    `after` is a key to set in the session once one is watched, so that the page can go on to Train.
     """
     found = [run for run in run_manager().external_runs.live() if run.id != getattr(run_manager().watched, "id", None)]
     for run in found[:MOST_OFFERED]:
@@ -42,7 +42,7 @@ def offer_to_watch(after: str = "") -> None:
 
 
 def name_of(run: StoredRun) -> str:
-    """What people call it, else what it is."""
+    """Its name, else a description."""
     if given := notes.read(run.folder).name:
         return given
     if run.recorded is not None:
@@ -51,7 +51,7 @@ def name_of(run: StoredRun) -> str:
 
 
 def watch(run_id: str, after: str = "") -> None:
-    """Put it on the stage, for everybody."""
+    """Show it on the stage, for everybody."""
     try:
         run_manager().watch(run_id)
     except InputError as error:
@@ -61,8 +61,8 @@ def watch(run_id: str, after: str = "") -> None:
             st.session_state[after] = True
 
 
-def panel(run: ExternalRun, presenter: bool) -> None:
-    """What can be done with the run on the stage: as much as its own process honours."""
+def external_run_panel(run: ExternalRun, presenter: bool) -> None:
+    """The controls that the run's own process accepts."""
     st.text(f"{run.title}\ntrained elsewhere, {run.stored_state}")
     transport(run)
     if "lr" in run.settings and _possible(run.settings["lr"]):
@@ -87,7 +87,7 @@ def panel(run: ExternalRun, presenter: bool) -> None:
 
 
 def transport(run: ExternalRun) -> None:
-    """Pause, resume, stop, and the way back."""
+    """Pause, resume, stop, and leave."""
     verb = "resume" if run.state == "paused" else "pause"
     st.button(
         verb.capitalize(),
@@ -122,7 +122,7 @@ def transport(run: ExternalRun) -> None:
 
 
 def explanation(run: ExternalRun) -> str:
-    """What its process honours; or why nothing can be turned from here."""
+    """What its process accepts; or why nothing can be changed from here."""
     if run.state not in ALIVE:
         more = "take it away" if run.config is None else "continue it, or take it away"
         return f"This run is {run.stored_state}: no process is there to turn its knobs. Compare can {more}."
@@ -135,12 +135,12 @@ def explanation(run: ExternalRun) -> str:
 
 
 def request_setting(run: ExternalRun, name: str, value: Any) -> None:
-    """Ask for a knob to be turned."""
+    """Ask for a setting to be changed."""
     _attempt(lambda: command_inbox.turn(run.folder, **{name: value}))
 
 
 def request_command(run: ExternalRun, verb: str) -> None:
-    """Ask for a verb."""
+    """Ask for a command: pause, resume, stop."""
     _attempt(lambda: command_inbox.tell(run.folder, verb))
 
 

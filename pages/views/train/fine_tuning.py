@@ -1,4 +1,4 @@
-"""Fine-tuning: another text for the model that the room's run has made, in a new run. Knows no page."""
+"""Fine-tuning: a new run that trains the room's model on another text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pages.widgets.glossary import glossary_link
 
 
 def fine_tuning(run: Run) -> None:
-    """Another text for the model that this run has made; nothing for a run on points."""
+    """Offer another text for this run's model; nothing for a run on points."""
     if not isinstance(run.dataset, Corpus):
         return
     now = run.dataset.name
@@ -34,6 +34,6 @@ def fine_tuning(run: Run) -> None:
 
 
 def start_fine_tuning() -> None:
-    """A new run on the text that was chosen; this one is paused, and the panel closes."""
+    """Start the new run on the chosen text; this one is paused, and the panel closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
     actions.switch_to(lambda: run_manager().fine_tune(st.session_state.tune_text, replace=True))

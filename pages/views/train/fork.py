@@ -1,6 +1,6 @@
-"""Forking: where a new run leaves the room's run, and which of its knobs are turned there.
+"""Forking: at which step a new run leaves the room's run, and with which settings.
 
-The engine forks; a session keeps that its person is being asked. Knows no layout but that of its own card.
+A session keeps only that the card is open.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ UNCHANGED = "as it was"
 
 
 def ask(step: int | None = None) -> None:
-    """Ask where to fork; at first at `step`, or where the run stands."""
+    """Open the card, with `step` filled in, or empty for where the run stands."""
     for name in ("step", "max_steps", *KNOBS):
         st.session_state.pop(f"fork_{name}", None)
     st.session_state[STATE_KEY] = step
 
 
 def cancel() -> None:
-    """Ask no longer."""
+    """Close the card."""
     st.session_state.pop(STATE_KEY, None)
 
 
-def card(run: Run | None) -> None:
-    """The question, while it is asked: at which step, and what is to be turned there."""
+def fork_card(run: Run | None) -> None:
+    """The card, while it is open: at which step, and what to change there."""
     if STATE_KEY not in st.session_state or run is None:
         return
     st.session_state.setdefault("fork_step", st.session_state[STATE_KEY])
@@ -60,12 +60,12 @@ def card(run: Run | None) -> None:
 
 
 def whole_number(place: Any, name: str, label: str, low: int, high: int, empty: str = UNCHANGED) -> None:
-    """A whole number, or none."""
+    """A whole number, which may be left empty."""
     place.number_input(label, low, high, None, key=f"fork_{name}", placeholder=empty)
 
 
 def fork() -> None:
-    """A new run from the step that was asked for, or from where this one stands, with what was filled in."""
+    """Fork at the step that was filled in, or where the run stands, with the changes that were filled in."""
     state = st.session_state
     changes = {name: value for name in ("max_steps", *KNOBS) if (value := state.get(f"fork_{name}")) is not None}
     if actions.switch_to(lambda: run_manager().fork(state.get("fork_step"), replace=True, **changes)):

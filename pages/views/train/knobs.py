@@ -9,12 +9,12 @@ from pages.widgets import fields, plan
 
 
 def live_knobs(settings: LiveSettings) -> None:
-    """The learning rate: slider, number and a notch either way."""
+    """The learning rate: slider, number, and buttons up and down."""
     fields.learning_rate(settings.lr, plan.change_setting, step_rate)
 
 
 def more_knobs(settings: LiveSettings) -> None:
-    """The rest of what turns while the run runs."""
+    """The other settings that can be changed while the run trains."""
     fields.speed(settings.speed, plan.change_setting)
     with st.popover("Batch, decay, clip", width="stretch"):
         fields.whole_number("batch_size", settings.batch_size, plan.change_setting, label="batch size, windows")

@@ -22,7 +22,7 @@ SIZES = ("n_layer", "n_head", "n_embd")
 
 
 def new_run(run: Run | None) -> None:
-    """What needs a new run: set apart, and it says so."""
+    """The panel of everything that needs a new run."""
     planned = plan.planned().config
     texts = {entry.name: entry.title for entry in run_manager().library.entries() if entry.ready}
     texts.setdefault(planned.corpus, f"{planned.corpus} (not here)")
@@ -63,7 +63,7 @@ def new_run(run: Run | None) -> None:
 
 
 def token_fields(planned: RunConfig) -> None:
-    """What a token is, and runs by epochs."""
+    """Tokenizer, vocabulary and epochs."""
     three = st.columns(3)
     names = {"char": "characters", "bpe": "bpe, learnt here", "gpt2": "GPT-2's own"}
     fields.choice("tokenizer", planned.tokenizer, plan.change_config, three[0], shown=names.__getitem__)
@@ -76,7 +76,7 @@ def token_fields(planned: RunConfig) -> None:
 
 
 def fetch_gpt2() -> None:
-    """Fetch GPT-2's two files; what went wrong is said in the notices."""
+    """Fetch GPT-2's two files; a notice says what went wrong."""
     try:
         gpt2.fetch(home())
     except InputError as error:

@@ -1,6 +1,6 @@
-"""A note pinned at a step of the room's run, written on the stage; its charts, and those on Compare, show it there.
+"""A note pinned at a step of the room's run, written on the stage and shown on its charts and on Compare.
 
-A session keeps that its person is writing one, and for which step. Knows no layout but that of its own card.
+A session keeps only that the card is open, and for which step.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ STATE_KEY = "pinning"
 
 
 def ask(run: str, step: int) -> None:
-    """Ask for the words of a note at `step` of `run`."""
+    """Open the card for a note at `step` of `run`."""
     st.session_state[STATE_KEY] = run, step
 
 
 def cancel() -> None:
-    """Ask no longer."""
+    """Close the card."""
     st.session_state.pop(STATE_KEY, None)
 
 
-def card(run: Run | None) -> None:
-    """The question, while it is asked."""
+def note_card(run: Run | None) -> None:
+    """The card, while it is open."""
     about, step = st.session_state.get(STATE_KEY, ("", 0))
     if run is None or run.id != about:
         return
@@ -38,7 +38,7 @@ def card(run: Run | None) -> None:
 
 
 def pin(run: Run, step: int) -> None:
-    """Keep the note that was written."""
+    """Save the note."""
     if run.store is None:
         return
     try:

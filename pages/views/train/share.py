@@ -24,8 +24,8 @@ def share() -> None:
 
 
 def audience() -> None:
-    """Where the audience watches, as a QR code; or how to open the room."""
-    if not room.asked():
+    """The audience's address as a QR code; or how to open the room."""
+    if not room.is_requested():
         st.text("The room is closed: only this computer can watch. Start with LOOPSCOPE_ROOM=1 to open it.")
         return
     address = room.audience_address(st.config.get_option("server.port"))
@@ -34,7 +34,7 @@ def audience() -> None:
 
 
 def present_button(label: str) -> None:
-    """Into presenter mode and back."""
+    """Switch presenter mode on or off."""
     presenter = st.session_state.get("presenter", False)
     st.button(
         label,

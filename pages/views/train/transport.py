@@ -1,4 +1,4 @@
-"""Start, pause, single steps, stop, reset, fork, undo; and the question before a run under way is ended."""
+"""Start, pause, single steps, stop, reset, fork, undo; and the question before a run under way is stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pages.widgets.play_button import play_button
 
 
 def transport(run: Run | None) -> None:
-    """Play, single steps, stop, reset: first-class verbs with keys."""
+    """The buttons, with their keys."""
     running = run is not None and run.state is State.RUNNING
     paused = run is not None and run.state is State.PAUSED
     asking, presenter = "asking" in st.session_state, st.session_state.get("presenter", False)

@@ -1,1 +1,1 @@
-"""The nine stages of a step as a learner sees them: a module for what each one shows. They import no page."""
+"""The nine stages of a step: a module for what each one shows."""

@@ -1,4 +1,4 @@
-"""What each stage is for, in words, and its line of PyTorch. No computation."""
+"""What each stage is for, in words, and its line of PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.models import registry
 
 @dataclass(frozen=True)
 class About:
-    """A stage: where document 000 has it, the line of PyTorch, its purpose, and what happens underneath."""
+    """A stage: where the documents have it, its line of PyTorch, its purpose, and what happens underneath."""
 
     document: str
     code: str

@@ -1,4 +1,4 @@
-"""The backward stage: gradients as heatmaps, and a gradient held against the slope that one can measure."""
+"""The backward stage: gradients as heatmaps, and one gradient compared with a measured slope."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ GRADIENT_HELP = (
 
 
 def table(shown: InspectedStep, name: str, values: Tensor, key: str, title: str, help: str) -> None:
-    """A parameter-shaped tensor as a heatmap, pooled where it is large, tokens on the axes that count them."""
+    """A tensor of a parameter's shape as a heatmap, pooled if it is large, with tokens on the axes that count them."""
     rows = values.reshape(-1, values.shape[-1]) if values.dim() > 1 else values.reshape(1, -1)
     cells = pooled(rows)
     few = len(cells) <= 10 and cells.shape[1] <= 5
@@ -136,7 +136,7 @@ def slope_check(shown: InspectedStep, name: str, spot: Sequence[int], found: flo
 
 
 def measured(shown: InspectedStep, name: str, spot: Sequence[int]) -> tuple[Slope, list[float], list[float]]:
-    """The slope by both ways; and, of a model that is quick enough, the loss for other values of the weight."""
+    """The slope computed both ways; and, if the model is quick enough, the loss for other values of the weight."""
     model = float64_copy(shown.run.config, shown.run.dataset.vocab_size, shown.before)
     batch = to_float64(shown.trainer.inputs), to_float64(shown.trainer.targets)
     found = slope_at(model, *batch, name, spot)
@@ -164,7 +164,7 @@ def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gra
 
 
 def accumulation(shown: InspectedStep) -> None:
-    """AccumulateGrad stores and computes nothing: the chain called by hand, and a second arrival added."""
+    """Show that AccumulateGrad only adds: the chain called by hand, and a second gradient handed to it."""
     steps = backward_by_hand(shown.model.loss(shown.model.outputs(shown.trainer.inputs), shown.trainer.targets))
     if steps:
         last = steps[-1][1]

@@ -1,4 +1,4 @@
-"""Before the step, and its first stage: the parameters there are, and the batch as characters."""
+"""Before the step: the settings and parameters; and its first stage: the batch as characters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_ROWS = 64
 
 
 def before_view(shown: InspectedStep) -> None:
-    """What was chosen before the loop, and the parameters, as the optimizer got them."""
+    """What was chosen before the loop, and the parameters that the optimizer was given."""
     group, settings = shown.trainer.optimizer.param_groups[0], shown.trainer.settings
     heading(
         "What the loop was told",
@@ -112,7 +112,7 @@ def batch_view(shown: InspectedStep) -> None:
 
 
 def window_figure(shown: InspectedStep, row: int, position: int) -> go.Figure:
-    """Two rows of tokens, (2, T); what the prediction at `position` may use is bright."""
+    """Two rows of tokens, (2, T); the inputs that the prediction at `position` may use are bright."""
     inputs, targets = shown.trainer.inputs[row].tolist(), shown.trainer.targets[row].tolist()
     first = max(0, min(position - MOST_POSITIONS // 2, len(inputs) - MOST_POSITIONS))
     cut = slice(first, first + MOST_POSITIONS)

@@ -78,7 +78,7 @@ def forward_view(shown: InspectedStep) -> None:
 
 
 def lookup(shown: InspectedStep, model: LanguageModel, token: int, scores: Tensor) -> None:
-    """The embedding's row of one token, and that looking up is a product with a one-hot vector."""
+    """One token's row of the embedding; looking it up equals a product with a one-hot vector."""
     table = model.token_embedding.weight.detach()
     row = table[token]
     one_hot = F.one_hot(torch.tensor(token), len(table)).float()
@@ -104,7 +104,7 @@ def lookup(shown: InspectedStep, model: LanguageModel, token: int, scores: Tenso
 
 
 def bars(shown: InspectedStep, values: Tensor, right: int, title: str) -> go.Figure:
-    """A bar for each token; of a large vocabulary the highest ones, and the right one in any case."""
+    """A bar for each token; of a large vocabulary only the highest, and always the right one."""
     order = torch.arange(len(values))
     if len(values) > MOST_BARS:
         order = torch.tensor(sorted({*values.topk(MOST_BARS - 1).indices.tolist(), right}))
@@ -124,7 +124,7 @@ def bars(shown: InspectedStep, values: Tensor, right: int, title: str) -> go.Fig
 
 
 def right_figure(shown: InspectedStep, cells: Tensor) -> go.Figure:
-    """A (B, T) table of probabilities, with the right tokens written in where they fit."""
+    """A (B, T) table of probabilities, with the right tokens written in if they fit."""
     targets = shown.trainer.targets
     text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
     figure = heatmap(

@@ -1,4 +1,4 @@
-"""The measure and guard stages: the gradient's length by hand, and what happens to one that is not finite."""
+"""The measure and guard stages: the gradient's norm by hand, and what happens to one that is not finite."""
 
 from __future__ import annotations
 

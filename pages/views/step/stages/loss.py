@@ -1,4 +1,4 @@
-"""The loss stage: the loss of each place and their mean, the flattening, and the graph that autograd recorded."""
+"""The loss stage: the loss of each position and the mean, the flattening, and autograd's graph."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GRAPH_STYLE = """<style>
 
 
 def loss_view(shown: InspectedStep) -> None:
-    """From scores to one number, and what autograd remembers of the way."""
+    """From scores to one number, and what autograd recorded on the way."""
     trainer = shown.trainer
     losses = shown.model.pointwise_loss(trainer.logits.detach(), trainer.targets)
     if shown.is_text:
@@ -75,7 +75,7 @@ def loss_view(shown: InspectedStep) -> None:
 
 
 def mean_table(shown: InspectedStep, losses: Tensor) -> None:
-    """The mean by hand beside the loss that torch computed, in full."""
+    """The mean by hand beside the loss that torch computed, with all digits."""
     theirs, mine = shown.trainer.loss.item(), added_as_torch_does(shown.model, losses)
     heading(
         "Their mean is the loss",
@@ -94,7 +94,7 @@ def mean_table(shown: InspectedStep, losses: Tensor) -> None:
 
 
 def loss_figure(shown: InspectedStep, losses: Tensor) -> go.Figure:
-    """A (B, T) table of losses, with the right tokens written in where they fit."""
+    """A (B, T) table of losses, with the right tokens written in if they fit."""
     targets = shown.trainer.targets
     text = [[literal(shown.labels[i]) for i in ids] for ids in targets.tolist()]
     figure = heatmap(
@@ -144,7 +144,7 @@ def _box(figure: go.Figure, x0: float, y0: float, x1: float, y1: float, sheet: i
 
 
 def graph_view(shown: InspectedStep) -> None:
-    """The recorded graph, from a node that a person chooses."""
+    """The recorded graph, from a node that can be chosen."""
     nodes = graph_nodes(shown.trainer.loss, shown.parameters)
     heading(
         "The graph behind this loss",

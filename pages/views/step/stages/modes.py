@@ -17,7 +17,7 @@ DROPOUT = 0.2
 
 
 def mode_table(shown: InspectedStep) -> None:
-    """How observing leaves the training alone."""
+    """The same batch twice in each mode."""
     rows, note = cached(shown, "modes", lambda: both_modes(shown))
     heading(
         "The same batch twice: train(), eval(), no_grad()",
@@ -29,7 +29,7 @@ def mode_table(shown: InspectedStep) -> None:
 
 
 def both_modes(shown: InspectedStep) -> tuple[list[tuple[str, ...]], str]:
-    """The table's lines, computed on a copy, and a sentence on what that copy is."""
+    """The table's rows, computed on a copy, and a sentence about that copy."""
     model, note = with_dropout(shown)
     inputs, targets = shown.trainer.inputs, shown.trainer.targets
 
@@ -54,7 +54,7 @@ def _kept(kept: SavedTensors) -> str:
 
 
 def with_dropout(shown: InspectedStep) -> tuple[Model, str]:
-    """A copy of the model that drops, where the model has a place for it, and a sentence on what it is."""
+    """A copy of the model with dropout, if the model has any, and a sentence about it."""
     config = shown.run.config
     note = "On a copy of the model as it is now; validation and samples run under eval() and no_grad()."
     if "dropout" not in shown.model.settings:

@@ -27,7 +27,7 @@ from pages.views.step.stages.shared import (
 
 
 def observe_view(shown: InspectedStep) -> None:
-    """Before and after."""
+    """One weight, all weights, and the loss, before and after the update."""
     name, spot = weight_picker(shown)
     before, after = shown.before[name], shown.parameters[name].detach()
     one, other = st.columns([5, 4])
@@ -57,7 +57,7 @@ def observe_view(shown: InspectedStep) -> None:
 
 
 def ratio_table(shown: InspectedStep) -> None:
-    """‖Δw‖ / ‖w‖ by hand and by the probe that feeds the charts."""
+    """‖Δw‖ / ‖w‖ by hand, and from the probe that feeds the charts."""
     heading(
         "How far all weights moved",
         "The length of the change as a share of the length of the weights: the chart of Train shows this number. For "
@@ -81,7 +81,7 @@ def ratio_table(shown: InspectedStep) -> None:
 
 
 def loss_table(shown: InspectedStep) -> None:
-    """The loss that a script prints, and what the same model now says of this batch and of the next."""
+    """The loss that a script would print, and the updated model's loss on this batch and on the next."""
     trainer = shown.trainer
     then, now, following = cached(shown, "losses", lambda: three_losses(shown))
     heading(

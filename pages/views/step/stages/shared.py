@@ -1,4 +1,4 @@
-"""What the stages' views share: the choosers of a window, a position and a weight, tables of numbers, corrections."""
+"""What the stages' views share: pickers for a position and a weight, tables of numbers, notes on the documents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_LINES = 10
 
 
 def choice_state(name: str, value: Any, options: tuple[Any, ...] = ()) -> tuple[str, Any, Callable[[], None]]:
-    """A widget's key, what it starts with, and its on_change: a choice outlives a stage that does not draw it."""
+    """A widget's key, start value and on_change; a choice is kept while other stages are on show."""
     widget = f"step_{name}"
     key, start = fields.tracked(widget, st.session_state.setdefault("step_chosen", {}).get(name, value), options)
     return key, start, fields.change_handler(widget, key, name, _choose)
@@ -33,7 +33,7 @@ def _choose(name: str, value: Any) -> None:
 
 
 def cached(shown: InspectedStep, what: str, compute: Callable[[], Found]) -> Found:
-    """What `compute` gives for the moment on show; worked out once, since a page is drawn more often than a step."""
+    """The result of `compute` for the stage on show; computed once, since a page is rerun more often than a step."""
     at, found = st.session_state.get("step_found", ("", {}))
     if at != shown.key:
         found = {}
@@ -44,12 +44,12 @@ def cached(shown: InspectedStep, what: str, compute: Callable[[], Found]) -> Fou
 
 
 def short(value: float) -> str:
-    """A number as tables show it: four digits, and a sign that lines up."""
+    """A number for a table: four digits, and a real minus sign."""
     return f"{value + 0.0:.4g}".replace("-", "−")
 
 
 def digits(value: float) -> str:
-    """Every digit that tells a float32 from its neighbours."""
+    """A number with every digit that tells a float32 from its neighbours."""
     return f"{value:.9g}".replace("-", "−")
 
 
@@ -59,12 +59,12 @@ def number_table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
 
 
 def scrollable(lines: int) -> DeltaGenerator:
-    """A place for a table of so many lines, which scrolls by itself when it is long."""
+    """A container for a table of so many lines, which scrolls if it is long."""
     return st.container(height=420, border=False) if lines > MOST_LINES else st.container()
 
 
 def fewer_ticks(figure: go.Figure) -> go.Figure:
-    """The same heatmap, its axes numbered, with numbers that have room on a phone too: a few a side, all upright."""
+    """The heatmap with fewer numbers on its axes, all upright, so that they have room on a phone too."""
     for axis, most in (("xaxis", 8), ("yaxis", 26)):
         shown = figure.layout[axis]
         every = -(-len(shown.tickvals) // most)
@@ -82,7 +82,7 @@ def document_note(document: str, says: str, here: str) -> None:
 
 
 def position_picker(shown: InspectedStep) -> tuple[int, int]:
-    """The window and the position in it that a person looks at: (row, t)."""
+    """Choose a window and a position in it: (row, t)."""
     rows, steps = shown.trainer.inputs.shape
     one, other = st.columns(2)
     with one:
@@ -100,7 +100,7 @@ def _slider(label: str, key: str, count: int) -> int:
 
 
 def parameter_picker(shown: InspectedStep) -> str:
-    """The parameter that a person looks at, by name."""
+    """Choose a parameter, by name."""
     names = list(shown.parameters)
     sizes = {name: tuple(p.shape) for name, p in shown.parameters.items()}
     key, start, react = choice_state(f"parameter_{shown.run.config.model}_{len(names)}", names[0])
@@ -112,7 +112,7 @@ def parameter_picker(shown: InspectedStep) -> str:
 
 
 def weight_picker(shown: InspectedStep) -> tuple[str, tuple[int, ...]]:
-    """The one weight that a person looks at: its parameter's name and its place; at first the largest gradient's."""
+    """Choose one weight: its parameter's name and its index; at first that of the largest gradient."""
     columns = st.columns([4, 2, 2, 3], vertical_alignment="bottom")
     with columns[0]:
         name = parameter_picker(shown)
@@ -162,7 +162,7 @@ def _shape_key(shown: InspectedStep, name: str) -> str:
 
 
 def _index(shown: InspectedStep, name: str, axis: int, spot: tuple[int, ...], size: int) -> None:
-    """A chooser of one index; it follows the largest gradient until a person chooses."""
+    """Choose one index; it follows the largest gradient until somebody chooses."""
     label = "row" if axis == 0 else "column"
     widget = f"step_index_{axis}"
 

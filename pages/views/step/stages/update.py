@@ -27,7 +27,7 @@ FORMULA = "new weight = old weight − learning rate × gradient; a larger gradi
 
 
 def update_view(shown: InspectedStep) -> None:
-    """Where each weight went, and why as far as it did."""
+    """Where each weight went, and why that far."""
     if shown.trainer.recorder.diverged:
         st.text("The guard withheld this update: no weight was moved.")
         return
@@ -64,7 +64,7 @@ def update_view(shown: InspectedStep) -> None:
 
 
 def update_of(shown: InspectedStep, name: str) -> AdamWUpdate:
-    """The pieces of AdamW's update of a parameter; for a run under SGD, of AdamW's first update from here."""
+    """The parts of AdamW's update of a parameter; for a run under SGD, of AdamW's first update from here."""
     kept = shown.moment.snapshot.optimizer.get(name, {})
     settings = shown.trainer.settings
     return adamw_update(
@@ -161,7 +161,7 @@ def sgd_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: Ada
 
 
 def moves_figure(taken: AdamWUpdate, plain: Tensor, lr: float) -> go.Figure:
-    """|Δw| / lr against |g|, both logarithmic, for both rules; weights without a gradient have no place here."""
+    """|Δw| / lr against |g|, both logarithmic, for both rules; weights without a gradient are left out."""
     gradient = taken.gradient.abs().flatten()
     chosen = gradient.nonzero().flatten()
     chosen = chosen[:: max(1, len(chosen) // MOST_DOTS)]

@@ -1,4 +1,4 @@
-"""What each stage shows, by its name; and what exists at each moment of a step."""
+"""Which view shows which stage; and what exists in memory after each stage."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ VIEWS: Mapping[str | None, Callable[[InspectedStep], None]] = {
 
 
 def stage_details(shown: InspectedStep) -> None:
-    """The real thing behind the stage that was done last."""
+    """The tensors of the stage that was done last."""
     if found := VIEWS.get(shown.stage):
         found(shown)
 
 
 def inventory_table(shown: InspectedStep) -> None:
-    """What there is in memory at this moment, read from the copy itself."""
+    """What exists in memory after this stage, read from the copy."""
     heading(
         "What exists now",
         "Read from the tensors at this moment. Healthy is an order: outputs, a loss, gradients, moments; at the end of "
