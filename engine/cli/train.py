@@ -24,7 +24,7 @@ from ..runs.cost import LARGE, check_memory, estimate_cost
 from ..runs.datasets import encoded_corpus
 from ..runs.run import Run, limit_to_epochs
 from ..runs.run_folder import run_description
-from ..storage.command_inbox import Mailbox
+from ..storage.command_inbox import CommandInbox
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Sample, drain_queue
 from ..stream.status import ENDED, State
@@ -172,7 +172,7 @@ def follow(run: Run, totals: RunTotals, stopped: Sequence[int] = ()) -> None:
     if run.config.epochs is not None:
         progress.line("Step 000000 is the untrained model; from then on a step is counted after its update.", say)
 
-    mailbox = None if run.store is None else Mailbox(run.store.folder)
+    mailbox = None if run.store is None else CommandInbox(run.store.folder)
 
     def hear() -> None:
         records = drain_queue(run.queue)
@@ -207,10 +207,10 @@ def follow(run: Run, totals: RunTotals, stopped: Sequence[int] = ()) -> None:
     progress.close("" if run.state is State.FAILED else run.message)
 
 
-def obey(run: Run, mailbox: Mailbox) -> None:
+def obey(run: Run, mailbox: CommandInbox) -> None:
     """Do what another process asks for: knobs turn between two steps, and what is no command becomes an event."""
     verbs = {"pause": run.pause, "resume": run.start, "stop": run.stop}
-    for command in mailbox.taken():
+    for command in mailbox.receive():
         if isinstance(command, InputError):
             run.queue.put(Event(run.step, "mailbox", str(command)))
         elif command.verb is not None:

@@ -1,9 +1,9 @@
 """Snapshots on disk: whole or not there at all, and read back only if every byte is as it was written.
 
 One folder a snapshot, `step-000000100/`: weights.safetensors (by parameter name), state.safetensors (what the
-optimizer keeps, the generators, the place in the epoch) and manifest.json, sealed by its own sha256. It is written
-under a temporary name, synced to the disk and renamed. Nothing here is ever unpickled, and no name inside a manifest
-is used as a path. Knows no run and no training.
+optimizer keeps, the generators, the place in the epoch) and manifest.json, which ends with its own sha256. It is
+written under a temporary name, synced to the disk and renamed. Nothing is ever unpickled, and no name inside a
+manifest is used as a path.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
             "settings": snapshot.settings.model_dump(),
             "files": {name: _sha256(partial / name) for name in FILES},
         }
-        (partial / MANIFEST).write_bytes(_sealed(body))
+        (partial / MANIFEST).write_bytes(_signed(body))
         for path in (*partial.iterdir(), partial):
             sync(path)
         partial.rename(target)
@@ -92,7 +92,7 @@ def read(path: Path) -> Snapshot:
                 raise SnapshotError(f"{name} is missing, or is no file")
         if (path / MANIFEST).stat().st_size > MOST_MANIFEST:
             raise SnapshotError("its manifest is not what was written")
-        body = _opened((path / MANIFEST).read_bytes())
+        body = _verified((path / MANIFEST).read_bytes())
         if body["format"] != FORMAT:
             raise SnapshotError(f"it has format {body['format']}, this version reads {FORMAT}")
         if path.name != at(path.parent, body["step"]).name:
@@ -202,14 +202,14 @@ def _optimizer(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return kept
 
 
-def _sealed(body: Mapping[str, Any]) -> bytes:
+def _signed(body: Mapping[str, Any]) -> bytes:
     text = json.dumps(body, indent=1).encode()
     return text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
-def _opened(sealed: bytes) -> dict[str, Any]:
-    text = sealed[:-66]
-    if len(sealed) < 66 or sealed[-66:] != b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n":
+def _verified(signed: bytes) -> dict[str, Any]:
+    text = signed[:-66]
+    if len(signed) < 66 or signed[-66:] != b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n":
         raise SnapshotError("its manifest is not what was written")
     body: dict[str, Any] = json.loads(text)
     return body

@@ -1,11 +1,11 @@
-"""The mailbox of a run: how another process turns its knobs, where its writer honours that.
+"""How another process turns the knobs of a run whose writer accepts that: commands as files in its folder.
 
-`<run>/mailbox/`: takes.json, there for as long as a writer listens, lists what it can be told; each other file is one
+`<run>/mailbox/`: takes.json, there for as long as a writer listens, lists what it accepts; each other file is one
 command, put there whole by a rename and read once, in the order of the names:
 
     {"settings": {"lr": 0.01}}        {"verb": "pause"}        {"verb": "resume"}        {"verb": "stop"}
 
-A command is data with bounds: nothing of it is executed, and no path is taken from it. Knows no training.
+A command is data with bounds: nothing of it is executed, and no path is taken from it.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ FOLDER = "mailbox"
 TAKES = "takes.json"
 KNOBS = tuple(LiveSettings.model_fields)
 ALL = (*KNOBS, "pause", "stop")
-"""What can be honoured; who pauses also resumes."""
+"""What can be accepted; a run that can be paused can be resumed."""
 VERBS = ("pause", "resume", "stop")
 LARGEST = 4096  # bytes of a command
 MOST_AT_ONCE = 50
-ANY: dict[str, Any] = {}
-FOUND = LiveSettings(**ANY)
+_NO_FIELDS: dict[str, Any] = {}
+_DEFAULTS = LiveSettings(**_NO_FIELDS)
 
 
 class Command(NamedTuple):
-    """What was asked: knobs to turn, checked one by one, or a verb."""
+    """What was asked for: knobs to turn, checked one by one, or a verb."""
 
     settings: dict[str, Any]
     verb: str | None
 
 
-class Mailbox:
-    """The writer's side: says what it takes, and takes it."""
+class CommandInbox:
+    """The writer's side: announces what it accepts, and receives commands."""
 
     def __init__(self, run: Path, takes: Sequence[str] = ALL) -> None:
         self.folder, self.takes = run / FOLDER, tuple(takes)
@@ -56,7 +56,7 @@ class Mailbox:
         if self.folder.is_symlink():  # into a folder that is not ours
             self.folder.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self._waiting():  # told to somebody who is gone
+        for left in self._waiting():  # sent to a writer that is gone
             try:
                 left.unlink()
             except OSError:  # a folder, say
@@ -64,7 +64,7 @@ class Mailbox:
         write_atomic(self.folder / TAKES, json.dumps(list(self.takes)))
         self._open = True
 
-    def taken(self) -> Iterator[Command | InputError]:
+    def receive(self) -> Iterator[Command | InputError]:
         """What has come since the last call, in order; an InputError for what is no command."""
         try:
             if not self._open:
@@ -88,7 +88,7 @@ class Mailbox:
                 yield InputError(f"a command was ignored: {error}")
 
     def close(self) -> None:
-        """Listen no more."""
+        """Accept no more commands."""
         with suppress(OSError):
             (self.folder / TAKES).unlink(missing_ok=True)
             self.folder.rmdir()
@@ -108,15 +108,15 @@ class Mailbox:
         if not isinstance(told, dict) or len(told) != 1:
             raise InputError('it is neither {"settings": {…}} nor {"verb": "…"}')
         if "verb" in told:
-            return Command({}, checked_verb(told["verb"], self.takes))
+            return Command({}, check_verb(told["verb"], self.takes))
         settings = told.get("settings")
         if not isinstance(settings, dict) or not settings:
             raise InputError('it is neither {"settings": {…}} nor {"verb": "…"}')
-        return Command(checked(settings, self.takes), None)
+        return Command(check_settings(settings, self.takes), None)
 
 
-def takes(run: Path) -> tuple[str, ...]:
-    """What the writer of a run says that it can be told; nothing where it does not listen."""
+def accepted_commands(run: Path) -> tuple[str, ...]:
+    """What the writer of a run says that it accepts; nothing where it does not listen."""
     try:
         told = json.loads(_read(run / FOLDER / TAKES))
     except (OSError, ValueError, RecursionError):
@@ -124,37 +124,37 @@ def takes(run: Path) -> tuple[str, ...]:
     return tuple(name for name in ALL if isinstance(told, list) and name in told)
 
 
-def forget(run: Path) -> None:
-    """Nobody listens any more, whatever a writer that was killed has left. OSError."""
+def close_inbox(run: Path) -> None:
+    """Take back what a writer that was killed announced: nobody listens any more. OSError."""
     if not (run / FOLDER).is_symlink():
         (run / FOLDER / TAKES).unlink(missing_ok=True)
 
 
-def turn(run: Path, **settings: Any) -> None:
+def send_settings(run: Path, **settings: Any) -> None:
     """Ask the writer of a run to turn these knobs. InputError where it does not, or they are not possible."""
-    _drop(run, {"settings": checked(settings, takes(run))})
+    _drop(run, {"settings": check_settings(settings, accepted_commands(run))})
 
 
-def tell(run: Path, verb: str) -> None:
+def send_verb(run: Path, verb: str) -> None:
     """Ask the writer of a run to pause, resume or stop. InputError where it does not."""
-    _drop(run, {"verb": checked_verb(verb, takes(run))})
+    _drop(run, {"verb": check_verb(verb, accepted_commands(run))})
 
 
-def checked(settings: dict[str, Any], taken: Sequence[str]) -> dict[str, Any]:
-    """These knobs with values that are possible; InputError names the first that is not, or is not taken."""
+def check_settings(settings: dict[str, Any], accepted: Sequence[str]) -> dict[str, Any]:
+    """These knobs with values that are possible; InputError names the first that is not, or is not accepted."""
     for name in settings:
-        if name not in taken or name not in KNOBS:
-            knobs = ", ".join(knob for knob in taken if knob in KNOBS) or "none"
+        if name not in accepted or name not in KNOBS:
+            knobs = ", ".join(knob for knob in accepted if knob in KNOBS) or "none"
             raise InputError(f"{name[:40]!r} is not a knob that this run honours; it honours {knobs}")
-    whole = changed(FOUND, **settings)
+    whole = changed(_DEFAULTS, **settings)
     return {name: getattr(whole, name) for name in settings}
 
 
-def checked_verb(verb: object, taken: Sequence[str]) -> str:
-    """`verb`, if it is one that is taken; InputError else."""
+def check_verb(verb: object, accepted: Sequence[str]) -> str:
+    """`verb`, if it is one that is accepted; InputError else."""
     if not isinstance(verb, str) or verb not in VERBS:
         raise InputError(f"{str(verb)[:40]!r} is not a verb; choose {', '.join(VERBS)}")
-    if ("pause" if verb == "resume" else verb) not in taken:
+    if ("pause" if verb == "resume" else verb) not in accepted:
         raise InputError(f"this run does not honour {verb}")
     return verb
 

@@ -1,6 +1,6 @@
 """What people wrote about a run: a name, and notes, pinned at a step or not. Kept as notes.json in its folder.
 
-Knows nothing of the run itself; the text is theirs, and nothing here reads it as anything else.
+The text is theirs: nothing reads it as anything else.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class RunWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = acquire_lock(self.folder)
         try:
-            command_inbox.forget(self.folder)  # whoever listened there is gone
+            command_inbox.close_inbox(self.folder)  # whoever listened there is gone
             checkpoint_files.clear_partial(self.folder / "snapshots")
             if (self.folder / manifest.FILE).exists():
                 with suppress(ValueError):

@@ -1,7 +1,6 @@
-"""A run that another process writes, followed live: what its folder tells becomes a history, bit by bit.
+"""A run that another process writes, followed live: what is new in its folder becomes records, then its history.
 
-Reads the folder and never writes it. What is read goes the way of every run: records into a queue, the pump into a
-history, frames to the viewers. Knows no training and no screen.
+The folder is read and never written. The records go the way of every run's: into a queue, the pump's history, frames.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from ..text.points import Points
 
 
 class ExternalRun:
-    """A run elsewhere as viewers are shown it; `refresh` reads on. Has the face of a `Run` that can only be watched."""
+    """A run that is trained elsewhere: like a `Run` to viewers, but only to be watched. `refresh` reads what is new."""
 
     store = None
 
@@ -49,7 +48,7 @@ class ExternalRun:
         self.settings = self._first_settings()
         self.trouble: str | None = None
         self.takes: tuple[str, ...] = ()
-        """What its writer honours of what is asked through the mailbox."""
+        """The commands that its writer accepts."""
         self.built = threading.Event()
         self.built.set()
         self._follower = MetricsFollower()
@@ -72,7 +71,7 @@ class ExternalRun:
             show(new)
             self._stamp = stamp
             self._update(new)
-        takes = command_inbox.takes(self.folder) if live else ()
+        takes = command_inbox.accepted_commands(self.folder) if live else ()
         if takes != self.takes:  # knobs that can be turned, or no longer
             self.takes, self.version = takes, self.version + 1
         self.stored_state = reader.state_of(self._last_state, live)  # last: who sees it finds everything else in place
@@ -110,7 +109,7 @@ class ExternalRun:
 
     @property
     def interrupted(self) -> bool:
-        """Has its writer gone without a word?"""
+        """Did its writer go before the run ended?"""
         return self.stored_state == "interrupted"
 
     @property
@@ -144,8 +143,8 @@ class ExternalRun:
     @property
     def max_steps(self) -> int | None:
         """Where it is to end; None if it does not say."""
-        told = self.recorded.max_steps if self.recorded else None
-        found = self.settings.get("max_steps", told)
+        announced = self.recorded.max_steps if self.recorded else None
+        found = self.settings.get("max_steps", announced)
         return found if type(found) is int else None
 
     @property
@@ -201,9 +200,9 @@ class ExternalRun:
         return dict(self.recorded.settings) if self.recorded else {}
 
     def _tokens_seen(self) -> int | None:
-        told = self._newest("tokens_seen")
-        if told is not None or self.config is None or self.stored.first_settings is None:
-            return None if told is None else int(told)
+        recorded = self._newest("tokens_seen")
+        if recorded is not None or self.config is None or self.stored.first_settings is None:
+            return None if recorded is None else int(recorded)
         _, tokens = tokens_after(self.config, self.stored.first_settings, self._turns, float(self.step))
         return int(tokens[-1])
 

@@ -1,7 +1,7 @@
 """The runs that other processes write into this home: which there are, and those that are followed.
 
-watchdog tells of folders that come and go; where the system reports nothing, a look a second is enough. One thread
-looks, and reads on in what is followed. Nothing here writes into a run. Knows no screen.
+watchdog reports folders that come and go; where the system reports nothing, a scan a second is enough. One thread
+scans, and reads what is new in the followed runs. Nothing here writes into a run.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from .external_run import ExternalRun
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
-LOOK_SECONDS = 1.0  # between looks at all folders, for what no event told
+SCAN_SECONDS = 1.0  # between scans of all folders, for what no event reported
 READ_SECONDS = 0.2  # between readings of what is followed
 MOST_FOLLOWED = 6
 UNWANTED_SECONDS = 60.0
 
 Dataset = Callable[[StoredRun], Corpus | Points]
-Sign = tuple[int, int, int]
+Fingerprint = tuple[int, int, int]
 
 
 class ExternalRunWatcher:
-    """Looks after the runs in `root`. `own` says of a run's id whether this process writes it itself."""
+    """Finds and follows the runs in `root`. `own` says of a run's id whether this process writes it itself."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ExternalRunWatcher:
         self.version = 0
         """Grows whenever a run has come, ended or gone."""
         self._own, self._dataset, self._observers = own, dataset, observers
-        self._signs: dict[str, Sign] = {}
+        self._fingerprints: dict[str, Fingerprint] = {}
         self._live: dict[str, StoredRun] = {}
         self._followed: dict[str, ExternalRun] = {}
         self._wanted: dict[str, float] = {}
@@ -66,12 +66,12 @@ class ExternalRunWatcher:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Keep watch until `stop`; a second call changes nothing."""
+        """Watch until `stop`; a second call changes nothing."""
         if self._thread is not None:
             return
         self._stopping = False
-        self._observe()
-        self._thread = threading.Thread(target=self._keep_watch, name="runs elsewhere", daemon=True)
+        self._start_observer()
+        self._thread = threading.Thread(target=self._run, name="runs elsewhere", daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float = 0.5) -> bool:
@@ -108,10 +108,10 @@ class ExternalRunWatcher:
         with self._lock:
             if (found := self._followed.get(run_id)) is not None:
                 return found
-            self.look()
+            self.scan()
             if run_id not in self._live:
                 raise InputError(f"run {run_id[:80]!r} is not being trained elsewhere now; Compare lists all runs")
-            followed = self._opened(run_id)
+            followed = self._open(run_id)
             while len(self._followed) >= MOST_FOLLOWED:
                 self._drop(min(self._followed, key=lambda name: self._wanted.get(name, 0.0)))
             self._wanted[run_id] = time.monotonic()  # first: else it could be let go before it is
@@ -123,7 +123,7 @@ class ExternalRunWatcher:
         self._followed.pop(run_id, None)
         self._wanted.pop(run_id, None)
 
-    def _opened(self, run_id: str) -> ExternalRun:
+    def _open(self, run_id: str) -> ExternalRun:
         stored = reader.read_run(self.root / run_id)
         if stored.reason is not None:
             raise InputError(f"run {run_id} cannot be opened: {stored.reason}")
@@ -138,30 +138,30 @@ class ExternalRunWatcher:
 
     # ---------------------------------------------------------------- on the watching thread
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """See which runs are being written now; only folders that have changed are looked into."""
-        signs: dict[str, Sign] = {}
+        fingerprints: dict[str, Fingerprint] = {}
         live: dict[str, StoredRun] = {}
         for path in self._folders():
-            name, sign = path.name, _sign(path)
+            name, fingerprint = path.name, _fingerprint(path)
             if self._own(name):
                 continue
-            signs[name] = sign
+            fingerprints[name] = fingerprint
             known = self._live.get(name)
-            if (known is None and self._signs.get(name) == sign) or not reader.is_written(path):
+            if (known is None and self._fingerprints.get(name) == fingerprint) or not reader.is_written(path):
                 continue
             known = known or reader.read_run(path)
             if known.reason is not None or not has_metrics(path):
-                del signs[name]  # it may have been begun a moment ago: it is looked at again
+                del fingerprints[name]  # it may have been begun a moment ago: it is looked at again
             else:
                 live[name] = known
         changed = live.keys() != self._live.keys()
-        self._signs, self._live = signs, live
+        self._fingerprints, self._live = fingerprints, live
         if changed:
             self.version += 1
 
     def refresh(self) -> None:
-        """Read on in all that is followed."""
+        """Read what is new in every followed run."""
         for run_id, followed in self._followed.copy().items():
             if time.monotonic() - self._wanted.get(run_id, 0.0) > UNWANTED_SECONDS:
                 self._drop(run_id)
@@ -171,7 +171,7 @@ class ExternalRunWatcher:
                 followed.trouble = None
             except Rewound:
                 with suppress(InputError):
-                    self._followed[run_id] = self._opened(run_id)
+                    self._followed[run_id] = self._open(run_id)
             except Exception as error:  # the watch goes on for the others
                 trouble = f"run {run_id} cannot be read ({error})"
                 if not isinstance(error, OSError | MetricsError) and trouble != followed.trouble:
@@ -191,15 +191,15 @@ class ExternalRunWatcher:
         except OSError:
             return []
 
-    def _keep_watch(self) -> None:
+    def _run(self) -> None:
         due = 0.0
         while not self._stopping:
             try:
                 if due <= 0 or self._wake.is_set():
                     self._wake.clear()
-                    due = LOOK_SECONDS
+                    due = SCAN_SECONDS
                     with self._lock:
-                        self.look()
+                        self.scan()
                 self.refresh()
             except Exception:  # said, and tried again: one odd folder must not end the watch
                 traceback.print_exc()
@@ -208,8 +208,8 @@ class ExternalRunWatcher:
                 self._wake.wait(rest)
             due -= rest
 
-    def _observe(self) -> None:
-        """Have the system tell what comes and goes; where it cannot, the look a second finds it."""
+    def _start_observer(self) -> None:
+        """Have the system report what comes and goes; where it cannot, the scan a second finds it."""
         for make in self._observers:
             observer: BaseObserver | None = None
             try:
@@ -236,7 +236,7 @@ class _Handler(FileSystemEventHandler):
             self._wake.set()
 
 
-def _sign(folder: Path) -> Sign:
+def _fingerprint(folder: Path) -> Fingerprint:
     """Changes when a file of the folder comes or goes, or a line is appended."""
     with suppress(OSError):
         status = folder.stat()

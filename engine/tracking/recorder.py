@@ -7,10 +7,10 @@
             ...
             log(step, loss=loss)
 
-Works in a script or a notebook, without Streamlit. It writes a run folder as the engine's own runs do: their store has
-a thread of its own, waits for a disk that refuses, and packs a million steps into little; a file of lines (`lines`) is
-for programs in other languages. The model stays the loop's own: such a run can be watched, compared, exported and
-replayed, not continued.
+Works in a script or a notebook, without Streamlit. It writes a run folder as the engine's own runs do: their writer
+has a thread of its own, waits for a disk that refuses, and packs a million steps into little. Programs in other
+languages write a file of lines instead (`json_lines`). The model stays the loop's own: such a run can be watched,
+compared, exported and replayed, not continued.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, Self
 from ..console import complain
 from ..errors import InputError
 from ..paths import home
-from ..storage.command_inbox import ALL, KNOBS, Command, Mailbox
+from ..storage.command_inbox import ALL, KNOBS, Command, CommandInbox
 from ..storage.metrics.json_lines import JsonLineParser, Recorded, Setting
 from ..storage.writer import RunWriter, new_run_id
 from ..stream.messages import Event, Record, Turn, drain_queue
@@ -44,15 +44,15 @@ class Recorder:
         self.stopped = False
         """Has somebody asked the loop to stop? Only if it honours that."""
         self._settings = dict(recorded.settings)
-        self._teller = JsonLineParser()
+        self._parser = JsonLineParser()
         self._commands: SimpleQueue[Command | InputError] = SimpleQueue()
         self._store = RunWriter(folder, _start(folder, recorded))
-        self._mailbox = Mailbox(folder, live) if live else None
+        self._inbox = CommandInbox(folder, live) if live else None
         self._closed = threading.Event()
         self._listening: threading.Thread | None = None
-        self._tell([Event(0, "started", "started")])
+        self._write([Event(0, "started", "started")])
         self._at = time.perf_counter()
-        if self._mailbox is not None:
+        if self._inbox is not None:
             self._listening = threading.Thread(target=self._listen, name=f"recording {self.id}", daemon=True)
             self._listening.start()
 
@@ -80,26 +80,26 @@ class Recorder:
             told.setdefault("lr", self._settings["lr"])
         if "loss" not in told:  # they are a step's own
             told = {name: value for name, value in told.items() if name in numbers}
-        self._tell(self._teller.numbers(_whole(step), told))
+        self._write(self._parser.numbers(_whole(step), told))
         self._at = now
-        self._obey()
+        self._apply_commands()
 
     def table(self, name: str, cells: Any) -> None:
         """Record a table (rows, columns) at the step of the last call: an array, a tensor, or rows of numbers."""
         self._check_open()
         if hasattr(cells, "detach"):
             cells = cells.detach().cpu().float().numpy()
-        self._tell(self._teller.table(self._teller.step, name, cells))
+        self._write(self._parser.table(self._parser.step, name, cells))
 
     def sample(self, text: str) -> None:
         """Record a text that the model wrote."""
         self._check_open()
-        self._tell(self._teller.sample(self._teller.step, text))
+        self._write(self._parser.sample(self._parser.step, text))
 
     def event(self, text: str) -> None:
         """Record something that happened: it is marked on every chart."""
         self._check_open()
-        self._tell(self._teller.event(self._teller.step, text))
+        self._write(self._parser.event(self._parser.step, text))
 
     def close(self, state: str = "done", message: str | None = None) -> None:
         """End the recording; a second call changes nothing."""
@@ -108,8 +108,8 @@ class Recorder:
         self._closed.set()
         if self._listening is not None:
             self._listening.join()
-        step = self._teller.step
-        self._tell([Event(step, state, message or f"{state} at step {step:,}")])
+        step = self._parser.step
+        self._write([Event(step, state, message or f"{state} at step {step:,}")])
         if not self._store.close():
             complain(f"warning: {self._store.problem or f'run {self.id} is not whole on the disk'}")
 
@@ -126,7 +126,7 @@ class Recorder:
         else:
             self.close("failed", f"{kind.__name__}: {error}"[:2000])
 
-    def _tell(self, records: list[Record]) -> None:
+    def _write(self, records: list[Record]) -> None:
         self._store.put(records)
 
     def _check_open(self) -> None:
@@ -135,39 +135,39 @@ class Recorder:
 
     def _listen(self) -> None:
         """On its own thread: what lies in the mailbox waits here for the end of the step."""
-        assert self._mailbox is not None
+        assert self._inbox is not None
         while not self._closed.wait(LISTEN_SECONDS):
-            for command in self._mailbox.taken():
+            for command in self._inbox.receive():
                 self._commands.put(command)
-        self._mailbox.close()
+        self._inbox.close()
 
-    def _obey(self) -> None:
+    def _apply_commands(self) -> None:
         """Between two steps: do what was asked; a pause is waited through."""
-        paused = self._do(drain_queue(self._commands))
+        paused = self._apply(drain_queue(self._commands))
         if not paused:
             return
-        step = self._teller.step
-        self._tell([Event(step, "paused", f"paused at step {step:,}")])
+        step = self._parser.step
+        self._write([Event(step, "paused", f"paused at step {step:,}")])
         while paused and not self.stopped and not self._closed.is_set():
             time.sleep(LISTEN_SECONDS / 4)
-            paused = self._do(drain_queue(self._commands), paused)
-        self._tell([Event(step, "resumed", "resumed")])
+            paused = self._apply(drain_queue(self._commands), paused)
+        self._write([Event(step, "resumed", "resumed")])
         self._at = time.perf_counter()  # a pause is no part of a step
 
-    def _do(self, commands: list[Command | InputError], paused: bool = False) -> bool:
-        step = self._teller.step
+    def _apply(self, commands: list[Command | InputError], paused: bool = False) -> bool:
+        step = self._parser.step
         for command in commands:
             if isinstance(command, InputError):
-                self._tell([Event(step, "mailbox", str(command))])
+                self._write([Event(step, "mailbox", str(command))])
                 continue
             for name, value in command.settings.items():
-                self._tell([Event(step, name, f"{name} {self._settings[name]} → {value}")])
+                self._write([Event(step, name, f"{name} {self._settings[name]} → {value}")])
                 self._settings[name] = value
             if command.settings:
-                self._tell([Turn(step, 0, dict(self._settings))])
+                self._write([Turn(step, 0, dict(self._settings))])
             if command.verb == "stop":
                 self.stopped = True
-                self._tell([Event(step, "asked to stop", "asked to stop")])
+                self._write([Event(step, "asked to stop", "asked to stop")])
             elif command.verb is not None:
                 paused = command.verb == "pause"
         return paused
@@ -195,7 +195,7 @@ def _start(folder: Path, recorded: Recorded) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """A tensor or numpy scalar as a float; whatever is no number is left for the teller to refuse."""
+    """A tensor or numpy scalar as a float; whatever is no number is left for the parser to refuse."""
     if type(value) in (int, float) or not hasattr(value, "item"):
         return value
     if hasattr(value, "detach"):

@@ -18,7 +18,7 @@ from engine.errors import InputError
 from engine.paths import home
 from engine.presets import preset
 from engine.storage import command_inbox, reader, resume_point
-from engine.storage.command_inbox import ALL, LARGEST, Command, Mailbox
+from engine.storage.command_inbox import ALL, LARGEST, Command, CommandInbox
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Scalars
 from engine.training.trainer import Trainer
@@ -39,21 +39,21 @@ def drop(run: Path, content: bytes, name: str = "x.json") -> Path:
 
 
 def test_commands_are_taken_once_and_in_order(run: Path) -> None:
-    box = Mailbox(run)
-    assert command_inbox.takes(run) == ALL
-    command_inbox.turn(run, lr=0.5, batch_size=7)
-    command_inbox.tell(run, "pause")
-    command_inbox.tell(run, "resume")
-    command_inbox.turn(run, grad_clip=None)
-    assert list(box.taken()) == [
+    box = CommandInbox(run)
+    assert command_inbox.accepted_commands(run) == ALL
+    command_inbox.send_settings(run, lr=0.5, batch_size=7)
+    command_inbox.send_verb(run, "pause")
+    command_inbox.send_verb(run, "resume")
+    command_inbox.send_settings(run, grad_clip=None)
+    assert list(box.receive()) == [
         Command({"lr": 0.5, "batch_size": 7}, None),
         Command({}, "pause"),
         Command({}, "resume"),
         Command({"grad_clip": None}, None),
     ]
-    assert list(box.taken()) == []
+    assert list(box.receive()) == []
     box.close()
-    assert command_inbox.takes(run) == () and not (run / command_inbox.FOLDER).exists()
+    assert command_inbox.accepted_commands(run) == () and not (run / command_inbox.FOLDER).exists()
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_commands_are_taken_once_and_in_order(run: Path) -> None:
     ],
 )
 def test_a_bad_command_is_named_and_gone(run: Path, content: bytes, wrong: str) -> None:
-    box = Mailbox(run)
+    box = CommandInbox(run)
     path = drop(run, content)
-    (said,) = box.taken()
+    (said,) = box.receive()
     assert isinstance(said, InputError) and wrong in str(said) and "\n" not in str(said) and len(str(said)) < 300
-    assert not path.exists() and list(box.taken()) == []
+    assert not path.exists() and list(box.receive()) == []
 
 
 def test_links_pipes_and_folders_are_not_followed_and_told_of_once(run: Path, tmp_path: Path) -> None:
-    box = Mailbox(run)
+    box = CommandInbox(run)
     secret = tmp_path / "secret.json"
     secret.write_text('{"verb": "stop"}')
     (box.folder / "a.json").symlink_to(secret)
@@ -95,13 +95,13 @@ def test_links_pipes_and_folders_are_not_followed_and_told_of_once(run: Path, tm
     (box.folder / "c.json").mkdir()
     (box.folder / "not-a-command.txt").write_text("x")
     (box.folder / ".half-written.json").write_text("x")
-    said = list(box.taken())
+    said = list(box.receive())
     assert len(said) == 3 and all(isinstance(one, InputError) for one in said)
-    assert list(box.taken()) == []
+    assert list(box.receive()) == []
     assert secret.exists() and (box.folder / "not-a-command.txt").exists()
-    again = Mailbox(run)
-    command_inbox.tell(run, "stop")
-    assert list(again.taken()) == [Command({}, "stop")], "the folder is still there, and stops nobody from listening"
+    again = CommandInbox(run)
+    command_inbox.send_verb(run, "stop")
+    assert list(again.receive()) == [Command({}, "stop")], "the folder is still there, and stops nobody from listening"
 
 
 def test_a_mailbox_that_is_a_link_is_neither_emptied_nor_filled(run: Path, tmp_path: Path) -> None:
@@ -112,35 +112,35 @@ def test_a_mailbox_that_is_a_link_is_neither_emptied_nor_filled(run: Path, tmp_p
     (other / command_inbox.TAKES).write_text(json.dumps(ALL))
     (run / command_inbox.FOLDER).symlink_to(other)
     with pytest.raises(InputError, match="is a link"):
-        command_inbox.tell(run, "stop")
-    box = Mailbox(run)
+        command_inbox.send_verb(run, "stop")
+    box = CommandInbox(run)
     assert (other / "precious.json").exists() and not box.folder.is_symlink()
     assert sorted(path.name for path in other.iterdir()) == ["precious.json", command_inbox.TAKES]
 
 
 def test_what_was_told_to_somebody_who_is_gone_is_not_obeyed(run: Path) -> None:
-    Mailbox(run)
-    command_inbox.tell(run, "stop")
-    assert list(Mailbox(run).taken()) == []
+    CommandInbox(run)
+    command_inbox.send_verb(run, "stop")
+    assert list(CommandInbox(run).receive()) == []
     store = RunWriter(run, {"config": {}})
-    assert command_inbox.takes(run) == (), "a writer that does not listen says so"
+    assert command_inbox.accepted_commands(run) == (), "a writer that does not listen says so"
     store.close()
 
 
 def test_a_flood_is_taken_bit_by_bit(run: Path) -> None:
-    box = Mailbox(run)
+    box = CommandInbox(run)
     for i in range(3 * command_inbox.MOST_AT_ONCE):
         drop(run, b'{"verb": "pause"}', f"{i:05}.json")
-    assert [len(list(box.taken())) for _ in range(4)] == [command_inbox.MOST_AT_ONCE] * 3 + [0]
+    assert [len(list(box.receive())) for _ in range(4)] == [command_inbox.MOST_AT_ONCE] * 3 + [0]
 
 
 @pytest.mark.parametrize("told", [b"5", b"[5, {}]", b"not", b'["everything", "lr"]', b"[" * 5000])
 def test_who_asks_believes_only_what_can_be_honoured(run: Path, told: bytes) -> None:
-    Mailbox(run)
+    CommandInbox(run)
     drop(run, told, command_inbox.TAKES)
-    assert command_inbox.takes(run) in ((), ("lr",))
+    assert command_inbox.accepted_commands(run) in ((), ("lr",))
     with pytest.raises(InputError, match="does not honour stop"):
-        command_inbox.tell(run, "stop")
+        command_inbox.send_verb(run, "stop")
 
 
 def test_the_command_lines_run_obeys_between_two_steps_and_repeats(wait_until: Wait) -> None:
@@ -150,17 +150,17 @@ def test_the_command_lines_run_obeys_between_two_steps_and_repeats(wait_until: W
         wait_until(lambda: [one for one in reader.list_runs() if one.step > 500], 60)
         (name,) = [one.id for one in reader.list_runs()]
         folder = home() / "runs" / name
-        assert command_inbox.takes(folder) == ALL
-        command_inbox.turn(folder, lr=0.03125, batch_size=5)
+        assert command_inbox.accepted_commands(folder) == ALL
+        command_inbox.send_settings(folder, lr=0.03125, batch_size=5)
         drop(folder, b'{"settings": {"lr": -5}}')
         wait_until(lambda: len(resume_point.read_turns(reader.read_run(folder), 0, 10**9)) == 1)
         turned = resume_point.read_turns(reader.read_run(folder), 0, 10**9)[0][0]
         wait_until(lambda: reader.read_run(folder).step > turned + 200)
-        command_inbox.tell(folder, "pause")
+        command_inbox.send_verb(folder, "pause")
         wait_until(lambda: reader.read_run(folder).state == "paused")
-        command_inbox.tell(folder, "resume")
+        command_inbox.send_verb(folder, "resume")
         wait_until(lambda: reader.read_run(folder).state == "running")
-        command_inbox.tell(folder, "stop")
+        command_inbox.send_verb(folder, "stop")
         assert process.wait(30) == 0
     finally:
         process.kill()

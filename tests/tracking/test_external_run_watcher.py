@@ -22,7 +22,7 @@ from engine.paths import home
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.storage import reader, resume_point, trash
-from engine.storage.command_inbox import Mailbox
+from engine.storage.command_inbox import CommandInbox
 from engine.storage.lock import RunLocked
 from engine.storage.metrics.follower import MetricsFollower, Rewound
 from engine.storage.metrics.json_lines import FILE
@@ -112,7 +112,7 @@ def test_a_writer_that_begins_to_listen_is_news(writer: RunWriter) -> None:
     assert writer.flush()
     followed = ExternalRun(reader.open_run(NAME), None)
     before = followed.status().version
-    box = Mailbox(followed.folder, ("lr", "stop"))
+    box = CommandInbox(followed.folder, ("lr", "stop"))
     followed.refresh()
     heard = followed.status().version
     assert followed.takes == ("lr", "stop") and heard != before, "a page drawn before shows knobs that do not turn"

@@ -192,16 +192,16 @@ def test_a_loop_is_told_through_the_mailbox_and_followed(manager: RunManager, wa
         followed = manager.external_runs.follow(log.id)
         wait_until(lambda: followed.takes == ("lr", "pause", "stop"))
         assert followed.status().takes == ("lr", "pause", "stop")
-        command_inbox.turn(folder, lr=0.25)
+        command_inbox.send_settings(folder, lr=0.25)
         wait_until(lambda: seen[-1][1] == 0.25)
         with pytest.raises(InputError, match="'batch_size' is not a knob that this run honours; it honours lr"):
-            command_inbox.turn(folder, batch_size=5)
-        command_inbox.tell(folder, "pause")
+            command_inbox.send_settings(folder, batch_size=5)
+        command_inbox.send_verb(folder, "pause")
         wait_until(lambda: followed.state == "paused")
         held = step
-        command_inbox.tell(folder, "resume")
+        command_inbox.send_verb(folder, "resume")
         wait_until(lambda: step > held + 5)
-        command_inbox.tell(folder, "stop")
+        command_inbox.send_verb(folder, "stop")
         thread.join(30)
         assert not thread.is_alive()
     wait_until(lambda: followed.state == "stopped")
@@ -213,17 +213,17 @@ def test_a_loop_is_told_through_the_mailbox_and_followed(manager: RunManager, wa
     assert [row.lr for row in reader.scalars(run)] == [value for _, value in seen]
     assert followed.status().header()["settings"]["lr"] == 0.25
     with pytest.raises(InputError, match="honours none"):
-        command_inbox.turn(folder, lr=0.1)
+        command_inbox.send_settings(folder, lr=0.1)
 
 
 def test_a_loop_that_honours_nothing_is_never_held(manager: RunManager) -> None:
     with record("mine", lr=0.5) as log:
         folder = home() / "runs" / log.id
         log(1, loss=1)
-        assert command_inbox.takes(folder) == ()
+        assert command_inbox.accepted_commands(folder) == ()
         for verb in ("pause", "stop"):
             with pytest.raises(InputError, match=f"does not honour {verb}"):
-                command_inbox.tell(folder, verb)
+                command_inbox.send_verb(folder, verb)
         log(2, loss=1)
     assert reader.open_run(log.id).state == "done"
 

@@ -136,12 +136,12 @@ def explanation(run: ExternalRun) -> str:
 
 def request_setting(run: ExternalRun, name: str, value: Any) -> None:
     """Ask for a setting to be changed."""
-    _attempt(lambda: command_inbox.turn(run.folder, **{name: value}))
+    _attempt(lambda: command_inbox.send_settings(run.folder, **{name: value}))
 
 
 def request_command(run: ExternalRun, verb: str) -> None:
     """Ask for a command: pause, resume, stop."""
-    _attempt(lambda: command_inbox.tell(run.folder, verb))
+    _attempt(lambda: command_inbox.send_verb(run.folder, verb))
 
 
 def _attempt(ask: Any) -> None:
