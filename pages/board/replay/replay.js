@@ -35,7 +35,7 @@ async function readRun() {
   return run;
 }
 
-/** Steps, values, and, where they were told, the means of all since the point before. */
+/** Steps, values, and, where the run has them, the means of all since the point before. */
 function points({ shape: [, count], cells }) {
   return { x: cells.slice(0, count), y: cells.slice(count, 2 * count), means: cells.slice(2 * count) };
 }
