@@ -32,7 +32,7 @@ from ..text.corpus import Corpus
 from ..text.library import Library
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource
-from ..training.trainer import open_like_the_lecture
+from ..training.lecture import lecture_opening
 from .result import create_folder, exact_losses, free_folder, report, result_of
 from .run_totals import WARM, RunTotals
 
@@ -147,7 +147,7 @@ def say_opening(run: Run) -> float | None:
     config = run.config
     if config.draws == "separate":
         return None
-    opening = open_like_the_lecture(config, run.corpus, torch.Generator().manual_seed(config.seed))
+    opening = lecture_opening(config, run.corpus, torch.Generator().manual_seed(config.seed))
     say(f"xb = {opening.inputs}")
     say(f"loss = {opening.loss:.6f}")
     say(f"{config.sample_tokens} characters before training:")

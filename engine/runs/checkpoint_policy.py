@@ -8,7 +8,9 @@ import psutil  # type: ignore[import-untyped]
 
 from ..storage.writer import RunWriter
 from ..stream.messages import Observation
-from ..training.trainer import EARLY, Trainer
+from ..training.observer import EARLY_STEPS
+from ..training.state import take_snapshot
+from ..training.trainer import Trainer
 
 LARGE = 200_000_000  # bytes: no early snapshots of a model so large, each would take seconds and its whole size again
 
@@ -43,7 +45,7 @@ class CheckpointPolicy:
             self._save(trainer)
         self.due_at = (trainer.step // every + 1) * every
         if not large and trainer.step < every:
-            self.due_at = min((early for early in EARLY if trainer.step < early < every), default=every)
+            self.due_at = min((early for early in EARLY_STEPS if trainer.step < early < every), default=every)
 
     def save_last(self, trainer: Trainer) -> None:
         """Take the last one, unless it is there already, or the run stands inside a step."""
@@ -60,7 +62,7 @@ class CheckpointPolicy:
             )
             return
         self._last = trainer.step
-        self._store.save_snapshot(trainer.snapshot(), best=self._best_at == trainer.step)
+        self._store.save_snapshot(take_snapshot(trainer), best=self._best_at == trainer.step)
 
 
 def size_of(trainer: Trainer) -> int:

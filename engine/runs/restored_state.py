@@ -25,6 +25,7 @@ from ..training import probes
 from ..training.checkpoint import PausedState, Snapshot
 from ..training.device import threads_for
 from ..training.projection import MOST_ROWS, TOKEN_EMBEDDING, centred, project
+from ..training.state import repeat_steps, restore, take_snapshot
 from ..training.trainer import Trainer
 from . import forks
 from .cost import check_memory
@@ -124,7 +125,7 @@ class RestoredState:
         check_memory(run.config, snapshot.settings, run.dataset)
         torch.set_num_threads(threads_for(run.parameters, run.device))  # for this thread, as many as the run had
         trainer = Trainer(run.config, snapshot.settings, run.dataset, lambda _: None, run.device)
-        trainer.restore(snapshot)
+        restore(trainer, snapshot)
         end = time.monotonic() + self._time_limit
         resumed = time.perf_counter()
 
@@ -136,8 +137,8 @@ class RestoredState:
             resumed = time.perf_counter()
             return self._closing.is_set() or time.monotonic() > end
 
-        trainer.repeat(self.requested_step, turns, halt)
+        repeat_steps(trainer, self.requested_step, turns, halt)
         if self._closing.is_set():
             raise InputError(f"step {self.requested_step:,} was given up; open it again")
         self.step = trainer.step
-        return trainer.snapshot()
+        return take_snapshot(trainer)

@@ -28,8 +28,8 @@ from ..text.corpus import Corpus
 from ..text.description import title_of, training_size
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, PausedState
-from ..training.sampling import generate
-from ..training.trainer import Trainer, told
+from ..training.sampling import generate, sample_record
+from ..training.trainer import Trainer
 from .settings_journal import SettingsJournal
 from .training_loop import TrainingLoop
 from .training_thread import TrainingThread
@@ -282,7 +282,7 @@ class Run:
         step, weights = self.copy_weights()
         model = build_language_model(self.config, tokenizer.vocab_size).load_weights(weights)
         made = generate(model, start, max_new_tokens, torch.Generator().manual_seed(seed), temperature, top_k)
-        sample = told(tokenizer, step, start, made)
+        sample = sample_record(tokenizer, step, start, made)
         self.queue.put(sample)
         return sample
 

@@ -19,6 +19,7 @@ from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, PausedState, Snapshot
 from ..training.device import pick_device, threads_for
 from ..training.loss_monitor import HIGH_STEPS, SPIKE, LossMonitor
+from ..training.state import repeat_steps, restore, take_snapshot
 from ..training.trainer import STAGES, Trainer
 from .checkpoint_policy import CheckpointPolicy
 from .cost import memory_advice
@@ -100,15 +101,15 @@ class TrainingLoop:
         self.built.set()
         torch.set_num_threads(threads_for(self.parameters, self.device))
         if self._origin is not None:
-            trainer.begin_with(self._origin.weights)
+            trainer.load_weights(self._origin.weights)
             self._event("fine-tuned", f"fine-tuned from step {self._origin.step:,} of run {self._origin.run}")
             self._origin = None  # a copy of all weights
         if self.past is None:
-            trainer.halt = self.interrupted
-            trainer.show_start()
-            trainer.halt = self.closing
+            trainer.observer.halt = self.interrupted
+            trainer.observer.show_start()
+            trainer.observer.halt = self.closing
         else:  # commands wait until it stands there
-            trainer.halt = self.closing
+            trainer.observer.halt = self.closing
             self._return_to(trainer, self.past)
         self.prepared.set()
 
@@ -137,7 +138,7 @@ class TrainingLoop:
         if self.state is not State.RUNNING:
             return False
         if self._steps_left == 1:
-            trainer.look_closely = True
+            trainer.observer.observe_next = True
         if trainer.step >= self.journal.repeat_at:
             self._repeat_changes(trainer)
             if self.state is not State.RUNNING:
@@ -149,7 +150,7 @@ class TrainingLoop:
         if trainer.recorder.diverged or trainer.step >= self._end_at or self._steps_left is not None:
             self._after_last_step(trainer)
         elif trainer.settings.speed != "unlimited":
-            trainer.recorder.cross()
+            trainer.recorder.flush()
         return True
 
     def settle(self) -> None:
@@ -228,7 +229,7 @@ class TrainingLoop:
         for event in events:
             self._put(event)
         if settings.lr > SPIKE * before.lr:
-            trainer.alarmed = CLOSE_LOOKS_AFTER_RAISE
+            trainer.observer.extra_observations = CLOSE_LOOKS_AFTER_RAISE
         self._end_at = settings.max_steps
         if self.state in ALIVE and self.step >= self._end_at and not trainer.stages_done:
             self._end(trainer)
@@ -243,18 +244,18 @@ class TrainingLoop:
         """Where it stands, inside a step or between two."""
         if trainer.stages_done and self._step_start is not None:
             return PausedState(self._step_start, trainer.stages_done, tuple(self.journal.within_step))
-        return PausedState(trainer.snapshot(), 0)
+        return PausedState(take_snapshot(trainer), 0)
 
     # ---------------------------------------------------------------- inside
 
     def _return_to(self, trainer: Trainer, past: ResumePoint) -> None:
         """Stand where the past ends: make the steps since its snapshot again."""
-        trainer.restore(past.snapshot)
+        restore(trainer, past.snapshot)
         if (tested := past.history.series.get("test/loss")) is not None:
-            trainer.test_loss = tested.last  # once is once
+            trainer.observer.test_loss = tested.last  # once is once
         if past.goal > past.snapshot.step:
             message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
-            trainer.repeat(past.goal, past.turns, self.closing)
+            repeat_steps(trainer, past.goal, past.turns, self.closing)
             self.message = message
         if trainer.step == past.goal:  # closed on the way it keeps the settings of where it stands, for its snapshot
             trainer.tune(past.settings)
@@ -274,9 +275,9 @@ class TrainingLoop:
         self.hold(State.PAUSED)
         if not trainer.stages_done:
             trainer.settle()
-            self._step_start = trainer.snapshot()
+            self._step_start = take_snapshot(trainer)
             self.journal.within_step.clear()
-            trainer.look_closely = True
+            trainer.observer.observe_next = True
         self._repeat_changes(trainer, make_stages=False)
         name = trainer.stage()
         self.step, self._steps_left = trainer.step, None
@@ -309,7 +310,7 @@ class TrainingLoop:
             self._enter(State.PAUSED, f"paused at step {trainer.step:,}")
 
     def _end(self, trainer: Trainer) -> None:
-        trainer.test()
+        trainer.observer.test()
         self._stays_paused = self.state is State.PAUSED or self._steps_left is not None
         self._enter(State.DONE, f"done at step {self.step:,}")
 
@@ -337,10 +338,11 @@ class TrainingLoop:
             self.losses.add(record)
         elif isinstance(record, Observation):
             self.losses.update(record.step)
-            by_hand = self.trainer is None or self.trainer.look_closely  # a step by hand has no snapshot of its own
+            # a step by hand has no snapshot of its own
+            by_hand = self.trainer is None or self.trainer.observer.observe_next
             if self._checkpoints is not None and not by_hand:
                 self._checkpoints.note_validation(record)
 
     def _look_closely(self) -> None:
         if self.trainer is not None:
-            self.trainer.alarmed = CLOSE_LOOKS_AFTER_SPIKE
+            self.trainer.observer.extra_observations = CLOSE_LOOKS_AFTER_SPIKE

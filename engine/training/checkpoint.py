@@ -1,6 +1,6 @@
 """The full state of a training run between two steps: everything that the next step depends on.
 
-Plain data, CPU copies. `Trainer.snapshot` takes one, `Trainer.restore` goes on from it.
+Plain data, CPU copies; `engine.training.state` takes and restores them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PausedState:
     """Where a paused run stands, inside a step or between two.
 
     `snapshot` is from before the step under way, `stages` counts what is done of it, and `turns` are the knobs turned
-    since, each with the number of stages done at that time. `engine.training.trainer.replay` makes a trainer of it.
+    since, each with the number of stages done at that time. `engine.training.state.replay` makes a trainer of it.
     """
 
     snapshot: Snapshot

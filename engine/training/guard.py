@@ -18,7 +18,7 @@ ADAM_REACH = 7.3
 RISKY = 1e30
 
 
-class Headroom:
+class WeightBound:
     """An upper bound on the largest |weight|, kept in plain Python, so that a sane run pays nothing for it.
 
     Only while the bound is above RISKY are copies made and weights checked.

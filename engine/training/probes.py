@@ -1,13 +1,15 @@
-"""What is measured in a step, on copies: norms, update ratios, pooled tables. Decides nothing, draws nothing.
+"""What is measured in a step, on copies: norms, update ratios, pooled tables.
 
-Every quantity here is a plain function of tensors, so that a test can hold it against autograd.
+Every quantity here is a plain function of tensors, so that a test can hold it against autograd. One more is a function
+of the model with `@quantity(...)` above it: its name is its channel, and a chart of the same name comes with it, whose
+help is the function's docstring. It is measured after an update, in the steps that are observed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,7 +19,35 @@ from torch import Tensor, nn
 from ..models.base import LanguageModel, Model
 from ..stream import downsampling
 from ..stream.downsampling import MAX_CELLS
-from .projection import TOKEN_EMBEDDING, Projector, looks_apart
+from .projection import TOKEN_EMBEDDING, Projector, projection_interval_of
+
+
+class Quantity(NamedTuple):
+    """A number that is measured of a model in each observed step."""
+
+    name: str
+    title: str
+    unit: str
+    measure: Callable[[Model], float]
+
+
+QUANTITIES: dict[str, Quantity] = {}
+"""Those that were added by `quantity`, by channel."""
+
+
+def quantity(title: str, unit: str) -> Callable[[Callable[[Model], float]], Callable[[Model], float]]:
+    """Measure the decorated function, under its own name, in every run from then on."""
+
+    def add(measure: Callable[[Model], float]) -> Callable[[Model], float]:
+        QUANTITIES[measure.__name__] = Quantity(measure.__name__, title, unit, measure)
+        return measure
+
+    return add
+
+
+def measured(model: Model) -> dict[str, float]:
+    """The added quantities of `model`, by channel."""
+    return {name: one.measure(model) for name, one in QUANTITIES.items()}
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -37,7 +67,7 @@ def layer_norms(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, float]
     return {name: float(global_norm(grads)) for name, part in parts.items() if (grads := gradients(part))}
 
 
-def copies(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, list[Tensor]]:
+def weight_copies(parts: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, list[Tensor]]:
     """The weights of each layer as they are now."""
     return {name: [p.detach().clone() for p in part] for name, part in parts.items()}
 
@@ -72,12 +102,12 @@ def gradient_tables(model: Model) -> dict[str, NDArray[np.float32]]:
     return {f"gradients/{name}": pooled(t.grad) for name, t in model.tables().items() if t.grad is not None}
 
 
-def numbers(model: Model) -> dict[str, float]:
+def scalar_values(model: Model) -> dict[str, float]:
     """The values of the model's single numbers, by channel."""
     return {f"parameter/{name}": float(number.detach()) for name, number in model.scalars().items()}
 
 
-def slopes(model: Model) -> dict[str, float]:
+def scalar_gradients(model: Model) -> dict[str, float]:
     """The gradients of the model's single numbers, by channel."""
     return {f"gradient/{name}": float(n.grad) for name, n in model.scalars().items() if n.grad is not None}
 
@@ -91,8 +121,8 @@ def projection(model: Model, projector: Projector) -> tuple[dict[str, float], di
     return shares, {TOKEN_EMBEDDING: np.ascontiguousarray(seen.points, np.float32)}
 
 
-def looks_between_projections(model: Model) -> int:
+def projection_interval(model: Model) -> int:
     """At every how many looks the token embedding of `model` is projected."""
     if not isinstance(model, LanguageModel) or "embedding" not in model.features:
         return 1
-    return looks_apart(model.token_embedding.embedding_dim, model.parameter_count())
+    return projection_interval_of(model.token_embedding.embedding_dim, model.parameter_count())

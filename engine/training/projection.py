@@ -70,7 +70,7 @@ class Projector:
         return seen
 
 
-def looks_apart(columns: int, parameters: int) -> int:
+def projection_interval_of(columns: int, parameters: int) -> int:
     """At every how many looks at a model of `parameters` numbers its table of `columns` columns is projected.
 
     The eigenvectors cost columns³, a step about what the model weighs: a wide table alone is looked at less often.

@@ -1,4 +1,4 @@
-"""Text from a model: next-token distributions and `generate`. Knows nothing of runs or training.
+"""Text from a model: next-token distributions, `generate`, and the record of what was generated.
 
 Always `eval()`, no gradients, its own generator: sampling never moves a training run.
 """
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models.base import LanguageModel
+from ..stream.messages import Sample
+from ..text.tokenizer import Tokenizer
 
 
-class Generated(NamedTuple):
+class GeneratedTokens(NamedTuple):
     """Token ids (T + max_new_tokens,), and for each new one the probability it was drawn with."""
 
     ids: list[int]
@@ -59,7 +61,7 @@ def next_token(logits: Tensor, temperature: float = 1.0, top_k: int | None = Non
     return probabilities
 
 
-class Drawn(NamedTuple):
+class DrawnToken(NamedTuple):
     """One new token, by document 003's lines: what each line of `generate` leaves behind (B rows, T tokens so far).
 
     logits (B, T, C) of the model; last (B, C) of the last position; probabilities (B, C) that are drawn from;
@@ -73,13 +75,13 @@ class Drawn(NamedTuple):
     ids: Tensor
 
 
-def draw_one(
+def draw_token(
     model: LanguageModel,
     ids: Tensor,
     generator: torch.Generator,
     temperature: float = 1.0,
     top_k: int | None = None,
-) -> Drawn:
+) -> DrawnToken:
     """Grow ids (B, T) by one token a row. The model reads no more than its context, so the T of `logits` may be less.
 
     Temperature 0 is greedy: the highest score is taken, not drawn; `probabilities` are then those of temperature 1.
@@ -94,7 +96,7 @@ def draw_one(
         token = torch.multinomial(probabilities, num_samples=1, generator=generator)  # (B, 1)
     else:
         token = last.argmax(dim=-1, keepdim=True)  # (B, 1)
-    return Drawn(logits, last, probabilities, token, torch.cat((ids, token.to(ids.device)), dim=1))  # (B, T + 1)
+    return DrawnToken(logits, last, probabilities, token, torch.cat((ids, token.to(ids.device)), dim=1))  # (B, T + 1)
 
 
 def generate(
@@ -105,7 +107,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     halt: Callable[[], bool] = lambda: False,
-) -> Generated:
+) -> GeneratedTokens:
     """Grow `prompt` (at least one id) by `max_new_tokens` ids, one drawn at a time; fewer once `halt()` is true.
 
     InputError as in `next_token`.
@@ -116,7 +118,16 @@ def generate(
         for _ in range(max_new_tokens):
             if halt():
                 break
-            drawn = draw_one(model, ids, generator, temperature, top_k)
+            drawn = draw_token(model, ids, generator, temperature, top_k)
             ids = drawn.ids
             probabilities.append(float(drawn.probabilities[0, drawn.token]))
-    return Generated(ids[0].tolist(), probabilities)
+    return GeneratedTokens(ids[0].tolist(), probabilities)
+
+
+def sample_record(tokenizer: Tokenizer, step: int, start: list[int], made: GeneratedTokens) -> Sample:
+    """Generated ids, of which `start` were given, as text with a digit of confidence for each character.
+
+    A token of several characters gives its confidence to each of them.
+    """
+    prompt, pieces = tokenizer.decode(start), tokenizer.pieces(made.ids[len(start) :])
+    return Sample(step, prompt + "".join(pieces), len(prompt), confidence(prompt, pieces, made.probabilities))

@@ -1,10 +1,10 @@
 """Where a step's numbers go: straight into the queue on the CPU, through a ring on the device on a GPU.
 
-Both ledgers have one face, so the trainer's step reads the same on either device: `step`, `loss` and `grad_norm` are
-those of the last record emitted, and `diverged` says whether that one was bad. On a GPU nothing waits for the
-device: loss, norm and the guard's verdict are written into a ring there, and whole blocks cross to the host behind
-the training. The verdict itself never leaves the device in time to be asked, so the fused optimizer obeys it there
-(`found_inf`), and the host learns the exact first bad step when the block arrives.
+Both recorders have one interface, so the trainer's step reads the same on either device: `step`, `loss` and
+`grad_norm` are those of the last record emitted, and `diverged` says whether that one was bad. On a GPU nothing waits
+for the device: loss, norm and the guard's verdict are written into a ring there, and whole blocks are copied to the
+host behind the training. The verdict itself never leaves the device in time to be asked, so the fused optimizer obeys
+it there (`found_inf`), and the host learns the exact first bad step when the block arrives.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class HostStepRecorder:
         self.diverged = False
         self.step = 0
 
-    def judge(self, loss: Tensor, grad_norm: Tensor) -> bool:
+    def check(self, loss: Tensor, grad_norm: Tensor) -> bool:
         """Read a step's scalars; may its update happen?"""
         self.loss, self.grad_norm = loss.item(), grad_norm.item()
         self.diverged = not (math.isfinite(self.loss) and math.isfinite(self.grad_norm))
         return not self.diverged
 
-    def overflowed(self, finite: Tensor) -> None:
-        """Told after a risky update whether the weights stayed finite."""
+    def mark_overflow(self, finite: Tensor) -> None:
+        """After a risky update: did the weights stay finite?"""
         self.diverged = not finite.item()
 
-    def write(self, step: int, lr: float, seconds: float) -> None:
+    def record(self, step: int, lr: float, seconds: float) -> None:
         """Close step `step`: its record goes into the queue."""
         self.step = step
         self.emit(Scalars(step, self.loss, self.grad_norm, lr, seconds))
 
-    def cross(self, wait: bool = False) -> None:
+    def flush(self, wait: bool = False) -> None:
         """Nothing waits on the CPU."""
 
 
@@ -69,28 +69,28 @@ class DeviceStepRecorder:
         self._steps: list[tuple[int, float, float]] = []
         self._now: tuple[Tensor, Tensor] = (self._bad, self._bad)
         self._waiting: tuple[list[tuple[int, float, float]], Tensor, torch.cuda.Event] | None = None
-        self._crossed_at = time.monotonic()
+        self._flushed_at = time.monotonic()
 
-    def judge(self, loss: Tensor, grad_norm: Tensor) -> bool:
+    def check(self, loss: Tensor, grad_norm: Tensor) -> bool:
         """Raise the sticky flag on the device if a scalar is not finite; the optimizer kernel obeys it."""
         self._now = (loss.detach(), grad_norm.detach())
         self._bad.logical_or_(~torch.isfinite(self._now[0] + self._now[1]))
         return True
 
-    def overflowed(self, finite: Tensor) -> None:
+    def mark_overflow(self, finite: Tensor) -> None:
         """Raise the flag after an update that the weights did not survive."""
         self._bad.logical_or_(~finite)
 
-    def write(self, step: int, lr: float, seconds: float) -> None:
+    def record(self, step: int, lr: float, seconds: float) -> None:
         """Close step `step`: its row goes into the ring, and a full ring begins to cross."""
         torch.stack((*self._now, self._bad), out=self._rings[0][len(self._steps)])
         self._steps.append((step, lr, seconds))
-        if len(self._steps) == self.ROWS or time.monotonic() - self._crossed_at > self.SECONDS:
-            self.cross()
+        if len(self._steps) == self.ROWS or time.monotonic() - self._flushed_at > self.SECONDS:
+            self.flush()
 
-    def cross(self, wait: bool = False) -> None:
+    def flush(self, wait: bool = False) -> None:
         """Send what the ring holds on its way, and emit the block before it; with `wait`, emit everything."""
-        self._arrive()
+        self._receive()
         if self._steps:
             rows = len(self._steps)
             host = self._hosts[0][:rows].copy_(self._rings[0][:rows], non_blocking=True)
@@ -100,11 +100,11 @@ class DeviceStepRecorder:
             self._steps = []
             self._rings.reverse()
             self._hosts.reverse()
-        self._crossed_at = time.monotonic()
+        self._flushed_at = time.monotonic()
         if wait:
-            self._arrive()
+            self._receive()
 
-    def _arrive(self) -> None:
+    def _receive(self) -> None:
         if self._waiting is None:
             return
         steps, host, landed = self._waiting

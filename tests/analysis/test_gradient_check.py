@@ -16,6 +16,7 @@ from engine.analysis.gradient_check import (
 from engine.config import LiveSettings, RunConfig
 from engine.presets import preset
 from engine.text.points import Points
+from engine.training.state import take_snapshot
 from engine.training.trainer import Trainer
 
 GPT = RunConfig(model="gpt", block_size=8, n_layer=2, n_head=2, n_embd=8, dropout=0.2)
@@ -34,7 +35,7 @@ def trained(config, corpus, steps=3) -> Trainer:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.model)
 def test_the_gradient_of_every_parameter_is_a_slope(config, corpus) -> None:
     trainer = trained(config, corpus)
-    weights = trainer.snapshot().weights
+    weights = take_snapshot(trainer).weights
     model = float64_copy(config, trainer.dataset.vocab_size, weights)
     inputs, targets = to_float64(trainer.inputs), to_float64(trainer.targets)
     for name, parameter in model.named_parameters():
@@ -47,7 +48,7 @@ def test_the_gradient_of_every_parameter_is_a_slope(config, corpus) -> None:
 
 def test_a_weight_that_the_batch_skips_has_slope_zero(corpus) -> None:
     trainer = trained(RunConfig(), corpus)
-    model = float64_copy(RunConfig(), corpus.vocab_size, trainer.snapshot().weights)
+    model = float64_copy(RunConfig(), corpus.vocab_size, take_snapshot(trainer).weights)
     (skipped, *_) = set(range(corpus.vocab_size)) - set(trainer.inputs.flatten().tolist())
     found = slope_at(model, trainer.inputs, trainer.targets, "token_embedding.weight", (skipped, 0))
     assert (found.analytic, found.numeric, found.relative_error) == (0, 0, 0)
@@ -55,7 +56,7 @@ def test_a_weight_that_the_batch_skips_has_slope_zero(corpus) -> None:
 
 def test_the_copy_computes_the_run_s_loss_and_comes_back(corpus) -> None:
     trainer = trained(GPT, corpus)
-    model = float64_copy(GPT, corpus.vocab_size, trainer.snapshot().weights)
+    model = float64_copy(GPT, corpus.vocab_size, take_snapshot(trainer).weights)
     trainer.model.eval()
     losses = losses_along(model, trainer.inputs, trainer.targets, "head.weight", (0, 0), (0.0, 0.5, 0.0))
     assert losses[0] == losses[2] != losses[1]

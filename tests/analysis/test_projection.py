@@ -26,9 +26,9 @@ from engine.training.projection import (
     analogy,
     centred,
     cosines,
-    looks_apart,
     neighbours,
     project,
+    projection_interval_of,
 )
 from engine.training.trainer import Trainer
 
@@ -166,11 +166,11 @@ def test_the_trainer_projects_the_full_table(name: str, corpus: Corpus) -> None:
     records: list[Record] = []
     config = changed(preset(name).config, device="cpu")
     trainer = Trainer(config, UNLIMITED, corpus, records.append)
-    trainer.show_start()
+    trainer.observer.show_start()
     first = trainer.model.token_embedding.weight.detach().clone()  # type: ignore[union-attr]
     for _ in range(200):
         trainer.advance()
-    trainer.look_closely = True
+    trainer.observer.observe_next = True
     trainer.advance()
     told = [r for r in records if isinstance(r, Observation) and TOKEN_EMBEDDING in r.tables]
     assert told[0].step == 0 and told[-1].step == 201, "before the first update, and at a step by hand"
@@ -186,7 +186,7 @@ def test_projecting_changes_no_loss(corpus: Corpus, monkeypatch: pytest.MonkeyPa
     def losses() -> list[float]:
         records: list[Record] = []
         trainer = Trainer(changed(preset("bigram").config, device="cpu"), UNLIMITED, corpus, records.append)
-        trainer.show_start()
+        trainer.observer.show_start()
         for _ in range(300):
             trainer.advance()
         assert any(isinstance(r, Observation) and TOKEN_EMBEDDING in r.tables for r in records) == projecting
@@ -200,13 +200,13 @@ def test_projecting_changes_no_loss(corpus: Corpus, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_wide_table_is_projected_less_often() -> None:
-    assert looks_apart(32, 30_000) == LEAST_LOOKS
-    assert looks_apart(65, 65**2) == 6
-    assert looks_apart(1000, 1000**2) == 100
-    assert looks_apart(768, 162_419_712) == LEAST_LOOKS, "beside such a model the eigenvectors cost nothing"
+    assert projection_interval_of(32, 30_000) == LEAST_LOOKS
+    assert projection_interval_of(65, 65**2) == 6
+    assert projection_interval_of(1000, 1000**2) == 100
+    assert projection_interval_of(768, 162_419_712) == LEAST_LOOKS, "beside such a model the eigenvectors cost nothing"
 
 
 def test_a_model_without_tokens_has_no_projection() -> None:
     assert probes.projection(Line(), Projector()) == ({}, {})
-    assert probes.looks_between_projections(Line()) == 1
-    assert probes.looks_between_projections(build(preset("bigram").config, 65)) == 6
+    assert probes.projection_interval(Line()) == 1
+    assert probes.projection_interval(build(preset("bigram").config, 65)) == 6

@@ -85,7 +85,7 @@ def test_the_losses_are_the_trainers_bit_for_bit(data_home, text, capsys):
         trainer.advance()
     losses = [record.loss for record in losses if isinstance(record, Scalars)]
     assert (result["initial_loss"], result["train_loss"]) == (losses[0], losses[-1])
-    assert result["val_loss"] == trainer.val_loss
+    assert result["val_loss"] == trainer.observer.val_loss
     assert (data_home / "runs" / result["run"] / "result.json").is_file()
 
 

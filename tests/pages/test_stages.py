@@ -9,7 +9,8 @@ from engine.config import LiveSettings, RunConfig, changed
 from engine.presets import preset
 from engine.stream.status import State
 from engine.text.points import Points
-from engine.training.trainer import STAGES, Trainer, replay
+from engine.training.state import replay, restore, take_snapshot
+from engine.training.trainer import STAGES, Trainer
 
 GPT = RunConfig(
     model="gpt", block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.2, observe_every=3, sample_every=5, eval_every=4
@@ -26,7 +27,7 @@ def dataset_of(config, corpus):
 
 def state_of(trainer):
     """Weights and optimizer state, as one list of tensors."""
-    kept = trainer.snapshot()
+    kept = take_snapshot(trainer)
     return [*kept.weights.values(), *(t for name in kept.weights for t in kept.optimizer.get(name, {}).values())]
 
 
@@ -50,10 +51,10 @@ def test_a_restored_trainer_goes_on_bit_for_bit(config, corpus) -> None:
     trainer = Trainer(config, SETTINGS, dataset_of(config, corpus), lambda _: None)
     for _ in range(7):
         trainer.advance()
-    kept = trainer.snapshot()
+    kept = take_snapshot(trainer)
     other = Trainer(config, changed(SETTINGS, lr=0.5), dataset_of(config, corpus), lambda _: None)
     other.advance()
-    other.restore(kept)
+    restore(other, kept)
     for _ in range(5):
         trainer.advance()
         other.advance()

@@ -13,6 +13,7 @@ from engine.config import changed
 from engine.presets import preset
 from engine.runs.run import Run
 from engine.stream.status import State
+from engine.training.state import take_snapshot
 from engine.training.trainer import STAGES, Trainer
 from pages.views.step.stages.about import about
 from tests.pages.test_train import SHELL, click, manager, words  # noqa: F401
@@ -61,7 +62,7 @@ def test_stages_on_the_page_are_ordinary_steps(page, manager, name) -> None:  # 
     plain = Trainer(run.config, run.settings, run.dataset, lambda _: None)
     plain.advance()
     plain.advance()
-    kept = plain.snapshot()
+    kept = take_snapshot(plain)
     moments = [t for name in kept.weights for _, t in sorted(kept.optimizer.get(name, {}).items())]
     assert run.step == 2
     assert all(torch.equal(a, b) for a, b in zip(weights(run), [*kept.weights.values(), *moments], strict=True))
@@ -106,7 +107,7 @@ def test_finishing_a_step_shows_it_to_its_end(page, manager) -> None:  # noqa: F
     plain = Trainer(run.config, run.settings, run.dataset, lambda _: None)
     plain.advance()
     plain.advance()
-    kept = plain.snapshot()
+    kept = take_snapshot(plain)
     assert all(torch.equal(kept.weights[name], w) for name, w in run.paused_state().snapshot.weights.items())
 
 

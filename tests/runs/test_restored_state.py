@@ -21,7 +21,8 @@ from engine.storage import checkpoint_files, reader
 from engine.storage.displayed_state import displayed_state, displayed_step_before
 from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
-from engine.training.trainer import STAGES, Trainer, replay
+from engine.training.state import replay, take_snapshot
+from engine.training.trainer import STAGES, Trainer
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
 GPT = changed(
@@ -122,7 +123,7 @@ def test_the_run_trains_on_undisturbed(manager: RunManager, wait_until) -> None:
     while alone.step < 3000:
         alone.advance()
         if alone.step == 790:
-            weights = alone.snapshot().weights
+            weights = take_snapshot(alone).weights
     losses = [loss for loss in plain if loss is not None]
     assert [row.loss for row in reader.scalars(reader.open_run(run.id))] == [float(np.float32(loss)) for loss in losses]
     assert all(torch.equal(w, weights[name]) for name, w in made.paused_state.snapshot.weights.items())

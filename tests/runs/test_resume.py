@@ -29,6 +29,7 @@ from engine.stream.messages import Record, Scalars, drain_queue
 from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
 from engine.training.device import pick_device
+from engine.training.state import take_snapshot
 from engine.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -231,7 +232,7 @@ def test_a_snapshot_ahead_of_the_recorded_steps_is_not_gone_on_from(place, corpu
     for step in range(1, 31):
         trainer.advance()
         if step in (10, 30):
-            store.save_snapshot(trainer.snapshot())
+            store.save_snapshot(take_snapshot(trainer))
     store.put(told[: 20 + sum(not isinstance(record, Scalars) for record in told[:20])])
     assert store.close()
     stored = reader.open_run(folder.name)

@@ -26,6 +26,7 @@ from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.device import pick_device
 from engine.training.step_recorder import HostStepRecorder
+from engine.training.observer import Observer
 from engine.training.trainer import Trainer
 
 Make = Callable[..., Run]
@@ -274,9 +275,10 @@ def test_a_knob_turned_before_the_model_is_built(
     assert [(e.step, e.name) for e in events(records)][:2] == [(0, "lr"), (0, "batch_size")]
     validation = next(r.scalars["val/loss"] for r in records if isinstance(r, Observation) and "val/loss" in r.scalars)
     assert run.loop.trainer is not None
-    assert [inputs.shape[0] for inputs, _ in run.loop.trainer._val_batches] == [32] * 20, "the fixed batches are fixed"
+    fixed = run.loop.trainer.observer.val_batches
+    assert [inputs.shape[0] for inputs, _ in fixed] == [32] * 20, "the fixed batches are fixed"
     twin: list[Record] = []
-    Trainer(QUIET, LIVE, corpus, twin.append).validate()
+    Trainer(QUIET, LIVE, corpus, twin.append).observer.validate()
     assert twin == [Observation(0, {"val/loss": validation}, {})]
 
 
@@ -438,8 +440,8 @@ class LateLedger(HostStepRecorder):
         update = trainer.optimizer.step
         trainer.optimizer.step = lambda: None if self._frozen else update()  # type: ignore[method-assign, assignment]
 
-    def judge(self, loss: Tensor, grad_norm: Tensor) -> bool:
-        super().judge(loss, grad_norm)
+    def check(self, loss: Tensor, grad_norm: Tensor) -> bool:
+        super().check(loss, grad_norm)
         self._frozen = self._frozen or self.diverged
         self.diverged = False
         return True
@@ -480,13 +482,13 @@ def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_
 def test_ten_clicks_on_start_make_one_run(
     manager: RunManager, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, show = threading.Event(), Trainer.show_start
+    gate, show = threading.Event(), Observer.show_start
 
-    def slow(trainer: Trainer) -> None:
+    def slow(observer: Observer) -> None:
         assert gate.wait(30)
-        show(trainer)
+        show(observer)
 
-    monkeypatch.setattr(Trainer, "show_start", slow)  # the model takes its time, and the run is still "ready"
+    monkeypatch.setattr(Observer, "show_start", slow)  # the model takes its time, and the run is still "ready"
     together = threading.Barrier(10)
 
     def click(_: int) -> Run | None:

@@ -16,6 +16,7 @@ import torch
 from engine.config import LiveSettings, RunConfig
 from engine.storage import checkpoint_files
 from engine.storage.checkpoint_files import SnapshotError
+from engine.training.state import restore, take_snapshot
 from engine.training.trainer import Trainer
 
 GPT = RunConfig(model="gpt", block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.2)
@@ -33,9 +34,9 @@ def trainer_of(config, corpus, steps=7):
 @pytest.mark.parametrize("config", [RunConfig(block_size=8), GPT, EPOCHS], ids=["bigram", "gpt", "epochs"])
 def test_a_trainer_goes_on_from_disk_bit_for_bit(config, corpus, tmp_path) -> None:
     trainer = trainer_of(config, corpus)
-    path = checkpoint_files.write(tmp_path, trainer.snapshot())
+    path = checkpoint_files.write(tmp_path, take_snapshot(trainer))
     other = trainer_of(config, corpus, 0)
-    other.restore(checkpoint_files.read(path))
+    restore(other, checkpoint_files.read(path))
     for _ in range(20):
         trainer.advance()
         other.advance()
@@ -63,9 +64,9 @@ def test_every_damage_is_refused_by_name_and_the_one_before_is_used(corpus, tmp_
     print(f"seed {seed}")
     draw = random.Random(seed)
     trainer = trainer_of(GPT, corpus, 1)
-    checkpoint_files.write(tmp_path, trainer.snapshot())
+    checkpoint_files.write(tmp_path, take_snapshot(trainer))
     trainer.advance()
-    whole = trainer.snapshot()
+    whole = take_snapshot(trainer)
     for _ in range(120):
         newest = checkpoint_files.write(tmp_path, whole)
         done = damaged(newest, draw)

@@ -93,7 +93,7 @@ def trained(corpus: Corpus, **changes: Any) -> tuple[list[Scalars], list[tuple[i
     """Rows and the `kl` channel of a short run."""
     records: list[Any] = []
     trainer = Trainer(PRESETS["bigram"].config, changed(SHORT, **changes), corpus, records.append)
-    trainer.show_start()
+    trainer.observer.show_start()
     for _ in range(trainer.settings.max_steps):
         trainer.advance()
     seen = [(r.step, r.scalars["kl"]) for r in records if isinstance(r, Observation) and "kl" in r.scalars]
@@ -123,7 +123,7 @@ def test_a_gpt_has_no_such_channel(corpus: Corpus) -> None:
     records: list[Any] = []
     start = PRESETS["gpt-tiny"]
     trainer = Trainer(start.config, start.settings, corpus, records.append)
-    trainer.show_start()
+    trainer.observer.show_start()
     trainer.advance()
     assert not any("kl" in r.scalars for r in records if isinstance(r, Observation))
 

@@ -24,8 +24,8 @@ from engine.text import bpe, gpt2
 from engine.text.baselines import Baselines
 from engine.text.bpe import ByteTokenizer
 from engine.text.corpus import Corpus, split_ends
-from engine.training.sampling import Generated
-from engine.training.trainer import Trainer, told
+from engine.training.sampling import GeneratedTokens, sample_record
+from engine.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = Path(os.environ.get("LOOPSCOPE_CORPORA") or ROOT.parent / "shared" / "corpora")
@@ -212,7 +212,7 @@ def test_a_model_of_such_tokens_trains_and_writes() -> None:
     samples: list[str] = []
     config = RunConfig(tokenizer="bpe", vocab_size=400, sample_prompt="é🙂", sample_tokens=20)
     trainer = Trainer(config, LiveSettings(max_steps=3), corpus, lambda r: samples.append(getattr(r, "text", "")))
-    trainer.show_start()
+    trainer.observer.show_start()
     for _ in range(3):
         trainer.advance()
     assert any(text.startswith("é🙂") for text in samples)
@@ -221,7 +221,7 @@ def test_a_model_of_such_tokens_trains_and_writes() -> None:
 def test_a_sample_has_a_digit_for_each_character() -> None:
     tokenizer = trained()
     start, more = tokenizer.encode("the ").tolist(), tokenizer.encode("lamp 🙂").tolist()
-    sample = told(tokenizer, 1, start, Generated(start + more, [0.55] * len(more)))
+    sample = sample_record(tokenizer, 1, start, GeneratedTokens(start + more, [0.55] * len(more)))
     assert (sample.text, sample.prompt) == ("the lamp 🙂", 4)
     assert sample.confidence == "----" + "5" * len("lamp 🙂")
 

@@ -28,7 +28,8 @@ from engine.text.epochs import EpochBatcher, window_count
 from engine.training.checkpoint import PausedState
 from engine.training.evaluation import split_loss
 from engine.training.sampling import evaluating
-from engine.training.trainer import STAGES, Trainer, replay
+from engine.training.state import replay, restore, take_snapshot
+from engine.training.trainer import STAGES, Trainer
 
 NOTEBOOK = Path(__file__).resolve().parent.parent.parent / "data" / "ferry-notebook.txt"
 CONFIG = RunConfig(
@@ -60,10 +61,10 @@ def trainer_of(corpus: Corpus, config: RunConfig = CONFIG, settings: LiveSetting
 
 
 def finished(trainer: Trainer) -> Trainer:
-    trainer.show_start()
+    trainer.observer.show_start()
     for _ in range(trainer.settings.max_steps):
         trainer.advance()
-    trainer.test()
+    trainer.observer.test()
     return trainer
 
 
@@ -136,7 +137,7 @@ def test_a_restored_batcher_goes_on(before: int, batch: int) -> None:
     state, random = loader.state(), loader._generator.get_state()
     expected = [loader.draw(batch)[0] for _ in range(30)]
     other.draw(3)
-    other.restore(state)
+    restore(other, state)
     other._generator.set_state(random)
     assert all(torch.equal(other.draw(batch)[0], inputs) for inputs in expected)
 
@@ -205,7 +206,7 @@ def test_losses_of_both_parts_every_eval_every_steps_and_of_the_untrained_model(
 
 def test_the_evaluation_is_the_mean_over_its_own_batches(tiny: Corpus) -> None:
     trainer = trainer_of(tiny)
-    trainer.show_start()
+    trainer.observer.show_start()
     for name, split in (("eval/train_loss", tiny.train), ("val/loss", tiny.val)):
         batches = (tiny.train_batches if name.startswith("eval") else tiny.val_batches)(CONFIG, 4, torch.device("cpu"))
         assert len(batches) == min(3, window_count(len(split), 8) // 4 or 1)
@@ -243,7 +244,7 @@ def test_the_test_part_is_measured_once_at_the_end(tiny: Corpus) -> None:
     trainer = finished(trainer_of(tiny))
     expected = split_loss(trainer.model, tiny.test, CONFIG.block_size)
     trainer.advance()
-    trainer.test()
+    trainer.observer.test()
     assert channel(trainer, "test/loss") == {trainer.step - 1: expected}
     assert [event.name for event in of_kind(trainer, Event)].count("test") == 1
 
@@ -252,7 +253,7 @@ def test_nothing_but_the_end_touches_the_test_part(tiny: Corpus) -> None:
     changed_test = Corpus(**{**vars(tiny), "test": tiny.test.flip(0)})
     one, other = trainer_of(tiny), trainer_of(changed_test)
     for trainer in (one, other):
-        trainer.show_start()
+        trainer.observer.show_start()
         for _ in range(trainer.settings.max_steps):
             trainer.advance()
     assert channel(one, "val/loss") == channel(other, "val/loss")
@@ -265,9 +266,9 @@ def test_a_restored_trainer_goes_on_in_mid_epoch_bit_for_bit(tiny: Corpus, befor
     trainer, other = trainer_of(tiny, config), trainer_of(tiny, config)
     for _ in range(before):
         trainer.advance()
-    kept = trainer.snapshot()
+    kept = take_snapshot(trainer)
     other.advance()
-    other.restore(kept)
+    restore(other, kept)
     copy = replay(config, tiny, PausedState(kept, STAGES.index("backward")))
     for _ in range(20):
         trainer.advance()

@@ -15,7 +15,7 @@ from engine.runs.run import Run
 from engine.stream.messages import Event, Record, Scalars, drain_queue
 from engine.stream.status import State
 from engine.text.corpus import Corpus
-from engine.training.guard import Headroom, all_finite
+from engine.training.guard import WeightBound, all_finite
 from engine.training.loss_monitor import HIGH_STEPS, HighLossDetector
 from engine.training.trainer import Trainer
 
@@ -43,7 +43,7 @@ def test_the_bound_is_never_below_the_weights(
     parameters = [nn.Parameter(torch.randn(shape, generator=draws)) for shape in ((4, 4), (3,))]
     kinds = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     optimizer = kinds[name](parameters, lr=1.0, fused=True)
-    headroom = Headroom(parameters, name)
+    headroom = WeightBound(parameters, name)
     assert headroom.bound == largest(parameters)
     for lr, decay, size in knobs:
         for parameter in parameters:
@@ -68,7 +68,7 @@ def test_the_bound_holds_for_gradients_made_to_break_it(growth: float) -> None:
     parameter.grad = torch.zeros(1)
     optimizer.step()
     optimizer.state[parameter]["step"].fill_(20_000.0)  # as after so many steps without a gradient
-    headroom = Headroom([parameter], "adamw")
+    headroom = WeightBound([parameter], "adamw")
     for step in range(60):
         parameter.grad = torch.full((1,), growth**step)
         if step > 40:
@@ -79,7 +79,7 @@ def test_the_bound_holds_for_gradients_made_to_break_it(growth: float) -> None:
 
 
 def test_no_grad_norm_means_that_every_update_is_checked() -> None:
-    assert Headroom([nn.Parameter(torch.ones(1))], "sgd").grow(1e-3, 0.0, math.inf)
+    assert WeightBound([nn.Parameter(torch.ones(1))], "sgd").grow(1e-3, 0.0, math.inf)
 
 
 # ---------------------------------------------------------------- alarm
@@ -203,7 +203,7 @@ def test_a_sane_run_makes_no_copies(tiny: Corpus, monkeypatch: pytest.MonkeyPatc
 
 def test_careful_updates_are_the_same_updates(tiny: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, careful = trainer_of(tiny), trainer_of(tiny)
-    monkeypatch.setattr(careful._headroom, "grow", lambda *_: True)
+    monkeypatch.setattr(careful.weight_bound, "grow", lambda *_: True)
     for trainer in (plain, careful):
         for _ in range(50):
             trainer.advance()

@@ -71,7 +71,7 @@ def test_a_parameter_that_the_loss_skipped_has_no_gradient() -> None:
 def test_update_ratios_are_measured_on_the_weights(name: str, kind: type[torch.optim.Optimizer]) -> None:
     model, _ = trained_once(name)
     before = {key: value.clone() for key, value in model.named_parameters()}
-    kept = probes.copies(model.layers())
+    kept = probes.weight_copies(model.layers())
     kind(model.parameters(), lr=0.1).step()  # type: ignore[call-arg]
     moved = {key: value.detach() - before[key] for key, value in model.named_parameters()}
     ratios = probes.update_ratios(kept, model.layers())
@@ -87,7 +87,7 @@ def test_update_ratio_of_sgd_is_lr_times_the_gradient() -> None:
     model, _ = trained_once("bigram")
     weight = model.token_embedding.weight
     expected = 0.5 * length([weight.grad]) / length([weight.detach()])  # type: ignore[list-item]
-    kept = probes.copies(model.layers())
+    kept = probes.weight_copies(model.layers())
     torch.optim.SGD(model.parameters(), lr=0.5).step()
     assert probes.update_ratios(kept, model.layers())["update_ratio"] == pytest.approx(expected, rel=1e-4)
 
@@ -95,11 +95,13 @@ def test_update_ratio_of_sgd_is_lr_times_the_gradient() -> None:
 def test_a_layer_of_zeros_has_no_ratio() -> None:
     zero, one = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.ones(3))
     parts = {"zero": [zero], "one": [one]}
-    kept = probes.copies(parts)
+    kept = probes.weight_copies(parts)
     with torch.no_grad():
         zero += 1
     assert probes.update_ratios(kept, parts) == {"update_ratio/one": 0.0, "update_ratio": 1.0}
-    assert probes.update_ratios(probes.copies({"zero": [nn.Parameter(torch.zeros(2))]}), {"zero": [zero[:2]]}) == {}  # type: ignore[dict-item]
+    assert (
+        probes.update_ratios(probes.weight_copies({"zero": [nn.Parameter(torch.zeros(2))]}), {"zero": [zero[:2]]}) == {}
+    )  # type: ignore[dict-item]
 
 
 @given(st.integers(1, 500), st.integers(1, 100))

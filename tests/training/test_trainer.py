@@ -134,7 +134,7 @@ def test_document_003_prints_its_batch_loss_and_sample(shakespeare: str) -> None
     assert opening.sample.text == (
         "\nSKIcLT;AcELMoTbvZv C?nq-QE33:CJqkOKH-q;:la!oiywkHjgChzbQ?u!3bLIgwevmyFJGUGp\nwnYWmnxKWWev-tDqXErVKLgJ"
     )
-    trainer.show_start()
+    trainer.observer.show_start()
     assert [r for r in trainer.records if isinstance(r, Sample)] == [opening.sample]
 
 
@@ -263,7 +263,7 @@ def test_a_long_cadence_begins_with_a_few_early_looks(tiny: Corpus) -> None:
 @pytest.mark.parametrize(("speed", "cadence"), [(1, (1, 2, 4)), (10, (5, 20, 40)), ("unlimited", (200, 2000, 8000))])
 def test_a_slow_run_is_looked_at_more_often(tiny: Corpus, speed: Any, cadence: tuple[int, int, int]) -> None:
     trainer = Recorded(tiny, RunConfig(preset="bigram"), changed(LIVE, speed=speed))
-    assert (trainer._look_every, trainer._eval_every, trainer._sample_every) == cadence
+    assert (trainer.observer.observe_every, trainer.observer.eval_every, trainer.observer.sample_every) == cadence
 
 
 def test_an_observation_holds_what_the_step_did(tiny: Corpus, device: str) -> None:
@@ -289,7 +289,7 @@ def test_an_observation_holds_what_the_step_did(tiny: Corpus, device: str) -> No
 
 def test_a_step_by_hand_is_looked_at_closely_once(tiny: Corpus) -> None:
     trainer = Recorded(tiny).make(2)
-    trainer.look_closely = True
+    trainer.observer.observe_next = True
     trainer.make(2)
     assert trainer.steps_with("update_ratio") == [1, 3] and trainer.steps_with("val/loss") == [3]
 
@@ -297,12 +297,12 @@ def test_a_step_by_hand_is_looked_at_closely_once(tiny: Corpus) -> None:
 def test_validation_is_the_mean_over_fixed_batches(tiny: Corpus, device: str) -> None:
     trainer = Recorded(tiny, changed(BIGRAM, eval_batches=3), device=device).make(5)
     twin = Recorded(tiny, changed(BIGRAM, eval_batches=3), device=device)
-    trainer.validate()
-    trainer.validate()
+    trainer.observer.validate()
+    trainer.observer.validate()
     first, second = (r.scalars["val/loss"] for r in trainer.records[-2:] if isinstance(r, Observation))
-    batches = trainer._val_batches
-    assert first == second == trainer.val_loss and len(batches) == 3
-    for mine, theirs in zip(batches, twin._val_batches, strict=True):
+    batches = trainer.observer.val_batches
+    assert first == second == trainer.observer.val_loss and len(batches) == 3
+    for mine, theirs in zip(batches, twin.observer.val_batches, strict=True):
         assert torch.equal(mine[0], theirs[0])
     with torch.no_grad():
         by_hand = [F.cross_entropy(trainer.model(x)[0].flatten(0, 1), y.flatten()).item() for x, y in batches]
@@ -317,27 +317,27 @@ def test_validation_switches_dropout_off() -> None:
     corpus = Corpus.of("abcde edcba bad cab deed ace " * 12)
     config = changed(PRESETS["gpt-tiny"].config, dropout=0.5, block_size=8)
     trainer = Recorded(corpus, config)
-    first, second = (mean_loss(trainer.model, trainer._val_batches) for _ in range(2))
+    first, second = (mean_loss(trainer.model, trainer.observer.val_batches) for _ in range(2))
     assert first == second and trainer.model.training
 
 
 def test_without_a_validation_split_nothing_is_validated(play: str) -> None:
     corpus = Corpus.of(play[:500], val_fraction=0.0, test_fraction=0.0)
     trainer = Recorded(corpus, changed(BIGRAM, val_fraction=0.0, test_fraction=0.0))
-    trainer.show_start()
-    assert trainer.val_loss is None and trainer.steps_with("val/loss") == []
+    trainer.observer.show_start()
+    assert trainer.observer.val_loss is None and trainer.steps_with("val/loss") == []
 
 
 def test_samples_start_from_the_prompt_or_the_first_character(tiny: Corpus) -> None:
     config = changed(BIGRAM, sample_prompt="abc", sample_tokens=6)
     trainer = Recorded(tiny, config)
-    trainer.sample()
-    trainer.sample()
+    trainer.observer.sample()
+    trainer.observer.sample()
     first, second = (r for r in trainer.records if isinstance(r, Sample))
     assert first == second and first.text.startswith("abc") and len(first.text) == len(first.confidence) == 9
     assert first.prompt == 3 and first.confidence.startswith("---")
     stranger = Recorded(tiny, changed(config, sample_prompt="€"))
-    stranger.sample()
+    stranger.observer.sample()
     sample = stranger.records[-1]
     assert isinstance(sample, Sample) and sample.text[0] == tiny.tokenizer.vocab[0] and sample.prompt == 1
 

@@ -15,7 +15,8 @@ from ...models.registry import build
 from ...presets import preset
 from ...text.corpus import Corpus
 from ...training.checkpoint import PausedState
-from ...training.trainer import Trainer, replay
+from ...training.state import replay
+from ...training.trainer import Trainer
 
 MOST_PARAMETERS = 100_000
 """A model up to this size can be trained for hundreds of steps in a moment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ...training.sampling import draw_one, evaluating, next_token
+from ...training.sampling import draw_token, evaluating, next_token
 from .question import Answer, QuestionContext, shape
 
 DRAWS = 10_000
@@ -60,7 +60,7 @@ def shape_b_1(context: QuestionContext) -> Answer:
 def shape_b_t_1(context: QuestionContext) -> Answer:
     """Why (B, T + 1): the drawn column is appended; the model's context length does not grow."""
     with evaluating(context.model):
-        drawn = draw_one(context.model, context.inputs, torch.Generator().manual_seed(0))
+        drawn = draw_token(context.model, context.inputs, torch.Generator().manual_seed(0))
         alone = context.model.logits(context.inputs[:, -1:])[:, -1]
     apart = float((alone - drawn.last).abs().max())
     context_length = context.model.context

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ...generators import generator
 from ...models.bigram import Bigram
-from ...training.sampling import draw_one, evaluating
+from ...training.sampling import draw_token, evaluating
 from ..results import Example, Grid, Table, cells, row_text
 
 WORDS = ("the", "cat", "sat", "on", "mat")
@@ -151,7 +151,7 @@ def growing() -> Example:
     rows = []
     with evaluating(model):
         for _ in range(4):
-            drawn = draw_one(model, ids, draws)
+            drawn = draw_token(model, ids, draws)
             rows.append(
                 (
                     shape(ids),

@@ -13,7 +13,7 @@ from engine.errors import InputError
 from engine.models.base import LanguageModel
 from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
-from engine.training.sampling import Drawn, draw_one, evaluating, generate, next_token
+from engine.training.sampling import DrawnToken, draw_token, evaluating, generate, next_token
 from pages.charts import static
 from pages.charts.palette import BASELINE, TRAIN
 from pages.charts.token_axes import name_axis, places
@@ -40,7 +40,7 @@ class Writing(NamedTuple):
     start: tuple[str, str, int]
     ids: list[int]
     draws: torch.Generator
-    last: Drawn | None = None
+    last: DrawnToken | None = None
     by: Knobs | None = None
 
 
@@ -143,7 +143,7 @@ def draw(look: InspectedModel, knobs: Knobs, count: int) -> None:
     with evaluating(found[0]):
         for _ in range(count):
             try:
-                last = draw_one(found[0], torch.tensor([writing.ids]), writing.draws, knobs.temperature, knobs.top_k)
+                last = draw_token(found[0], torch.tensor([writing.ids]), writing.draws, knobs.temperature, knobs.top_k)
             except InputError as error:
                 st.session_state["inside_said"] = str(error)
                 break

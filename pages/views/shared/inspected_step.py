@@ -23,7 +23,8 @@ from engine.runs.run import Run
 from engine.stream.status import CAN_TRAIN, State
 from engine.text.corpus import Corpus
 from engine.training.checkpoint import PausedState
-from engine.training.trainer import STAGES, Trainer, replay
+from engine.training.state import replay
+from engine.training.trainer import STAGES, Trainer
 from pages.views.shared import scrubber
 
 LANE = "step"

@@ -9,7 +9,8 @@ import torch
 
 from engine.lessons.results import percent
 from engine.training.checkpoint import PausedState
-from engine.training.trainer import STAGES, replay
+from engine.training.state import replay
+from engine.training.trainer import STAGES
 from pages.charts.palette import TRAIN
 from pages.charts.static import heading, plane, show
 from pages.views.shared.inspected_step import InspectedStep

@@ -10,7 +10,8 @@ from torch.func import functional_call
 from engine.training.checkpoint import PausedState
 from engine.training.probes import update_ratios
 from engine.training.sampling import evaluating
-from engine.training.trainer import STAGES, replay
+from engine.training.state import replay
+from engine.training.trainer import STAGES
 from pages.charts.static import heading
 from pages.views.shared.inspected_step import InspectedStep
 from pages.views.step.stages.backward import table

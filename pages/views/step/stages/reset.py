@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.training.checkpoint import PausedState
-from engine.training.trainer import STAGES, replay
+from engine.training.state import replay
+from engine.training.trainer import STAGES
 from pages.charts.static import heading
 from pages.views.shared.inspected_step import InspectedStep
 from pages.views.step.stages.shared import cached, number_table, scrollable, short
