@@ -8,6 +8,7 @@ from dataclasses import replace
 import plotly.graph_objects as go
 
 from engine.models.base import EMBEDDING, Heatmap
+from engine.training.probes import Quantity
 from pages.charts.palette import LAYERS, PANEL, TRAIN, VALIDATION
 from pages.charts.panel import Panel, RunInfo
 
@@ -121,3 +122,10 @@ def table(info: RunInfo, shown: Heatmap) -> Panel:
     if shown.tokens and any(len(token) > 1 for token in info.tokens):
         figure.update_layout(margin={"l": 92})  # room for tokens of several characters
     return Panel(key="table", title=shown.title, help=shown.help, area="side", figure=figure)
+
+
+def gauge(shown: Quantity) -> Panel:
+    """The chart of a quantity that was added to `engine.training.probes`; its docstring says how to read it."""
+    figure = step_chart(f"{shown.title}, {shown.unit}")
+    figure.add_scatter(name=shown.title, mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": shown.name})
+    return Panel(key=shown.name, title=shown.title, help=shown.measure.__doc__ or "", area="left", figure=figure)

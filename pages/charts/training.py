@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from engine.training.probes import QUANTITIES
 from pages.charts import language_model, points
-from pages.charts.live_figures import table
+from pages.charts.live_figures import gauge, table
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.recorded import recorded_panels
 
@@ -13,7 +14,11 @@ def training_panels(info: RunInfo) -> list[Panel]:
     if info.model is None:
         return recorded_panels(info)
     tables = [] if info.model.heatmap is None else [table(info, info.model.heatmap)]
-    gradients = [language_model.gradient_norm(info), language_model.update_ratio(info)]
+    gradients = [
+        language_model.gradient_norm(info),
+        language_model.update_ratio(info),
+        *(gauge(one) for one in QUANTITIES.values()),
+    ]
     if info.model.learns_from == "points":
         return [points.loss(info.model), *tables, *gradients]
     return [language_model.loss(info), *tables, *gradients, language_model.samples(info)]
