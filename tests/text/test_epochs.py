@@ -137,7 +137,7 @@ def test_a_restored_batcher_goes_on(before: int, batch: int) -> None:
     state, random = loader.state(), loader._generator.get_state()
     expected = [loader.draw(batch)[0] for _ in range(30)]
     other.draw(3)
-    restore(other, state)
+    other.restore(state)
     other._generator.set_state(random)
     assert all(torch.equal(other.draw(batch)[0], inputs) for inputs in expected)
 
