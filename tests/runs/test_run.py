@@ -25,8 +25,8 @@ from engine.stream.pump import Frames, Pump
 from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.training.device import pick_device
-from engine.training.step_recorder import HostStepRecorder
 from engine.training.observer import Observer
+from engine.training.step_recorder import HostStepRecorder
 from engine.training.trainer import Trainer
 
 Make = Callable[..., Run]
