@@ -106,7 +106,7 @@ def test_an_added_model_trains_forks_and_shows_its_heatmap(
 
 def stored(manager: RunManager, run: Any) -> Any:
     manager.flush(run)
-    return reader.find(run.id)
+    return reader.open_run(run.id)
 
 
 def losses_from(manager: RunManager, run: Any) -> list[float]:
