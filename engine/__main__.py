@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .cli.check import install, report
+from .cli.check import check, install
 from .console import complain
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .cli.parser import run
         except ModuleNotFoundError as error:
             if words == ["check"]:
-                return report()
+                return check()
             complain(f"the package {error.name!r} is not installed; {install(error.name)}")
             return 1
         return run(words)

@@ -6,6 +6,7 @@ Starts with the standard library, so that it can speak where nothing is installe
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -35,7 +36,7 @@ class Finding(NamedTuple):
     text: str
 
 
-def report() -> int:
+def check(_: argparse.Namespace | None = None) -> int:
     """Print what there is; returns 0 if all that is needed is there, else 1."""
     status = 0
     for finding in findings():

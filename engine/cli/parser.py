@@ -1,35 +1,29 @@
-"""The command line's grammar: `train`, `fetch` and `check`, their flags and what each starts.
+"""The command line's grammar. A flag's bounds and help come from the field that it sets.
 
-Knows what people may write, not how a run is made. A flag's bounds and help come from the field it sets.
+Each verb is a function of its own name, in the module of that name beside this one, imported when it is called. It
+takes the parsed arguments and returns the exit status; InputError is bad input.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ..config import DEFAULT_CORPUS, MAX_STEPS, Drawing, Frozen, LiveSettings, RunConfig, changed
-from ..console import Progress, complain, printable, say
+from ..config import DEFAULT_CORPUS, Drawing, Frozen, LiveSettings, RunConfig
+from ..console import complain
 from ..errors import InputError
-from ..link import DEFAULT_PRESET
-from ..models import registry
-from ..paths import INSTALLED, cli_command, dashboard_command, home
-from ..presets import PRESETS, preset
+from ..paths import INSTALLED, cli_command, dashboard_command
+from ..presets import PRESETS
 from ..storage.metrics.schema import MetricsError
 from ..text import gpt2
 from ..text.download import PINNED_TEXTS
-from ..text.library import Library, TextEntry
-from .check import report
+from .train import KNOBS, STRUCTURE
 
-# Flags that set a field of RunConfig, and of LiveSettings.
-STRUCTURE = ("model", "tokenizer", "vocab_size", "epochs", "block_size", "optimizer", "seed", "device")
-KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
-SHAPE = ("preset", "model", "tokenizer", "vocab_size", "block_size")  # what a model that was trained has for good
 VERBS = "choose train, runs, resume, evaluate, sample, export, fetch or check"
 
 
@@ -58,73 +52,17 @@ def run(words: Sequence[str]) -> int:
         if unknown:
             flags = cli_command(f"{arguments.verb} --help")
             parser.error(f"{unknown[0]!r} is not an option of {arguments.verb}; `{flags}` lists them")
-        doing: dict[str, Callable[[argparse.Namespace], int]] = {
-            "check": lambda _: report(),
-            "fetch": _fetch,
-            "train": _train,
-        }
-        return doing.get(arguments.verb, _stored)(arguments)
+        module = importlib.import_module(f".{arguments.verb}", __package__)
+        verb: Callable[[argparse.Namespace], int] = getattr(module, arguments.verb)
+        try:
+            return verb(arguments)
+        except MetricsError as error:
+            if "run" not in arguments:
+                raise
+            raise InputError(f"run {arguments.run[:80]} is damaged (metrics.db: {error}); choose another") from None
     except InputError as error:
         complain(str(error))
         return 2
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    if arguments.before is not None:
-        return _fine_tune(arguments)
-    config, settings = experiment(arguments)
-    from .train import TrainOptions, train  # torch takes seconds to import, and nothing before needs it
-
-    return train(TrainOptions(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json))
-
-
-def _fine_tune(arguments: argparse.Namespace) -> int:
-    """`train --from RUN`: the run's own settings, and over them the flags that leave its weights their shape."""
-    for name in SHAPE:
-        if getattr(arguments, name) is not None:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} does not go with --from {arguments.before}, whose model is made; leave it out")
-    from . import stored_runs  # torch, again
-    from .train import TrainOptions
-
-    before, snapshot = stored_runs.opened(arguments.before)
-    assert before.config is not None
-    start = snapshot.settings if before.config.epochs is None else changed(snapshot.settings, max_steps=MAX_STEPS)
-    config, settings = flagged(before.config, start, arguments)
-    order = TrainOptions(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json)
-    return stored_runs.fine_tune(before, snapshot, order)
-
-
-def _stored(arguments: argparse.Namespace) -> int:
-    from . import stored_runs  # torch, again
-
-    asked = {name: value for name, value in vars(arguments).items() if name != "verb"}
-    verb: Callable[..., int] = getattr(stored_runs, arguments.verb)
-    try:
-        return verb(**asked)
-    except MetricsError as error:
-        raise InputError(f"run {asked['run'][:80]} is damaged (metrics.db: {error}); choose another") from None
-
-
-def experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
-    """The preset's settings with the flags over them, at unlimited speed; a model alone names its own preset."""
-    name, model = arguments.preset, arguments.model
-    if name is None:
-        name = registry.find(model).preset if model in registry.names() else DEFAULT_PRESET
-    start = preset(name)
-    if arguments.vocab_size is not None and (arguments.tokenizer or start.config.tokenizer) != "bpe":
-        raise InputError(f"--vocab-size {arguments.vocab_size} is for byte-pair encoding; add --tokenizer bpe")
-    return flagged(start.config, start.settings, arguments)
-
-
-def flagged(config: RunConfig, settings: LiveSettings, arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:
-    """These settings with the flags over them, at unlimited speed."""
-    flags = {name: value for name, value in vars(arguments).items() if value is not None}
-    structure = {name: flags[name] for name in STRUCTURE if name in flags}
-    knobs = {name: flags[name] for name in KNOBS if name in flags}
-    if "epochs" in flags:
-        knobs = {"max_steps": MAX_STEPS} | knobs  # the epochs end the run, not the preset's number of steps
-    return changed(config, **structure), changed(settings, **knobs, speed="unlimited")
 
 
 def _parser() -> Parser:
@@ -229,84 +167,3 @@ def _bounds(record: type[Frozen], name: str) -> str:
         for mark in record.model_fields[name].metadata
         if getattr(mark, key, None) is not None
     )
-
-
-def _fetch(arguments: argparse.Namespace) -> int:
-    """Texts, and GPT-2's tokenizer, which is none; its files may come from a folder."""
-    library, names, folder = Library(home()), [name for name in arguments.names if name != gpt2.NAME], arguments.folder
-    asked = arguments.all or len(names) < len(arguments.names)
-    if folder is not None and (names or arguments.all or not asked):
-        raise InputError(f"--from {folder[:80]} is for {gpt2.NAME} alone; put a text into {library.folder.path}")
-    if asked and not names and not arguments.all:
-        return _fetch_gpt2(folder)
-    status = fetch(library, names, arguments.all)
-    if not arguments.names and not arguments.all:
-        say(_place_of_gpt2())
-    return max(status, _fetch_gpt2(folder)) if asked else status
-
-
-def fetch(library: Library, names: Sequence[str], everything: bool) -> int:
-    """Download the texts called `names`, or `everything`; with neither, list them. 1 if a download failed.
-
-    InputError for a name that cannot be fetched, before anything is downloaded.
-    """
-    if not names and not everything:
-        for entry in _fetchable(library):
-            say(_place(entry))
-        return 0
-    wanted = [*_fetchable(library)] if everything else []
-    for name in names:
-        entry = library.entry(name)
-        wanted.append(entry if entry.kind == "fetchable" else library.fetch(name))
-    failed = False
-    for name in dict.fromkeys(entry.name for entry in wanted):
-        try:
-            say(_place(_download(library, library.entry(name))))
-        except InputError as error:
-            complain(str(error))
-            failed = True
-    return int(failed)
-
-
-def _download(library: Library, entry: TextEntry) -> TextEntry:
-    if entry.kind != "fetchable":
-        return entry
-    progress = Progress(entry.title, entry.bytes, "bytes", scaled=True)
-    try:
-        return library.fetch(entry.name, lambda done, total: progress.show(done))
-    finally:
-        progress.close()
-
-
-def _fetch_gpt2(folder: str | None) -> int:
-    if gpt2.found(home()) is None:
-        progress = Progress(gpt2.TITLE, gpt2.BYTES, "bytes", scaled=True)
-        try:
-            gpt2.fetch(home(), lambda done, total: progress.show(done), None if folder is None else Path(folder))
-        except InputError as error:
-            complain(str(error))
-            return 1
-        finally:
-            progress.close()
-    say(_place_of_gpt2())
-    return 0
-
-
-def _fetchable(library: Library) -> Iterator[TextEntry]:
-    """The texts with a known address, here or not."""
-    known = {text.name for text in PINNED_TEXTS}
-    return (entry for entry in library.entries() if entry.name in known)
-
-
-def _place(entry: TextEntry) -> str:
-    """Where a text is, in one line."""
-    where = f"not here; `{cli_command(f'fetch {entry.name}')}` gets it" if entry.path is None else f"here: {entry.path}"
-    return printable(f"{entry.name:<18} {entry.bytes:>11,} bytes  {where}")
-
-
-def _place_of_gpt2() -> str:
-    """Where GPT-2's tokenizer is, in one line."""
-    paths = gpt2.found(home())
-    get = f"not here; `{cli_command(f'fetch {gpt2.NAME}')}` gets it"
-    where = get if paths is None else f"here: {paths[0].parent}"
-    return printable(f"{gpt2.NAME:<18} {gpt2.BYTES:>11,} bytes  {where}")

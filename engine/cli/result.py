@@ -67,7 +67,7 @@ def report(run: Run, result: dict[str, Any], folder: Path, as_json: bool) -> int
         status = 1
     if run.state is State.FAILED:
         complain(f"failed: {run.message} (the traceback is in {folder / 'result.json'})")
-    say(json.dumps(json_safe(result)) if as_json else summary(run, result, folder))
+    say(json_line(result) if as_json else summary(run, result, folder))
     return status
 
 
@@ -135,6 +135,11 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({(error.strerror or str(error)).lower()}); choose a folder with --out, "
             "or another home with LOOPSCOPE_HOME"
         ) from None
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """`record` as one line of JSON, for `--json`."""
+    return json.dumps(json_safe(record))
 
 
 def json_safe(record: dict[str, Any]) -> dict[str, Any]:

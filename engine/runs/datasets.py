@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from ..config import RunConfig
+from ..errors import InputError
 from ..paths import home
 from ..storage import reader
 from ..storage.reader import StoredRun
@@ -83,6 +84,24 @@ def stored_corpus(stored: StoredRun, load: Callable[[str, str | None], tuple[str
     assert corpus is not None
     reader.check_text(stored, corpus)
     return corpus
+
+
+def stored_dataset(stored: StoredRun) -> Corpus | Points:
+    """What a stored run learnt from: its text by name, or by the path it was given; InputError if it is another now."""
+    config, _ = reader.configuration(stored)
+    if not config.reads_text:
+        return Points.of(config)
+    library = Library(home())
+
+    def load(name: str, path: str | None) -> tuple[str, TextEntry]:
+        try:
+            return library.load_name(name)
+        except InputError:
+            if not path:
+                raise
+            return library.load(path)
+
+    return stored_corpus(stored, load)
 
 
 def make_tokenizer(text: str, config: RunConfig) -> Tokenizer | None:

@@ -34,10 +34,10 @@ def test_every_line_begins_with_its_status_and_nothing_is_left_behind(data_home,
 def test_a_missing_thing_is_exit_1(monkeypatch, capsys):
     lines = [check.Finding("ok", "one"), check.Finding("missing", "two"), check.Finding("note", "three")]
     monkeypatch.setattr(check, "findings", lambda: iter(lines))
-    assert check.report() == 1
+    assert check.check() == 1
     assert capsys.readouterr().out == "ok       one\nmissing  two\nnote     three\n"
     monkeypatch.setattr(check, "findings", lambda: iter(lines[::2]))
-    assert check.report() == 0
+    assert check.check() == 0
 
 
 def test_python():

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from engine.__main__ import main
-from engine.cli.parser import experiment, fetch
+from engine.cli.fetch import fetch_texts
 from engine.cli.parser import run as run_words
+from engine.cli.train import read_experiment
 from engine.config import DEFAULT_CORPUS, changed
 from engine.console import Progress, complain
 from engine.presets import preset
@@ -207,7 +208,7 @@ def test_help_is_ordinary_help(capsys):
 def order(monkeypatch, words):
     """The settings that `train` would start with."""
     asked = []
-    monkeypatch.setattr("engine.cli.parser._train", lambda arguments: asked.append(experiment(arguments)) or 0)
+    monkeypatch.setattr("engine.cli.train.train", lambda arguments: asked.append(read_experiment(arguments)) or 0)
     assert run_words(["train", *words.split()]) == 0
     return asked[0]
 
@@ -357,10 +358,10 @@ def test_fetch_lists_then_fetches_then_has(tmp_path, shelf, capsys):
     handler, url = shelf
     handler.content = TEXT.encode()
     library = library_of(tmp_path, url)
-    assert fetch(library, [], False) == 0
+    assert fetch_texts(library, [], False) == 0
     assert "not here; `python -m engine fetch names`" in lines_of(capsys)[0][0]
-    assert fetch(library, ["Names"], False) == 0
-    assert fetch(library, ["names", "names"], True) == 0
+    assert fetch_texts(library, ["Names"], False) == 0
+    assert fetch_texts(library, ["names", "names"], True) == 0
     out, err = lines_of(capsys)
     path = tmp_path / "home" / "downloads" / "names.txt"
     assert path.read_bytes() == TEXT.encode()
@@ -372,7 +373,7 @@ def test_fetch_lists_then_fetches_then_has(tmp_path, shelf, capsys):
 def test_a_wrong_download_is_one_line_and_leaves_nothing(content, tmp_path, shelf, capsys):
     handler, url = shelf
     handler.content = content
-    assert fetch(library_of(tmp_path, url), ["names"], False) == 1
+    assert fetch_texts(library_of(tmp_path, url), ["names"], False) == 1
     out, err = lines_of(capsys)
     assert (out, len(err)) == ([], 1)
     assert "could not be fetched" in err[0]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from engine.__main__ import main
-from engine.cli import train
+from engine.cli import follow
 from engine.cli.run_totals import WARM, RunTotals
 from engine.config import DEFAULT_CORPUS, changed
 from engine.presets import preset
@@ -230,10 +230,10 @@ def test_the_pace_of_a_short_run_is_that_of_its_steps():
 
 
 def test_looks_close_in_on_the_goal():
-    assert train.pause((0.0, 0), (1.0, 0), 100) == train.FIRST_LOOK
-    assert train.pause((0.0, 0), (1.0, 1000), 10**6) == train.LOOK_SECONDS
-    assert train.pause((0.0, 0), (1.0, 1000), 1020) == pytest.approx(0.01)
-    assert train.pause((0.0, 0), (1.0, 1000), 1000) == train.SHORTEST_LOOK
+    assert follow.seconds_to_next_poll((0.0, 0), (1.0, 0), 100) == follow.FIRST_POLL
+    assert follow.seconds_to_next_poll((0.0, 0), (1.0, 1000), 10**6) == follow.POLL_SECONDS
+    assert follow.seconds_to_next_poll((0.0, 0), (1.0, 1000), 1020) == pytest.approx(0.01)
+    assert follow.seconds_to_next_poll((0.0, 0), (1.0, 1000), 1000) == follow.SHORTEST_POLL
 
 
 def test_following_a_run_takes_little_of_its_time(data_home, text):
@@ -243,7 +243,7 @@ def test_following_a_run_takes_little_of_its_time(data_home, text):
     try:
         assert run.wait(60)
         mine, ours = time.thread_time(), time.process_time()
-        train.follow(run, RunTotals())
+        follow.follow(run, RunTotals())
         mine, ours = time.thread_time() - mine, time.process_time() - ours
     finally:
         run.close()

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.cli.stored_runs import dataset_of
 from engine.config import changed
 from engine.errors import InputError
 from engine.paths import home
 from engine.presets import preset
+from engine.runs.datasets import stored_dataset
 from engine.storage import command_inbox, reader, resume_point
 from engine.storage.command_inbox import ALL, LARGEST, Command, CommandInbox
 from engine.storage.writer import RunWriter
@@ -177,7 +177,7 @@ def test_the_command_lines_run_obeys_between_two_steps_and_repeats(wait_until: W
 
     start, made = preset("bigram"), []
     settings = changed(start.settings, max_steps=1_000_000, speed="unlimited")
-    trainer = Trainer(start.config, settings, dataset_of(stored), made.append)
+    trainer = Trainer(start.config, settings, stored_dataset(stored), made.append)
     while trainer.step < turned + 200:
         if trainer.step == turned:
             trainer.tune(changed(settings, lr=0.03125, batch_size=5))

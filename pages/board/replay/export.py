@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cli.stored_runs import dataset_of
 from engine.errors import InputError
 from engine.models import registry
+from engine.runs.datasets import stored_dataset
 from engine.storage.curves import Curves, Floats, curves
 from engine.storage.index import Overview
 from engine.storage.metrics.reader import open_metrics
@@ -163,7 +163,7 @@ def _samples(one: Overview) -> list[tuple[int, str, int]]:
 def _corpus(one: Overview) -> Corpus | None:
     """What the run learnt from; None where that is no text, or the text is no longer here."""
     try:
-        dataset = dataset_of(one.run)
+        dataset = stored_dataset(one.run)
     except InputError:
         return None
     return dataset if isinstance(dataset, Corpus) else None
