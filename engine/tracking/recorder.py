@@ -1,6 +1,6 @@
 """Record a training loop of one's own, so that it can be watched on the stage while it runs, and compared after it.
 
-    from engine import record
+    from loopscope import record  # `from engine import record` in a checkout that is not installed
 
     with record("my run", lr=1e-3) as log:
         for step in range(1, 1001):
