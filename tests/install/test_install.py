@@ -85,7 +85,7 @@ def pip(*words: object, python: Path | str = sys.executable) -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as `pip install .` builds it, of a tree with runs and downloads in its data/."""
     tree, out = tmp_path_factory.mktemp("tree") / "loopscope", tmp_path_factory.mktemp("wheel")
-    names = ("app.py", "data", "engine", "loopscope", "pages", "pyproject.toml", "requirements.txt", "README.md")
+    names = ("app.py", "data", "engine", "pages", "pyproject.toml", "requirements.txt", "README.md")
     for name in (*names, ".streamlit", ".gitignore"):
         if (ROOT / name).is_dir():
             own = ("runs", "downloads", "uploads", "corpora") if name == "data" else ("__pycache__",)
@@ -137,7 +137,11 @@ def test_the_wheel_holds_one_package_and_the_shipped_texts(wheel: Path) -> None:
     }
     wanted = subprocess.run(["git", "ls-files", "engine", "pages"], cwd=ROOT, capture_output=True, text=True)
     if wanted.returncode == 0:
-        tracked = {f"loopscope/{name}" for name in wanted.stdout.split() if (ROOT / name).exists()}
+        tracked = {
+            f"loopscope/{name.removeprefix('engine/installed/loopscope/')}"
+            for name in wanted.stdout.split()
+            if (ROOT / name).exists()
+        }
         assert tracked <= set(names)
     for name in ("py.typed", "app.py", ".streamlit/config.toml", "__main__.py"):
         assert f"loopscope/{name}" in names
@@ -151,7 +155,7 @@ def test_the_dependencies_are_those_of_requirements_txt(copy: Copy) -> None:
     assert pins(PathDistribution(info).requires or []) == pinned
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "dependencies" not in project
-    recording = pins((ROOT / "requirements-record.txt").read_text(encoding="utf-8").splitlines())
+    recording = pins((ROOT / "engine" / "tracking" / "requirements.txt").read_text(encoding="utf-8").splitlines())
     assert recording.items() < pinned.items()
 
 
@@ -208,7 +212,7 @@ def test_a_script_records_without_what_it_does_not_need(copy: Copy, blocked: Seq
     assert (copy.home / "runs" / done.stdout.strip()).is_dir()
 
 
-def test_recording_needs_only_requirements_record_txt(copy: Copy, tmp_path: Path) -> None:
+def test_recording_needs_only_its_own_requirements(copy: Copy, tmp_path: Path) -> None:
     """What is imported besides the standard library comes from the packages named there and theirs."""
     script = RECORDING + (
         "import sys\nprint(*{name.split('.')[0] for name in sys.modules} - sys.stdlib_module_names)\n"
