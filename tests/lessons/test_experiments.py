@@ -19,6 +19,7 @@ from engine.stream.status import State
 from engine.text.corpus import Batcher
 from engine.training.checkpoint import PausedState
 from engine.training.evaluation import split_loss
+from engine.training.state import take_snapshot
 from engine.training.trainer import Trainer
 
 BIGRAM = preset("bigram")
@@ -370,7 +371,7 @@ def test_a_second_optimizer_gets_nothing_from_a_used_generator(start) -> None:
 def test_a_trainer_of_another_rule_begins_with_an_empty_state(corpus) -> None:
     adamw = Trainer(BIGRAM.config, BIGRAM.settings, corpus, lambda _: None)
     adamw.advance()
-    moment = PausedState(adamw.snapshot(), 0)
+    moment = PausedState(take_snapshot(adamw), 0)
     sgd = Start(BIGRAM.config, BIGRAM.settings, corpus, moment).trainer("sgd", lr=1.0)
     assert not sgd.optimizer.state
     assert max_weight_difference(sgd, adamw) == 0

@@ -232,7 +232,7 @@ def test_an_outcome_is_kept_and_not_computed_again(manager, monkeypatch) -> None
     page = opened(whatif_page)
     tried(page, "item-backward")
     tried(page, "one-generator")
-    monkeypatch.setattr("pages.views.step.experiments.carried_out", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("pages.views.step.experiments.run_experiment", lambda *_: pytest.fail("computed again"))
     assert "no backward() to call" in tried(page, "item-backward")
 
 

@@ -15,7 +15,7 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.models.base import LanguageModel
 from engine.presets import preset
-from engine.runs import forks
+from engine.runs import forks, restored_state
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.storage import notes
@@ -149,12 +149,12 @@ def test_what_is_cancelled_is_made_no_further(trains, visit, house, monkeypatch)
     trains("bigram")
     begun, gone_on = threading.Event(), threading.Event()
 
-    def slow(self: Trainer, goal: int, turns: object, halt: Callable[[], bool]) -> None:
+    def slow(trainer: Trainer, goal: int, turns: object, halt: Callable[[], bool]) -> None:
         begun.set()
         while not halt():
             gone_on.wait(0.01)
 
-    monkeypatch.setattr(Trainer, "repeat", slow)
+    monkeypatch.setattr(restored_state, "repeat_steps", slow)
     page = visit("inside.py")
     page.session_state[scrubber.STATE_KEY] = made = house.restore_step(41)
     assert begun.wait(60)

@@ -22,6 +22,7 @@ from engine.storage.writer import RunWriter
 from engine.stream.history import History
 from engine.stream.status import State
 from engine.text.corpus import Corpus
+from engine.training.state import take_snapshot
 from engine.training.trainer import Trainer
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
@@ -179,7 +180,7 @@ def test_settings_at_a_step_are_exact(manager: RunManager, go) -> None:
 
 
 def test_a_fork_that_is_closed_on_its_way_keeps_the_knobs_of_where_it_stands(tiny: Corpus) -> None:
-    start = Trainer(BIGRAM, SETTINGS, tiny, lambda _: None).snapshot()
+    start = take_snapshot(Trainer(BIGRAM, SETTINGS, tiny, lambda _: None))
     turned = changed(SETTINGS, lr=0.5)
     past = ResumePoint("a-fork", start, History(), step=100, turns=((50, 0, turned),), parent=("parent", 100))
     thread = TrainingThread("that is closed")

@@ -21,6 +21,7 @@ from engine.storage import checkpoint_files, reader
 from engine.storage.displayed_state import displayed_state, displayed_step_before
 from engine.stream.status import State
 from engine.training.checkpoint import Snapshot
+from engine.training.observer import Observer
 from engine.training.state import replay, take_snapshot
 from engine.training.trainer import STAGES, Trainer
 
@@ -133,7 +134,7 @@ def test_nothing_is_sampled_or_measured_on_the_way(manager: RunManager, wait_unt
     run = manager.prepare(changed(BIGRAM, observe_every=5, eval_every=10, sample_every=20), SETTINGS)
     go(run, 399, wait_until)
     for name in ("validate", "sample"):
-        monkeypatch.setattr(Trainer, name, lambda *_: pytest.fail("the way there is not to be watched"))
+        monkeypatch.setattr(Observer, name, lambda *_: pytest.fail("the way there is not to be watched"))
     assert opened(manager, 398).step == 398
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.cli import stored_runs
+from engine.cli import resume
 from engine.cli.parser import run as command
 from engine.config import RunConfig, changed
 from engine.errors import InputError
 from engine.presets import preset
+from engine.runs import checkpoint_policy
 from engine.runs.checkpoint_policy import CheckpointPolicy
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
@@ -192,7 +193,7 @@ def test_the_other_verbs(place, capsys) -> None:
     assert command(["evaluate", folder.name, "--split", "all"]) == 2
 
 
-def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
+def test_the_schedule_is_dense_early_and_regular_later(monkeypatch) -> None:
     class Told:
         def save_snapshot(self, snapshot, best=False):
             taken.append(snapshot.step)
@@ -203,8 +204,9 @@ def test_the_schedule_is_dense_early_and_regular_later(corpus) -> None:
     class At:
         recorder = type("StepRecorder", (), {"diverged": False})
         val_loss, stages_done, step, parameters = None, 0, 0, ()
-        settle = snapshot = lambda self: self
+        settle = lambda self: self  # noqa: E731
 
+    monkeypatch.setattr(checkpoint_policy, "take_snapshot", lambda trainer: trainer)
     trainer = At()
     while trainer.step < 3500:
         policy.save(trainer)
@@ -331,7 +333,7 @@ def test_a_resume_that_is_refused_forgets_nothing(place, corpus, wait_until, cap
             database.execute("DELETE FROM events WHERE name = 'done'")
         assert command(["resume", str(folder), *flags]) == 2
         assert why in capsys.readouterr().err
-    monkeypatch.setattr(stored_runs, "pick_device", lambda name: pick_device("cuda"))
+    monkeypatch.setattr(resume, "pick_device", lambda name: pick_device("cuda"))
     if not torch.cuda.is_available():
         assert command(["resume", str(folder)]) == 2
     assert reader.open_run(str(folder)).step == 700

@@ -430,7 +430,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     assert pick_device("cpu").type == "cpu"
 
 
-class LateLedger(HostStepRecorder):
+class LateStepRecorder(HostStepRecorder):
     """Tells the verdict as a GPU does: when a block crosses; updates after the bad one do nothing."""
 
     def __init__(self, emit: Callable[[Record], object], trainer: Trainer) -> None:
@@ -446,14 +446,14 @@ class LateLedger(HostStepRecorder):
         self.diverged = False
         return True
 
-    def write(self, step: int, lr: float, seconds: float) -> None:
+    def record(self, step: int, lr: float, seconds: float) -> None:
         self._late.append(Scalars(step, self.loss, self.grad_norm, lr, seconds))
 
-    def cross(self, wait: bool = False) -> None:
+    def flush(self, wait: bool = False) -> None:
         for row in self._late:
             if not self.diverged:
                 self.loss, self.grad_norm = row.loss, row.grad_norm
-                super().write(row.step, row.lr, row.seconds)
+                super().record(row.step, row.lr, row.seconds)
                 self.diverged = not math.isfinite(row.loss)
         self._late.clear()
 
@@ -463,7 +463,7 @@ def test_a_late_verdict_names_the_right_step(tiny: Corpus, make_run: Make, wait_
     run = make_run(TINY, changed(LIVE, max_steps=20), tiny)
     assert run.copy_weights()[0] == 0 and run.loop.trainer is not None
     trainer = run.loop.trainer
-    trainer.recorder = LateLedger(trainer.emit, trainer)
+    trainer.recorder = LateStepRecorder(trainer.emit, trainer)
     loss_of, count = trainer.model.loss, itertools.count(1)
     trainer.model.loss = lambda *x: loss_of(*x) * (math.nan if next(count) == 7 else 1)  # type: ignore[method-assign]
     if by_hand:

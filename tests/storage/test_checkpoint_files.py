@@ -124,26 +124,26 @@ def test_a_kill_while_saving_leaves_only_whole_snapshots(tmp_path) -> None:
 
 
 def test_a_manifest_that_points_outside_and_a_newer_format_are_refused(corpus, tmp_path) -> None:
-    path = checkpoint_files.write(tmp_path, trainer_of(RunConfig(block_size=8), corpus).snapshot())
-    body = checkpoint_files._opened((path / "manifest.json").read_bytes())
+    path = checkpoint_files.write(tmp_path, take_snapshot(trainer_of(RunConfig(block_size=8), corpus)))
+    body = checkpoint_files._verified((path / "manifest.json").read_bytes())
     for change, word in (
         ({"files": {"../../weights.safetensors": "0", "state.safetensors": "0"}}, "other files"),
         ({"format": 2}, "format 2"),
         ({"settings": {"lr": -1}}, "damaged"),
     ):
-        (path / "manifest.json").write_bytes(checkpoint_files._sealed({**body, **change}))
+        (path / "manifest.json").write_bytes(checkpoint_files._signed({**body, **change}))
         with pytest.raises(SnapshotError, match=word):
             checkpoint_files.read(path)
 
 
 def test_a_pickle_in_the_place_of_weights_is_never_opened(corpus, tmp_path) -> None:
-    path = checkpoint_files.write(tmp_path, trainer_of(RunConfig(block_size=8), corpus).snapshot())
+    path = checkpoint_files.write(tmp_path, take_snapshot(trainer_of(RunConfig(block_size=8), corpus)))
     told = tmp_path / "executed"
     hostile = b"cos\nsystem\n(S'touch " + str(told).encode() + b"'\ntR."
     (path / "weights.safetensors").write_bytes(hostile)
-    body = checkpoint_files._opened((path / "manifest.json").read_bytes())
+    body = checkpoint_files._verified((path / "manifest.json").read_bytes())
     body["files"]["weights.safetensors"] = checkpoint_files._sha256(path / "weights.safetensors")
-    (path / "manifest.json").write_bytes(checkpoint_files._sealed(body))
+    (path / "manifest.json").write_bytes(checkpoint_files._signed(body))
     with pytest.raises(SnapshotError):
         checkpoint_files.read(path)
     assert not told.exists()

@@ -20,6 +20,7 @@ from engine.text.baselines import Baselines
 from engine.text.bigram_counts import MOST_TOKENS, BigramCounts
 from engine.text.corpus import Corpus
 from engine.training.evaluation import split_loss
+from engine.training.observer import Observer
 from engine.training.trainer import Trainer
 
 SHORT = changed(PRESETS["bigram"].settings, max_steps=300)
@@ -113,7 +114,7 @@ def test_the_channel_begins_at_step_0_and_falls_to_about_nothing(corpus: Corpus)
 
 def test_the_channel_changes_no_loss(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     with_it, seen, _ = trained(corpus)
-    monkeypatch.setattr(Trainer, "_divergence", lambda self: {})
+    monkeypatch.setattr(Observer, "_divergence", lambda self: {})
     without, none, _ = trained(corpus)
     assert seen and not none
     assert [row.loss for row in with_it] == [row.loss for row in without]

@@ -191,7 +191,7 @@ def test_a_corpus_is_cut_by_its_characters_and_bpe_learns_from_the_training_part
     config = RunConfig(tokenizer="bpe", vocab_size=300)
     train_end, val_end = split_ends(len(PLAY), 0.1, 0.1)
     tokenizer = datasets.make_tokenizer(PLAY, config)
-    assert tokenizer == ByteTokenizer.trained(PLAY[:train_end], 300)
+    assert tokenizer == ByteTokenizer.train_on(PLAY[:train_end], 300)
     assert datasets.make_tokenizer(PLAY[:train_end] + "#" * (len(PLAY) - train_end), config) == tokenizer
     corpus = Corpus.of(PLAY, tokenizer=tokenizer)
     assert (corpus.vocab_size, corpus.distinct, corpus.characters) == (300, len(set(PLAY)), len(PLAY))

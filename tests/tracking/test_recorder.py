@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from engine import record
-from engine.cli import stored_runs
+from engine.cli import evaluate, resume, sample
 from engine.errors import InputError
 from engine.paths import home
 from engine.runs.manager import RunManager
@@ -85,9 +86,9 @@ def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
     run = reader.open_run(log.id)
     for verb in (
         lambda: manager.resume(log.id),
-        lambda: stored_runs.resume(log.id, None, False),
-        lambda: stored_runs.evaluate(log.id, "val", False),
-        lambda: stored_runs.sample(log.id, ""),
+        lambda: resume.resume(Namespace(run=log.id, max_steps=None, json=False)),
+        lambda: evaluate.evaluate(Namespace(run=log.id, split="val", json=False)),
+        lambda: sample.sample(Namespace(run=log.id, prompt="")),
         lambda: export.weights_file(run),
     ):
         with pytest.raises(InputError, match="recorded from another program's loop") as refused:
