@@ -19,8 +19,11 @@ from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
 from engine.storage import checkpoint_files, index, manifest, reader, resume_point, write_buffer, writer
 from engine.storage.lock import RunLocked, acquire_lock, is_locked
+from engine.storage.metrics import schema
+from engine.storage.metrics.follower import MetricsFollower
 from engine.storage.metrics.reader import open_metrics
 from engine.storage.metrics.rows import PackedBlock
+from engine.storage.metrics.schema import MetricsError, mark_rewritten
 from engine.storage.metrics.writer import MOST_TABLES, MetricsWriter
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Sample, Scalars
@@ -66,6 +69,21 @@ def test_what_was_put_comes_back(folder) -> None:
     np.testing.assert_allclose(history.tables["weights/x"], table, atol=1e-3)
     assert history.series["train/loss"].count == 10_000
     assert history.delta({}).arrays == [] or history.delta({}).arrays == []
+
+
+def test_a_new_database_has_its_generation_before_it_can_be_read(folder, monkeypatch) -> None:
+    folder.mkdir(parents=True)
+    marked = []
+
+    def mark(database: sqlite3.Connection) -> None:
+        with open_metrics(folder) as metrics, pytest.raises(MetricsError):
+            MetricsFollower().read_new(metrics)
+        marked.append(database)
+        mark_rewritten(database)
+
+    monkeypatch.setattr(schema, "mark_rewritten", mark)
+    schema.connect(folder / "metrics.db").close()
+    assert len(marked) == 1, "who had read it before would take it for another one"
 
 
 def test_a_run_that_did_not_end_is_interrupted_and_one_that_is_written_is_live(folder) -> None:

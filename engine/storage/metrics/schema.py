@@ -38,9 +38,9 @@ def connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=5, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
+    if generation(database) == 0:  # a new one: whoever followed another at this place notices
+        mark_rewritten(database)  # before there are tables: nobody reads it without its generation
     database.executescript(SCHEMA)
-    if generation(database) == 0:
-        mark_rewritten(database)  # a new one: whoever followed another at this place notices
     return database
 
 
