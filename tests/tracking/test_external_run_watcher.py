@@ -165,6 +165,25 @@ def test_what_a_resumed_process_makes_again_is_not_shown_twice(
     assert steps == list(range(1, 201)) and losses == [i / 1024 for i in range(1, 201)]
 
 
+def test_settings_that_were_turned_in_an_abandoned_future_are_forgotten(writer: RunWriter) -> None:
+    def turned(step: int, batch_size: int) -> Turn:
+        return Turn(step, 0, LiveSettings(batch_size=batch_size).model_dump())
+
+    writer.put([Event(0, "started", "started"), *rows(1, 20), turned(10, 8), turned(100, 64)])
+    assert writer.flush()
+    followed = ExternalRun(reader.open_run(NAME), None)
+    writer.put([turned(20, 16), *rows(21, 30)])
+    assert writer.flush()
+    with pytest.raises(Rewound):
+        followed.refresh()
+    followed = ExternalRun(reader.open_run(NAME), None)
+    writer.put([turned(30, 4), *rows(31, 40)])
+    assert writer.flush()
+    followed.refresh()
+    assert followed.settings["batch_size"] == 4
+    assert followed.status().tokens_seen == CONFIG.block_size * (10 * 32 + 10 * 8 + 10 * 16 + 10 * 4)
+
+
 def test_a_run_told_in_lines_is_followed_byte_by_byte(manager: RunManager, wait_until: Wait) -> None:
     folder = home() / "runs" / "by-hand"
     folder.mkdir(parents=True)

@@ -83,7 +83,8 @@ class MetricsWriter:
     def _insert_turn(self, turn: Turn) -> None:
         """New settings, in place of those that an abandoned future had from here on."""
         abandoned = "DELETE FROM turns WHERE step > ? OR step = ? AND stages > ?"
-        self._database.execute(abandoned, (turn.step, turn.step, turn.stages))
+        if self._database.execute(abandoned, (turn.step, turn.step, turn.stages)).rowcount:
+            mark_rewritten(self._database)  # the new row may get the rowid of one that was read already
         self._insert("turns", encode_turn(turn))
 
     def _insert_tables(self, record: Observation) -> None:
