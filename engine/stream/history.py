@@ -50,7 +50,7 @@ class Frame:
 class History:
     """A run's scalars, tables, events and samples in bounded memory, and what is new since the last delta.
 
-    Only the pump's thread writes; `lock` protects readers in other threads.
+    One thread at a time writes, the one that drains the pump; `lock` protects readers in others.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ MAX_WAITING = 32  # tables of one name that wait for those of the other lanes
 class RaceHistory:
     """One history for all lanes: a loss channel for each, their tables stacked, and where their losses first differ.
 
-    Written on the pump's thread.
+    Written in whatever thread drains the pump, one at a time.
     """
 
     def __init__(self, lanes: Sequence[Run], names: Sequence[str], first_step: int) -> None:
