@@ -77,7 +77,7 @@ class Progress:
     def _make_bar(self, scaled: bool) -> Any:
         from tqdm import tqdm  # type: ignore[import-untyped]
 
-        told = os.get_terminal_size(sys.stderr.fileno()).columns > 0  # some terminals say 0 columns and rows
+        sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0  # some terminals say 0 columns and rows
         return tqdm(
             desc=printable(self.title),
             total=self.total,
@@ -85,8 +85,8 @@ class Progress:
             unit_scale=scaled,
             mininterval=0.2,
             miniters=1,
-            dynamic_ncols=told,
-            ncols=None if told else 80,
-            nrows=None if told else 24,
+            dynamic_ncols=sized,
+            ncols=None if sized else 80,
+            nrows=None if sized else 24,
             file=sys.stderr,
         )

@@ -48,7 +48,7 @@ def check(_: argparse.Namespace | None = None) -> int:
 def findings() -> Iterator[Finding]:
     """All lines of the report, one by one: torch takes a moment."""
     pinned = pins(requirements())
-    looks: tuple[Callable[[], Iterable[Finding]], ...] = (
+    checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: [python()],
         lambda: packages(pinned),
         lambda: [device()],
@@ -57,9 +57,9 @@ def findings() -> Iterator[Finding]:
         lambda: [port()],
         _data_home,
     )
-    for look in looks:
+    for one in checks:
         try:
-            yield from look()
+            yield from one()
         except ModuleNotFoundError as error:
             yield Finding("missing", f"the package {error.name}; {install(error.name)}")
 

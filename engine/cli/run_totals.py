@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..stream.messages import Observation, Record, Scalars
 
 WARM = 100  # steps before the pace counts
-SHORTEST_WALL = 0.2  # seconds; between looks a few milliseconds apart the pace is too inexact
+SHORTEST_WALL = 0.2  # seconds; between polls a few milliseconds apart the pace is too inexact
 
 
 @dataclass

@@ -244,7 +244,7 @@ class Run:
         self._tell(self.loop.hold, State.STOPPED)
 
     def make_steps(self, count: int) -> None:
-        """Make `count` steps, then pause; the last one is looked at closely."""
+        """Make `count` steps, then pause; the last one is observed."""
         self._asked = self._trains_on = True
         self._tell(self.loop.train, count)
 
@@ -301,7 +301,7 @@ class Run:
             self.store.discard()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the model is built and its start is told (or that failed)."""
+        """Wait until the model is built and what there is at the start was emitted (or that failed)."""
         return self.loop.prepared.wait(timeout)
 
     def _tell(self, command: Callable[..., None], *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Opening a run's folder: what its config.json says, and the stores that this process writes."""
+"""Opening a run's folder: what its config.json says, and the folders that this process writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OpenStores:
         self._stores: dict[str, RunWriter | None] = {}
 
     def open(self, run: Run) -> Path:
-        """RunWriter a new run in a folder of its own, and return the folder.
+        """Store a new run in a folder of its own, and return the folder.
 
         InputError where another process was quicker; the run is then closed.
         """

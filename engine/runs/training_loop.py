@@ -25,8 +25,8 @@ from .checkpoint_policy import CheckpointPolicy
 from .cost import memory_advice
 from .settings_journal import UPDATE, SettingsJournal
 
-CLOSE_LOOKS_AFTER_SPIKE = 20  # steps that are looked at closely
-CLOSE_LOOKS_AFTER_RAISE = 3  # when the learning rate is raised by far
+OBSERVED_AFTER_SPIKE = 20  # steps
+OBSERVED_AFTER_RAISE = 3  # steps, when the learning rate is raised by far
 
 
 class TrainingLoop:
@@ -49,7 +49,7 @@ class TrainingLoop:
         self.config, self.dataset, self.journal, self.past = config, dataset, journal, past
         self.device = pick_device(config.device)
         self.trainer: Trainer | None = None
-        self.losses = LossMonitor(dataset.highest_loss, emit, self._look_closely)
+        self.losses = LossMonitor(dataset.highest_loss, emit, self._observe_more)
         self.state = State.READY
         self.message = ""
         self.error: str | None = None
@@ -229,7 +229,7 @@ class TrainingLoop:
         for event in events:
             self._put(event)
         if settings.lr > SPIKE * before.lr:
-            trainer.observer.extra_observations = CLOSE_LOOKS_AFTER_RAISE
+            trainer.observer.extra_observations = OBSERVED_AFTER_RAISE
         self._end_at = settings.max_steps
         if self.state in ALIVE and self.step >= self._end_at and not trainer.stages_done:
             self._end(trainer)
@@ -343,6 +343,6 @@ class TrainingLoop:
             if self._checkpoints is not None and not by_hand:
                 self._checkpoints.note_validation(record)
 
-    def _look_closely(self) -> None:
+    def _observe_more(self) -> None:
         if self.trainer is not None:
-            self.trainer.observer.extra_observations = CLOSE_LOOKS_AFTER_SPIKE
+            self.trainer.observer.extra_observations = OBSERVED_AFTER_SPIKE

@@ -102,14 +102,14 @@ class CommandInbox:
         if len(content) > LARGEST:
             raise InputError(f"it is longer than {LARGEST:,} bytes")
         try:
-            told = json.loads(content)
+            said = json.loads(content)
         except (ValueError, RecursionError):
             raise InputError("it is not JSON") from None
-        if not isinstance(told, dict) or len(told) != 1:
+        if not isinstance(said, dict) or len(said) != 1:
             raise InputError('it is neither {"settings": {…}} nor {"verb": "…"}')
-        if "verb" in told:
-            return Command({}, check_verb(told["verb"], self.takes))
-        settings = told.get("settings")
+        if "verb" in said:
+            return Command({}, check_verb(said["verb"], self.takes))
+        settings = said.get("settings")
         if not isinstance(settings, dict) or not settings:
             raise InputError('it is neither {"settings": {…}} nor {"verb": "…"}')
         return Command(check_settings(settings, self.takes), None)
@@ -118,10 +118,10 @@ class CommandInbox:
 def accepted_commands(run: Path) -> tuple[str, ...]:
     """What the writer of a run says that it accepts; nothing where it does not listen."""
     try:
-        told = json.loads(_read(run / FOLDER / TAKES))
+        takes = json.loads(_read(run / FOLDER / TAKES))
     except (OSError, ValueError, RecursionError):
         return ()
-    return tuple(name for name in ALL if isinstance(told, list) and name in told)
+    return tuple(name for name in ALL if isinstance(takes, list) and name in takes)
 
 
 def close_inbox(run: Path) -> None:

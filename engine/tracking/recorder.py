@@ -74,13 +74,13 @@ class Recorder:
         """
         self._check_open()
         now = time.perf_counter()
-        told = {name: _number(value) for name, value in numbers.items() if value is not None}
-        told.setdefault("seconds", now - self._at)
+        row = {name: _number(value) for name, value in numbers.items() if value is not None}
+        row.setdefault("seconds", now - self._at)
         if "lr" in self._settings:
-            told.setdefault("lr", self._settings["lr"])
-        if "loss" not in told:  # they are a step's own
-            told = {name: value for name, value in told.items() if name in numbers}
-        self._write(self._parser.numbers(_whole(step), told))
+            row.setdefault("lr", self._settings["lr"])
+        if "loss" not in row:  # they are a step's own
+            row = {name: value for name, value in row.items() if name in numbers}
+        self._write(self._parser.numbers(_whole(step), row))
         self._at = now
         self._apply_commands()
 
@@ -134,7 +134,7 @@ class Recorder:
             raise InputError(f"run {self.id} is closed; record a new one")
 
     def _listen(self) -> None:
-        """On its own thread: what lies in the mailbox waits here for the end of the step."""
+        """On its own thread: what was asked for waits here for the end of the step."""
         assert self._inbox is not None
         while not self._closed.wait(LISTEN_SECONDS):
             for command in self._inbox.receive():

@@ -122,7 +122,7 @@ def projection(model: Model, projector: Projector) -> tuple[dict[str, float], di
 
 
 def projection_interval(model: Model) -> int:
-    """At every how many looks the token embedding of `model` is projected."""
+    """How many observations apart the token embedding of `model` is projected."""
     if not isinstance(model, LanguageModel) or "embedding" not in model.features:
         return 1
     return projection_interval_of(model.token_embedding.embedding_dim, model.parameter_count())

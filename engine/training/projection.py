@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MOST_ROWS = 1000
-LEAST_LOOKS = 4
+LEAST_OBSERVATIONS = 4
 TOKEN_EMBEDDING = "projection/token_embedding"
 
 
@@ -71,11 +71,12 @@ class Projector:
 
 
 def projection_interval_of(columns: int, parameters: int) -> int:
-    """At every how many looks at a model of `parameters` numbers its table of `columns` columns is projected.
+    """How many observations apart a table of `columns` columns is projected, of a model with `parameters` numbers.
 
-    The eigenvectors cost columns³, a step about what the model weighs: a wide table alone is looked at less often.
+    The eigenvectors cost columns³, a step about the number of parameters: a table that is wide for its model is
+    projected less often.
     """
-    return max(LEAST_LOOKS, columns**3 // (10 * parameters))
+    return max(LEAST_OBSERVATIONS, columns**3 // (10 * parameters))
 
 
 def cosines(table: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from engine.stream.messages import Observation, Record, Scalars
 from engine.text.corpus import Corpus
 from engine.training import probes
 from engine.training.projection import (
-    LEAST_LOOKS,
+    LEAST_OBSERVATIONS,
     MOST_ROWS,
     TOKEN_EMBEDDING,
     Projector,
@@ -200,10 +200,12 @@ def test_projecting_changes_no_loss(corpus: Corpus, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_wide_table_is_projected_less_often() -> None:
-    assert projection_interval_of(32, 30_000) == LEAST_LOOKS
+    assert projection_interval_of(32, 30_000) == LEAST_OBSERVATIONS
     assert projection_interval_of(65, 65**2) == 6
     assert projection_interval_of(1000, 1000**2) == 100
-    assert projection_interval_of(768, 162_419_712) == LEAST_LOOKS, "beside such a model the eigenvectors cost nothing"
+    assert projection_interval_of(768, 162_419_712) == LEAST_OBSERVATIONS, (
+        "beside such a model the eigenvectors cost nothing"
+    )
 
 
 def test_a_model_without_tokens_has_no_projection() -> None:

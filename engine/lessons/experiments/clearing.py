@@ -40,7 +40,7 @@ def never_cleared(start: Start, pacer: Pacer, optimizer: OptimizerName, lr: floa
     decay = 0.01 if optimizer == "adamw" else 0.0
     results = {
         name: run_loop(start.trainer(optimizer, lr=lr, batch_size=32, weight_decay=decay, grad_clip=None), text, steps,
-                    pacer, order)
+                       pacer, order)
         for name, order in (("with zero_grad", USUAL_ORDER), ("without zero_grad", NEVER_CLEARED))
     }  # fmt: skip
     kept, left = results.values()
