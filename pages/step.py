@@ -1,6 +1,6 @@
 """One optimizer update, stage by stage: the rail, the buttons, and what exists at each stage. Holds no training state.
 
-It shows a copy at the same stage as the run (`engine.training.trainer.replay`); the buttons move the run itself.
+It shows a copy at the same stage as the run (`engine.training.state.replay`); the buttons move the run itself.
 """
 
 from __future__ import annotations

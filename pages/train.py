@@ -23,9 +23,6 @@ from pages.views.train.transport import confirmation, transport
 from pages.widgets import fields, notices, plan
 from pages.widgets.style import STYLE, STYLE_PRESENTER
 
-SIZES = ("n_layer", "n_head", "n_embd")
-"""Of a model that has them, in one row."""
-
 
 def watch(run: ExternalRun) -> None:
     """The stage while it shows a run that another process trains."""

@@ -86,7 +86,7 @@ def test_editing_a_page_leaves_the_run_and_its_thread(fragile: Server, new_tab: 
     run, threads = stage.run, (fragile.home / "threads").read_text()
     page = fragile.project / "pages" / "train.py"
     page.write_text(page.read_text() + '\nst.text("edited while it trains")\n')
-    figures = fragile.project / "pages" / "live" / "figures.py"
+    figures = fragile.project / "pages" / "charts" / "live_figures.py"
     figures.write_text(figures.read_text() + "\n# edited\n")
     before = stage.step
 

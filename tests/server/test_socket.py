@@ -504,7 +504,8 @@ def test_assets_are_served_by_their_names_alone(served: Served) -> None:
         assert answer.content == path.read_bytes()
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["content-type"].startswith({".js": "text/javascript", ".css": "text/css"}[path.suffix])
-    for name in ("socket.py", "watch.html", "vendor/plotly.py", "..%2fsocket.py", "example.frame"):
+    others = ("board.py", "package.json", "globals.d.ts", "replay/replay.js", "charts/", "charts/..%2fboard.py")
+    for name in (*others, "watch.html", "vendor/plotly.py", "..%2froutes.py", "example.frame"):
         assert served.http.get(f"/{name}").status_code in (403, 404)
 
 
