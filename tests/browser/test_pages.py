@@ -70,7 +70,7 @@ def test_the_arrow_key_goes_through_the_nine_stages_of_one_step(training: Stage)
 def test_a_line_is_learnt_beside_the_room_s_run(training: Stage) -> None:
     go(training, "First steps")
     training.page.get_by_role("button", name="Start").locator("visible=true").first.click()
-    training.page.wait_for_function(f"{LINE}.series.get('parameter/a')?.steps.length > 10", timeout=PATIENCE)
+    training.page.wait_for_function(f"{LINE}?.data.series.get('parameter/a')?.steps.length > 10", timeout=PATIENCE)
     training.page.wait_for_function(
         "[...document.querySelectorAll('.ls-panel .js-plotly-plot')].flatMap((plot) => plot.data ?? [])"
         ".some((trace) => trace.meta?.path && trace.x.length > 5)",
