@@ -20,7 +20,7 @@ FELT_AT_ONCE = 2000  # ms: what is promised is 1 s, on a machine with nothing el
 # that has ever trained leaves its name in the file `threads`.
 FAULT = """
 import threading
-from engine.config import home
+from engine.paths import home
 from engine.training.trainer import Trainer
 
 _forward, _seen = Trainer.forward, set()
