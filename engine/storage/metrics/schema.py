@@ -40,7 +40,7 @@ def connect(path: Path) -> sqlite3.Connection:
     database.execute("PRAGMA synchronous = NORMAL")
     if generation(database) == 0:  # a new one: whoever followed another at this place notices
         mark_rewritten(database)  # before there are tables: nobody reads it without its generation
-    database.executescript(SCHEMA)
+    database.executescript(f"BEGIN; {SCHEMA} COMMIT;")  # all at once: nobody finds some tables without the others
     return database
 
 
