@@ -24,22 +24,9 @@ from engine.console import Progress, complain
 from engine.presets import preset
 from engine.text.download import PinnedFile
 from engine.text.library import Library
+from tests.cli.conftest import TEXT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TEXT = "".join(f"{a} met {b} by the quay, and {b} said: {a * n}!\n" for n in range(1, 9) for a, b in ("am", "no", "it"))
-
-
-@pytest.fixture
-def data_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "quay.txt"
-    path.write_text(TEXT, encoding="utf-8")
-    return path
 
 
 def started(*words, **options):

@@ -20,6 +20,7 @@ from engine.runs.run import Run
 from engine.stream.messages import Observation, Scalars
 from engine.text.corpus import Corpus
 from engine.training.trainer import Trainer
+from tests.cli.conftest import TEXT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHAKESPEARE = Path(os.environ.get("LOOPSCOPE_CORPORA") or ROOT.parent / "shared" / "corpora") / "tinyshakespeare.txt"
@@ -27,20 +28,6 @@ KEYS = {
     "run", "state", "step", "initial_loss", "train_loss", "val_loss", "tokens_seen", "parameters",
     "steps_per_second", "message",
 }  # fmt: skip
-TEXT = "".join(f"{a} met {b} by the quay, and {b} said: {a * n}!\n" for n in range(1, 9) for a, b in ("am", "no", "it"))
-
-
-@pytest.fixture
-def data_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "quay.txt"
-    path.write_text(TEXT, encoding="utf-8")
-    return path
 
 
 def lines_of(capsys):

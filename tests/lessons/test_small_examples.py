@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +17,6 @@ from engine.lessons.experiments import EXPERIMENTS
 from engine.lessons.results import Grid, Table
 from engine.lessons.small_examples import EXAMPLES
 from engine.presets import preset
-from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
 from engine.stream.status import State
 from pages.views.step import experiments
@@ -162,14 +159,9 @@ def test_an_example_is_complete_and_draws_from_no_shared_generator(title) -> Non
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
-    """The process's manager, with a data home of its own."""
-    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    manager_module.run_manager.cache_clear()
-    manager = manager_module.run_manager()
-    yield manager
-    manager.close(30)
-    manager_module.run_manager.cache_clear()
+def manager(house: RunManager) -> RunManager:
+    """The process's manager, as pages see it."""
+    return house
 
 
 def examples_page() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from streamlit.testing.v1 import AppTest
 from engine.analysis.least_squares import largest_stable_lr
 from engine.models import registry
 from engine.presets import preset
-from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.stream.status import State
@@ -33,14 +32,9 @@ THREE = "1,3 2,5 3,7"
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
-    """The process's manager, with a data home of its own."""
-    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    manager_module.run_manager.cache_clear()
-    manager = manager_module.run_manager()
-    yield manager
-    manager.close(30)
-    manager_module.run_manager.cache_clear()
+def manager(house: RunManager) -> RunManager:
+    """The process's manager, as pages see it."""
+    return house
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from engine.generators import generator
 from engine.models.base import LanguageModel
 from engine.models.registry import build_language_model
 from engine.presets import PRESETS
-from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.stream.status import State
@@ -30,14 +29,9 @@ VIEWS = ("Shapes", "Table", "Attention", "Generation", "Parameters", "Questions"
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
-    """The process's manager, with a data home of its own."""
-    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    manager_module.run_manager.cache_clear()
-    manager = manager_module.run_manager()
-    yield manager
-    manager.close(30)
-    manager_module.run_manager.cache_clear()
+def manager(house: RunManager) -> RunManager:
+    """The process's manager, as pages see it."""
+    return house
 
 
 @pytest.fixture

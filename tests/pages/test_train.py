@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,6 @@ from streamlit.testing.v1 import AppTest
 from engine.config import DEFAULT_CORPUS
 from engine.presets import preset
 from engine.runs import cost
-from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.stream.status import State
@@ -27,14 +26,9 @@ SHELL = str(Path(__file__).resolve().parent.parent.parent / "pages" / "shell.py"
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
-    """The process's manager, with a data home of its own."""
-    monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    manager_module.run_manager.cache_clear()
-    manager = manager_module.run_manager()
-    yield manager
-    manager.close(30)
-    manager_module.run_manager.cache_clear()
+def manager(house: RunManager) -> RunManager:
+    """The process's manager, as pages see it."""
+    return house
 
 
 @pytest.fixture

@@ -12,21 +12,10 @@ if not (Path(__file__).parent / "engine").is_dir():
 
 from . import engine
 
-__all__ = [
-    "Corpus",
-    "LiveSettings",
-    "Run",
-    "RunConfig",
-    "RunManager",
-    "State",
-    "Trainer",
-    "generate",
-    "preset",
-    "record",
-]
+__all__ = engine.__all__
 
 if TYPE_CHECKING:
-    from .engine import Corpus, LiveSettings, Run, RunConfig, RunManager, State, Trainer, generate, preset, record
+    from .engine import *  # noqa: F403
 else:
 
     def __getattr__(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Sequence
 
@@ -26,15 +27,14 @@ def serve(flags: Sequence[str]) -> int:
     Streamlit reads the configuration beside `app.py`, whatever the current folder holds, and puts that folder before
     all others on the path, so that the pages find this engine and no other.
     """
+    sys.argv = ["streamlit", "run", str(ROOT / "app.py"), *flags]
     try:
-        from streamlit.web import cli
-    except ModuleNotFoundError as error:
-        complain(f"the package {error.name!r}, which the dashboard needs, is missing; run `{cli_command('check')}`")
-        return 1
-    try:
-        cli.main(["run", str(ROOT / "app.py"), *flags], prog_name="streamlit")
+        runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except ImportError as error:
+        complain(f"the dashboard cannot begin ({error}); run `{cli_command('check')}`")
+        return 1
     return 0
 
 
