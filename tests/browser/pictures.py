@@ -54,7 +54,7 @@ def main() -> None:
                 print(target.name)
                 page.close()
         browser.close()
-        server.end(within=10)
+        server.end()
 
 
 if __name__ == "__main__":

@@ -200,10 +200,10 @@ def test_a_change_in_one_tab_is_on_show_in_the_other(server: Server, new_tab: Ca
     number.press("Enter")
     mine.has("lr", 0.03)
     begin = yours.page.evaluate("performance.now()")
-    expect(yours.number("lr_number")).to_have_value(re.compile(r"0\.03"), timeout=2000)
+    expect(yours.number("lr_number")).to_have_value(re.compile(r"0\.03"))
     print(f"the other tab showed it {yours.page.evaluate('performance.now()') - begin:.0f} ms later")
     mine.press("Space")
-    expect(yours.button("play")).to_have_text(re.compile("Resume"), timeout=2000)
+    expect(yours.button("play")).to_have_text(re.compile("Resume"))
 
 
 def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable[..., Stage]) -> None:

