@@ -106,6 +106,7 @@ class OneText:
     """A library that holds one text under the name "tiny"."""
 
     version = 0
+    folder = SimpleNamespace(path="the corpus folder")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -113,7 +114,10 @@ class OneText:
     def load_name(self, name: str) -> tuple[str, SimpleNamespace]:
         if name != "tiny":
             raise InputError(f"there is no text {name!r}; choose tiny")
-        return self.text, SimpleNamespace(name="tiny", title="tiny", source="", licence="", path=None)
+        return self.text, SimpleNamespace(name="tiny", title="tiny", source="", licence="")
+
+    def entries(self) -> list[SimpleNamespace]:
+        return []
 
     def start(self) -> None: ...
 

@@ -16,10 +16,11 @@ from ..runs.datasets import encoded_corpus, stored_dataset
 from ..runs.fine_tuning import fine_tuning_config, fine_tuning_corpus
 from ..runs.run import Run, limit_to_epochs
 from ..runs.run_folder import run_description
+from ..runs.stored_text import remember_file, sha256_of
 from ..storage.reader import StoredRun
 from ..storage.writer import RunWriter
 from ..text.corpus import Corpus
-from ..text.library import Library
+from ..text.library import Library, TextEntry
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, Snapshot
 from ..training.lecture import lecture_opening
@@ -53,7 +54,9 @@ def fine_tune(stored: StoredRun, snapshot: Snapshot, options: TrainOptions) -> i
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
     if options.corpus is None:
         raise InputError(f"--from {stored.id} needs another text to go on with; name one with --corpus")
-    dataset = fine_tuning_corpus(Library(home()).load(options.corpus), options.config, former)
+    loaded = Library(home()).load(options.corpus)
+    dataset = fine_tuning_corpus(loaded, options.config, former)
+    remember(*loaded)
     if snapshot.step == 0:
         raise InputError(f"run {stored.id} has learnt nothing yet; resume it first, then fine-tune it")
     source = FineTuneSource(stored.id, snapshot.step, snapshot.weights)
@@ -119,7 +122,17 @@ def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple
     except OSError as error:  # a path that the system refuses to look at
         raise InputError(f"corpus {name[:80]!r} cannot be read ({error.strerror}); check the path") from None
     config = changed(config, corpus=entry.name)
+    remember(text, entry)
     return config, encoded_corpus(text, entry, config), notice
+
+
+def remember(text: str, entry: TextEntry) -> None:
+    """Note where a file lies that a person named, so that `resume` finds it."""
+    if entry.kind == "file" and entry.path is not None:
+        try:
+            remember_file(sha256_of(text), entry.path)
+        except OSError as error:
+            complain(f"{home()} cannot be written ({error.strerror}): to resume, put {entry.title} among its corpora")
 
 
 def say_opening(run: Run) -> float | None:

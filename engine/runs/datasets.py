@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 
 from ..config import RunConfig
 from ..errors import InputError
@@ -16,6 +16,7 @@ from ..text.corpus import Corpus, split_ends
 from ..text.library import Library, TextEntry
 from ..text.points import Points
 from ..text.tokenizer import Tokenizer
+from .stored_text import recorded_texts
 
 
 class Datasets:
@@ -46,11 +47,13 @@ class Datasets:
     def load_stored(self, stored: StoredRun) -> Corpus | Points:
         """What a stored run learnt from; InputError if that text is gone or is another one now."""
         config, _ = reader.configuration(stored)
-        if len(reader.texts(stored)) > 1:
-            return stored_corpus(stored, lambda name, _: self._library.load_name(name))
-        dataset = self.load(config)
-        reader.check_text(stored, dataset)
-        return dataset
+        records = reader.recorded_texts(stored)
+        if len(records) == 1:  # often the one that is in memory
+            with suppress(InputError):
+                dataset = self.load(config)
+                if dataset.sha256 == records[0].get("sha256"):
+                    return dataset
+        return stored_dataset(stored, self._library)
 
 
 def encoded_corpus(text: str, entry: TextEntry, config: RunConfig, former: Corpus | None = None) -> Corpus:
@@ -67,41 +70,20 @@ def encoded_corpus(text: str, entry: TextEntry, config: RunConfig, former: Corpu
         tokenizer=None if former is not None else make_tokenizer(text, config),
         source=entry.source,
         licence=entry.licence,
-        path=None if entry.path is None else str(entry.path),
         former=former,
     )
 
 
-def stored_corpus(stored: StoredRun, load: Callable[[str, str | None], tuple[str, TextEntry]]) -> Corpus:
-    """What a stored run learnt from, with all that it was fine-tuned away from; `load` takes a name and a path.
-
-    InputError if a text is gone or is another one now.
-    """
-    assert stored.config is not None
-    corpus: Corpus | None = None
-    for name, path in reader.texts(stored):
-        corpus = encoded_corpus(*load(name, path), stored.config, corpus)
-    assert corpus is not None
-    reader.check_text(stored, corpus)
-    return corpus
-
-
-def stored_dataset(stored: StoredRun) -> Corpus | Points:
-    """What a stored run learnt from: its text by name, or by the path it was given; InputError if it is another now."""
+def stored_dataset(stored: StoredRun, library: Library | None = None) -> Corpus | Points:
+    """What a stored run learnt from, with all that it was fine-tuned away from; InputError if a text is not here."""
     config, _ = reader.configuration(stored)
     if not config.reads_text:
         return Points.of(config)
-    library = Library(home())
-
-    def load(name: str, path: str | None) -> tuple[str, TextEntry]:
-        try:
-            return library.load_name(name)
-        except InputError:
-            if not path:
-                raise
-            return library.load(path)
-
-    return stored_corpus(stored, load)
+    corpus: Corpus | None = None
+    for text, entry in recorded_texts(library or Library(home()), stored):
+        corpus = encoded_corpus(text, entry, config, corpus)
+    assert corpus is not None
+    return corpus
 
 
 def make_tokenizer(text: str, config: RunConfig) -> Tokenizer | None:

@@ -74,7 +74,6 @@ def _text_description(dataset: Corpus | Points | None) -> dict[str, Any] | None:
         return None
     return {
         "name": dataset.name,
-        "path": dataset.path,
         "characters": dataset.characters,
         "sha256": dataset.sha256,
         "former": _text_description(dataset.former),

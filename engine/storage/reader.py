@@ -20,8 +20,6 @@ from ..errors import InputError
 from ..paths import cli_command, home
 from ..stream.history import History
 from ..stream.messages import Observation, Scalars
-from ..text.corpus import Corpus
-from ..text.points import Points
 from . import lock, manifest
 from .metrics import json_lines, schema
 from .metrics.json_lines import Recorded
@@ -199,25 +197,6 @@ def observations(run: StoredRun) -> Iterator[Observation]:
     """What was measured on a cadence, without tables; a damaged row is left out."""
     with open_metrics(run.folder) as metrics:
         yield from metrics.observations()
-
-
-def check_text(run: StoredRun, dataset: Corpus | Points) -> None:
-    """InputError if `dataset` is not what the run learnt from, now and before it was fine-tuned."""
-    at = dataset if isinstance(dataset, Corpus) else None
-    for kept in reversed(recorded_texts(run)):
-        if at is not None and kept.get("sha256", at.sha256) != at.sha256:
-            raise InputError(
-                f"run {run.id} learnt from another text than {at.name!r} is now; bring back the one whose sha256 "
-                f"begins with {kept['sha256'][:12]}"
-            )
-        at = None if at is None else at.former
-
-
-def texts(run: StoredRun) -> list[tuple[str, str | None]]:
-    """The name, and the path if one was kept, of each text that a run learnt from: the present one last."""
-    assert run.config is not None
-    before = [(str(kept.get("name")), kept.get("path")) for kept in recorded_texts(run)]
-    return [*before[:-1], (run.config.corpus, before[-1][1] if before else None)]
 
 
 def recorded_texts(run: StoredRun) -> list[dict[str, Any]]:

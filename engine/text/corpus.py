@@ -45,8 +45,6 @@ class Corpus:
     sha256: str  # of the text as UTF-8, with line ends as \n
     source: str
     licence: str
-    path: str | None = None
-    """Where its file is, to find it again on resuming."""
     former: Corpus | None = None
     """The text that a model fine-tuned on this one was trained on before; both use that text's tokenizer."""
 
@@ -62,7 +60,6 @@ class Corpus:
         title: str = "",
         source: str = "",
         licence: str = "",
-        path: str | None = None,
         former: Corpus | None = None,
     ) -> Corpus:
         """Split and tokenize `text`: with `former`'s tokenizer, else with `tokenizer`, else by characters.
@@ -104,7 +101,6 @@ class Corpus:
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             source=source,
             licence=licence,
-            path=path,
             former=former,
         )
 

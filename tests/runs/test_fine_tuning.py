@@ -163,7 +163,7 @@ def test_a_third_text_is_written_in_the_first_ones_characters(manager, go) -> No
     third = manager.fine_tune("third")
     assert third.corpus.tokenizer.vocab == Corpus.of(FIRST).tokenizer.vocab
     go(third, 10)
-    assert reader.texts(reader.open_run(third.id))[0][0] == "first"
+    assert reader.recorded_texts(reader.open_run(third.id))[0]["name"] == "first"
     stored = reader.open_run(third.id)
     assert manager.datasets.load_stored(stored).former.former.name == "first"
     drop(first=FIRST + "a")
@@ -229,7 +229,7 @@ def test_the_command_line_goes_on_with_a_run_on_another_text(tmp_path: Path, cap
     assert first["step"] == 30 and isinstance(first["former_val_loss"], float)
     about = json.loads((new / "config.json").read_text())
     assert about["parent"] == {"run": parent, "step": 50}
-    assert about["environment"]["corpus"]["former"]["path"] == str(one)
+    assert about["environment"]["corpus"]["former"]["name"] == "one"
     assert checkpoint_files.newest(new / "snapshots", upto=0)[0] is not None
     assert main(["resume", str(new), "--max-steps", "40", "--json"]) == 0
     assert told(capsys)["step"] == 40
