@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import psutil  # type: ignore[import-untyped]
 import torch
 
 from ..config import LiveSettings, RunConfig, fields_of
@@ -22,7 +21,7 @@ from ..models.base import StepCost
 from ..models.registry import build
 from ..text.corpus import Corpus
 from ..text.points import Points
-from ..training.device import pick_device, threads_for
+from ..training.device import free_memory, pick_device, threads_for
 from ..training.trainer import Trainer
 
 MAX_MEASURED = 20_000_000
@@ -63,13 +62,16 @@ def estimate_cost(config: RunConfig, settings: LiveSettings, dataset: Corpus | P
 
 
 def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, runs: int = 1) -> tuple[int, int]:
-    """Parameters of a run and the bytes that `runs` of them need together; InputError if the machine has less free."""
+    """Parameters of a run and the bytes that `runs` of them need together.
+
+    InputError if the machine has less free, as far as it says.
+    """
     with torch.device("meta"):
         parameters = build(config, dataset.vocab_size).parameter_count()
     needed = BASE_BYTES + runs * (memory_needed(config, settings, parameters, dataset.vocab_size) - BASE_BYTES)
     device = pick_device(config.device)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if needed - BASE_BYTES > free:  # this process has the base already
+    free = free_memory(device)
+    if free is not None and needed - BASE_BYTES > free:  # this process has the base already
         who = "this run needs" if runs == 1 else f"these {runs} runs need"
         raise InputError(
             f"{who} about {needed / 1e9:,.1f} GB of memory, and {device.type} has {free / 1e9:,.1f} GB free; "

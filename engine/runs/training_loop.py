@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..config import LiveSettings, RunConfig
+from ..errors import OUT_OF_MEMORY, machine_trouble, print_error
 from ..storage.resume_point import ResumePoint
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Scalars
@@ -168,11 +169,11 @@ class TrainingLoop:
     def fail(self, error: Exception) -> None:
         """An exception is kept and shown, never lost; a failed run still answers."""
         if self.state is State.FAILED:
-            traceback.print_exception(error)
+            print_error(error)
             return
         self.error = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+        if machine_trouble(error) == OUT_OF_MEMORY:
             advice = memory_advice(self.config, self.journal.settings, self.dataset)
             message = f"out of memory on {self.device.type}; {advice}"
         self._enter(State.FAILED, message)

@@ -54,6 +54,7 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
             read(target)
             return target
         remove(target)
+    clear_partial(folder)  # of an attempt that could not even clear up after itself
     partial = folder / f"{PARTIAL}{snapshot.step}-{secrets.token_hex(4)}"
     partial.mkdir(parents=True)
     try:

@@ -37,6 +37,8 @@ class RunWriter:
         self.folder = folder
         self.missing: str | None = None
         """What could not even be handed over, or was taken away, in words."""
+        self.untaken: str | None = None
+        """Why the last snapshot that was due could not be taken, in words; None once one was."""
         self.best: int | None = None
         """The step of the snapshot with the lowest validation loss, which is never thinned out."""
         self._write_problem: str | None = None
@@ -55,7 +57,7 @@ class RunWriter:
     @property
     def problem(self) -> str | None:
         """What is not being saved, and why, in one sentence; None while all is well."""
-        return self._write_problem or self.missing
+        return self._write_problem or self.untaken or self.missing
 
     @property
     def closed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from ..errors import InputError
@@ -15,6 +16,15 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' is not available here; choose cpu or auto (Apple's GPU is not used)")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a program can still have on `device`; None where the system does not say (it has to open a file)."""
+    try:
+        free: int = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    except (OSError, RuntimeError):
+        return None
+    return free
 
 
 def threads_for(parameters: int, device: torch.device) -> int:

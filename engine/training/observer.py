@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from ..config import LiveSettings
-from ..errors import InputError
+from ..errors import InputError, machine_trouble
 from ..generators import generator
 from ..models.base import LanguageModel
 from ..stream.messages import Event, Observation
@@ -43,6 +45,8 @@ class Observer:
         self.test_loss: float | None = None
         self.observing = False
         """Is the step under way one that is observed?"""
+        self._before: dict[str, list[Tensor]] = {}
+        self._told: set[str] = set()
         config, dataset, device = trainer.config, trainer.dataset, trainer.device
         batch_size = trainer.settings.batch_size
         self._projector, self._projection_interval = Projector(), probes.projection_interval(trainer.model)
@@ -67,6 +71,9 @@ class Observer:
 
     def before_update(self, step: int) -> None:
         """Where step `step` + 1 is due, copy what the update will change: gradients, and the weights themselves."""
+        self._attempt(self._copy_before, step)
+
+    def _copy_before(self, step: int) -> None:
         self.observing = (
             self._due(step + 1, self.observe_every) or self.observe_next or self.extra_observations > 0 or step == 0
         )
@@ -79,6 +86,26 @@ class Observer:
 
     def after_update(self, step: int) -> None:
         """Emit what is due of step `step`, which was just made."""
+        self._attempt(self._observe, step)
+
+    def _attempt(self, look: Callable[..., None], *step: int) -> None:
+        """Look, and go without where the machine refuses: it runs short, or a file cannot be opened.
+
+        What is told of it is one event for each kind of trouble.
+        """
+        try:
+            look(*step)
+        except Exception as error:
+            why = machine_trouble(error)
+            if why is None:
+                raise
+            self.observing, self._before = False, {}
+            if why not in self._told:
+                self._told.add(why)
+                at = self._trainer.step
+                self._trainer.emit(Event(at, "not observed", f"not all of step {at:,} could be observed: {why}"))
+
+    def _observe(self, step: int) -> None:
         if self.observing:
             self._emit_observation(step)
         if self._trainer.epochs is not None:
@@ -128,6 +155,9 @@ class Observer:
 
     def show_start(self) -> None:
         """Emit what there is before the first update: tables, validation loss, a sample, all of step 0."""
+        self._attempt(self._show_start)
+
+    def _show_start(self) -> None:
         trainer, model = self._trainer, self._trainer.model
         shares, points = probes.projection(model, self._projector)
         scalars = probes.scalar_values(model) | probes.measured(model) | shares | self._divergence()
@@ -177,6 +207,9 @@ class Observer:
 
     def test(self) -> None:
         """At the end of a run by epochs, once: the exact loss on the test split, which nothing else has touched."""
+        self._attempt(self._test)
+
+    def _test(self) -> None:
         trainer, model, dataset = self._trainer, self._trainer.model, self._trainer.dataset
         if not isinstance(dataset, Corpus) or not isinstance(model, LanguageModel):
             return

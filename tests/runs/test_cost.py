@@ -12,9 +12,9 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.models.registry import build
 from engine.presets import preset
-from engine.runs import cost
 from engine.runs.cost import Cost, check_memory, computed_step_seconds, duration, estimate_cost, memory_needed
 from engine.text.corpus import Corpus
+from engine.training import device
 
 DOCUMENT_001 = preset("document-001")
 TINY = preset("gpt-tiny")
@@ -28,7 +28,7 @@ class Tokens:
 
 
 def free(monkeypatch: pytest.MonkeyPatch, bytes_free: int) -> None:
-    monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: SimpleNamespace(available=bytes_free))
+    monkeypatch.setattr(device.psutil, "virtual_memory", lambda: SimpleNamespace(available=bytes_free))
 
 
 def test_document_001_has_its_162_419_712_parameters() -> None:
