@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import LiveSettings, changed
 from engine.errors import InputError
-from engine.lessons.experiments import EXPERIMENTS
+from engine.lessons.experiments import EXPERIMENTS, TOPICS
 from engine.lessons.results import Grid, Table
 from engine.lessons.small_examples import EXAMPLES
 from engine.presets import preset
@@ -185,7 +185,9 @@ def opened(script) -> AppTest:
 
 def tried(page: AppTest, name: str) -> str:
     """Run an experiment; the sentence that says what is seen."""
-    page.selectbox[0].set_value(name).run()
+    if any(button.key == "whatif_all" for button in page.button):
+        page.button(key="whatif_all").click().run()
+    page.button(key=f"ask_{name}").click().run()
     page.button(key="whatif_run").click().run()
     assert not page.exception
     return "\n".join(text.value for text in page.markdown)
@@ -239,9 +241,25 @@ def test_a_gpt_hands_its_text_to_a_bigram_where_one_is_needed(manager) -> None:
     assert "of the GPT on" in page.text[-1].value
 
 
-def test_every_experiment_has_its_place_in_the_list(manager) -> None:
+def test_the_eighteen_what_ifs_are_cards_of_one_plain_question_each_by_topic(manager) -> None:
     page = opened(whatif_page)
-    assert page.selectbox[0].options == [experiment.title for experiment in EXPERIMENTS]
+    assert not page.selectbox and [topic.value for topic in page.subheader] == list(TOPICS)
+    cards = {button.key: button.label for button in page.button}
+    assert len(cards) == len(EXPERIMENTS)
+    for experiment in EXPERIMENTS:
+        assert cards[f"ask_{experiment.name}"].startswith(f"**{experiment.question}**")
+        page.button(key=f"ask_{experiment.name}").click().run()
+        assert not page.exception
+        assert [title.value for title in page.subheader] == [experiment.question]
+        page.button(key="whatif_all").click().run()
+
+
+def test_a_question_uses_no_word_of_code() -> None:
+    jargon = ("zero_grad", "backward", "softmax", "parameters(", "SGD", "loss.", "len(", "dim", "None", "gradient")
+    for experiment in EXPERIMENTS:
+        assert experiment.topic in TOPICS and experiment.question.endswith("?")
+        assert not [word for word in jargon if word in experiment.question], experiment.question
+    assert len({experiment.question for experiment in EXPERIMENTS}) == len(EXPERIMENTS)
 
 
 def test_what_a_person_asks_for_meanwhile_is_noticed(monkeypatch) -> None:
@@ -258,7 +276,7 @@ def test_what_a_person_asks_for_meanwhile_is_noticed(monkeypatch) -> None:
 
 def test_an_experiment_that_was_left_says_so(manager, monkeypatch) -> None:
     page = opened(whatif_page)
-    page.session_state.whatif_unfinished = EXPERIMENTS[0].name
+    page.session_state.whatif_open = page.session_state.whatif_unfinished = EXPERIMENTS[0].name
     page.run()
     assert any("interrupted" in text.value for text in page.caption)
     assert "no backward() to call" in tried(page, "item-backward")

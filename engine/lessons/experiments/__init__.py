@@ -15,12 +15,13 @@ from ..results import ExperimentResult
 from . import batches, clearing, mistakes, rates
 from .start import MOST_PARAMETERS, Pacer, Start
 
-__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "Experiment", "Outcome", "Pacer", "Start"]
+__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "TOPICS", "Experiment", "Outcome", "Pacer", "Start"]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One what-if: `asks` says what is changed and what to look for, `code` is the changed loop in PyTorch.
+    """One what-if: `question` asks it in plain words, under a heading of `TOPICS`; `title` is its name among people who
+    know the loop; `asks` says what is changed and what to look for, `code` is the changed loop in PyTorch.
 
     `documents` names the lines of the documents about it. `begins` is the default start: "first" (initial weights) or
     "moment" (the run as it is now). `model` is what it works on: a bigram, a model of at most MOST_PARAMETERS, any
@@ -28,6 +29,8 @@ class Experiment:
     """
 
     name: str
+    topic: str
+    question: str
     title: str
     asks: str
     code: str
@@ -37,9 +40,16 @@ class Experiment:
     run: Callable[[Start, Pacer], ExperimentResult]
 
 
+CLEARING, STEPPING = "Throwing the old slopes away", "How far to step, and how often"
+READING, SLIPS = "What it learns from", "Slips in the code"
+TOPICS = (CLEARING, STEPPING, READING, SLIPS)
+"""In the order in which they are offered."""
+
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
         "no-zero-grad-sgd",
+        CLEARING,
+        "What if the slopes of the last step are never thrown away?",
         "No zero_grad, under SGD",
         "Gradients are never cleared: each backward() adds to all before it. Plain SGD, learning rate 1, 1,000 steps.",
         "loss.backward()\noptimizer.step()\n# optimizer.zero_grad()   left out",
@@ -50,6 +60,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "no-zero-grad-adamw",
+        CLEARING,
+        "Does AdamW forgive that mistake?",
         "No zero_grad, under AdamW",
         "The same mistake with AdamW at 3e-3 first looks like a gain. Watch where the curves cross. 3,000 steps.",
         "loss.backward()\noptimizer.step()\n# optimizer.zero_grad()   left out",
@@ -60,6 +72,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "zero-grad-too-late",
+        CLEARING,
+        "What if the slopes are thrown away just before they are used?",
         "zero_grad between backward and step",
         "The gradients are computed and thrown away before the optimizer can read them. AdamW at 0.01, 200 steps.",
         "loss.backward()\noptimizer.zero_grad()   # too early by one line\noptimizer.step()",
@@ -70,6 +84,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "zero-grad-places",
+        CLEARING,
+        "Does it matter where in the loop they are thrown away?",
         "zero_grad at its three places",
         "The documents clear at the end of a step, before the forward pass, and before backward(). Three loops, "
         "compared bit for bit over 100 steps.",
@@ -82,6 +98,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "zeros-or-none",
+        CLEARING,
+        "Is a slope of zero the same as no slope?",
         "Zeros instead of None",
         "A further weight takes part in the loss for 20 steps and is then skipped. AdamW with gradients set to zeros, "
         "and with gradients set to None, which is PyTorch's default.",
@@ -93,6 +111,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "sgd",
+        STEPPING,
+        "What if every weight simply followed its own slope?",
         "SGD instead of AdamW",
         "The same learning rate under another rule; and the rate that this rule needs. 2,000 steps each.",
         "torch.optim.AdamW(model.parameters(), lr=1e-3)\ntorch.optim.SGD(model.parameters(), lr=1e-3)\n"
@@ -104,6 +124,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "learning-rates",
+        STEPPING,
+        "What if the steps are far too large?",
         "A learning rate far too high",
         "Five learning rates under AdamW, from far too small to far too large. 1,000 steps each.",
         "for lr in (3e-4, 1e-2, 0.1, 1, 10):\n    torch.optim.AdamW(model.parameters(), lr=lr)",
@@ -114,6 +136,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "every-step-better",
+        STEPPING,
+        "Does every step make the model better?",
         "Does every step make the model better?",
         "The loss of each step's batch beside the loss on the whole text, at every step: once from the start, once "
         "near the floor.",
@@ -125,6 +149,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "memorizing",
+        STEPPING,
+        "Can it learn a short text by heart?",
         "Too many iterations on a short text",
         "A bigram trains on the first 1,000 characters alone, for 2,000 steps. When does validation turn?",
         "data = text[:1000]",
@@ -135,6 +161,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "until-80-percent",
+        STEPPING,
+        "Why not repeat one batch until it is right?",
         "Recalculate until within 80 %",
         "A note in document 001 lets backpropagation repeat until the output is close enough. Here that is done, on "
         "one batch, beside the ordinary loop; calls of backward() are counted.",
@@ -146,6 +174,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "batch-sizes",
+        READING,
+        "How much does one batch know of the whole text?",
         "A batch of 1, 8, 32, 256",
         "Gradients of many batches of each size, all at the same weights: how far do they point from the gradient of "
         "the text?",
@@ -157,6 +187,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "passes",
+        READING,
+        "Does it ever read all of the text?",
         "Through the data multiple times",
         "Windows are drawn at random. Which places of the text have been a target, after how many passes' worth?",
         "ix = torch.randint(len(data) - block_size, (batch_size,))",
@@ -167,6 +199,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "last-window",
+        READING,
+        "Is the end of the text ever read?",
         "len(data) - block_size - 1",
         "Document 003's get_batch on 12 characters, drawn 20,000 times, and on one window exactly.",
         "ix = torch.randint(len(data) - block_size - 1, (batch_size,))",
@@ -177,6 +211,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "evaluation-draws",
+        READING,
+        "Can looking at the model change what it learns?",
         "Evaluate on the shuffled train loader",
         "Drawing batches for an evaluation moves the generator that training draws from. Three ways to evaluate, "
         "60 steps each.",
@@ -188,6 +224,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "softmax-dimension",
+        SLIPS,
+        "What if the probabilities are added up along the wrong side?",
         "softmax over the wrong dimension",
         "dim=1 is right where the scores are (B, C), as in generate, and wrong where they are (B, T, C).",
         "F.softmax(logits, dim=1)\nF.softmax(logits, dim=-1)",
@@ -198,6 +236,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "second-backward",
+        SLIPS,
+        "Can one go back through the same calculation twice?",
         "backward() twice",
         "Walk the graph of one loss a second time.",
         "loss.backward()\nloss.backward()",
@@ -208,6 +248,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "item-backward",
+        SLIPS,
+        "Does a plain number still know how it was calculated?",
         "loss.item().backward()",
         "Turn the loss into a number first.",
         "loss.item().backward()",
@@ -218,6 +260,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         "one-generator",
+        SLIPS,
+        "Can two optimizers share one list of weights?",
         "One parameters() for two optimizers",
         "model.parameters() is a generator: it can be read once.",
         "p = model.parameters()\nfirst = torch.optim.AdamW(p)\nsecond = torch.optim.SGD(p)",

@@ -43,7 +43,7 @@ def set_choices(**choices: Any) -> Callable[[], None]:
 
 def open_experiment(name: str) -> Callable[[], None]:
     """Open an experiment of the Step page."""
-    return set_choices(step_tab="What if", whatif_kept=name, whatif_chosen=name)
+    return set_choices(step_tab="What if", whatif_open=name)
 
 
 def step_through_fresh(preset: str) -> None:

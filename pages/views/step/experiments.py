@@ -1,4 +1,4 @@
-"""What if: choose an experiment, run it on a throwaway copy of the room's run, compare both side by side.
+"""What if: choose a question, run its experiment on a throwaway copy of the room's run, compare both side by side.
 
 Holds no training state. What was found stays in the session, one result for each experiment and start.
 """
@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from engine.errors import InputError
-from engine.lessons.experiments import EXPERIMENTS, MOST_PARAMETERS, Experiment, Pacer, Start
+from engine.lessons.experiments import EXPERIMENTS, MOST_PARAMETERS, TOPICS, Experiment, Pacer, Start
 from engine.lessons.results import ExperimentResult
 from engine.models import registry
 from engine.presets import preset
@@ -24,27 +24,67 @@ from pages.views.shared import scrubber
 from pages.views.shared.results import show_displays
 
 Begin = Literal["first", "moment"]
-START_NAMES: dict[Begin, str] = {"first": "first weights", "moment": "where the run stands"}
+START_NAMES: dict[Begin, str] = {"first": "its first weights", "moment": "where the run stands"}
 MOST_COPIED = 2_000_000
 """A model of more parameters is not copied: that alone would take the run's memory and seconds."""
 
 
+GALLERY_STYLE = """<style>
+[class*="st-key-questions_"] { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 10px; }
+[class*="st-key-questions_"] > div { width: 100%; }
+[class*="st-key-questions_"] button { width: 100%; height: 100%; min-height: 4.6rem; padding: 0.6rem 0.9rem;
+  justify-content: flex-start; text-align: left; }
+[class*="st-key-questions_"] button p { line-height: 1.35; }
+[class*="st-key-questions_"] button small { display: block; }
+</style>"""
+
+
 def what_if() -> None:
-    """The list of experiments, the one that is chosen, and what it found."""
-    titles = {experiment.name: experiment.title for experiment in EXPERIMENTS}
-    name = st.selectbox(
-        "What if",
-        list(titles),
-        index=list(titles).index(st.session_state.get("whatif_kept", EXPERIMENTS[0].name)),
-        format_func=titles.__getitem__,
-        key="whatif_chosen",
-        help="Each experiment really runs, on a copy that is thrown away. The room's run never notices.",
+    """The gallery of questions; or the one that was chosen, and what its experiment found."""
+    chosen = next((one for one in EXPERIMENTS if one.name == st.session_state.get("whatif_open")), None)
+    if chosen is None:
+        gallery()
+    else:
+        experiment_view(chosen)
+
+
+def gallery() -> None:
+    """All questions as cards, by topic."""
+    st.markdown("Each question is answered by really doing it, on a copy that is thrown away. The run never notices.")
+    st.html(GALLERY_STYLE)
+    for place, topic in enumerate(TOPICS):
+        st.subheader(topic)
+        with st.container(key=f"questions_{place}"):
+            for one in EXPERIMENTS:
+                if one.topic == topic:
+                    st.button(
+                        f"**{one.question}** :small[{one.title}]",
+                        key=f"ask_{one.name}",
+                        on_click=open_question,
+                        args=(one.name,),
+                    )
+
+
+def open_question(name: str | None) -> None:
+    """Open the experiment with that name; None: the gallery."""
+    st.session_state.whatif_open = name
+
+
+def experiment_view(chosen: Experiment) -> None:
+    """One question: what is changed, the button that tries it, and what came out."""
+    st.button(
+        "All questions",
+        key="whatif_all",
+        type="tertiary",
+        icon=":material/arrow_back:",
+        on_click=open_question,
+        args=(None,),
     )
-    st.session_state.whatif_kept = name
-    chosen = next(experiment for experiment in EXPERIMENTS if experiment.name == name)
-    run = text_run()
+    st.subheader(chosen.question)
+    name, run = chosen.name, text_run()
     left, right = st.columns([3, 2], gap="medium")
     with left:
+        st.caption(chosen.title)
         st.markdown(chosen.asks)
         begin = start_picker(chosen, run)
         asked = st.button("Run the experiment", key="whatif_run", type="primary", icon=":material/science:")
@@ -106,7 +146,7 @@ def start_picker(chosen: Experiment, run: Run | None) -> Begin:
     past = scrubber.displayed_step()
     names = START_NAMES if past is None else START_NAMES | {"moment": f"step {past:,}, past"}
     picked: Begin | None = st.segmented_control(
-        "begins with",
+        "Start from",
         get_args(Begin),
         format_func=names.__getitem__,
         default=chosen.begins,
