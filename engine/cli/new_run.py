@@ -12,7 +12,7 @@ from ..console import complain, printable, say
 from ..errors import InputError
 from ..paths import cli_command, home
 from ..runs.cost import LARGE, check_memory, estimate_cost
-from ..runs.datasets import encoded_corpus, stored_dataset
+from ..runs.datasets import encoded_corpus
 from ..runs.fine_tuning import fine_tuning_config, fine_tuning_corpus
 from ..runs.run import Run, limit_to_epochs
 from ..runs.run_folder import run_description
@@ -47,9 +47,8 @@ def train_new(options: TrainOptions) -> int:
     return train_on(replace(options, config=config), dataset, notice)
 
 
-def fine_tune(stored: StoredRun, snapshot: Snapshot, options: TrainOptions) -> int:
-    """Train a new run that begins with the weights of `snapshot`, of the run `stored`, on the text in `options`."""
-    former = stored_dataset(stored)
+def fine_tune(stored: StoredRun, former: Corpus | Points, snapshot: Snapshot, options: TrainOptions) -> int:
+    """Train a new run on the text in `options`; its first weights are those of `snapshot`, of `stored` on `former`."""
     if not isinstance(former, Corpus):
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
     if options.corpus is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from ..config import changed
@@ -15,6 +16,7 @@ from ..runs.datasets import stored_dataset
 from ..runs.run import Run
 from ..storage import reader, resume_point
 from ..storage.lock import RunLocked
+from ..storage.metrics.json_lines import open_regular_file
 from ..storage.reader import StoredRun
 from ..storage.resume_point import ResumePoint
 from ..storage.writer import RunWriter
@@ -27,6 +29,7 @@ from .result import json_line
 from .run_totals import RunTotals
 
 GOOD = ("done", "stopped")
+LONGEST_RESULT = 1_000_000  # bytes
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -43,12 +46,12 @@ def resume(arguments: argparse.Namespace) -> int:
     dataset = stored_dataset(stored)  # these first: a run that cannot go on forgets nothing
     dataset.check(config)
     pick_device(config.device)
-    at = resume_point.newest_snapshot(stored)[0].step
+    at = resume_point.newest_snapshot(stored, dataset)[0].step
     if max_steps is not None and max_steps < at:
         raise InputError(
             f"--max-steps {max_steps:,} is behind the run, which is at step {at:,}; choose at least {at:,}"
         )
-    point = resume_point.load(stored)
+    point = resume_point.load(stored, dataset)
     for reason in point.refused:
         complain(reason)
     return _train_on(stored, dataset, point, wanted, arguments.json)
@@ -90,13 +93,20 @@ def _is_over(stored: StoredRun, max_steps: int | None) -> bool:
 
 def _report_again(stored: StoredRun, as_json: bool) -> int:
     """Say the result of a run that is over once more; returns its exit status."""
-    try:
-        result = json.loads((stored.folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        result = _result_from_metrics(stored)
+    result = _result_in(stored.folder) or _result_from_metrics(stored)
     result.pop("error", None)
     say(json_line(result) if as_json else f"{stored.id}: {stored.status}, last loss {result['train_loss']}")
     return int(stored.state not in GOOD)
+
+
+def _result_in(folder: Path) -> dict[str, Any] | None:
+    """What result.json says of a run; None where it is missing, damaged or too long."""
+    try:
+        with open_regular_file(folder / "result.json") as file:
+            result = json.loads(file.read(LONGEST_RESULT + 1))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return result if isinstance(result, dict) and "train_loss" in result else None
 
 
 def _result_from_metrics(stored: StoredRun) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def _fine_tune(arguments: argparse.Namespace) -> int:
     from .new_run import TrainOptions, fine_tune
     from .stored_model import load_snapshot
 
-    before, snapshot = load_snapshot(arguments.before)
+    before, former, snapshot = load_snapshot(arguments.before)
     assert before.config is not None
     start = snapshot.settings if before.config.epochs is None else changed(snapshot.settings, max_steps=MAX_STEPS)
     config, settings = apply_flags(before.config, start, arguments)
     options = TrainOptions(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json)
-    return fine_tune(before, snapshot, options)
+    return fine_tune(before, former, snapshot, options)
 
 
 def read_experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:

@@ -11,7 +11,7 @@ from ..text.library import TextEntry
 from ..training.checkpoint import FineTuneSource
 from .cost import check_memory
 from .datasets import encoded_corpus
-from .forks import parent_of
+from .forks import lineage
 from .run import Run
 
 
@@ -43,8 +43,7 @@ def fine_tuning_config(config: RunConfig, corpus: Corpus) -> RunConfig:
 
 def fine_tune_source(run: StoredRun) -> FineTuneSource:
     """Where the first weights of a fine-tuned run came from, or of one forked from it; InputError if they are gone."""
-    while (parent := parent_of(run)) is not None:
-        run = parent
+    *_, run = lineage(run)
     found, _ = checkpoint_files.newest(run.folder / "snapshots", upto=0)
     if found is None:
         raise InputError(f"run {run.id} has no snapshot of step 0; fine-tune again from the run before it")

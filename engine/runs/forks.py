@@ -22,8 +22,11 @@ from ..storage.metrics.rows import DamagedRow
 from ..storage.metrics.schema import MetricsError
 from ..storage.reader import StoredRun
 from ..storage.resume_point import KnobTurn, ResumePoint
+from ..storage.state_shape import StateShape
 from ..storage.writer import new_run_id
 from ..stream.status import State
+from ..text.corpus import Corpus
+from ..text.points import Points
 from ..training.checkpoint import Snapshot
 from .run import Run
 from .training_thread import TrainingThread
@@ -62,7 +65,7 @@ class ForkPoint:
 
     def new_run(self, thread: TrainingThread | None = None) -> Run:
         """A run that waits here, with a folder of its own. InputError if the step cannot be reached."""
-        past = create_fork(self.stored, new_run_id(), self.step, self.snapshot)
+        past = create_fork(self.stored, new_run_id(), self.step, self.snapshot, self.parent.dataset)
         return Run(self.parent.config, self.parent.first_settings, self.parent.dataset, past, thread)
 
 
@@ -79,14 +82,16 @@ def paused(run: Run) -> Iterator[None]:
         raise
 
 
-def create_fork(parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None) -> ResumePoint:
+def create_fork(
+    parent: StoredRun, name: str, step: int, snapshot: Snapshot | None = None, dataset: Corpus | Points | None = None
+) -> ResumePoint:
     """Make the folder of a fork called `name` beside its parent's, and return the point from which it goes on.
 
     `snapshot` is the state at that step where it is known. InputError if the step cannot be reached.
     """
     turns: list[KnobTurn] = []
     if snapshot is None:
-        snapshot = nearest_snapshot(parent, step)
+        snapshot = nearest_snapshot(parent, step, dataset)
         turns = resume_point.read_turns(parent, snapshot.step, step)
     folder = parent.folder.parent / name
     try:
@@ -107,17 +112,17 @@ def settings_at(run: StoredRun, step: int) -> LiveSettings:
     return turns[-1][2] if turns else snapshot.settings
 
 
-def nearest_snapshot(run: StoredRun, step: int) -> Snapshot:
+def nearest_snapshot(run: StoredRun, step: int, dataset: Corpus | Points | None = None) -> Snapshot:
     """The newest whole snapshot at or before `step`, of the run or of those that it was forked from.
 
-    InputError where there is none.
+    With the `dataset` that they learnt from, one that fits the run's model. InputError where there is none.
     """
-    at: StoredRun | None = run
-    while at is not None:
-        found, _ = checkpoint_files.newest(at.folder / "snapshots", upto=step)
+    config, _ = reader.configuration(run)
+    shape = None if dataset is None else StateShape.of(config, dataset)
+    for at in lineage(run):
+        found, _ = checkpoint_files.newest(at.folder / "snapshots", step, shape)
         if found is not None:
             return found
-        at = parent_of(at)
     raise InputError(f"run {run.id} has no snapshot at or before step {step:,}; choose a later step")
 
 
@@ -128,10 +133,19 @@ def copy_metrics(source: Path, target: Path, step: int) -> None:
     resume_point.rewind(target, step)
 
 
+def lineage(run: StoredRun) -> Iterator[StoredRun]:
+    """The run, then those that it was forked from, the nearest first; each once, whatever their folders say."""
+    at, seen = run, {run.id}
+    yield at
+    while (parent := parent_of(at)) is not None and parent.id not in seen:
+        at = parent
+        seen.add(at.id)
+        yield at
+
+
 def parent_of(run: StoredRun) -> StoredRun | None:
     """The run that this one was forked from, if its folder is still beside it; None for a fine-tuned one."""
-    parent = (run.about or {}).get("parent") or {}
-    name = str(parent.get("run", ""))
+    name = ((run.about or {}).get("parent") or {}).get("run", "")
     if not name or Path(name).name != name or name == run.id:
         return None
     found = reader.read_run(run.folder.parent / name)

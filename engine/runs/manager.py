@@ -106,7 +106,7 @@ class RunManager(RunDirectory):
         check_memory(config, settings, dataset)
         with self._lock:
             self._check_idle(replace)
-            run = Run(config, settings, dataset, resume_point.load(stored))
+            run = Run(config, settings, dataset, resume_point.load(stored, dataset))
             unused = self._replace_current(run)
         self._discard(unused)
         return run

@@ -105,7 +105,7 @@ class RestoredState:
         try:
             self._flush(self.run)
             stored = reader.open_run(self.run.id)
-            snapshot = forks.nearest_snapshot(stored, self.requested_step)
+            snapshot = forks.nearest_snapshot(stored, self.requested_step, self.run.dataset)
             self.step = self.snapshot_step = snapshot.step
             snapshot = self._repeat(snapshot, resume_point.read_turns(stored, snapshot.step, self.requested_step))
             turns = resume_point.read_turns(stored, snapshot.step, snapshot.step + 1)

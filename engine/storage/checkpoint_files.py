@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic import sync
-from ..config import LiveSettings
+from ..config import MAX_STEPS, LiveSettings
 from ..training.checkpoint import Snapshot
 
 if TYPE_CHECKING:  # a loop that is only recorded has no snapshots, and may run where torch is not installed
     from torch import Tensor
+
+    from .state_shape import Header, StateShape
 
 FORMAT = 1
 FILES = ("weights.safetensors", "state.safetensors")
@@ -33,6 +35,8 @@ MANIFEST = "manifest.json"
 NAME = re.compile(r"step-(\d{9,})")
 PARTIAL = ".partial-"
 MOST_MANIFEST = 1 << 20  # bytes
+MOST_HEADER = 1 << 24  # bytes
+MOST_TOKENS = 2**62
 _CHUNK = 1 << 20
 
 
@@ -82,8 +86,11 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
     return target
 
 
-def read(path: Path) -> Snapshot:
-    """The snapshot in `path`; SnapshotError if a byte of it is missing, changed, or from a newer version."""
+def read(path: Path, shape: StateShape | None = None) -> Snapshot:
+    """The snapshot in `path`; SnapshotError if a byte of it is missing, changed, or from a newer version.
+
+    With a `shape` also if it does not fit the run's model and text.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -100,11 +107,16 @@ def read(path: Path) -> Snapshot:
             raise SnapshotError(f"its manifest is of step {body['step']}")
         if set(body["files"]) != set(FILES):
             raise SnapshotError("its manifest names other files than it should")
+        if not 0 <= body["step"] <= MAX_STEPS or not 0 <= body["tokens_seen"] <= MOST_TOKENS:
+            raise SnapshotError("its manifest counts what cannot be")
+        headers = [_header(path / name) for name in FILES]
+        if shape is not None and (why := shape.misfit(*headers)) is not None:
+            raise SnapshotError(why)
         for name in FILES:
             if _sha256(path / name) != body["files"][name]:
                 raise SnapshotError(f"{name} is not what was written")
         weights, state = (load_file(path / name) for name in FILES)
-        return Snapshot(
+        snapshot = Snapshot(
             body["step"],
             body["tokens_seen"],
             LiveSettings(**body["settings"]),
@@ -113,9 +125,12 @@ def read(path: Path) -> Snapshot:
             generators=_branch(state, "generators"),
             batches=_branch(state, "batches"),
         )
+        if shape is not None and (why := shape.misplaced(snapshot)) is not None:
+            raise SnapshotError(why)
+        return snapshot
     except SnapshotError as error:
         raise SnapshotError(f"snapshot {path.name} cannot be used: {error}") from None
-    except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise SnapshotError(f"snapshot {path.name} cannot be used: it is damaged ({reason})") from None
 
@@ -133,14 +148,14 @@ def at(folder: Path, step: int) -> Path:
     return folder / f"step-{step:09d}"
 
 
-def newest(folder: Path, upto: int | None = None) -> tuple[Snapshot | None, list[str]]:
-    """The newest snapshot that is whole (not after step `upto`), and why each newer one was passed over."""
+def newest(folder: Path, upto: int | None = None, shape: StateShape | None = None) -> tuple[Snapshot | None, list[str]]:
+    """The newest snapshot that is whole (not after step `upto`) and fits, and why each newer one was passed over."""
     refused: list[str] = []
     for step in reversed(steps(folder)):
         if upto is not None and step > upto:
             continue
         try:
-            return read(at(folder, step)), refused
+            return read(at(folder, step), shape), refused
         except SnapshotError as error:
             refused.append(str(error))
     return None, refused
@@ -214,6 +229,22 @@ def _verified(signed: bytes) -> dict[str, Any]:
         raise SnapshotError("its manifest is not what was written")
     body: dict[str, Any] = json.loads(text)
     return body
+
+
+def _header(path: Path) -> Header:
+    """What a file of safetensors says that it holds. SnapshotError if it is not as long as that says."""
+    from .state_shape import Stored
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MOST_HEADER:
+            raise SnapshotError(f"{path.name} is not what was written")
+        described = json.loads(file.read(length))
+    described.pop("__metadata__", None)
+    end = max((int(one["data_offsets"][1]) for one in described.values()), default=0)
+    if path.stat().st_size != 8 + length + end:
+        raise SnapshotError(f"{path.name} is not what was written")
+    return {name: Stored(one["dtype"], tuple(one["shape"])) for name, one in described.items()}
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from ..config import LiveSettings, RunConfig
+from ..config import MAX_STEPS, LiveSettings, RunConfig
 from ..errors import InputError
 from ..paths import cli_command, home
 from ..stream.history import History
@@ -24,7 +22,8 @@ from . import lock, manifest
 from .metrics import json_lines, schema
 from .metrics.json_lines import Recorded
 from .metrics.reader import MetricsReader, is_json_lines, open_metrics
-from .metrics.schema import MetricsError
+from .metrics.rows import DamagedRow
+from .metrics.schema import MetricsError, TooMuch
 from .metrics.transcript import transcript_of
 
 STATES = {
@@ -62,8 +61,8 @@ class StoredRun:
 
     @property
     def id(self) -> str:
-        """Its name among the runs."""
-        return self.folder.name
+        """Its name among the runs, such that it can be shown."""
+        return os.fsencode(self.folder.name).decode(errors="replace")
 
     @property
     def status(self) -> str:
@@ -101,6 +100,8 @@ def open_run(name: str) -> StoredRun:
 def read_run(folder: Path) -> StoredRun:
     """What lies in `folder`. Never raises: whatever is wrong with it becomes the `reason`."""
     try:
+        if (reason := _unlisted(folder)) is not None:
+            return StoredRun(folder, reason=reason)
         if (name := _unsafe_entry(folder)) is not None:
             return StoredRun(folder, reason=f"{name} in it is a link, or no plain file")
         if is_json_lines(folder):
@@ -108,6 +109,7 @@ def read_run(folder: Path) -> StoredRun:
         about = manifest.read(folder)
         if about.get("format", manifest.FORMAT) > manifest.FORMAT:
             return StoredRun(folder, reason=f"it is from a newer version (format {about['format']})")
+        _check_origin(about)
         if "recorded" in about:
             config, settings, recorded = None, None, Recorded.of(about["recorded"])
         else:
@@ -115,7 +117,11 @@ def read_run(folder: Path) -> StoredRun:
         if not (folder / schema.FILE).exists() and lock.is_locked(folder):  # begun a moment ago
             return StoredRun(folder, config, settings, about, "ready", 0, True, recorded=recorded)
         live, (state, step) = is_written(folder), _read_progress(folder)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ValidationError, MetricsError) as error:
+    except TooMuch as error:
+        return StoredRun(folder, reason=str(error))
+    except PermissionError as error:
+        return StoredRun(folder, reason=f"its folder cannot be read ({(error.strerror or str(error)).lower()})")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, MetricsError) as error:
         return StoredRun(folder, reason=f"{_file_of(error, folder)} is missing or damaged")
     return StoredRun(folder, config, settings, about, state_of(state, live), step, live, recorded=recorded)
 
@@ -209,6 +215,29 @@ def recorded_texts(run: StoredRun) -> list[dict[str, Any]]:
     return found[::-1]
 
 
+def _check_origin(about: dict[str, Any]) -> None:
+    """ValueError unless what config.json says of the machine and of a run before is of the kind that is written."""
+    environment, parent = about.get("environment"), about.get("parent")
+    if not isinstance(environment, dict | None) or not isinstance(parent, dict | None):
+        raise ValueError("environment or parent is no object")
+    if parent is None:
+        return
+    run, step = parent.get("run"), parent.get("step")
+    if not isinstance(run, str) or type(step) is not int or not 0 <= step <= MAX_STEPS:
+        raise ValueError("parent is no run and step")
+
+
+def _unlisted(folder: Path) -> str | None:
+    """Why a folder is no run, whatever is in it."""
+    if folder.is_symlink() and folder.parent == home() / "runs":
+        return "it is a link; move the run's own folder here"
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
+    return None
+
+
 def _unsafe_entry(folder: Path) -> str | None:
     """The name of what is neither file nor folder in a run folder: a link could lead anywhere, a pipe has no end."""
     with os.scandir(folder) as entries:
@@ -221,4 +250,4 @@ def _unsafe_entry(folder: Path) -> str | None:
 def _file_of(error: Exception, folder: Path) -> str:
     if is_json_lines(folder):
         return json_lines.FILE
-    return schema.FILE if isinstance(error, MetricsError) else manifest.FILE
+    return schema.FILE if isinstance(error, MetricsError | DamagedRow) else manifest.FILE

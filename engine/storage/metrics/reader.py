@@ -20,13 +20,17 @@ from .rows import (
     decode_named_table,
     decode_sample,
     decode_scalars,
+    decode_step,
     decode_steps,
     decode_table,
     decode_turn,
 )
-from .schema import COLUMNS, FILE, connect_read_only
+from .schema import COLUMNS, FILE, MOST_NAMES, TooMuch, connect_read_only
 from .transcript import transcript_of
 
+MOST_ENTRIES = 20_000  # events, or samples, the newest ones
+MOST_AT_ONCE = 100  # events at one step
+MOST_DAMAGED = 10_000  # rows of one table
 NEWEST_OBSERVATIONS = 8  # of which some measured the layers and some the validation loss
 VAL_LOSS = "val/loss"
 Decoded = TypeVar("Decoded")
@@ -50,20 +54,25 @@ class MetricsReader:
 
     def observations(self) -> Iterator[Observation]:
         """The scalars measured on a cadence, without tables; skips damaged rows."""
-        return self._decoded("looks", self._select("looks", "ORDER BY rowid"), decode_scalars)
+        names: set[str] = set()
+        for record in self._decoded("looks", self._select("looks", "ORDER BY rowid"), decode_scalars):
+            names |= record.scalars.keys()
+            _check_count(len(names), "channels")
+            yield record
 
     def newest_tables(self) -> Iterator[Observation]:
         """The newest table of each name; skips damaged ones."""
+        self._table_names()
         newest = self.database.execute("SELECT MAX(step), name, rows, cols, data FROM frames GROUP BY name")
         return self._decoded("frames", newest, decode_named_table)
 
     def events(self) -> Iterator[Event]:
-        """Everything that happened; skips damaged rows."""
-        return self._decoded("events", self._select("events", "ORDER BY rowid"), decode_event)
+        """What happened, the newest MOST_ENTRIES of it; skips damaged rows."""
+        return self._decoded("events", self._newest_of("events"), decode_event)
 
     def samples(self) -> Iterator[Sample]:
-        """Every text that the model wrote; skips damaged rows."""
-        return self._decoded("samples", self._select("samples", "ORDER BY rowid"), decode_sample)
+        """The texts that the model wrote, the newest MOST_ENTRIES of them; skips damaged rows."""
+        return self._decoded("samples", self._newest_of("samples"), decode_sample)
 
     def turns(self) -> Iterator[Turn]:
         """All changes of the live settings; skips damaged rows."""
@@ -72,11 +81,11 @@ class MetricsReader:
     # ---------------------------------------------------------------- where the run stands
 
     def last_step(self) -> int:
-        """The last step that was recorded; a recorded run may have no loss at all, only measurements."""
+        """The last step that was recorded; a recorded run may have no loss at all, only measurements. DamagedRow."""
         (last,) = self.database.execute("SELECT MAX(first + count - 1) FROM steps").fetchone()
         if last is None:
             (last,) = self.database.execute("SELECT MAX(step) FROM looks").fetchone()
-        return int(last or 0)
+        return decode_step(last or 0)
 
     def last_event_name(self, names: Collection[str]) -> str | None:
         """Which of these events came last; None if none did."""
@@ -107,7 +116,7 @@ class MetricsReader:
     def newest_fork(self) -> tuple[int, list[Event]]:
         """The step at which the run was forked, and what happened there since; (0, []) for one that was not."""
         (row, step), *_ = self.database.execute("SELECT MAX(rowid), step FROM events WHERE name = 'forked'")
-        since = self._select("events", "WHERE rowid > ? AND step = ? ORDER BY rowid", row, step)
+        since = self._select("events", "WHERE rowid > ? AND step = ? ORDER BY rowid LIMIT ?", row, step, MOST_AT_ONCE)
         return step or 0, list(self._decoded("events", since, decode_event))
 
     # ---------------------------------------------------------------- what was on show at a step
@@ -126,6 +135,7 @@ class MetricsReader:
 
     def table_shapes(self) -> list[tuple[str, int, int]]:
         """Name, rows and columns of each kind of stored table, by name from the last to the first."""
+        self._table_names()
         query = "SELECT name, rows, cols FROM frames GROUP BY name ORDER BY name DESC"
         return self.database.execute(query).fetchall()
 
@@ -139,7 +149,7 @@ class MetricsReader:
 
     def tables_before(self, step: int) -> dict[str, Floats]:
         """Of each name the newest table at or before `step`. DamagedRow."""
-        names = [name for (name,) in self.database.execute("SELECT DISTINCT name FROM frames")]
+        names = self._table_names()
         query = "SELECT rows, cols, data FROM frames WHERE name = ? AND step <= ? ORDER BY step DESC LIMIT 1"
         found = {name: self.database.execute(query, (name, step)).fetchone() for name in names}
         return {name: decode_table(*row) for name, row in found.items() if row is not None}
@@ -170,6 +180,21 @@ class MetricsReader:
         with closing(sqlite3.connect(path)) as copy:
             self.database.backup(copy)
 
+    def check_names(self) -> None:
+        """TooMuch where it has more channels, or tables, than a run can have."""
+        self._table_names()
+        for _ in self.observations():
+            pass
+
+    def _table_names(self) -> list[str]:
+        """The name of each kind of stored table; TooMuch where there are more than a run can have."""
+        found = self.database.execute("SELECT DISTINCT name FROM frames LIMIT ?", (MOST_NAMES + 1,)).fetchall()
+        _check_count(len(found), "tables")
+        return [name for (name,) in found]
+
+    def _newest_of(self, table: str) -> sqlite3.Cursor:
+        return self._select(table, f"WHERE rowid > (SELECT MAX(rowid) FROM {table}) - ? ORDER BY rowid", MOST_ENTRIES)
+
     def _select(self, table: str, rest: str, *parameters: object) -> sqlite3.Cursor:
         return self.database.execute(f"SELECT {COLUMNS[table]} FROM {table} {rest}", parameters)
 
@@ -181,6 +206,8 @@ class MetricsReader:
                 decoded = decode(*row)
             except DamagedRow:
                 self.damaged[table] += 1
+                if self.damaged[table] > MOST_DAMAGED:
+                    raise TooMuch(f"more than {MOST_DAMAGED:,} rows of {table} are damaged") from None
                 continue
             yield decoded
 
@@ -204,3 +231,8 @@ def open_metrics(folder: Path) -> Iterator[MetricsReader]:
         return
     with closing(connect_read_only(folder / FILE)) as database:
         yield MetricsReader(database)
+
+
+def _check_count(count: int, kind: str) -> None:
+    if count > MOST_NAMES:
+        raise TooMuch(f"it has more than {MOST_NAMES:,} {kind}")

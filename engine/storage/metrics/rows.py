@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...stream.messages import Event, Floats, Observation, Sample, Scalars, Turn
+from .schema import MOST_NAMES
 
 BLOCK = np.dtype([("loss", "<f4"), ("grad_norm", "<f4"), ("lr", "<f8"), ("seconds", "<f4")])
 LONGEST_BLOCK = 4096  # steps
@@ -134,6 +135,12 @@ def _checked(decode: Callable[Parameters, Decoded]) -> Callable[Parameters, Deco
 
 
 @_checked
+def decode_step(step: int) -> int:
+    """A step by itself. DamagedRow."""
+    return _step(step)
+
+
+@_checked
 def decode_steps(first: int, count: int, data: bytes) -> StepBlock:
     """A row of `steps`. DamagedRow."""
     if not 0 < count <= LONGEST_BLOCK or _step(first) + count - 1 > LAST_STEP:
@@ -148,7 +155,10 @@ def decode_steps(first: int, count: int, data: bytes) -> StepBlock:
 @_checked
 def decode_scalars(step: int, scalars: str) -> Observation:
     """A row of `looks`. DamagedRow."""
-    return Observation(_step(step), {str(name): float(value) for name, value in json.loads(scalars).items()}, {})
+    said = json.loads(scalars)
+    if len(said) > MOST_NAMES:
+        raise ValueError(f"{len(said):,} numbers in one row")
+    return Observation(_step(step), {str(name): float(value) for name, value in said.items()}, {})
 
 
 @_checked

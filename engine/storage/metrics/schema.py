@@ -12,6 +12,11 @@ from pathlib import Path
 FILE = "metrics.db"
 MetricsError = sqlite3.Error
 """What a database raises that is damaged, or whose disk refuses."""
+MOST_OPERATIONS = 200_000_000
+"""Of SQLite's, in all that is read through one connection; about ten seconds of its own time."""
+LONGEST_CELL = 80_000_000  # bytes; a table of 4,096 rows and columns has 67 million
+MOST_NAMES = 1000
+"""Of channels, and of tables: more than any model has layers."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (first INTEGER PRIMARY KEY, count INTEGER, data BLOB);
@@ -33,6 +38,10 @@ COLUMNS = {
 """Of each table in the order of its row: packed steps, scalars measured on a cadence, tables of numbers, and so on."""
 
 
+class TooMuch(sqlite3.DatabaseError):
+    """The run holds more than one can: a sentence with what and how much, without the folder's name."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """The database at `path`, to be written; made where there is none. MetricsError."""
     database = sqlite3.connect(path, timeout=5, check_same_thread=False)
@@ -45,8 +54,41 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """The database at `path`, to be read while it may be being written. MetricsError."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+    """The database at `path`, to be read while it may be being written. MetricsError.
+
+    A folder may come from anywhere: a view in the place of a table is refused, and reading without an end ends.
+    """
+    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+    try:
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_CELL)
+        _limit_operations(database)
+        _check_tables(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _limit_operations(database: sqlite3.Connection) -> None:
+    """Have a query interrupted once so many operations were made, however busy the machine is."""
+    each, made = 100_000, 0
+
+    def count() -> bool:
+        nonlocal made
+        made += each
+        return made > MOST_OPERATIONS
+
+    database.set_progress_handler(count, each)
+
+
+def _check_tables(database: sqlite3.Connection) -> None:
+    """TooMuch where one of the tables is a view, a virtual table or computed: what stands behind it may be endless."""
+    kinds = {name.lower(): kind for _, name, kind, *_ in database.execute("PRAGMA main.table_list")}
+    for name in COLUMNS:
+        if kinds.get(name, "table") != "table":
+            raise TooMuch(f"{name} in {FILE} is no table")
+        if any(hidden for *_, hidden in database.execute(f"PRAGMA main.table_xinfo({name})")):
+            raise TooMuch(f"{name} in {FILE} has computed columns")
 
 
 def connect_memory() -> sqlite3.Connection:

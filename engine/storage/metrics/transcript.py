@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from ...errors import InputError
 from ...stream.messages import Event, Record
 from . import json_lines
 from .json_lines import GrowingFile, JsonLineParser, Recorded, Replaced
-from .schema import connect_memory
+from .schema import TooMuch, connect_memory
 from .writer import MetricsWriter
+
+MOST_BYTES = 1_000_000_000
+MOST_SECONDS = 60  # of reading at a time
+MOST_UNREAD = 100_000  # lines
 
 
 class Transcript:
@@ -23,6 +29,8 @@ class Transcript:
     def __init__(self, folder: Path) -> None:
         self._path = folder / json_lines.FILE
         self._lock = threading.RLock()
+        self._given_up: tuple[int, str] | None = None
+        """At which size of the file, and why."""
         self._begin()
 
     def _begin(self) -> None:
@@ -47,14 +55,28 @@ class Transcript:
             yield self._database
 
     def update(self) -> None:
-        """Read the lines that came; all of them anew where the file is another one. OSError."""
+        """Read the lines that came; all of them anew where the file is another one. OSError, or TooMuch."""
         with self._lock:
+            size = self._path.stat().st_size
+            if size > MOST_BYTES:
+                raise TooMuch(f"{json_lines.FILE} has {size:,} bytes; at most {MOST_BYTES:,} are read")
+            if self._given_up is not None and size >= self._given_up[0]:
+                raise TooMuch(self._given_up[1])
+            end, self._given_up = time.monotonic() + MOST_SECONDS, None
             try:
                 for lines in self._file.read_lines():
                     self._write(lines)
+                    if self.unread_lines > MOST_UNREAD:
+                        self._give_up(size, f"more than {MOST_UNREAD:,} lines of {json_lines.FILE} cannot be read")
+                    if time.monotonic() > end:
+                        self._give_up(size, f"{json_lines.FILE} takes more than {MOST_SECONDS} s to read")
             except Replaced:
                 self._begin()
                 self.update()
+
+    def _give_up(self, size: int, why: str) -> NoReturn:
+        self._given_up = size, why
+        raise TooMuch(why)
 
     def _write(self, lines: list[bytes | None]) -> None:
         records: list[Record] = []
