@@ -17,14 +17,20 @@ from engine import link
 from engine.errors import InputError
 from engine.runs.manager import run_manager
 from pages.server import room as rooms
+from pages.server.doorkeeper import Doorkeeper
 from pages.server.gate import Gate
 from pages.server.hub import Hub
+from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
 from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, routes, warm_up
+from pages.server.seats import Seats
 
 address = st.config.get_option("server.address")
 hosts = [address, *st.config.get_option("server.allowedHosts")]
 room = rooms.open_room(st.config.get_option("server.port")) if rooms.is_requested() else None
 hub = Hub(run_manager())
+limits = limits_for(raise_descriptor_limit(), descriptors_in_use())
+doorkeeper = Doorkeeper(limits)
+seats = Middleware(Seats, limits=limits)
 gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts, room=room)
 
 
@@ -32,17 +38,18 @@ gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts,
 async def lifespan(served: st.App) -> AsyncIterator[None]:
     """Open the engine and the hub with the server; at its end close them and join every training thread."""
     rooms.shorten_shutdown()
-    prompt = asyncio.create_task(rooms.disable_nagle())
+    tasks = [asyncio.create_task(rooms.at_first_listener(doorkeeper)), asyncio.create_task(doorkeeper.keep())]
     run_manager().open()
     hub.open()
     warming = threading.Thread(target=warm_up, args=(run_manager(),), name="warming up", daemon=True)
     warming.start()
     start_from_environment(os.environ.get("LOOPSCOPE_START"))
     try:
-        async with rooms.serve_on_network(served, room, bound=address):
+        async with rooms.serve_on_network(served, room, bound=address, doorkeeper=doorkeeper):
             yield
     finally:
-        prompt.cancel()
+        for task in tasks:
+            task.cancel()
         await hub.close()
         joined = run_manager().close()
         warming.join(1)
@@ -64,4 +71,4 @@ def start_from_environment(query: str | None) -> None:
         print(f"LOOPSCOPE_START: {error}", file=sys.stderr, flush=True)
 
 
-app = st.App("pages/shell.py", routes=routes(hub), middleware=[gate], lifespan=lifespan)
+app = st.App("pages/shell.py", routes=routes(hub), middleware=[gate, seats], lifespan=lifespan)

@@ -229,8 +229,8 @@ export class Board {
     if (this.data.run === null) await this.panels.load();
   }
 
-  /** @param {{kind: string, seconds?: number}} status of the connection */
-  showStatus({ kind, seconds }) {
+  /** @param {{kind: string, seconds?: number, reason?: string}} status of the connection */
+  showStatus({ kind, seconds, reason }) {
     const say = (text) => this.notices.say(this.notices.connection, text);
     clearInterval(this.counting);
     this.node.dataset.connection = kind;
@@ -239,10 +239,11 @@ export class Board {
       say("There is no such run here: it was removed, or the address is wrong.");
       this.header.state.textContent = "no such run";
     } else {
+      const why = kind === "full" ? reason : "Connection lost";
       const until = Date.now() + 1000 * seconds;
       const count = () => {
         const left = Math.ceil((until - Date.now()) / 1000);
-        say(left > 0 ? `Connection lost, trying again in ${left} s.` : "Connection lost, trying again.");
+        say(left > 0 ? `${why}, trying again in ${left} s.` : `${why}, trying again.`);
       };
       count();
       this.counting = setInterval(count, COUNT_EVERY);

@@ -31,6 +31,7 @@ DEFAULT_PORT = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 WILDCARDS = frozenset({"0.0.0.0", "::"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 POLICY_VIOLATION = 1008
+PRESENTER = "loopscope.presenter"  # in the scope of what the gate lets through
 # A refusal is never kept by a browser, and an address with a token in it never travels on as a referrer.
 PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 REFUSAL_PAGE = """<!doctype html>
@@ -93,7 +94,8 @@ class Gate:
         answer = self._answer(scope)
         if answer is None:
             try:
-                await self.app(scope, receive, send)
+                presenter = self.room is None or _is_presenter(Headers(scope=scope), self.room)
+                await self.app({**scope, PRESENTER: presenter}, receive, send)
             except asyncio.CancelledError:
                 # Only the server's shutdown cancels a request: a viewer that no longer reads. Nothing is left to say.
                 return
@@ -146,6 +148,11 @@ class Gate:
         if scope["type"] == "websocket":
             return path in self.sockets
         return path in self.pages and scope["method"] in SAFE_METHODS
+
+
+def is_presenter(scope: Scope) -> bool:
+    """Has the gate let this through as the presenter's? In a closed room everybody on this machine is."""
+    return bool(scope.get(PRESENTER, False))
 
 
 def _brings_token(scope: Scope, room: Room) -> bool:

@@ -19,8 +19,10 @@ from engine.runs.manager import RunManager
 from engine.stream.history import Frame
 from engine.stream.pump import Frames, Source
 from engine.stream.status import status_of_no_run
+from pages.server.gate import is_presenter
 
 UNKNOWN_RUN = 4404
+AT_ONCE = 24  # viewers; between two such groups the event loop answers others
 
 
 def no_run() -> Frame:
@@ -36,6 +38,7 @@ class Viewer:
 
     def __init__(self, socket: WebSocket, follows: str) -> None:
         self.socket, self.follows = socket, follows
+        self.presenter = is_presenter(socket.scope)
         self.outbox: deque[bytes] = deque()
         self.wake = asyncio.Event()
         self.needs_snapshot = True
@@ -81,7 +84,7 @@ class Hub:
 
     def publish(self, frames: Frames) -> None:
         """Encode each run's frame once and hand it, with its viewers, to the event loop. Runs on the pump's thread."""
-        viewers = list(self.viewers)
+        viewers = sorted(self.viewers, key=lambda viewer: not viewer.presenter)  # who turns the knobs sees them first
         if not viewers or self._loop is None or self._loop.is_closed():
             return
         library = self.manager.lists_version
@@ -114,7 +117,7 @@ class Hub:
             viewer.needs_snapshot, viewer.source = False, run
             post.append((viewer, encoded[run_id, kind]))
         if post:
-            self._loop.call_soon_threadsafe(_deliver, post)
+            self._loop.call_soon_threadsafe(_deliver, self._loop, post)
 
     async def live(self, socket: WebSocket) -> None:
         """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
@@ -145,10 +148,13 @@ class Hub:
         await asyncio.gather(*(v.socket.close(1001, "the server is ending") for v in viewers), return_exceptions=True)
 
 
-def _deliver(post: list[tuple[Viewer, bytes | None]]) -> None:
-    for viewer, message in post:
+def _deliver(loop: asyncio.AbstractEventLoop, post: list[tuple[Viewer, bytes | None]]) -> None:
+    """Hand each viewer its message, a group at a time."""
+    for viewer, message in post[:AT_ONCE]:
         if message is None:
             viewer.gone = True
             viewer.wake.set()
         else:
             viewer.push(message)
+    if len(post) > AT_ONCE:
+        loop.call_soon(_deliver, loop, post[AT_ONCE:])

@@ -25,6 +25,7 @@ import segno
 import uvicorn
 
 from engine.paths import dashboard_command
+from pages.server.doorkeeper import Doorkeeper
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
@@ -162,7 +163,9 @@ class _Listener(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve_on_network(app: ASGIApp, room: Room | None, *, bound: str | None) -> AsyncIterator[None]:
+async def serve_on_network(
+    app: ASGIApp, room: Room | None, *, bound: str | None, doorkeeper: Doorkeeper | None = None
+) -> AsyncIterator[None]:
     """Serve `app` on the local network too, inside the `with` block. Without a room it does nothing.
 
     Streamlit binds its address before it reads app.py, so the room cannot move it: it listens on its own, at the same
@@ -188,7 +191,10 @@ async def serve_on_network(app: ASGIApp, room: Room | None, *, bound: str | None
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener for listener in opened.values() if listener]))
+    listeners = [listener for listener in opened.values() if listener]
+    if doorkeeper is not None:
+        doorkeeper.guard(server, listeners)
+    serving = asyncio.create_task(server.serve(sockets=listeners))
     try:
         yield
     finally:
@@ -225,18 +231,21 @@ def shorten_shutdown(seconds: int = SHUTDOWN_SECONDS) -> None:
         server.config.timeout_graceful_shutdown = seconds
 
 
-async def disable_nagle() -> None:
-    """Switch off Nagle's algorithm for Streamlit's own listener as soon as it listens; for the lifespan's start.
+async def at_first_listener(doorkeeper: Doorkeeper | None = None) -> None:
+    """See to Streamlit's own listener as soon as it listens; for the lifespan's start.
 
-    Streamlit creates that socket so that asyncio does not recognise it as TCP and leaves the algorithm on: a small
-    answer then waits some 40 ms for the browser to acknowledge its header, for each of a page's many files.
+    The doorkeeper stands at it, and Nagle's algorithm is off: Streamlit creates that socket so that asyncio does not
+    recognise it as TCP and leaves the algorithm on. A small answer then waits some 40 ms for the browser to acknowledge
+    its header, for each of a page's many files.
     """
     server = _first_server()
     while server is not None and not server.should_exit:
         if server.started:
-            for listening in server.servers:
-                for listener in listening.sockets:
-                    _set_nodelay(listener)
+            listeners = [listener for listening in server.servers for listener in listening.sockets]
+            for listener in listeners:
+                _set_nodelay(listener)
+            if doorkeeper is not None:
+                doorkeeper.guard(server, listeners)
             return
         await asyncio.sleep(0.01)
 

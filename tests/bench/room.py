@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,17 +44,26 @@ LESSONS = ("step", "inside", "embeddings", "first_steps", "data", "glossary")
 class Child:
     """A process that answers lines with lines of JSON."""
 
-    def __init__(self, command: list[str], mark: str = "", **environment: str) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        mark: str = "",
+        descriptors: int | None = None,
+        log: Path = Path(os.devnull),
+        **environment: str,
+    ) -> None:
         self._mark = mark
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        bounded = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"]
+        with log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [*bounded, sys.executable, *command],
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
 
     def ask(self, line: str) -> Any:
         """Send a line; the answer."""
@@ -83,7 +91,7 @@ class Child:
 class Server(Child):
     """Loopscope, training the bigram on the bench's text without an end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
         corpora = folder / "corpora"
         corpora.mkdir(parents=True)
         (corpora / "bench.txt").write_text(text(), encoding="utf-8")
@@ -93,10 +101,11 @@ class Server(Child):
             MARK,
             LOOPSCOPE_HOME=str(folder),
             LOOPSCOPE_START=f"preset=bigram&corpus=bench&speed=unlimited&max_steps={ENDLESS}",
+            **options,
         )
         deadline = time.monotonic() + COME_UP
         while time.monotonic() < deadline:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/watch", timeout=5).close()
                 return
             time.sleep(0.1)

@@ -51,6 +51,10 @@ class Ear:
         run = current()
         return {"at": time.monotonic(), "step": run.step, "state": run.state.value}
 
+    def token(self) -> dict[str, Any]:
+        """What makes a visitor of an open room the presenter."""
+        return {"token": sys.modules["app"].room.token}
+
     def turn(self, every: float) -> dict[str, Any]:
         """Turn the learning rate's knob each `every` seconds; 0 ends it."""
         self._still.set()

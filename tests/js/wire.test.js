@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { decode } from "../../pages/board/client/wire.js";
+import { Connection, decode } from "../../pages/board/client/wire.js";
 
 /** A frame as the wire format has it, made by hand. */
 function frameOf(header, ...arrays) {
@@ -45,4 +45,29 @@ test("a frame that Python has encoded", async () => {
     const found = [...arrays].map(([name, array]) => [name, array.shape, Array.from(array.data)]);
     assert.deepEqual(found, JSON.parse(expected));
   }
+});
+
+test("where all seats are taken the board says why, and comes back later than after a loss", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const made = [];
+  const statuses = [];
+  globalThis.addEventListener = () => {};
+  globalThis.document = /** @type {any} */ ({ addEventListener() {} });
+  globalThis.WebSocket = /** @type {any} */ (
+    class {
+      constructor() {
+        made.push(this);
+      }
+    }
+  );
+  new Connection("ws://here/live", () => {}, (status) => statuses.push(status));
+  made[0].onclose({ code: 1013, reason: "All seats are taken" });
+  made[0].onclose({ code: 1006, reason: "" });
+  const [full, lost] = statuses;
+  assert.equal(full.kind, "full");
+  assert.equal(full.reason, "All seats are taken");
+  assert.equal(lost.kind, "lost");
+  assert.ok(full.seconds >= 15 && lost.seconds < 2, `${full.seconds} s, ${lost.seconds} s`);
+  t.mock.timers.tick(40_000);
+  assert.ok(made.length >= 2);
 });

@@ -308,7 +308,7 @@ def test_small_answers_are_sent_at_once_on_a_socket_made_as_streamlit_makes_it()
     async def scene() -> None:
         signal.signal(signal.SIGINT, server.handle_exit)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await rooms.disable_nagle()
+        await rooms.at_first_listener()
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         server.should_exit = True
         await serving

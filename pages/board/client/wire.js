@@ -23,10 +23,12 @@ export function decode(buffer) {
 
 const FIRST_WAIT = 1;
 const LONGEST_WAIT = 10;
+const FULL_WAIT = 20; // where all seats are taken
 
 /**
  * Keeps a socket open and hands each decoded frame to `onFrame`. `onStatus` gets {kind}: "open",
- * "lost" (with `seconds` until the next try), or "unknown" (no such run; it does not try again).
+ * "lost" (with `seconds` until the next try), "full" (no seat is free: also with the `reason`), or "unknown" (no such run;
+ * it does not try again).
  * The server begins every connection with a snapshot, so nothing is missing after a loss.
  */
 export class Connection {
@@ -38,7 +40,7 @@ export class Connection {
   /**
    * @param {string} address
    * @param {(frame: Frame) => void} onFrame
-   * @param {(status: {kind: string, seconds?: number}) => void} onStatus
+   * @param {(status: {kind: string, seconds?: number, reason?: string}) => void} onStatus
    */
   constructor(address, onFrame, onStatus) {
     this.address = address;
@@ -61,18 +63,21 @@ export class Connection {
       this.onStatus({ kind: "open" });
       this.onFrame(decode(data));
     };
-    socket.onclose = ({ code }) => {
+    socket.onclose = ({ code, reason }) => {
       if (this.socket !== socket) return;
       if (code === 4404) this.onStatus({ kind: "unknown" });
-      else this.retry();
+      else if (code === 1013) this.retry({ kind: "full", reason });
+      else this.retry({ kind: "lost" });
     };
   }
 
-  retry() {
-    const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.tries++);
+  /** @param {{kind: string, reason?: string}} why */
+  retry(why) {
+    const full = why.kind === "full";
+    const wait = full ? FULL_WAIT : Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.tries++);
     // Forty browsers that lost the same server should not all come back in the same instant.
     const seconds = wait * (0.75 + 0.5 * Math.random());
-    this.onStatus({ kind: "lost", seconds });
+    this.onStatus({ ...why, seconds });
     this.timer = setTimeout(() => this.open(), 1000 * seconds);
   }
 }

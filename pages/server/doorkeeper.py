@@ -1,0 +1,210 @@
+"""The doorkeeper: how many connections are open, in total and of one address, and which of them has to go.
+
+uvicorn accepts whatever comes and waits for a request's headers for ever. Here a connection is counted where it is
+accepted. When there are too many, those that ask for nothing (no whole request head yet, or none since the last answer)
+make room, the oldest first; where all are busy the newcomer gets a 503. One that asks for nothing for HEAD_SECONDS
+is closed in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pages.server.limits import Limits
+
+if TYPE_CHECKING:
+    import uvicorn
+
+HEAD_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+SLACK = 32  # connections beyond the limit for the moment in which older ones are closed
+PAUSE_SECONDS = 0.02
+QUIET_SECONDS = 60.0
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+REFUSAL = "too many connections are open here; try again in a few seconds\n"
+REFUSED = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 5\r\n"
+    f"Connection: close\r\nCache-Control: no-store\r\nContent-Length: {len(REFUSAL)}\r\n\r\n{REFUSAL}"
+).encode()
+
+Peer = tuple[str, int]
+
+
+class Connection(socket.socket):
+    """An accepted connection, which tells its doorkeeper when it is closed."""
+
+    __slots__ = ("answered", "closing", "keeper", "peer", "silent_since")
+
+    def __init__(self, accepted: socket.socket, peer: Peer, keeper: Doorkeeper) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        self.peer, self.keeper = peer, keeper
+        self.silent_since = keeper.clock()
+        """Since when it has asked for nothing."""
+        self.answered: object = None
+        """The request that it was last seen with."""
+        self.closing = False
+
+    def close(self) -> None:
+        """Close it, as any socket, and be counted no more."""
+        super().close()
+        self.keeper.forget(self)
+
+    def shut(self) -> None:
+        """Have its server see the end of it, and close it."""
+        self.closing = True
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+
+
+class Doorkeeper:
+    """Counts the connections of some uvicorn servers, all on one event loop."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits, self.clock = limits, clock
+        self.open: dict[Connection, None] = {}
+        """All connections, the oldest first."""
+        self._held: Counter[str] = Counter()
+        """Of each address, without those that are being closed."""
+        self._servers: list[uvicorn.Server] = []
+        self._said = -QUIET_SECONDS
+
+    def guard(self, server: uvicorn.Server, listeners: Sequence[Any]) -> None:
+        """Stand at these listening sockets of `server` (asyncio's wrappers of them too)."""
+        self._servers.append(server)
+        refusal = b"" if server.config.is_ssl else REFUSED
+        keeper = self
+
+        class Guarded(socket.socket):
+            __slots__ = ()
+
+            def accept(self) -> tuple[socket.socket, Any]:
+                return keeper.admit(self, refusal)
+
+        for listener in listeners:
+            # The class of the socket that asyncio already holds: it has no other place to ask at.
+            getattr(listener, "_sock", listener).__class__ = Guarded
+
+    async def keep(self) -> None:
+        """Look each second for connections that ask for nothing; until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Close those that have asked for nothing for HEAD_SECONDS."""
+        now = self.clock()
+        for connection in self._silent():
+            if now - connection.silent_since > HEAD_SECONDS:
+                self._shut(connection)
+
+    def admit(self, listener: socket.socket, refusal: bytes = REFUSED) -> tuple[socket.socket, Any]:
+        """The next connection that may come in, with its address, as `accept` does; BlockingIOError if there is none.
+
+        `refusal` is what one that may not is told before it is closed.
+        """
+        for _ in range(SLACK):
+            if len(self.open) >= self.limits.connections + SLACK:
+                time.sleep(PAUSE_SECONDS / 10)  # those that are closed are gone after the event loop's next round
+                break
+            try:
+                accepted, address = socket.socket.accept(listener)
+            except OSError as error:
+                if error.errno not in SHORT:
+                    raise
+                self._run_short(error)
+                break
+            connection = Connection(accepted, (str(address[0]), int(address[1])), self)
+            if self._has_room_for(connection.peer[0]):
+                self.open[connection] = None
+                self._held[connection.peer[0]] += 1
+                return connection, address
+            _refuse(connection, refusal)
+        raise BlockingIOError
+
+    def forget(self, connection: Connection) -> None:
+        """Count a connection no more."""
+        if connection in self.open:
+            del self.open[connection]
+            if not connection.closing:
+                self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        address = connection.peer[0]
+        self._held[address] -= 1
+        if not self._held[address]:
+            del self._held[address]
+
+    def _shut(self, connection: Connection) -> None:
+        if not connection.closing:
+            self._release(connection)
+        connection.shut()
+
+    def _has_room_for(self, address: str) -> bool:
+        """Is there room for one more of that address, now or after silent ones have been closed?"""
+        full = self._held.total() >= self.limits.connections
+        crowded = self._held[address] >= self.limits.connections_each
+        if not full and not crowded:
+            return True
+        silent = [one for one in self._silent() if not one.closing and (not crowded or one.peer[0] == address)]
+        if not crowded and silent:  # of the address that holds the most, so that no crowd costs a single one its place
+            most = max({one.peer[0] for one in silent}, key=self._held.__getitem__)
+            silent = [one for one in silent if one.peer[0] == most]
+        for one in silent[: max(1, SLACK // 2)]:
+            self._shut(one)
+        return bool(silent)
+
+    def _silent(self) -> list[Connection]:
+        """Those that ask for nothing now, the oldest first; how long they have done so is brought up to date."""
+        protocols: list[Any] = [one for server in self._servers for one in server.server_state.connections]
+        requests = {protocol.client: _request(protocol) for protocol in protocols}
+        now, silent = self.clock(), []
+        for connection in self.open:
+            request, busy = requests.get(connection.peer, (None, False))
+            if busy or request is not connection.answered:
+                connection.answered, connection.silent_since = request, now
+            if not busy:
+                silent.append(connection)
+        return silent
+
+    def _run_short(self, error: OSError) -> None:
+        """No descriptor is left: close silent connections, say so once in a while, and give the others a moment."""
+        for connection in self._silent()[:SLACK]:
+            self._shut(connection)
+        if self.clock() - self._said >= QUIET_SECONDS:
+            self._said = self.clock()
+            with suppress(OSError, ValueError):
+                print(
+                    f"No connection can be accepted now ({error.strerror}): {len(self.open)} are open. Those that ask "
+                    "for nothing are closed; let this process open more files (ulimit -n) if the audience is large.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        time.sleep(PAUSE_SECONDS)
+
+
+def _request(protocol: Any) -> tuple[object, bool]:
+    """The request that a connection of uvicorn is with or was last with, and whether it is under way."""
+    if protocol.transport is None or protocol.transport.is_closing():
+        return protocol, False
+    if hasattr(protocol, "cycle"):
+        return protocol.cycle, protocol.cycle is not None and not protocol.cycle.response_complete
+    return protocol, not getattr(protocol, "close_sent", False)  # a WebSocket
+
+
+def _refuse(connection: Connection, refusal: bytes) -> None:
+    """Tell a client why, as far as it listens, and close."""
+    with suppress(OSError):
+        connection.setblocking(False)
+        with suppress(BlockingIOError):
+            connection.recv(65_536)  # what is left unread would turn the answer into a reset
+        connection.send(refusal)
+        connection.shutdown(socket.SHUT_WR)
+    connection.close()
