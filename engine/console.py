@@ -6,6 +6,7 @@ Knows nothing of runs or texts. A reader that goes away (`| head`) and a termina
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -20,7 +21,9 @@ def say(text: str = "") -> None:
     """A line on stdout; after the reader has gone, into nothing."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # a terminal that hung up
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..config import changed
-from ..console import Progress, printable, say
+from ..console import Progress, complain, printable, say
 from ..errors import InputError
 from ..runs.run import Run
 from ..storage.command_inbox import CommandInbox
@@ -119,7 +119,10 @@ def seconds_to_next_poll(before: tuple[float, int], now: tuple[float, int], goal
 
 @contextmanager
 def stop_on_interrupt(run: Run) -> Iterator[list[int]]:
-    """Within it, Ctrl-C stops `run` between two steps and is noted in the list; a second one ends the process."""
+    """Within it, Ctrl-C, SIGTERM and SIGHUP stop `run` between two steps and are noted in the list.
+
+    A second one ends the process.
+    """
     interrupts: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -128,11 +131,16 @@ def stop_on_interrupt(run: Run) -> Iterator[list[int]]:
         interrupts.append(number)
         run.stop()
 
-    before = signal.signal(signal.SIGINT, stop)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # nohup
+            signal.signal(number, stop)
     try:
         yield interrupts
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:
@@ -141,8 +149,13 @@ def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluat
     if evaluate:
         losses, late = exact_losses(run, interrupted)
         result, interrupted = result | losses, interrupted or late
-    status = INTERRUPTED if interrupted else int(run.state not in (State.DONE, State.STOPPED))
-    return report(run, result, folder, as_json) or status
+    close_run(run)  # only then it is known whether all of it is on the disk
+    result["unsaved"] = run.store.problem if run.store else None
+    if result["unsaved"]:
+        complain(result["unsaved"])
+    status = int(run.state not in (State.DONE, State.STOPPED) or result["unsaved"] is not None)
+    status = report(run, result, folder, as_json) or status
+    return INTERRUPTED if interrupted else status
 
 
 def close_run(run: Run) -> None:

@@ -99,6 +99,8 @@ def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
         + (f", {pace:,.0f} steps/s on {run.device.type}" if pace else "")
     )
     lines.append(f"  files  {folder}")
+    if result["unsaved"]:
+        lines.append(f"  NOT SAVED: {result['unsaved']}")
     return "\n".join(printable(line) for line in lines)
 
 

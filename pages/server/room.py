@@ -229,6 +229,14 @@ def shorten_shutdown(seconds: int = SHUTDOWN_SECONDS) -> None:
     server = _first_server()
     if server is not None:
         server.config.timeout_graceful_shutdown = seconds
+        stop_on_hangup(server)
+
+
+def stop_on_hangup(server: uvicorn.Server) -> None:
+    """Have SIGHUP, which a closed terminal sends, end the server in order; one that `nohup` ignores stays ignored."""
+    number = getattr(signal, "SIGHUP", None)  # Windows has none
+    if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, server.handle_exit)
 
 
 async def at_first_listener(doorkeeper: Doorkeeper | None = None) -> None:

@@ -268,9 +268,11 @@ def test_closed_room_listens_nowhere(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.fixture
 def restored_signal() -> Any:
-    before = signal.getsignal(signal.SIGINT)
+    numbers = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.getsignal(number) for number in numbers}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("restored_signal")
@@ -279,6 +281,18 @@ def test_shutdown_of_the_serving_server_is_bounded() -> None:
     signal.signal(signal.SIGINT, server.handle_exit)
     shorten_shutdown(1)
     assert server.config.timeout_graceful_shutdown == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no hang-up")
+@pytest.mark.usefixtures("restored_signal")
+@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "nohup"])
+def test_sighup_ends_the_server_in_order_as_ctrl_c_does(ignored: bool) -> None:
+    server = uvicorn.Server(uvicorn.Config(hello))
+    signal.signal(signal.SIGINT, server.handle_exit)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    shorten_shutdown()
+    signal.raise_signal(signal.SIGHUP)
+    assert server.should_exit is not ignored
 
 
 @second_address
