@@ -30,7 +30,7 @@ def say(text: str = "") -> None:
 def complain(text: str) -> None:
     """Exactly one line on stderr, whatever `text` holds."""
     if sys.stderr is not None:  # print would take stdout instead
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError, ValueError):  # its reader has gone, or it is closed
             print(printable(" ".join(text.split())), file=sys.stderr, flush=True)
 
 

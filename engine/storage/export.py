@@ -30,7 +30,10 @@ def metrics_table(stored: StoredRun) -> pd.DataFrame:
     if not rows:
         return steps
     measured = pd.DataFrame.from_dict(rows, orient="index").rename_axis("step").reset_index()
-    table = steps.merge(measured, on="step", how="outer").sort_values("step")
+    # A recorded loop may tell its lr between two losses too: one column, the step's own number first.
+    table = steps.set_index("step").combine_first(measured.set_index("step")).sort_index()
+    columns = [*steps.columns, *(name for name in measured.columns if name not in steps.columns)]
+    table = table.reset_index()[columns]
     return table.rename(columns={name: plain_cell(name) for name in table.columns})
 
 

@@ -20,8 +20,8 @@ from ..stream.history import History
 from ..stream.messages import Observation, Scalars
 from . import lock, manifest
 from .metrics import json_lines, schema
-from .metrics.json_lines import Recorded
 from .metrics.reader import MetricsReader, is_json_lines, open_metrics
+from .metrics.recorded import Recorded
 from .metrics.rows import DamagedRow
 from .metrics.schema import MetricsError, TooMuch
 from .metrics.transcript import transcript_of

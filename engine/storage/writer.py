@@ -7,6 +7,7 @@ is held for as long as a process writes here. What cannot be written is kept in 
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import shutil
 import threading
@@ -46,10 +47,11 @@ class RunWriter:
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._buffer = WriteBuffer()
         self._closing = threading.Event()
+        self._closing_soon = False
         self._start: Mapping[str, Any] = {"format": manifest.FORMAT, **start}
         self._lock: IO[bytes] | None = None
         self._metrics: MetricsWriter | None = None
-        with suppress(OSError):  # a disk that refuses now is asked again
+        with suppress(OSError, MetricsError):  # a disk that refuses now is asked again
             self._prepare()
         self._thread = threading.Thread(target=self._run, name=f"storing {folder.name}", daemon=True)
         self._thread.start()
@@ -87,6 +89,16 @@ class RunWriter:
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def close_soon(self) -> None:
+        """Have what is left written and the folder let go of, without waiting. Takes no lock: a finalizer may call."""
+        self._closing_soon = True
+
+    def leave_to_parent(self) -> None:
+        """In a forked process: let go of this process's copy of the lock, which would outlive the one that writes."""
+        if self._lock is not None:
+            with suppress(OSError):
+                self._lock.close()
+
     def close(self, timeout: float = 10.0) -> bool:
         """Write what is left and let go of the folder; was everything written?"""
         self._closing.set()
@@ -94,9 +106,8 @@ class RunWriter:
         return not self._thread.is_alive() and self.problem is None
 
     def _prepare(self) -> None:
-        """Make the folder, hold it, and have its config.json in it; OSError where the disk refuses."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire_lock(self.folder)
+        """Make the folder, hold it, and have its config.json in it; OSError or MetricsError where the disk refuses."""
+        lock = acquire_lock(self.folder) if self.folder.exists() else self._make_folder()
         try:
             command_inbox.close_inbox(self.folder)  # whoever listened there is gone
             checkpoint_files.clear_partial(self.folder / "snapshots")
@@ -110,6 +121,24 @@ class RunWriter:
             raise
         self._lock = lock
 
+    def _make_folder(self) -> IO[bytes]:
+        """Make it, held and with all that a run needs, under its name at last: a kill leaves a whole run, or none."""
+        begun = self.folder.with_name(f".{self.folder.name}")
+        shutil.rmtree(begun, ignore_errors=True)
+        begun.mkdir(parents=True)
+        manifest.write(begun, self._start)
+        schema.connect(begun / schema.FILE).close()
+        if os.name == "nt":  # where no folder is renamed that has an open file
+            begun.rename(self.folder)
+            return acquire_lock(self.folder)
+        lock = acquire_lock(begun)
+        try:
+            begun.rename(self.folder)
+        except BaseException:
+            lock.close()
+            raise
+        return lock
+
     # ---------------------------------------------------------------- on the writing thread
 
     def _run(self) -> None:
@@ -117,6 +146,7 @@ class RunWriter:
             last, pause = False, 0.0  # at first more often: a kill at once leaves a run that can be opened
             while not last:
                 last = self._closing.wait(0 if self._ready and self._write_problem is None else pause)
+                last = last or self._closing_soon
                 pause = min(SECONDS, 2 * pause + 0.03)
                 for item in drain_queue(self._queue):
                     self._buffer.add(item)

@@ -11,7 +11,18 @@ from .downsampling import evenly_kept_indices, kept_indices, means_between
 from .messages import Floats
 
 Steps = NDArray[np.uint32]
+LARGEST = float(np.finfo(np.float32).max)
 MEAN = ":mean"  # suffix of the channel with the means that belong to thinned points
+
+
+def narrowed(values: NDArray[np.floating[Any]]) -> Floats:
+    """As float32, in which a finite number beyond its range is the largest that there is."""
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(values, np.float32)
+    if (infinite := np.isinf(narrow)).any():
+        beyond = infinite & np.isfinite(values)
+        narrow[beyond] = np.copysign(np.float32(LARGEST), narrow[beyond])
+    return narrow
 
 
 def is_averaged(channel: str) -> bool:
@@ -29,8 +40,7 @@ class SeriesPoints(NamedTuple):
     @classmethod
     def whole(cls, steps: Steps, values: NDArray[np.floating[Any]]) -> SeriesPoints:
         """Points [n] without thinning: each is its own mean."""
-        with np.errstate(over="ignore"):
-            narrow = np.ascontiguousarray(values, np.float32)
+        narrow = narrowed(values)
         return cls(steps, narrow, narrow)
 
     def thinned(self, points: int) -> SeriesPoints:

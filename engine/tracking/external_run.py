@@ -15,8 +15,10 @@ from ..storage import command_inbox, reader
 from ..storage.curves import tokens_after
 from ..storage.index import Stamp, stamp_of
 from ..storage.metrics.follower import MetricsFollower, NewRecords
-from ..storage.metrics.json_lines import FILE, LONGEST_TEXT, TABLE_PREFIX, Recorded
+from ..storage.metrics.json_lines import FILE
+from ..storage.metrics.loop_parser import LONGEST_TEXT, TABLE_PREFIX
 from ..storage.metrics.reader import is_json_lines, open_metrics
+from ..storage.metrics.recorded import Recorded
 from ..storage.metrics.transcript import transcript_of
 from ..storage.reader import STATES, StoredRun
 from ..stream.history import History

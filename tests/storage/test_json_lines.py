@@ -16,7 +16,8 @@ from engine.errors import InputError
 from engine.storage import index, reader
 from engine.storage.curves import curves
 from engine.storage.metrics import json_lines
-from engine.storage.metrics.json_lines import FILE, GrowingFile, JsonLineParser, parse_line
+from engine.storage.metrics.json_lines import FILE, GrowingFile, parse_line
+from engine.storage.metrics.loop_parser import LoopParser
 from engine.storage.metrics.transcript import transcript_of
 from engine.stream.messages import Event, Observation, Sample, Scalars
 
@@ -71,7 +72,7 @@ def test_a_file_that_grows_byte_by_byte_is_read_exactly_once(folder: Path, tmp_p
     ]
     (tmp_path / "content").write_bytes(b"".join(told))
     words = [sys.executable, "-c", SLOW_WRITER, str(folder / FILE), str(seed), str(tmp_path / "content")]
-    tail, teller, found, looks = None, JsonLineParser(), [], 0
+    tail, teller, found, looks = None, LoopParser(), [], 0
     with subprocess.Popen(words) as writer:
         while True:
             over = writer.poll() is not None
@@ -106,7 +107,7 @@ def test_what_cannot_be_read_is_counted_with_the_first_reason(folder: Path) -> N
         b"[1, 2]\n",
         b'{"step": 3, "loss": "4"}\n',
         b'{"step": -1, "loss": 4}\n',
-        b'{"step": 1e3, "loss": 4}\n',
+        b'{"step": 1.5, "loss": 4}\n',
         b'{"step": 2, "loss": 4}\n',  # told before
         b'{"loss": 4}\n',
         b'{"step": 3, "table": "w", "rows": [[1, 2], [3]]}\n',
@@ -162,7 +163,7 @@ def test_links_pipes_and_folders_are_not_read(folder: Path, tmp_path: Path) -> N
 
 
 def test_everything_a_line_can_say() -> None:
-    teller = JsonLineParser()
+    teller = LoopParser()
     said = [
         parse_line(line(step=0, val_loss=3.5), teller),
         parse_line(line(step=1, loss=2, grad_norm=0.5, lr=0.1, seconds=0.25, accuracy=1, missing=None), teller),
@@ -183,25 +184,25 @@ def test_everything_a_line_can_say() -> None:
 @pytest.mark.parametrize(
     ("told", "wrong"),
     [
-        ({"step": 1, "loss": True}, "not a number"),
+        ({"step": 1, "loss": "3"}, "'3' is a str, not a number"),
         ({"step": 10**10, "loss": 1}, "not possible"),
         ({"step": 1, "a\nb": 1}, "no name"),
         ({"step": 1, "x" * 61: 1}, "no name"),
-        ({"step": 1, "train/loss": 1}, "has a meaning"),
+        ({"step": 1, "samples": 1}, "has a meaning"),
         ({"step": 1, "accuracy:mean": 1}, "has a meaning"),
         ({"step": 1, "sample": 5}, "not a text"),
         ({"step": 1, "sample": "x" * 20_001}, "too long"),
         ({"step": 1, "table": "w", "rows": [[float("inf")]]}, "not finite"),
-        ({"step": 1, "table": "w", "rows": []}, "two dimensions"),
+        ({"step": 1, "table": "w", "rows": []}, "a cell at least"),
         ({"step": 1, "table": "w"}, "w"),
-        ({"run": {"settings": {"lr": [1]}}}, "settings"),
-        ({"run": {"nme": "mine"}}, "no setting 'nme'"),
+        ({"run": {"settings": {"lr": [1]}}}, "setting 'lr' is a list, give a number"),
+        ({"run": {"nme": "mine"}}, "'nme' is no field of a run"),
         ({"run": 5}, "not an object"),
         ({"step": 1, **{f"x{i}": 1 for i in range(65)}}, "at most 64"),
     ],
 )
 def test_what_is_not_possible_is_refused_by_name(told: dict, wrong: str) -> None:
-    teller = JsonLineParser()
+    teller = LoopParser()
     with pytest.raises(InputError, match=wrong):
         parse_line(line(**told), teller)
     assert parse_line(line(step=1, loss=1), teller) == [

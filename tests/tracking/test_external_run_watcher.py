@@ -73,7 +73,7 @@ def test_a_run_elsewhere_is_noticed_followed_and_over(manager: RunManager, write
     writer.put([*rows(101, 150), Turn(150, 0, turned), Event(150, "lr", "lr 0.001 → 0.5")])
     writer.put([Observation(150, {"val/loss": 2.5}, {"weights/token_embedding": table}), Sample(150, "abc", 1, "-99")])
     writer.put(rows(151, 9000))
-    wait_until(lambda: followed.history.series["train/loss"].count == 9000 and followed.step == 9000)
+    wait_until(lambda: followed.step == 9000)
     steps, losses = pumped(manager, followed)
     assert steps == list(range(1, 9001)) and losses == [i / 1024 for i in range(1, 9001)]
     assert followed.history.series["val/loss"].view(9)[1].tolist() == [2.5]

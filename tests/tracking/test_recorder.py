@@ -100,14 +100,15 @@ def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
 @pytest.mark.parametrize(
     ("do", "wrong"),
     [
-        (lambda log: log(1, loss="3"), "not a number"),
+        (lambda log: log(1, loss="3"), "'3' is a str, not a number"),
         (lambda log: log(1, loss=torch.ones(2)), "not a number"),
         (lambda log: log(1.5, loss=1), "whole number"),
         (lambda log: log(-1, loss=1), "whole number"),
         (lambda log: (log(2, loss=1), log(1, loss=1)), "behind step 2"),
         (lambda log: (log(2, loss=1), log(2, loss=1)), "its loss already"),
         (lambda log: log(1, **{"a\n": 1}), "no name"),
-        (lambda log: log.table("t", [1, 2]), "two dimensions"),
+        (lambda log: log.table("t", np.ones((2, 2, 2))), "two dimensions"),
+        (lambda log: log.table("t", []), "a cell at least"),
         (lambda log: log.table("t", [["a"]]), "numbers"),
         (lambda log: log.table("t", torch.full((2, 2), float("nan"))), "not finite"),
         (lambda log: log.sample(3), "not a text"),
@@ -116,7 +117,7 @@ def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
     ],
 )
 def test_what_is_not_possible_is_refused_where_it_is_told(do: Callable, wrong: str) -> None:
-    with record("mine") as log, pytest.raises(InputError, match=wrong):
+    with record("mine", strict=True) as log, pytest.raises(InputError, match=wrong):
         do(log)
 
 
@@ -124,15 +125,16 @@ def test_what_is_not_possible_is_refused_where_it_is_told(do: Callable, wrong: s
     ("asked", "wrong"),
     [
         ({"name": "x" * 81}, "at most 80"),
-        ({"name": "x", "max_steps": 0}, "at least 1"),
-        ({"name": "x", "optimizer": object()}, "settings"),
+        ({"name": "x", "max_steps": 0}, "from 1 to"),
+        ({"name": "x", "optimizer": object()}, "setting 'optimizer' is an object, give a number"),
+        ({"name": "x", "betas": (0.9, 0.999)}, "setting 'betas' is a tuple, give a number"),
         ({"name": "x", "live": ["lr"]}, "no value to begin with"),
         ({"name": "x", "live": ["depth"], "depth": 1}, "not possible"),
     ],
 )
 def test_a_recording_that_cannot_be_leaves_no_folder(asked: dict, wrong: str) -> None:
     with pytest.raises(InputError, match=wrong):
-        record(**asked)
+        record(**asked, strict=True)
     assert reader.list_runs() == []
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...stream.messages import Event, Floats, Observation, Sample, Scalars, Turn
+from ...stream.series import narrowed
 from .schema import MOST_NAMES
 
 BLOCK = np.dtype([("loss", "<f4"), ("grad_norm", "<f4"), ("lr", "<f8"), ("seconds", "<f4")])
 LONGEST_BLOCK = 4096  # steps
 LARGEST_HALF = 6e4  # tables are kept in 16 bits a number, unless one is too large for them
-LARGEST_SIDE = 4096  # rows or columns of a table
+LARGEST_SIDE = 4096  # rows or columns of a stored table
 LAST_STEP = 2**32 - 1  # what the charts' steps have room for
 
 Parameters = ParamSpec("Parameters")
@@ -72,11 +73,10 @@ def pack_steps(rows: Sequence[Scalars]) -> Iterator[PackedBlock]:
             part = rows[start:end]
             columns = zip(*part, strict=True)
             next(columns)
-            with np.errstate(over="ignore"):  # a diverging loss: infinite in 32 bits, as it is on the charts
-                packed = [
-                    np.array(column).astype(BLOCK[name])
-                    for name, column in zip(BLOCK.names or (), columns, strict=True)
-                ]
+            packed = [  # a finite loss stays finite, as it does on the charts
+                np.array(column) if BLOCK[name] == np.float64 else narrowed(np.array(column))
+                for name, column in zip(BLOCK.names or (), columns, strict=True)
+            ]
             data = b"".join(column.tobytes() for column in packed)
             yield PackedBlock(part[0].step, len(part), zlib.compress(data, 1))
             start = end

@@ -14,7 +14,9 @@ from typing import NoReturn
 from ...errors import InputError
 from ...stream.messages import Event, Record
 from . import json_lines
-from .json_lines import GrowingFile, JsonLineParser, Recorded, Replaced
+from .json_lines import GrowingFile, Replaced
+from .loop_parser import LoopParser
+from .recorded import Recorded
 from .schema import TooMuch, connect_memory
 from .writer import MetricsWriter
 
@@ -41,7 +43,7 @@ class Transcript:
         self.first_error = ""
         """What was wrong with the first of them."""
         self._line_count = 0
-        self._parser = JsonLineParser()
+        self._parser = LoopParser()
         self._file = GrowingFile(self._path)
         self._database = connect_memory()
         self._writer = MetricsWriter(self._database)
