@@ -21,7 +21,7 @@ from engine.stream.downsampling import downsample
 from engine.stream.history import DELTA_POINTS, MAX_ENTRIES, MAX_POINTS, SLOW, SLOW_POINTS, Frame, History
 from engine.stream.messages import EACH_STEP, Event, Observation, Queue, Record, Sample, Scalars, drain_queue
 from engine.stream.pump import Frames, Pump
-from engine.stream.series import MEAN, Series, SeriesPoints
+from engine.stream.series import LARGEST, MEAN, Series, SeriesPoints
 from engine.stream.status import RunStatus, State, status_of_no_run
 
 HEADER: dict[str, Any] = {"run": "r", "state": "running", "step": 0}
@@ -287,17 +287,17 @@ def test_deltas_are_small_and_lose_no_spike(blocks: list[tuple[int, bool]], seed
     assert ends == sorted(ends) and (not ends or ends[-1] == at - 1)
 
 
-def test_what_is_not_finite_is_not_drawn() -> None:
+def test_what_is_not_finite_is_not_drawn_and_what_is_too_large_is_the_largest() -> None:
     history = History()
     history.add([Scalars(1, 2.0, 1.0, 1e-3, 1e-4), Scalars(2, math.nan, math.inf, 1e-3, 1e-4)])
     history.add([Scalars(3, 1e300, 1.0, 1e-3, 1e-4)])
     _, arrays = decoded(history.delta(HEADER).encode())
-    assert arrays["train/loss"].tolist() == [[0], [2.0]]
+    assert arrays["train/loss"].tolist() == [[0, 2], [2.0, LARGEST]]
     assert arrays["grad_norm"][0].tolist() == [0, 2]
     history.add([Scalars(4, math.nan, 1.0, 1e-3, 1e-4)])
     _, arrays = decoded(history.delta(HEADER).encode())
     assert arrays["train/loss"].shape == (2, 0)
-    assert decoded(history.snapshot(HEADER).encode())[1]["train/loss"].tolist() == [[0], [2.0]]
+    assert decoded(history.snapshot(HEADER).encode())[1]["train/loss"].tolist() == [[0, 2], [2.0, LARGEST]]
 
 
 def test_a_value_that_is_not_finite_leaves_the_means_of_its_neighbours() -> None:
