@@ -17,6 +17,7 @@ from engine import link
 from engine.errors import InputError
 from engine.runs.manager import run_manager
 from pages.server import room as rooms
+from pages.server.addresses import SETTING, read_hosts
 from pages.server.doorkeeper import Doorkeeper
 from pages.server.gate import Gate
 from pages.server.hub import Hub
@@ -25,13 +26,14 @@ from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, routes, warm_up
 from pages.server.seats import Seats
 
 address = st.config.get_option("server.address")
-hosts = [address, *st.config.get_option("server.allowedHosts")]
-room = rooms.open_room(st.config.get_option("server.port")) if rooms.is_requested() else None
+base = rooms.base_path()
+room = rooms.configured()
+rooms.leave_hosts_to_the_gate()
 hub = Hub(run_manager())
 limits = limits_for(raise_descriptor_limit(), descriptors_in_use())
 doorkeeper = Doorkeeper(limits)
 seats = Middleware(Seats, limits=limits)
-gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, hosts=hosts, room=room)
+gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, base=base, room=room)
 
 
 @asynccontextmanager
@@ -44,6 +46,10 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     warming = threading.Thread(target=warm_up, args=(run_manager(),), name="warming up", daemon=True)
     warming.start()
     start_from_environment(os.environ.get("LOOPSCOPE_START"))
+    for problem in read_hosts(os.environ.get(SETTING, ""))[1]:
+        print(problem, file=sys.stderr, flush=True)
+    if room is None:
+        print(f"\n  Loopscope: {rooms.own_address()}\n", flush=True)
     try:
         async with rooms.serve_on_network(served, room, bound=address, doorkeeper=doorkeeper):
             yield
@@ -71,4 +77,4 @@ def start_from_environment(query: str | None) -> None:
         print(f"LOOPSCOPE_START: {error}", file=sys.stderr, flush=True)
 
 
-app = st.App("pages/shell.py", routes=routes(hub), middleware=[gate, seats], lifespan=lifespan)
+app = st.App("pages/shell.py", routes=routes(hub, base), middleware=[gate, seats], lifespan=lifespan)

@@ -32,10 +32,11 @@ ASSETS: dict[str, Path] = {
     if path.suffix in (".js", ".css")
 }
 
-# Streamlit runs this from a blob, where a relative import leads nowhere; hence the full address.
+# Streamlit runs this from a blob, where a relative import leads nowhere; hence the full address. It is built from the
+# page's own: whatever path a proxy puts before it, the board's files lie beside the pages.
 SCRIPT = """
 export default async function ({ parentElement, data, setTriggerValue }) {
-  const base = new URL(data.base, location.origin).href;
+  const base = new URL(".", location.href).href;
   const { mount } = await import(new URL("board.js", base).href);
   const onChange = (change) => setTriggerValue("change", change);
   const onMoment = (request) => setTriggerValue("moment", request);
@@ -66,7 +67,6 @@ def board(
     *,
     shown: Shown,
     run: str = "here",
-    base: str = "/",
     presenter: bool = False,
     past: int | None = None,
     verbs: Sequence[str] = (),
@@ -75,10 +75,10 @@ def board(
     """Show the live board with the panels of `page` for `run`: "here" is this process's own current run, "current"
     whatever is on the stage, which may be a run of another process; or the name of a side lane.
 
-    `base` is the address that the board's routes stand under. The script reruns by itself when the stream differs
-    from `shown`; `result.change` is then a dict like `shown`, and None in every other rerun. `past` is the step of an
-    earlier moment to show. `verbs` are what a person can do with a moment at the scrubber; `on_moment` is called with
-    what the browser then sends: {"verb", "step", "run"}, if it is our own script.
+    The script reruns by itself when the stream differs from `shown`; `result.change` is then a dict like `shown`, and
+    None in every other rerun. `past` is the step of an earlier moment to show. `verbs` are what a person can do with a
+    moment at the scrubber; `on_moment` is called with what the browser then sends: {"verb", "step", "run"}, if it is
+    our own script.
     """
     key = f"board-{page}-{run}"
 
@@ -91,7 +91,6 @@ def board(
         data={
             "page": page,
             "run": run,
-            "base": base,
             "presenter": presenter,
             "shown": shown,
             "past": past,

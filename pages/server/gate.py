@@ -1,34 +1,30 @@
 """The gate: who is served what, decided before Streamlit, its socket and its uploads see a byte.
 
-A closed room serves this machine: Host must be loopback or a configured name, which keeps other sites from reaching in
-through a DNS name of theirs; an Origin must equal the Host. An open room serves the audience a short list of exact
-paths, and everything else to whoever holds the presenter's token. Decisions use headers and paths only.
+A closed room serves this machine: Host must be loopback, which keeps other sites from reaching in through a DNS name of
+theirs; an Origin must equal the Host. An open room also answers to its own names and to those that LOOPSCOPE_HOSTS
+lists, and to pages of the origins listed there; it serves the audience a short list of exact paths, and everything else
+to whoever holds the presenter's token. Decisions use headers and paths only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from pages.server.addresses import Authority, Origin, is_loopback, is_this_machine, setting_with
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pages.server.room import Room
 
-AUTHORITY = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
-ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@]+)")
-DEFAULT_PORT = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-WILDCARDS = frozenset({"0.0.0.0", "::"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 POLICY_VIOLATION = 1008
 PRESENTER = "loopscope.presenter"  # in the scope of what the gate lets through
@@ -38,37 +34,17 @@ REFUSAL_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Loopscope</title>
 <body style="font:18px/1.5 system-ui;max-width:34em;margin:12vh auto;padding:0 1em;color:#15202B;background:#fff">
-<p>This page belongs to the presenter. You can watch the run at <a href="/watch">/watch</a>.</p>
+<p>This page belongs to the presenter. You can <a href="{watch}">watch the run</a>.</p>
 <p>If you are the presenter, open the address with the token that the terminal shows.
 If you have already done so and came here from another site, <a href="">open this page again</a>.</p>
 """
 
 
-@dataclass(frozen=True)
-class Authority:
-    """A host and its port, as a Host header or an Origin names them."""
-
-    name: str
-    port: int
-
-    @classmethod
-    def read(cls, text: str, scheme: str) -> Authority | None:
-        """The host and port in `text`; the scheme's own port where none is named. None if it is malformed."""
-        match = AUTHORITY.fullmatch(text.lower())
-        if match is None:
-            return None
-        name = match["name"] or _address(match["six"])
-        port = int(match["port"]) if match["port"] else DEFAULT_PORT[scheme]
-        return cls(name, port) if name and 0 < port < 65536 else None
-
-
 class Gate:
     """ASGI middleware before everything else.
 
-    `pages` are the audience's exact paths over HTTP, `sockets` its exact WebSocket paths: with an open room, all that
-    anybody gets without the token. `hosts` are the names this server answers to besides loopback (the configured
-    address, allowed hosts; `*.example.com` is understood); None and addresses that mean "every interface" are
-    ignored.
+    `pages` are the audience's exact paths over HTTP, `sockets` its exact WebSocket paths, both under the base path
+    `base` ("" or as "/loop"): with an open room, all that anybody gets without the token.
     """
 
     def __init__(
@@ -77,15 +53,15 @@ class Gate:
         *,
         pages: Collection[str] = (),
         sockets: Collection[str] = (),
-        hosts: Iterable[str | None] = (),
+        base: str = "",
         room: Room | None = None,
     ) -> None:
         self.app = app
-        self.pages = frozenset(pages)
-        self.sockets = frozenset(sockets)
+        self.pages = frozenset(base + path for path in pages)
+        self.sockets = frozenset(base + path for path in sockets)
+        self.base = base
         self.room = room
-        known = {host.strip().lower() for host in hosts if host} | set(room.hosts if room else ())
-        self.hosts = known - WILDCARDS
+        self.listed = room.listed if room else ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -95,7 +71,7 @@ class Gate:
         if answer is None:
             try:
                 presenter = self.room is None or _is_presenter(Headers(scope=scope), self.room)
-                await self.app({**scope, PRESENTER: presenter}, receive, send)
+                await self.app({**_with_own_origin(scope), PRESENTER: presenter}, receive, send)
             except asyncio.CancelledError:
                 # Only the server's shutdown cancels a request: a viewer that no longer reads. Nothing is left to say.
                 return
@@ -116,7 +92,7 @@ class Gate:
             return _welcome(scope, self.room)
         if _is_presenter(headers, self.room) or self._is_for_audience(scope):
             return None
-        return HTMLResponse(REFUSAL_PAGE, status_code=403, headers=PRIVATE)
+        return HTMLResponse(REFUSAL_PAGE.format(watch=self._way_to_watch(scope)), status_code=403, headers=PRIVATE)
 
     def _stranger(self, scope: Scope, headers: Headers) -> str | None:
         """What is wrong with where a request comes from, in one sentence; None if nothing is."""
@@ -124,21 +100,45 @@ class Gate:
         host = Authority.read(named[0], scope["scheme"]) if len(named) == 1 else None
         if host is None:
             return "A request needs exactly one well-formed Host header."
-        if not self._is_known(host.name):
-            return (
-                f"This server does not answer to {host.name}; open it by the address that the terminal shows, "
-                f"or add {host.name} to server.allowedHosts in .streamlit/config.toml."
-            )
         origins = headers.getlist("origin")
-        if any(_read_origin(origin) != host for origin in origins) or len(origins) > 1:
+        origin = Origin.read(origins[0]) if len(origins) == 1 else None
+        if not self._is_known(host.name):
+            seen = origin or _guessed(named[0], scope["scheme"], headers)
+            return (
+                f"This server does not answer to {host.name}; open it by the address that the terminal shows, or start "
+                f"it with {setting_with(str(seen), self.listed)} if that is the address in your browser."
+            )
+        if origins and origin is None:
             return "A page of another site may not use this server; open it by the address that the terminal shows."
+        if origin and origin.authority != host and not any(listed.allows(origin) for listed in self.listed):
+            return self._mismatch(origin, named[0], scope["scheme"])
         client = scope.get("client")
-        if scope["type"] == "websocket" and not origins and not (client and _is_loopback(client[0])):
+        if scope["type"] == "websocket" and not origins and not (client and is_loopback(client[0])):
             return "A client that names no Origin may connect from this machine only."
         return None
 
+    def _mismatch(self, origin: Origin, host: str, scheme: str) -> str:
+        """Why a page of `origin` may not connect by `host`, and which of a proxy's headers would make them equal."""
+        sent, wrong = str(origin).partition("://")[2], []
+        if host.lower() != sent:
+            wrong.append(f"Host must be {sent} (nginx: proxy_set_header Host $http_host)")
+        if scheme not in (origin.scheme, origin.scheme.replace("http", "ws")) and origin.has_default_port:
+            wrong.append(
+                f"X-Forwarded-Proto must be {origin.scheme} (nginx: proxy_set_header X-Forwarded-Proto $scheme)"
+            )
+        return (
+            f"The page was opened at {origin}, Host says {host}, and a page of another site may not use this server. "
+            f"If {origin} is your own address, a proxy in between changes headers: {' and '.join(wrong)}. "
+            f"Set that there, or start with {setting_with(str(origin), self.listed)} instead."
+        )
+
     def _is_known(self, name: str) -> bool:
-        return name == "localhost" or _is_loopback(name) or any(fnmatchcase(name, host) for host in self.hosts)
+        return is_this_machine(name) or (self.room is not None and self.room.answers_to(name))
+
+    def _way_to_watch(self, scope: Scope) -> str:
+        """The audience's page as an address relative to the one asked for, which a proxy may have shortened."""
+        raw: bytes = scope.get("raw_path", b"/")
+        return "./" + "../" * (raw.count(b"/") - 1) + f"{self.base}/watch".lstrip("/")
 
     def _is_for_audience(self, scope: Scope) -> bool:
         """Is it an address of the list, spelled exactly? Escapes, doubled slashes and `..` never are."""
@@ -163,11 +163,15 @@ def _brings_token(scope: Scope, room: Room) -> bool:
 
 
 def _welcome(scope: Scope, room: Room) -> Response:
-    """Keep the token in a cookie that no script reads, and take it out of the address bar."""
+    """Keep the token in a cookie that no script reads, and take it out of the address bar.
+
+    Where the page stands for the browser is not known behind a proxy that takes off a part of the path: the way on is
+    relative, and the cookie names no path, so that browsers send it to the page's own neighbours alone.
+    """
     rest = "&".join(f"{name}={value}" for name, value in _query(scope) if name != "token")
-    response = RedirectResponse(_path(scope) + (f"?{rest}" if rest else ""), status_code=303, headers=PRIVATE)
+    response = RedirectResponse(_same_page(scope) + (f"?{rest}" if rest else ""), status_code=303, headers=PRIVATE)
     secure = scope["scheme"] == "https"
-    response.set_cookie(room.cookie, room.token, httponly=True, samesite="strict", secure=secure)
+    response.set_cookie(room.cookie, room.token, path=None, httponly=True, samesite="strict", secure=secure)
     return response
 
 
@@ -175,11 +179,33 @@ def _is_presenter(headers: Headers, room: Room) -> bool:
     return any(_same(value, room.token) for value in _cookies(headers, room.cookie))
 
 
-def _path(scope: Scope) -> str:
-    """The path as it was sent, safe in a Location: never one that leads to another host."""
+def _with_own_origin(scope: Scope) -> Scope:
+    """The request with its Origin as the Host has it.
+
+    The gate has judged the Origin. Streamlit would do so by another list, for which it asks a server on the internet
+    for this machine's address.
+    """
+    host = Headers(scope=scope)["host"].encode("latin-1")
+    own = (b"https://" if scope["scheme"] in ("https", "wss") else b"http://") + host
+    return {**scope, "headers": [(name, own if name == b"origin" else value) for name, value in scope["headers"]]}
+
+
+def _guessed(host: str, scheme: str, headers: Headers) -> Origin:
+    """Where the browser stands, as far as a request without an Origin tells.
+
+    Over plain http a browser sends no Sec-Fetch headers, except to its own machine: with them, TLS ends at a proxy.
+    """
+    secure = scheme in ("https", "wss") or "sec-fetch-mode" in headers
+    authority = Authority.read(host, "https" if secure else "http")
+    assert authority is not None, "read before"
+    return Origin("https" if secure else "http", authority)
+
+
+def _same_page(scope: Scope) -> str:
+    """The page itself as a relative address, safe in a Location: it never leads to another host."""
     raw: bytes = scope.get("raw_path", b"/")
-    path = raw.decode("latin-1")
-    return path if re.fullmatch(r"/(?![/\\])[!-~]*", path) else "/"
+    page = raw.decode("latin-1").rpartition("/")[2]
+    return f"./{page}" if re.fullmatch(r"[!-~]*", page) else "./"
 
 
 def _query(scope: Scope) -> Iterator[tuple[str, str]]:
@@ -198,28 +224,5 @@ def _cookies(headers: Headers, wanted: str) -> Iterator[str]:
                 yield value
 
 
-def _read_origin(text: str) -> Authority | None:
-    match = ORIGIN.fullmatch(text.strip().lower())
-    return Authority.read(match["authority"], match["scheme"]) if match else None
-
-
 def _same(given: str, token: str) -> bool:
     return secrets.compare_digest(given.encode(errors="replace"), token.encode())
-
-
-def _address(text: str) -> str:
-    """An IPv6 address in its shortest spelling; empty if it is none."""
-    try:
-        return str(ipaddress.IPv6Address(text))
-    except ValueError:
-        return ""
-
-
-def _is_loopback(name: str) -> bool:
-    """Is `name` a loopback address? False for names that are not addresses."""
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

@@ -22,9 +22,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import psutil  # type: ignore[import-untyped]
 import segno
+import streamlit as st
 import uvicorn
+from streamlit.url_util import make_url_path
 
 from engine.paths import dashboard_command
+from pages.server.addresses import SETTING, ListedHost, is_this_machine, read_hosts, site
 from pages.server.doorkeeper import Doorkeeper
 
 if TYPE_CHECKING:
@@ -44,18 +47,23 @@ SHUTDOWN_SECONDS = 1
 class Room:
     """An open room: its addresses, and the token that makes a visitor the presenter.
 
-    `addresses` are this machine's IPv4 addresses on the local network, the likeliest first; empty without a network.
+    `addresses` are those that it can be reached at: this machine's IPv4 addresses on the local network, the likeliest
+    first; empty without a network. `listed` is what LOOPSCOPE_HOSTS says, `base` the path that all addresses begin
+    with ("" or as "/loop"), `certificate` the files of TLS and its key; None for plain http.
     """
 
     port: int
     addresses: tuple[str, ...]
     names: tuple[str, ...] = ()
+    listed: tuple[ListedHost, ...] = ()
+    base: str = ""
+    certificate: tuple[str, str] | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """What a Host header may call this machine, besides loopback."""
-        return frozenset(name.lower() for name in (*self.addresses, *self.names))
+    def answers_to(self, name: str) -> bool:
+        """May a Host header, in small letters, call this machine so, besides loopback?"""
+        own = {known.lower() for known in (*self.addresses, *self.names)}
+        return name in own or any(listed.matches(name) for listed in self.listed)
 
     @property
     def cookie(self) -> str:
@@ -65,16 +73,20 @@ class Room:
     @property
     def presenter(self) -> str:
         """The address that makes its visitor the presenter. Never to be shown to the room."""
-        return f"http://{self._host}:{self.port}/?token={self.token}"
+        return f"{self._address}/?token={self.token}"
 
     @property
     def audience(self) -> str:
         """The address that everybody may watch at."""
-        return f"http://{self._host}:{self.port}/watch"
+        return f"{self._address}/watch"
 
     @property
-    def _host(self) -> str:
-        return self.addresses[0] if self.addresses else LOOPBACK
+    def _address(self) -> str:
+        """The first address that is listed, else the likeliest of its own; without a slash at the end."""
+        scheme = "https" if self.certificate else "http"
+        listed = (host.address(scheme, self.port, self.base) for host in self.listed)
+        own = self.addresses[0] if self.addresses else LOOPBACK
+        return next(filter(None, listed), site(scheme, own, self.port) + self.base)
 
 
 def is_requested(environment: Mapping[str, str] = os.environ, arguments: Sequence[str] | None = None) -> bool:
@@ -83,14 +95,61 @@ def is_requested(environment: Mapping[str, str] = os.environ, arguments: Sequenc
     return environment.get("LOOPSCOPE_ROOM", "").strip() == "1" or "--room" in given
 
 
-def open_room(port: int) -> Room:
-    """A room on this machine at `port`, with a token of its own."""
-    return Room(port, local_addresses(), machine_names())
+def configured(environment: Mapping[str, str] = os.environ, arguments: Sequence[str] | None = None) -> Room | None:
+    """The room that the settings ask for, with a token of its own; None where this machine alone is served.
+
+    It is asked for by itself (`is_requested`), or follows from being reachable: at another address than loopback, or by
+    the names in LOOPSCOPE_HOSTS or Streamlit's `server.allowedHosts`.
+    """
+    option = st.config.get_option
+    bound = option("server.address") or ""
+    requested = is_requested(environment, arguments)
+    everywhere = requested or bound in EVERYWHERE
+    listed = listed_hosts(environment)
+    if not (everywhere or listed or not is_this_machine(bound)):
+        return None
+    own = local_addresses() if everywhere else () if is_this_machine(bound) else (bound,)
+    return Room(
+        option("server.port"),
+        own,
+        machine_names() if everywhere else (),
+        listed,
+        base_path(),
+        certificate(),
+    )
 
 
-def audience_address(port: int) -> str:
-    """Where the audience of an open room watches; for a page, which knows the port but not the token."""
-    return Room(port, local_addresses(), token="").audience
+def own_address() -> str:
+    """The address of a closed room, which this machine alone can open."""
+    name, port, base = st.config.get_option("server.address"), st.config.get_option("server.port"), base_path()
+    return site("https" if certificate() else "http", name, port) + (f"{base}/" if base else "")
+
+
+def listed_hosts(environment: Mapping[str, str] = os.environ) -> tuple[ListedHost, ...]:
+    """What LOOPSCOPE_HOSTS lists, and the names of `server.allowedHosts` besides loopback."""
+    names = [name for name in st.config.get_option("server.allowedHosts") if name != "*" and not is_this_machine(name)]
+    return read_hosts(environment.get(SETTING, ""))[0] + read_hosts(",".join(names))[0]
+
+
+def base_path() -> str:
+    """The path that all addresses begin with: "" or as "/loop"; Streamlit's `server.baseUrlPath`."""
+    return make_url_path(st.config.get_option("server.baseUrlPath"), "").rstrip("/")
+
+
+def certificate() -> tuple[str, str] | None:
+    """The files of the certificate and its key that Streamlit serves TLS with; None for plain http."""
+    file, key = st.config.get_option("server.sslCertFile"), st.config.get_option("server.sslKeyFile")
+    return (file, key) if file and key else None
+
+
+def leave_hosts_to_the_gate() -> None:
+    """Make Streamlit allow every Host: where `server.allowedHosts` is given, it would shut out loopback and the room.
+
+    The gate has judged the Host before. The names stay in the list, from where `listed_hosts` takes them.
+    """
+    names = st.config.get_option("server.allowedHosts")
+    if names:
+        st.config.set_option("server.allowedHosts", [*names, "*"])
 
 
 def local_addresses() -> tuple[str, ...]:
@@ -131,7 +190,9 @@ def qr_svg(address: str) -> str:
 def announce(room: Room, out: TextIO | None = None) -> None:
     """Print the presenter's address, the audience's, and the audience's QR code."""
     stream = sys.stdout if out is None else out
-    where = "" if room.addresses else "  Only this machine can reach it: there is no network to listen on.\n"
+    where = (
+        "" if room.addresses or room.listed else "  Only this machine can reach it: there is no network to listen on.\n"
+    )
     print(
         f"\n  The room is open.\n{where}\n  Presenter (keep it to yourself): {room.presenter}\n"
         f"  Audience: {room.audience}\n",
@@ -181,6 +242,8 @@ async def serve_on_network(
     server = _Listener(
         uvicorn.Config(
             app,
+            ssl_certfile=room.certificate[0] if room.certificate else None,
+            ssl_keyfile=room.certificate[1] if room.certificate else None,
             lifespan="off",
             ws="websockets-sansio",
             ws_max_size=VIEWER_MESSAGE_BYTES,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from engine.config import MAX_STEPS
@@ -146,9 +147,19 @@ def _panels(page: str, info: RunInfo) -> list[dict[str, Any]]:
     return [panel.as_json() for panel in PANELS[page](info)]
 
 
-def asset(request: Request) -> Response:
-    """`GET /board.js` and its like: the board's own scripts and styles, by their names in ASSETS alone."""
-    return FileResponse(ASSETS[request.url.path.removeprefix("/")], headers={"Cache-Control": "no-cache"})
+def asset(name: str) -> Callable[[Request], Response]:
+    """`GET /board.js` and its like: one of the board's own scripts and styles, by its name in ASSETS."""
+
+    def answer(_: Request) -> Response:
+        return FileResponse(ASSETS[name], headers={"Cache-Control": "no-cache"})
+
+    return answer
+
+
+def add_slash(request: Request) -> Response:
+    """`GET /loop`, where that is the base path: on to `/loop/`, which the page's own addresses are relative to."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"./{request.url.path.rpartition('/')[2]}/{query}")
 
 
 def watch(_: Request) -> Response:
@@ -169,20 +180,21 @@ def warm_up(manager: RunManager) -> None:
     manager.estimate(start.config, start.settings)
 
 
-def routes(hub: Hub) -> list[BaseRoute]:
-    """Everything that is served beside Streamlit."""
+def routes(hub: Hub, base: str = "") -> list[BaseRoute]:
+    """Everything that is served beside Streamlit, under `base`: "" or a path such as "/loop"."""
     answers = RunRoutes(hub.manager)
     return [
-        Route("/", front),
-        WebSocketRoute("/live", hub.live),
-        Route("/series", answers.series),
-        Route("/panels", answers.panels),
-        Route("/frame", answers.frame),
-        Route("/notes", answers.notes),
-        Route("/example", example),
-        Route("/watch", watch),
-        *(Route(f"/{name}", asset) for name in ASSETS),
-        Route("/vendor/plotly.min.js", vendor.plotly_script),
+        *([Route(base, add_slash)] if base else []),
+        Route(f"{base}/", front),
+        WebSocketRoute(f"{base}/live", hub.live),
+        Route(f"{base}/series", answers.series),
+        Route(f"{base}/panels", answers.panels),
+        Route(f"{base}/frame", answers.frame),
+        Route(f"{base}/notes", answers.notes),
+        Route(f"{base}/example", example),
+        Route(f"{base}/watch", watch),
+        *(Route(f"{base}/{name}", asset(name)) for name in ASSETS),
+        Route(f"{base}/vendor/plotly.min.js", vendor.plotly_script),
     ]
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
 from streamlit.file_util import get_static_dir
 
+from engine.runs.manager import run_manager
 from pages.board.board import ASSETS
-from pages.server import front
+from pages.server import front, routes
+from pages.server.hub import Hub
 
 INDEX = Path(get_static_dir()) / "index.html"
 
@@ -45,3 +51,27 @@ def test_a_page_that_is_built_otherwise_goes_out_as_it_is(tmp_path: Path, monkey
     (tmp_path / "index.html").write_text(other)
     monkeypatch.setattr(front, "get_static_dir", lambda: str(tmp_path))
     assert front.front_page() == other
+
+
+@pytest.mark.parametrize("base", ["", "/loop", "/a/b"])
+def test_every_address_of_the_first_page_and_of_watch_is_answered_under_the_base_path(base: str) -> None:
+    served = {
+        route.path for route in routes.routes(Hub(run_manager()), base) if isinstance(route, Route | WebSocketRoute)
+    }
+    own = linked(INDEX.read_text(encoding="utf-8"))
+    wanted = {urljoin(f"{base}/", f"./{link}") for link in linked(front.front_page()) - own}
+    watch = (Path(routes.__file__).parent / "watch.html").read_text(encoding="utf-8")
+    wanted |= {urljoin(f"{base}/watch", link) for link in re.findall(r'(?:href="|from ")((?!data:)[^"]+)', watch)}
+    assert len(wanted) > 20 and wanted <= served
+    assert all(path == base or path.startswith(f"{base}/") for path in served)
+
+
+def test_the_base_path_itself_leads_to_its_page() -> None:
+    app = Starlette(routes=routes.routes(Hub(run_manager()), "/loop"))
+    with TestClient(app) as browser:
+        for asked, way in (("/loop", "./loop/"), ("/loop?preset=bigram&lr=0.003", "./loop/?preset=bigram&lr=0.003")):
+            answer = browser.get(asked, follow_redirects=False)
+            assert answer.headers["location"] == way, "relative: a proxy may have taken off a part of the path"
+            assert browser.get(asked).text == front.front_page()
+        assert browser.get("/loop/watch").text.startswith("<!doctype html>")
+        assert browser.get("/watch").status_code == 404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from hypothesis import given
@@ -17,18 +17,15 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pages.server.gate import Authority, Gate
+from pages.server.addresses import Authority, read_hosts
+from pages.server.gate import Gate
 from pages.server.room import Room
 
 TOKEN = "the-presenters-token"
 ROOM = Room(port=8501, addresses=("192.168.1.20", "10.0.0.5"), names=("lectern", "lectern.local"), token=TOKEN)
 PAGES = ("/watch", "/series", "/board/board.js", "/vendor/plotly.min.js")
 SOCKETS = ("/live",)
-CLOSED: dict[str, Any] = {
-    "pages": PAGES,
-    "sockets": SOCKETS,
-    "hosts": ("192.168.1.9", "*.school.example", None, "0.0.0.0"),
-}
+CLOSED: dict[str, Any] = {"pages": PAGES, "sockets": SOCKETS}
 OPEN: dict[str, Any] = {**CLOSED, "room": ROOM}
 HOME = ("127.0.0.1", 50000)
 NEIGHBOUR = ("192.168.1.77", 50000)
@@ -91,6 +88,13 @@ def ask(
     return Reply(sent, bool(passed))
 
 
+def listing(hosts: str, base: str = "") -> dict[str, Any]:
+    """A gate that answers to what LOOPSCOPE_HOSTS lists, with no room on the network."""
+    listed, problems = read_hosts(hosts)
+    assert not problems
+    return {**CLOSED, "base": base, "room": Room(8501, (), listed=listed, base=base, token=TOKEN)}
+
+
 def ask_socket(target: str = "/live", origin: str | None = None, **options: Any) -> Reply:
     headers = [*options.pop("headers", []), *([("origin", origin)] if origin is not None else [])]
     return ask(target, headers, kind="websocket", **options)
@@ -100,12 +104,21 @@ def ask_socket(target: str = "/live", origin: str | None = None, **options: Any)
 
 
 LOOPBACK_HOSTS = "127.0.0.1:8501 127.0.0.1 localhost:8501 LocalHost:9 [::1]:8501 [0:0:0:0:0:0:0:1] 127.8.8.8:1"
-CONFIGURED_HOSTS = "192.168.1.9:8501 lab.school.example LAB.School.Example:80"
+LISTED_HOSTS = "192.168.1.9:8501 lab.school.example LAB.School.Example:80"
 
 
-@pytest.mark.parametrize("host", [*LOOPBACK_HOSTS.split(), *CONFIGURED_HOSTS.split()])
-def test_closed_room_answers_to_loopback_and_to_configured_names(host: str) -> None:
+@pytest.mark.parametrize("host", LOOPBACK_HOSTS.split())
+def test_closed_room_answers_to_loopback(host: str) -> None:
     assert ask(host=host).passed
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK_HOSTS.split(), *LISTED_HOSTS.split()])
+def test_listed_host_and_no_room_hands_the_controls_to_nobody_without_the_token(host: str) -> None:
+    gate = listing("192.168.1.9, *.school.example")
+    assert ask("/", host=host, gate=gate).status == 403
+    assert not ask_socket("/_stcore/stream", "http://" + host, host=host, gate=gate).passed
+    assert ask("/watch", host=host, gate=gate).passed
+    assert ask("/", [("cookie", COOKIE)], host=host, gate=gate).passed
 
 
 STRANGE_HOSTS = """
@@ -127,7 +140,7 @@ def test_closed_room_refuses_every_other_host(host: str | None) -> None:
 
 
 def test_refusal_names_the_host_and_the_remedy() -> None:
-    assert "evil.example to server.allowedHosts" in ask(host="evil.example").body
+    assert "LOOPSCOPE_HOSTS=http://evil.example:8501 if" in ask(host="evil.example:8501").body
 
 
 def test_two_host_headers_are_refused() -> None:
@@ -239,7 +252,6 @@ def test_open_room_answers_to_the_machines_names_only() -> None:
         "lectern:8501",
         "Lectern.Local",
         "localhost:8501",
-        "192.168.1.9",
     ):
         assert ask("/watch", host=host, client=NEIGHBOUR, gate=OPEN).passed
     for host in ("192.168.1.21:8501", "evil.example:8501", "lectern.evil.example"):
@@ -263,7 +275,7 @@ def test_no_other_spelling_of_a_path_gets_through(target: str) -> None:
 
 def test_refusal_in_the_room_points_to_the_audiences_page() -> None:
     reply = ask("/<script>", gate=OPEN, client=NEIGHBOUR)
-    assert 'href="/watch"' in reply.body
+    assert 'href="./watch"' in reply.body
     assert TOKEN not in reply.body
     assert "<script" not in reply.body
     assert reply.headers["referrer-policy"] == "no-referrer"
@@ -273,12 +285,13 @@ def test_token_becomes_a_cookie_and_leaves_the_address() -> None:
     reply = ask(f"/train?preset=bigram&token={TOKEN}&lr=0.003", gate=OPEN, client=NEIGHBOUR, host="lectern:8501")
     assert not reply.passed
     assert reply.status == 303
-    assert reply.headers["location"] == "/train?preset=bigram&lr=0.003"
+    assert reply.headers["location"] == "./train?preset=bigram&lr=0.003"
     assert reply.headers["referrer-policy"] == "no-referrer"
     assert reply.headers["cache-control"] == "no-store"
     cookie = reply.headers["set-cookie"]
     assert cookie.startswith(f"{COOKIE};")
-    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= {part.strip() for part in cookie.split(";")}
+    assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in cookie.split(";")}
+    assert "Path" not in cookie, "behind a proxy that takes off a part of the path, others may live beside it"
     assert "Secure" not in cookie
     assert "Secure" in ask(f"/?token={TOKEN}", gate=OPEN, scheme="https").headers["set-cookie"]
 
@@ -310,7 +323,8 @@ def test_token_is_taken_from_a_page_request_only() -> None:
 def test_welcome_never_leads_to_another_host(path: str) -> None:
     reply = ask(f"{path}?token={TOKEN}", gate=OPEN)
     assert reply.status == 303
-    assert reply.headers["location"] == "/"
+    assert urlsplit(urljoin(HTTP + "/" + path.lstrip("/"), reply.headers["location"])).netloc == urlsplit(HTTP).netloc
+    assert reply.headers["location"].startswith("./")
 
 
 def test_cookie_opens_everything() -> None:

@@ -7,6 +7,8 @@ import io
 import re
 import signal
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -20,9 +22,8 @@ from pages.server import room as rooms
 from pages.server.room import (
     Room,
     announce,
-    audience_address,
+    configured,
     is_requested,
-    open_room,
     qr_svg,
     serve_on_network,
     shorten_shutdown,
@@ -30,6 +31,7 @@ from pages.server.room import (
 
 # Linux answers on all of 127/8, so this stands for an address of the local network.
 NETWORK = "127.0.0.2"
+TLS = Path(__file__).parent.parent / "fixtures" / "tls"
 
 
 def can_bind(address: str) -> bool:
@@ -98,7 +100,8 @@ def test_addresses_name_the_first_network() -> None:
     room = Room(8502, ("192.168.1.20", "10.0.0.5"), ("Lectern",), token="abc")
     assert room.presenter == "http://192.168.1.20:8502/?token=abc"
     assert room.audience == "http://192.168.1.20:8502/watch"
-    assert room.hosts == {"192.168.1.20", "10.0.0.5", "lectern"}
+    assert all(room.answers_to(name) for name in ("192.168.1.20", "10.0.0.5", "lectern"))
+    assert not room.answers_to("lectern.example")
     assert room.cookie != Room(8503, ()).cookie
 
 
@@ -110,12 +113,12 @@ def test_room_without_a_network_stays_on_this_machine() -> None:
 
 
 def test_this_machines_addresses_can_be_listened_on() -> None:
-    room = open_room(8501)
+    room = configured({"LOOPSCOPE_ROOM": "1"})
+    assert room
     for address in room.addresses:
         assert not address.startswith("127.")
         assert can_bind(address)
-    assert socket.gethostname().lower() in room.hosts
-    assert audience_address(8501) == room.audience
+    assert room.answers_to(socket.gethostname().lower())
 
 
 def test_likeliest_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +177,8 @@ def test_announcement_survives_a_terminal_without_blocks() -> None:
     assert b"cannot draw the QR code" in buffer.getvalue()
 
 
-async def fetch(url: str) -> str:
-    async with httpx.AsyncClient() as client:
+async def fetch(url: str, **options: Any) -> str:
+    async with httpx.AsyncClient(**options) as client:
         for _ in range(100):
             try:
                 return (await client.get(url)).text
@@ -198,6 +201,33 @@ def test_room_listens_on_the_network_beside_the_first_server() -> None:
             pass
 
     asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+@second_address
+def test_with_a_certificate_the_rooms_own_listener_serves_tls_alone() -> None:
+    port = free_port()
+    room = Room(port, (NETWORK,), certificate=(str(TLS / "certificate.pem"), str(TLS / "key.pem")))
+
+    async def scheme(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(scope["scheme"])(scope, receive, send)
+
+    async def scene() -> None:
+        async with serve_on_network(scheme, room, bound="127.0.0.1"):
+            trusted = ssl.create_default_context(cafile=room.certificate[0] if room.certificate else None)
+            assert await fetch(f"https://{NETWORK}:{port}/", verify=trusted) == "https", "so that its cookie is Secure"
+            with pytest.raises(httpx.TransportError):
+                await fetch(f"http://{NETWORK}:{port}/")
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+def test_with_a_certificate_every_address_is_https() -> None:
+    room = Room(8501, ("192.168.1.20",), certificate=("own.pem", "own.key"))
+    assert room.presenter == f"https://192.168.1.20:8501/?token={room.token}"
+    assert room.audience == "https://192.168.1.20:8501/watch"
+    out = io.StringIO()
+    announce(room, out)
+    assert "http://" not in out.getvalue()
 
 
 @second_address

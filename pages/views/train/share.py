@@ -25,12 +25,12 @@ def share() -> None:
 
 def audience() -> None:
     """The audience's address as a QR code; or how to open the room."""
-    if not room.is_requested():
+    opened = room.configured()
+    if opened is None:
         st.text("The room is closed: only this computer can watch. Start with LOOPSCOPE_ROOM=1 to open it.")
         return
-    address = room.audience_address(st.config.get_option("server.port"))
-    st.code(address, language=None)
-    st.image(room.qr_svg(address), width="stretch")
+    st.code(opened.audience, language=None)
+    st.image(room.qr_svg(opened.audience), width="stretch")
 
 
 def present_button(label: str) -> None:
