@@ -51,7 +51,7 @@ class Pump:
     None, except for a heartbeat every HEARTBEAT_SECONDS, by which viewers tell a quiet run from a lost connection.
     """
 
-    HEARTBEAT_SECONDS = 2.0
+    HEARTBEAT_SECONDS = 1.0
 
     def __init__(self, sources: Callable[[], Iterable[Source]], hertz: float = 20.0) -> None:
         self._sources = sources

@@ -37,6 +37,7 @@ const PRESENTER_SCALE = 1.4;
 const FIRST_SMOOTHING = 4; // of the slider's notches
 const WITH_SCRUBBER = new Set(["train", "embeddings"]); // pages
 const COUNT_EVERY = 500; // ms
+const CUT = new Set(["silent", "lost", "full"]); // of the connection: what is on show is no longer news
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
 /** @type {Map<string, Board>} */
@@ -76,6 +77,7 @@ export class Board {
   opened = null; // the step of the earlier moment that the page has opened
   /** @type {{step: number, text: string}[]} */
   notes = []; // that people pinned at a step
+  refusal = ""; // the server's words, where it lets this page not connect
   scale = 1;
   smoothing = FIRST_SMOOTHING;
 
@@ -232,28 +234,38 @@ export class Board {
   /** @param {{kind: string, seconds?: number, reason?: string}} status of the connection */
   showStatus({ kind, seconds, reason }) {
     const say = (text) => this.notices.say(this.notices.connection, text);
+    const before = this.node.dataset.connection;
     clearInterval(this.counting);
     this.node.dataset.connection = kind;
-    if (kind === "open") say("");
+    if (kind === "open") say((this.refusal = ""));
+    else if (kind === "silent") say("Nothing comes from the server. What you see is from before.");
     else if (kind === "unknown") {
       say("There is no such run here: it was removed, or the address is wrong.");
       this.header.state.textContent = "no such run";
     } else {
-      const why = kind === "full" ? reason : "Connection lost";
+      if (kind === "lost" && !this.data.stream) this.askWhy();
       const until = Date.now() + 1000 * seconds;
       const count = () => {
         const left = Math.ceil((until - Date.now()) / 1000);
-        say(left > 0 ? `${why}, trying again in ${left} s.` : `${why}, trying again.`);
+        const again = left > 0 ? `rying again in ${left} s.` : "rying again.";
+        if (this.refusal) say(`${this.refusal} T${again}`);
+        else say(`${kind === "full" ? reason : "Connection lost"}, t${again}`);
       };
       count();
       this.counting = setInterval(count, COUNT_EVERY);
     }
+    if (kind !== before && kind !== "unknown" && this.data.run !== undefined) this.showText();
+  }
+
+  /** Nothing has ever come: the server may have refused the page. */
+  async askWhy() {
+    this.refusal = await this.requests.refusal();
   }
 
   /** Write header, scrubber and notices. */
   showText() {
     const { header, run } = this.data;
-    this.header.show(header, this.data.losses());
+    this.header.show(header, this.data.losses(), !CUT.has(this.node.dataset.connection));
     this.scrubber?.show(header, run);
     this.notices.show(header, run === null ? (this.options?.hint ?? HINT) : null);
     this.node.classList.toggle("ls-example", run === null);

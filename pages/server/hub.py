@@ -7,6 +7,7 @@ is skipped, and gets a fresh snapshot when it can listen again, so no queue grow
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -17,7 +18,7 @@ from engine.presets import preset
 from engine.runs.directory import SOURCE_NAMES
 from engine.runs.manager import RunManager
 from engine.stream.history import Frame
-from engine.stream.pump import Frames, Source
+from engine.stream.pump import Frames, Pump, Source
 from engine.stream.status import status_of_no_run
 from pages.server.gate import is_presenter
 
@@ -29,6 +30,13 @@ def no_run() -> Frame:
     """What a viewer of `current` sees before there is a run."""
     status = status_of_no_run(preset(DEFAULT_PRESET).settings)
     return Frame({**status.header(), "kind": "snapshot", "base_step": 0, "events": [], "samples": []})
+
+
+def no_news(source: Source | None) -> Frame:
+    """What a viewer gets who has heard nothing for a while: a frame that changes nothing on show."""
+    if source is None:
+        return no_run()
+    return Frame({**source.status().header(), "kind": "delta", "base_step": 0, "events": [], "samples": []})
 
 
 class Viewer:
@@ -43,6 +51,7 @@ class Viewer:
         self.wake = asyncio.Event()
         self.needs_snapshot = True
         self.source: Source | None = None
+        self.told = 0.0  # when it was sent something last, by the monotonic clock
         self.gone = False
 
     @property
@@ -92,6 +101,7 @@ class Hub:
             self._library = library
             for viewer in viewers:
                 viewer.needs_snapshot = True
+        now = time.monotonic()
         deltas = {source.id: frame for source, frame in frames}
         encoded: dict[tuple[str | None, str], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
@@ -106,15 +116,17 @@ class Hub:
                 continue
             kind = "snapshot" if viewer.needs_snapshot or viewer.source is not run else "delta"
             if kind == "delta" and deltas.get(run_id or "") is None:
-                continue
+                if now - viewer.told < Pump.HEARTBEAT_SECONDS:
+                    continue
+                kind = "no news"
             if (run_id, kind) not in encoded:
                 if run and kind == "snapshot":
                     frame = run.history.snapshot(run.status().header())
                 else:
-                    frame = deltas.get(run_id or "") or no_run()
+                    frame = deltas.get(run_id or "") or no_news(run)
                 frame.header["library"] = library
                 encoded[run_id, kind] = frame.encode()
-            viewer.needs_snapshot, viewer.source = False, run
+            viewer.needs_snapshot, viewer.source, viewer.told = False, run, now
             post.append((viewer, encoded[run_id, kind]))
         if post:
             self._loop.call_soon_threadsafe(_deliver, self._loop, post)

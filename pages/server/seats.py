@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 
-from pages.server.gate import _is_loopback, is_presenter
+from pages.server.addresses import is_loopback
+from pages.server.gate import is_presenter
 from pages.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Seats:
         held = Counter(other.address for other in self.taken if not other.presenter)
         if held.total() >= self.limits.audience:
             return ALL_TAKEN
-        each = self.limits.audience_of_proxy if _is_loopback(seat.address) else self.limits.audience_each
+        each = self.limits.audience_of_proxy if is_loopback(seat.address) else self.limits.audience_each
         return YOURS_TAKEN if held[seat.address] >= each else None
 
     def _make_room(self, seat: Seat) -> str | None:

@@ -34,6 +34,7 @@ from engine.storage.writer import RunWriter
 from engine.stream.downsampling import bin_starts
 from engine.stream.history import Frame
 from engine.stream.messages import Event, Scalars
+from engine.stream.pump import Pump
 from engine.stream.status import State
 from pages.board.board import ASSETS
 from pages.board.vendor import PLOTLY, quick
@@ -186,6 +187,27 @@ def test_without_a_run_the_first_frame_is_an_empty_snapshot(served: Served) -> N
         frame = read(viewer)
     assert (frame.header["kind"], frame.header["run"], frame.header["state"]) == ("snapshot", None, "ready")
     assert frame.arrays == {}
+
+
+def test_a_viewer_who_has_heard_nothing_for_a_second_hears_that_the_server_lives(
+    served: Served, stepped: Callable[..., Run]
+) -> None:
+    def heard_by(viewer: ClientConnection) -> Received:
+        read(viewer)
+        for one in served.hub.viewers:
+            one.told -= Pump.HEARTBEAT_SECONDS
+        served.hub.publish([])
+        return read(viewer)
+
+    with served.viewer() as viewer:
+        served.turn()
+        assert heard_by(viewer).header["run"] is None
+    run = stepped(5)
+    with served.viewer(run.id) as viewer:
+        served.turn()
+        frame = heard_by(viewer)
+        assert (frame.header["kind"], frame.header["run"], frame.header["step"]) == ("delta", run.id, 5)
+        assert not (frame.arrays or frame.header["events"] or frame.header["samples"])
 
 
 def test_snapshot_first_then_deltas_and_together_they_are_every_step(

@@ -18,6 +18,18 @@ export class Requests {
     return fetch(new URL(`${path}?${new URLSearchParams(query)}`, this.base));
   }
 
+  /** Why the server does not let this page connect, in its own words; "" where it has said nothing. */
+  async refusal() {
+    try {
+      // A socket's refusal has no words, and only a request that could change something names the page's origin.
+      const answer = await fetch(new URL("live", this.base), { method: "POST" });
+      const told = answer.status === 403 && answer.headers.get("content-type")?.startsWith("text/plain");
+      return told ? (await answer.text()).trim() : "";
+    } catch {
+      return "";
+    }
+  }
+
   /** The panels of a page for a run, and what their charts need: {panels, tokens, …}. Throws without an answer. */
   async panels(page, run) {
     const answer = await this.send("panels", { page, run });

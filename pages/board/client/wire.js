@@ -24,16 +24,23 @@ export function decode(buffer) {
 const FIRST_WAIT = 1;
 const LONGEST_WAIT = 10;
 const FULL_WAIT = 20; // where all seats are taken
+// The server sends a frame each second at the least. Silence is counted in ticks, not by the clock: while the page
+// itself is busy, or the machine asleep, none passes.
+const TICK = 500; // ms
+const SILENT = 5; // ticks without a frame: what is on show is no longer news
+const DEAD = 20; // ticks: a socket that has died without a word; another is tried
 
 /**
- * Keeps a socket open and hands each decoded frame to `onFrame`. `onStatus` gets {kind}: "open",
- * "lost" (with `seconds` until the next try), "full" (no seat is free: also with the `reason`), or "unknown" (no such run;
- * it does not try again).
+ * Keeps a socket open and hands each decoded frame to `onFrame`. `onStatus` gets {kind}: "open", "silent" (open, but
+ * nothing comes), "lost" (with `seconds` until the next try), "full" (no seat is free: also with the `reason`), or
+ * "unknown" (no such run; it does not try again).
  * The server begins every connection with a snapshot, so nothing is missing after a loss.
  */
 export class Connection {
   tries = 0; // in vain, since the last frame
   timer = null; // of the next one
+  watchdog = null;
+  ticks = 0; // since the last frame, or since the socket was opened
   /** @type {WebSocket | null} */
   socket = null;
 
@@ -46,7 +53,7 @@ export class Connection {
     this.address = address;
     this.onFrame = onFrame;
     this.onStatus = onStatus;
-    const hurry = () => this.timer && this.open();
+    const hurry = () => (this.timer || this.ticks >= SILENT) && this.open();
     addEventListener("online", hurry);
     document.addEventListener("visibilitychange", hurry);
     this.open();
@@ -55,24 +62,45 @@ export class Connection {
   open() {
     clearTimeout(this.timer);
     this.timer = null;
+    const former = this.socket;
     const socket = (this.socket = new WebSocket(this.address));
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {
-      if (!(data instanceof ArrayBuffer)) return;
-      this.tries = 0;
+      if (!(data instanceof ArrayBuffer) || this.socket !== socket) return;
+      this.tries = this.ticks = 0;
       this.onStatus({ kind: "open" });
       this.onFrame(decode(data));
     };
     socket.onclose = ({ code, reason }) => {
       if (this.socket !== socket) return;
-      if (code === 4404) this.onStatus({ kind: "unknown" });
-      else if (code === 1013) this.retry({ kind: "full", reason });
+      if (code === 4404) {
+        clearTimeout(this.watchdog);
+        this.onStatus({ kind: "unknown" });
+      } else if (code === 1013) this.retry({ kind: "full", reason });
       else this.retry({ kind: "lost" });
     };
+    former?.close(); // nobody hears it any more
+    this.ticks = 0;
+    this.listen();
+  }
+
+  /** Notice, from tick to tick, that nothing has come for a while. */
+  listen() {
+    clearTimeout(this.watchdog);
+    this.watchdog = setTimeout(() => {
+      this.ticks += 1;
+      if (this.ticks === SILENT && this.socket.readyState === WebSocket.OPEN) this.onStatus({ kind: "silent" });
+      if (this.ticks < DEAD) this.listen();
+      else this.retry({ kind: "lost" });
+    }, TICK);
   }
 
   /** @param {{kind: string, reason?: string}} why */
   retry(why) {
+    clearTimeout(this.watchdog);
+    const { socket } = this;
+    this.socket = null; // it may take minutes to close, where nobody answers
+    socket.close();
     const full = why.kind === "full";
     const wait = full ? FULL_WAIT : Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.tries++);
     // Forty browsers that lost the same server should not all come back in the same instant.

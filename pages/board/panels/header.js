@@ -42,13 +42,16 @@ export class Header {
     this.node.append(line, numbers);
   }
 
-  /** `header` is that of the newest frame, `train` and `val` losses in nats per token. */
-  show(header, { train, val }) {
+  /**
+   * `header` is that of the newest frame, `train` and `val` losses in nats per token. Where the server is not
+   * `connected` nobody knows what the run does now.
+   */
+  show(header, { train, val }, connected = true) {
     const { step = 0, max_steps: most = 0, steps_per_second: speed } = header;
-    const running = header.state === "running";
+    const running = connected && header.state === "running";
     const again = header.made_again; // on the way from a snapshot to `step`, which the curves show already
     const state = WORDS[header.state] ?? String(header.state);
-    const word = again ? "catching up" : header.interrupted ? "interrupted" : state;
+    const word = !connected ? "no connection" : again ? "catching up" : header.interrupted ? "interrupted" : state;
     this.node.dataset.state = header.state;
     this.node.dataset.trouble = String(header.trouble === true);
     write(this.state, word);
