@@ -29,14 +29,15 @@ def mean_like_cross_entropy(losses: Tensor) -> float:
     flat = losses.detach().reshape(-1).to("cpu", torch.float32).numpy()
     power = max(_LEAST_POWER, (len(flat) - 1).bit_length() // _LEVELS)
     sums = np.zeros(_LEVELS, np.float32)
-    for place, loss in enumerate(flat):
-        sums[0] += loss
-        for level in range(_LEVELS - 1):
-            if place & (((1 << power) - 1) << (level * power)):
-                break
-            sums[level + 1] += sums[level]
-            sums[level] = 0
-    total = np.cumsum(sums)[-1]  # one after the other, as torch does
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd losses overflow here, as they do in torch
+        for place, loss in enumerate(flat):
+            sums[0] += loss
+            for level in range(_LEVELS - 1):
+                if place & (((1 << power) - 1) << (level * power)):
+                    break
+                sums[level + 1] += sums[level]
+                sums[level] = 0
+        total = np.cumsum(sums)[-1]  # one after the other, as torch does
     return float(total / np.float32(len(flat)))
 
 

@@ -56,7 +56,7 @@ class WholeStep:
     """A step with all that it makes, as copies. Shapes as the model has them: of a text (B, T) and (B, T, C).
 
     `outputs` are the scores of the step, `new_outputs` those of the same batch after its update, with the same
-    dropout. `gradients` are as backward() left them, before they are clipped. `following` is where the next step begins.
+    dropout. `gradients` are as backward() left them, before clipping. `following` is where the next step begins.
     """
 
     model: Model
@@ -120,7 +120,7 @@ class WholeStep:
 
 
 def make_whole_step(config: RunConfig, dataset: Corpus | Points, paused: PausedState) -> WholeStep:
-    """The step under way at `paused`, from its first stage to its last, on a throwaway copy; knobs turn where they did."""
+    """The step under way at `paused`, from its first stage to its last, on a copy; knobs turn where they did."""
     trainer = replay(config, dataset, PausedState(paused.snapshot, 0, paused.turns))
     trainer.unwatched = True
     turns = dict(paused.turns)

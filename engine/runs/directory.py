@@ -21,7 +21,7 @@ from .restored_state import RestoredState
 from .run import Run
 from .run_folder import OpenStores
 
-DEMOS = ("line", "logistic", "step")
+DEMOS = ("line", "logistic")
 """Small demonstrations beside the current run, by the name that a viewer follows."""
 SOURCE_NAMES = ("current", "here", "race", *DEMOS)
 

@@ -245,6 +245,7 @@ class TrainingLoop:
         """Where it stands, inside a step or between two."""
         if trainer.stages_done and self._step_start is not None:
             return PausedState(self._step_start, trainer.stages_done, tuple(self.journal.within_step))
+        trainer.settle()  # a GPU's verdict on its last steps comes late
         return PausedState(take_snapshot(trainer), 0)
 
     # ---------------------------------------------------------------- inside

@@ -49,7 +49,9 @@ def test_a_whole_step_on_a_copy_is_the_run_s_own_next_step(config, corpus) -> No
     assert all(torch.equal(whole.gradients[name], gradient) for name, gradient in gradients.items())
     assert all(torch.equal(whole.after[name], p) for name, p in trainer.model.named_parameters())
     assert whole.following.snapshot.step == trainer.step == 4
-    assert all(torch.equal(a, b) for a, b in zip(whole.following.snapshot.weights.values(), whole.after.values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.following.snapshot.weights.values(), whole.after.values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["bigram", "gpt", "tied gpt", "line", "logistic"])

@@ -12,7 +12,6 @@ from functools import partial
 import streamlit as st
 
 from engine.presets import preset
-from engine.runs.manager import run_manager
 from engine.training.trainer import STAGES
 from pages.views.shared import inspected_step
 from pages.views.shared.try_this import LAYER_TAB, open_experiment, set_choices
@@ -38,18 +37,10 @@ def open_example(title: str) -> Callable[[], None]:
 
 
 def open_stage(name: str) -> None:
-    """Open Step after the stage `name` of a fresh bigram's step; makes the stages up to there."""
-    st.session_state.step_tab = "This step"
-    st.session_state.pop("step_back", None)
-    inspected_step.select_run("bigram")
-    run = run_manager().run_named(inspected_step.LANE)
-    if run is None or not inspected_step.can_step(run):
-        inspected_step.start_fresh("bigram")
-        run = run_manager().run_named(inspected_step.LANE)
-    for _ in STAGES:
-        if run is None or run.stage == STAGES.index(name) + 1:
-            return
-        inspected_step.next_stage(run)
+    """Open Step after the stage `name` of a fresh bigram's step, its tensors unfolded."""
+    inspected_step.select_source("bigram")
+    inspected_step.show_stage(STAGES.index(name) + 1)
+    st.session_state.step_tab, st.session_state.step_tensors = "This step", True
 
 
 def open_as_it_is() -> None:

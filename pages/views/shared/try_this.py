@@ -49,7 +49,7 @@ def open_experiment(name: str) -> Callable[[], None]:
 def step_through_fresh(preset: str) -> None:
     """Step through a fresh run."""
     st.session_state.step_tab = "This step"
-    inspected_step.select_run(preset)
+    inspected_step.select_source(preset)
 
 
 def restart_line(query: str) -> None:

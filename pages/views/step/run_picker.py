@@ -1,32 +1,32 @@
-"""What to step through: the room's run, or a fresh one."""
+"""What to take apart: the room's run, or the first step of a preset."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from engine.runs.manager import run_manager
-from engine.runs.run import Run
-from pages.views.shared.inspected_step import (
-    CURRENT,
-    FRESH,
-    select_run,
-)
+from pages.views.shared import scrubber
+from pages.views.shared.inspected_step import CURRENT, FRESH, select_source
 
 SELECTED_STYLE = ".st-key-source_NAME button { box-shadow: inset 0 -3px var(--st-primary-color, #4C9BD0); }"
 
 
-def run_picker(run: Run | None) -> None:
-    """What to step through: the room's run, or a fresh one. Buttons, since these leave the arrow keys to the page."""
-    now = CURRENT if run is not None and run is run_manager().current else run.config.preset if run else ""
-    st.html(f"<style>{SELECTED_STYLE.replace('NAME', now)}</style>" if now in (CURRENT, *FRESH) else "<style></style>")
+def run_picker() -> None:
+    """The room's run, if there is one, and the presets. Buttons, since these leave the arrow keys to the page."""
+    manager = run_manager()
+    there = manager.current is not None or manager.watched is not None
+    now = st.session_state.get("step_source", CURRENT if there else "bigram")
+    if scrubber.restored() is not None:
+        now = CURRENT
+    st.html(f"<style>{SELECTED_STYLE.replace('NAME', now)}</style>")
     with st.container(horizontal=True, gap="xsmall", key="step_sources", width="content"):
-        for name in [CURRENT, *FRESH] if run_manager().current else FRESH:
+        for name in [CURRENT, *FRESH] if there else FRESH:
             st.button(
-                "room's run" if name == CURRENT else FRESH[name],
+                "This run" if name == CURRENT else FRESH[name],
                 key=f"source_{name}",
-                on_click=select_run,
+                on_click=select_source,
                 args=(name,),
-                help="The room's current run: pausing and stepping it is seen by everybody."
+                help="A copy of the run on the stage. Whatever you do here, the run does not notice."
                 if name == CURRENT
-                else "A fresh run of its own, beside the room's: it waits at step 0.",
+                else "The very first step of such a model. It needs no run, and leaves yours alone.",
             )

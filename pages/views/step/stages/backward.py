@@ -116,7 +116,7 @@ def slope_check(shown: InspectedStep, name: str, spot: Sequence[int], found: flo
         ],
         (weight_name(shown, name, spot), "value"),
     )
-    if shown.run.config.dropout:
+    if shown.config.dropout:
         st.caption("The copy computes without dropout, so that nothing is drawn by chance; the run's own .grad has it.")
     if offsets:
         show(
@@ -137,10 +137,10 @@ def slope_check(shown: InspectedStep, name: str, spot: Sequence[int], found: flo
 
 def measured(shown: InspectedStep, name: str, spot: Sequence[int]) -> tuple[Slope, list[float], list[float]]:
     """The slope computed both ways; and, if the model is quick enough, the loss for other values of the weight."""
-    model = float64_copy(shown.run.config, shown.run.dataset.vocab_size, shown.before)
+    model = float64_copy(shown.config, shown.dataset.vocab_size, shown.before)
     batch = to_float64(shown.trainer.inputs), to_float64(shown.trainer.targets)
     found = slope_at(model, *batch, name, spot)
-    if shown.run.parameters > LARGE:
+    if shown.model.parameter_count() > LARGE:
         return found, [], []
     reach = visible_distance(model, *batch, name, spot, found.analytic)
     offsets = [reach * share for share in CURVE]

@@ -93,7 +93,7 @@ def batch_view(shown: InspectedStep) -> None:
         wrap_lines=True,
     )
     rows, steps = inputs.shape
-    dataset, seen = shown.run.dataset, shown.moment.snapshot.tokens_seen + inputs.numel()
+    dataset, seen = shown.dataset, shown.moment.snapshot.tokens_seen + inputs.numel()
     assert isinstance(dataset, Corpus)
     heading(
         "The whole batch",

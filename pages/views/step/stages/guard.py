@@ -77,7 +77,7 @@ def guard_view(shown: InspectedStep) -> None:
         ("what", "value", "finite?"),
     )
     moment = PausedState(shown.moment.snapshot, STAGES.index("measure"), shown.moment.turns)
-    other = replay(shown.run.config, shown.run.dataset, moment)
+    other = replay(shown.config, shown.dataset, moment)
     broken = other.parameters[0]
     assert broken.grad is not None
     broken.grad.view(-1)[0] = math.inf

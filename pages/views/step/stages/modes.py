@@ -55,14 +55,14 @@ def _kept(kept: SavedTensors) -> str:
 
 def with_dropout(shown: InspectedStep) -> tuple[Model, str]:
     """A copy of the model with dropout, if the model has any, and a sentence about it."""
-    config = shown.run.config
+    config = shown.config
     note = "On a copy of the model as it is now; validation and samples run under eval() and no_grad()."
     if "dropout" not in shown.model.settings:
         note += " This model has no dropout, so both modes give one loss; a GPT shows two under train()."
     elif not config.dropout:
         config = changed(config, dropout=DROPOUT)
         note += f" This run has no dropout: the copy was given {DROPOUT:g}, to show the difference."
-    model = build(config, shown.run.dataset.vocab_size)
+    model = build(config, shown.dataset.vocab_size)
     model.load_state_dict(shown.model.state_dict())
     draws = torch.Generator().manual_seed(config.seed)
     for module in model.modules():

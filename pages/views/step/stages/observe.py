@@ -111,7 +111,7 @@ def three_losses(shown: InspectedStep) -> tuple[float, float, float]:
     """The loss of this batch before and after the update, and of the next batch after it."""
     batch = shown.trainer.inputs, shown.trainer.targets
     moment = PausedState(shown.moment.snapshot, len(STAGES), shown.moment.turns)
-    coming = replay(shown.run.config, shown.run.dataset, moment)
+    coming = replay(shown.config, shown.dataset, moment)
     coming.stage()
     return (
         loss_with(shown, shown.before, *batch),

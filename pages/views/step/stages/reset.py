@@ -51,5 +51,5 @@ def reset_view(shown: InspectedStep) -> None:
 def norms_before(shown: InspectedStep) -> dict[str, float]:
     """The norm of each gradient that there was before this stage, by parameter."""
     moment = PausedState(shown.moment.snapshot, len(STAGES) - 1, shown.moment.turns)
-    before = replay(shown.run.config, shown.run.dataset, moment)
+    before = replay(shown.config, shown.dataset, moment)
     return {name: float(p.grad.norm()) for name, p in before.model.named_parameters() if p.grad is not None}

@@ -81,6 +81,25 @@ def document_note(document: str, says: str, here: str) -> None:
         st.text(here)
 
 
+def place_of(shown: InspectedStep) -> tuple[int, int]:
+    """The place of the batch that is followed: (row, position)."""
+    chosen = st.session_state.setdefault("step_chosen", {})
+    rows, steps = shown.copy.whole.targets.shape
+    keys = zip(_place_keys(shown), (rows, steps), strict=True)
+    return tuple(min(chosen.get(key, min(count // 2, 3)), count - 1) for key, count in keys)
+
+
+def choose_place(shown: InspectedStep, row: int, position: int) -> None:
+    """Follow another place of the batch."""
+    for key, value in zip(_place_keys(shown), (row, position), strict=True):
+        _choose(key, value)
+
+
+def _place_keys(shown: InspectedStep) -> tuple[str, str]:
+    rows, steps = shown.copy.whole.targets.shape
+    return f"row_{rows}", f"position_{steps}"
+
+
 def position_picker(shown: InspectedStep) -> tuple[int, int]:
     """Choose a window and a position in it: (row, t)."""
     rows, steps = shown.trainer.inputs.shape
@@ -103,7 +122,7 @@ def parameter_picker(shown: InspectedStep) -> str:
     """Choose a parameter, by name."""
     names = list(shown.parameters)
     sizes = {name: tuple(p.shape) for name, p in shown.parameters.items()}
-    key, start, react = choice_state(f"parameter_{shown.run.config.model}_{len(names)}", names[0])
+    key, start, react = choice_state(f"parameter_{shown.config.model}_{len(names)}", names[0])
     place = names.index(start) if start in names else 0
     chosen = st.selectbox(
         "parameter", names, place, key=key, format_func=lambda name: f"{name} {sizes[name]}", on_change=react

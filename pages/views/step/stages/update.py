@@ -37,7 +37,7 @@ def update_view(shown: InspectedStep) -> None:
     plain = -settings.lr * taken.gradient  # document 000's formula, before it is rounded into a weight
     one, other = st.columns([1, 1])
     with one:
-        if shown.run.config.optimizer == "adamw":
+        if shown.config.optimizer == "adamw":
             adamw_table(shown, name, spot, taken, plain)
         else:
             sgd_table(shown, name, spot, taken)
@@ -51,7 +51,7 @@ def update_view(shown: InspectedStep) -> None:
                 "under AdamW (blue) the first moves are all about lr, however small the gradient.",
                 height=360,
             )
-        if shown.run.config.optimizer == "adamw":
+        if shown.config.optimizer == "adamw":
             compare_with_formula(shown, taken, plain)
         else:
             plain_rule(shown, taken, spot)

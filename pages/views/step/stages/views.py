@@ -47,7 +47,7 @@ def inventory_table(shown: InspectedStep) -> None:
         "Read from the tensors at this moment. Healthy is an order: outputs, a loss, gradients, moments; at the end of "
         "the step the gradients are gone again.",
     )
-    step = f"{shown.run.id}/{shown.moment.snapshot.step}"
+    step = str(shown.copy.number)
     seen: tuple[str, dict[int, dict[str, str]]] = st.session_state.get("step_inventory", ("", {}))
     if seen[0] != step:
         seen = step, {}
