@@ -32,6 +32,7 @@ PARTS: Mapping[str, Part] = {
     "browser": room.browser,
     "tabs": stage.tabs,
     "travel": stage.travel,
+    "step": stage.step,
     "lessons": room.lessons,
     "length": room.length,
     "heap": room.heap,

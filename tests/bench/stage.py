@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.bench.figures import Figure, interleave, ratio, told
 from tests.bench.room import CHROMIUM, FLAGS, SETTLE, Server, serving
@@ -16,6 +18,7 @@ from tests.bench.room import CHROMIUM, FLAGS, SETTLE, Server, serving
 MOMENTS, SECONDS = 200, 20.0
 TABS = 10
 PATIENCE = 120_000  # ms
+CARDS = ".st-key-rail .ls-card"
 
 # As a person drags: a place of the slider every tenth of a second, whether or not the moment before is on show yet.
 DRAG = """async ([moments, seconds]) => {
@@ -81,6 +84,47 @@ def travel(device: str, quick: bool) -> list[Figure]:
         Figure("travel", f"{moments} moments in {seconds:.0f} s / the stage left alone", value, target=0.90, note=note),
         Figure("travel", "from the click on live to the newest step", max(back), "ms", 500, at_most=True),
     ]
+
+
+def step(device: str, quick: bool) -> list[Figure]:
+    """Step opened while a run trains at full speed: when its nine stages are there, and what following it costs."""
+    seconds, rounds = (10.0, 1) if quick else (30.0, 3)
+    with chromium() as browser, serving() as server:
+        page = browser.new_page(viewport={"width": 1366, "height": 768})
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        page.locator(".ls-scrubber").wait_for(timeout=PATIENCE)
+        page.wait_for_timeout(5000 * SETTLE)
+        waits = list[float]()
+
+        def opened() -> None:
+            link(page, "Step")
+            page.locator(CARDS).nth(8).wait_for(timeout=PATIENCE)
+
+        def alone() -> float:
+            link(page, "Train")
+            page.locator(".ls-scrubber").wait_for(timeout=PATIENCE)
+            page.wait_for_timeout(1000 * SETTLE)
+            return during(server, lambda: page.wait_for_timeout(1000 * seconds))
+
+        def followed() -> None:
+            began = time.perf_counter()
+            opened()
+            waits.append(time.perf_counter() - began)
+            page.get_by_role("button", name=re.compile("Follow the run")).click()
+            page.wait_for_timeout(1000 * seconds)
+            page.get_by_role("button", name=re.compile("Stop following")).click()
+
+        rates = interleave({"alone": alone, "followed": lambda: during(server, followed)}, rounds)
+    value, note = ratio(rates, "followed", "alone"), told(rates, "followed", "alone")
+    return [
+        Figure("step", "Step opened and followed / the stage left alone", value, target=0.95, note=note),
+        Figure("step", "from the click to nine stages", statistics.median(waits), "s", 2, at_most=True),
+    ]
+
+
+def link(page: Page, name: str) -> None:
+    """Go to another page by the navigation."""
+    page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(f"^{name}$")).first.click()
 
 
 def tabs(device: str, quick: bool) -> list[Figure]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from engine.config import LiveSettings, RunConfig, changed
+from engine.lessons.whole_step import make_whole_step
 from engine.presets import preset
 from engine.stream.status import State
 from engine.text.points import Points
@@ -136,3 +137,21 @@ def test_a_lane_trains_beside_the_room_s_run(manager, wait_until) -> None:
     assert manager.current is None
     assert manager.run_named("line") is lane is manager.find(lane.id)
     wait_until(lambda: "parameter/a" in lane.history.series)
+
+
+@pytest.mark.parametrize("config", [BIGRAM, GPT, LINE], ids=lambda c: c.model)
+def test_copies_taken_while_it_trains_change_no_loss(config, corpus, make_run, wait_until) -> None:
+    data = dataset_of(config, corpus)
+    alone, looked_at = (make_run(config, changed(SETTINGS, max_steps=100, speed=100), data) for _ in range(2))
+    alone.start()
+    looked_at.start()
+    taken = set()
+    while len(taken) < 5 and looked_at.state in (State.READY, State.RUNNING):
+        moment = looked_at.paused_state()
+        taken.add(moment.snapshot.step)
+        make_whole_step(config, data, moment)
+    wait_until(lambda: alone.state is State.DONE and looked_at.state is State.DONE)
+    one, other = alone.paused_state().snapshot, looked_at.paused_state().snapshot
+    assert len(taken) > 1 and one.step == other.step == 100
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert all(torch.equal(one.generators[name], other.generators[name]) for name in one.generators)

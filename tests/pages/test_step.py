@@ -15,6 +15,7 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.run import Run
+from engine.storage import reader
 from engine.stream.status import State
 from engine.training.trainer import STAGES, Trainer
 from pages.views.shared import inspected_step
@@ -193,6 +194,19 @@ def test_step_is_never_empty_on_a_run_that_another_program_records(page, manager
     page.run()
     assert has_nine_stages(page)
     assert "my loop trains in another program: its numbers come here, but not its model. A fresh bigram" in words(page)
+
+
+def test_another_program_s_run_is_taken_apart_at_its_newest_snapshot(page, manager, wait_until, monkeypatch) -> None:  # noqa: F811
+    run = trains(manager, wait_until)
+    run.pause()
+    manager.flush(run)
+    told = {name: getattr(run, name) for name in ("id", "config", "dataset", "title", "step")}
+    elsewhere = SimpleNamespace(**told, stored=reader.open_run(run.id), state="running")
+    monkeypatch.setattr(type(manager), "watched", property(lambda _: elsewhere))
+    page.run()
+    assert has_nine_stages(page) and "belongs to another program. Its newest snapshot" in words(page)
+    assert copy_of(page).source.id == run.id and copy_of(page).source.run is None
+    assert {"step_pause", "step_finish", "step_resume"}.isdisjoint(keys(page))
 
 
 def test_a_model_too_large_to_copy_leaves_the_stage_to_the_preset(page, manager, wait_until, monkeypatch) -> None:  # noqa: F811

@@ -598,8 +598,8 @@ def test_many_messages_to_the_app_change_nothing(app: Server) -> None:
 
 
 def test_an_earlier_moment_comes_as_it_was(served: Served) -> None:
-    served.manager.prepare_demo("step", CONFIG, SETTINGS)
-    assert served.http.get("/frame", params={"run": "step"}).status_code == 404, "a side lane is not stored"
+    served.manager.prepare_demo("line", CONFIG, SETTINGS)
+    assert served.http.get("/frame", params={"run": "line"}).status_code == 404, "a side lane is not stored"
     run = served.manager.prepare(CONFIG, SETTINGS)
     before: dict[int, bytes] = {}
     for _ in range(3):
