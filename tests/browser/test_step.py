@@ -106,4 +106,4 @@ def test_step_is_never_empty_on_a_run_from_elsewhere(stage: Stage, server: Serve
     expect(stage.page.get_by_text("its numbers come here, but not its model. A fresh bigram")).to_be_visible()
     walks(stage)
     go(stage, "Train")
-    stage.page.locator(".st-key-leave button").click(timeout=PATIENCE)
+    stage.page.locator(".st-key-leave button").first.click(timeout=PATIENCE)
