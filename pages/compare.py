@@ -15,13 +15,13 @@ from pages.views.compare import run_panel
 from pages.views.compare.overlays import overlays, read_curves
 from pages.views.compare.runs_table import runs_table
 from pages.views.compare.side_by_side import side_by_side
+from pages.views.shared import frame
 from pages.views.train import external_run
 from pages.widgets import notices, plan
 from pages.widgets.style import STYLE
 
-# Without a run there is no header line. Streamlit's own CSV of a table would write names such as "=1+1" as formulas.
+# Streamlit's own CSV of a table would write names such as "=1+1" as formulas.
 OWN_STYLE = """<style>
-.st-key-header .ls-board.ls-example { display: none; }
 [data-testid="stElementToolbar"] button[aria-label^="Download as CSV"] { display: none; }
 </style>"""
 
@@ -33,6 +33,7 @@ def page() -> None:
         st.switch_page("train.py")
     st.html(STYLE + OWN_STYLE)
     plan.planned()
+    frame.room_bar(run_manager().current)
     with st.container(key="header"):
         board("compare", shown=shown_of(run_manager().current))
     notices.show_once()
@@ -42,7 +43,7 @@ def page() -> None:
     if not shown:
         st.text(f"No runs yet in {home() / 'runs'}. Start one on Train: all of them are kept here.")
         return
-    left, right = st.columns([7, 2], gap="medium")
+    left, right = frame.columns(7, 2)
     with left:
         chosen = runs_table(shown)
         drawn = read_curves(chosen)

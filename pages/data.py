@@ -13,22 +13,22 @@ from pages.views.data import tokenization
 from pages.views.data.corpus_picker import add_text_panel, config_of, corpus_facts, corpus_picker, count_text
 from pages.views.data.statistics import entropy_ladder, frequencies, splits
 from pages.views.data.unseen import unseen_tokens
+from pages.views.shared import frame
 from pages.views.shared.try_this import try_this
 from pages.widgets import notices, plan
 from pages.widgets.style import STYLE
-
-OWN_STYLE = "<style>.st-key-header .ls-board.ls-example { display: none; }</style>"  # no run, no header line
 
 
 @st.fragment
 def page() -> None:
     """The page."""
-    st.html(STYLE + OWN_STYLE)
+    st.html(STYLE)
     plan.planned()
+    frame.room_bar(run_manager().current)
     with st.container(key="header"):
         board("data", shown=shown_of(run_manager().current))
     notices.show_once()
-    left, right = st.columns([2, 5], gap="medium")
+    left, right = frame.columns(2, 5)
     with left:
         entry = corpus_picker(run_manager().library.entries())
         told = count_text(entry)

@@ -10,14 +10,15 @@ import streamlit as st
 
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
-from engine.stream.status import ENDED, State
 from engine.training.projection import MOST_ROWS
 from pages.board.board import board, shown_of
+from pages.charts.static import presenting
 from pages.views.embeddings import word_vectors
 from pages.views.embeddings.inspected_table import InspectedTable, inspected_table, run_of_text
 from pages.views.embeddings.similarity import nearest_tokens, row_arithmetic
-from pages.views.shared import scrubber
+from pages.views.shared import frame, scrubber
 from pages.views.shared.try_this import try_this
+from pages.views.train.transport import play_label
 from pages.widgets import actions, notices, plan
 from pages.widgets.play_button import play_button
 from pages.widgets.style import STYLE
@@ -30,13 +31,15 @@ OWN_STYLE = """<style>
 
 def transport(run: Run | None, own: Run | None) -> None:
     """Start or pause the room's run, or take a new copy of its weights."""
-    running = run is not None and run.state is State.RUNNING
-    ended = run is None or run.state in ENDED
-    label = "Pause" if running else "Start" if ended or (run and run.state is State.READY) else "Resume"
     with st.container(horizontal=True, vertical_alignment="center", key="transport"):
-        play_button(
-            label, actions.play, key="play", help="Start, pause, resume the room's run. Key: space.", width="content"
-        )
+        if not presenting():
+            play_button(
+                play_label(run),
+                actions.play,
+                key="play",
+                help="Start, pause, resume the room's run. Key: space.",
+                width="content",
+            )
         st.button(
             "Look again",
             key="again",
@@ -73,6 +76,7 @@ def page() -> None:
     run = run_manager().current
     own = run_of_text(run)
     st.html(STYLE + OWN_STYLE)
+    frame.room_bar(run)
     with st.container(key="live"):
         scrubber.status_line("Embeddings")
         board(

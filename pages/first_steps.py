@@ -10,10 +10,12 @@ import streamlit as st
 
 from engine.text.points import read_points
 from pages.board.board import board, shown_of
+from pages.charts.static import presenting
 from pages.views.first_steps import exact_solution, logistic_layer
-from pages.views.first_steps.controls import rate_and_speed, transport
+from pages.views.first_steps.controls import brief_transport, rate_and_speed, transport
 from pages.views.first_steps.line_run import line_run
 from pages.views.first_steps.points_table import points_table
+from pages.views.shared import frame
 from pages.views.shared.try_this import try_this
 from pages.widgets.style import STYLE
 
@@ -32,6 +34,13 @@ def live_line() -> None:
     if st.session_state.line_drawn != lane.config.points:
         st.rerun(scope="app")  # somebody else changed the points, and what stands below is about the old ones
     shown = shown_of(lane, moment=True)
+    if presenting():
+        with frame.bar():
+            brief_transport(lane)
+        board("first-steps", run="line", shown=shown)
+        return
+    with st.container(key="present_only"):
+        frame.present_button()
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         transport(lane)
@@ -53,6 +62,7 @@ def page() -> None:
             live_line()
             exact_solution.show(read_points(st.session_state.line_drawn))
     if layer.open:
+        frame.room_frame()
         with layer:
             logistic_layer.show()
     try_this("First steps")

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.views.glossary.corrections import corrections
 from pages.views.glossary.roadmap import roadmap
 from pages.views.glossary.terms import terms
+from pages.views.shared import frame
 from pages.widgets.style import STYLE
 
 OWN_STYLE = """<style>
@@ -21,6 +22,7 @@ OWN_STYLE = """<style>
 def page() -> None:
     """The page."""
     st.html(STYLE + OWN_STYLE)
+    frame.room_frame()
     asked = st.session_state.setdefault("glossary_asked", "search" in st.query_params)  # it was opened for a word
     for place, part in enumerate((terms, roadmap, corrections) if asked else (roadmap, corrections, terms)):
         if place:

@@ -18,7 +18,7 @@ from engine.stream.status import State
 from pages.board.board import board, shown_of
 from pages.views.inside import attention, generation, parameters, questions, shapes, table
 from pages.views.inside.inspected_model import InspectedModel, default_preset, inspect_model, refresh
-from pages.views.shared import scrubber
+from pages.views.shared import frame, scrubber
 from pages.views.shared.try_this import try_this
 from pages.widgets.open_on_train import open_on_train_button
 from pages.widgets.style import STYLE
@@ -89,6 +89,7 @@ def inside() -> None:
     run = run_manager().current
     shown = shown_of(run, moment=True)
     st.html(STYLE)
+    frame.room_bar(run)
     live = st.container()
     has_pairs = run is not None and "pairs" in registry.find(run.config.model).features
     view = st.segmented_control(
@@ -102,7 +103,13 @@ def inside() -> None:
     )
     with live:
         page = "inside-table" if view == "Table" and has_pairs else "inside"
-        board(page, shown=shown, past=scrubber.displayed_step())
+        board(
+            page,
+            shown=shown,
+            past=scrubber.displayed_step(),
+            verbs=scrubber.allowed("open"),
+            on_moment=scrubber.handle_request,
+        )
         scrubber.status_line("Inside")
     if scrubber.is_restoring():
         return

@@ -11,11 +11,13 @@ import streamlit as st
 
 from engine.runs.manager import run_manager
 from engine.runs.races.race import Race
-from pages.board.board import board, shown_of
+from pages.board.board import Shown, board, shown_of
+from pages.charts.static import presenting
 from pages.views.race import results
 from pages.views.race.plan import start_learning_rate_race
 from pages.views.race.setup import race_setup
-from pages.views.race.transport import confirmation, steps_and_speed, transport
+from pages.views.race.transport import brief_transport, confirmation, steps_and_speed, transport
+from pages.views.shared import frame
 from pages.widgets import notices, plan
 from pages.widgets.style import STYLE
 
@@ -56,6 +58,25 @@ def open_on_compare(race: Race) -> None:
     st.switch_page("compare.py")
 
 
+def questions() -> None:
+    """What is asked now, and what went wrong."""
+    if "race_asking" in st.session_state:
+        confirmation()
+    notices.show()
+
+
+def live_board(race: Race | None, shown: Shown) -> None:
+    """The board, and above it what the last race has shown, or what a race is."""
+    if race is None:
+        introduction()
+    elif not race.alive:
+        results.show(race)
+    for lane in race.lanes if race is not None else ():
+        if lane.error:
+            st.code(lane.error, language=None)
+    board("race", run="race", shown=shown)
+
+
 @st.fragment
 def page() -> None:
     """The page."""
@@ -63,12 +84,18 @@ def page() -> None:
     shown = shown_of(race, moment=True)
     plan.planned()
     st.html(STYLE)
+    if presenting():
+        with frame.bar():
+            brief_transport(race)
+        questions()
+        live_board(race, shown)
+        return
+    with st.container(key="present_only"):
+        frame.present_button()
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
-            if "race_asking" in st.session_state:
-                confirmation()
-            notices.show()
+            questions()
         transport(race)
         with st.container(key="more"):
             steps_and_speed(race)
@@ -81,14 +108,7 @@ def page() -> None:
                 if on_compare:
                     open_on_compare(race)
     with right:
-        if race is None:
-            introduction()
-        elif not race.alive:
-            results.show(race)
-        failed = [lane for lane in race.lanes if lane.error] if race is not None else []
-        for lane in failed:
-            st.code(lane.error, language=None)
-        board("race", run="race", shown=shown)
+        live_board(race, shown)
 
 
 page()

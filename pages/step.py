@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine.runs.manager import run_manager
 from pages.board.board import board, shown_of
-from pages.views.shared import scrubber
+from pages.views.shared import frame, scrubber
 from pages.views.shared.inspected_step import find_source
 from pages.views.shared.try_this import try_this
 from pages.views.step.experiments import what_if
@@ -57,7 +57,14 @@ def page() -> None:
     opened = "step_next" not in st.session_state  # a button's state goes when its page is left
     shown = shown_of(run_manager().current, moment=True)
     st.html(STYLE + PAGE_STYLE)
-    board("step", shown=shown)
+    frame.room_bar(run_manager().current)
+    board(
+        "step",
+        shown=shown,
+        past=scrubber.displayed_step(),
+        verbs=scrubber.allowed("open"),
+        on_moment=scrubber.handle_request,
+    )
     scrubber.status_line("Step")
     tab = tabs()
     if tab == "What if":

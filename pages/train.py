@@ -10,34 +10,63 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.runs.manager import run_manager
+from engine.runs.run import Run
 from engine.tracking.external_run import ExternalRun
-from pages.board.board import board, shown_of
-from pages.views.shared import scrubber
+from pages.board.board import Shown, board, shown_of
+from pages.charts.static import presenting
+from pages.views.shared import frame, scrubber
 from pages.views.train import external_run, fork, pin_note
 from pages.views.train.divergence import divergence_card
-from pages.views.train.knobs import live_knobs, more_knobs
+from pages.views.train.knobs import live_knobs, more_knobs, step_rate
 from pages.views.train.new_run import estimate, new_run
 from pages.views.train.sampling import sampling
-from pages.views.train.share import present_button, share
-from pages.views.train.transport import confirmation, transport
+from pages.views.train.share import share
+from pages.views.train.transport import brief_transport, confirmation, transport
 from pages.widgets import fields, notices, plan
-from pages.widgets.style import STYLE, STYLE_PRESENTER
+from pages.widgets.style import STYLE
 
 
 def watch(run: ExternalRun) -> None:
     """The stage while it shows a run that another process trains."""
     shown = shown_of(run)
-    presenter = st.session_state.get("presenter", False)
-    st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
+    st.html(STYLE)
+    if presenting():
+        with frame.bar():
+            external_run.brief_panel(run)
+        notices.show()
+        board("train", run="current", shown=shown)
+        return
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         notices.show()
-        external_run.external_run_panel(run, presenter)
-        if not presenter:
-            external_run.offer_to_watch()
-        present_button("Leave presenter mode" if presenter else "Present")
+        external_run.external_run_panel(run)
+        external_run.offer_to_watch()
+        frame.present_button()
     with right:
-        board("train", run="current", shown=shown, presenter=presenter)
+        board("train", run="current", shown=shown)
+
+
+def questions(run: Run | None) -> None:
+    """What is asked now, and what went wrong."""
+    if "asking" in st.session_state:
+        confirmation()
+    fork.fork_card(run)
+    pin_note.note_card(run)
+    notices.show()
+
+
+def live_board(run: Run | None, shown: Shown) -> None:
+    """The board, with what stands above it."""
+    divergence_card(run)
+    scrubber.status_line("Train")
+    board(
+        "train",
+        run="current",
+        shown=shown,
+        past=scrubber.displayed_step(),
+        verbs=scrubber.allowed("open", "fork", "note"),
+        on_moment=scrubber.handle_request,
+    )
 
 
 @st.fragment
@@ -50,45 +79,33 @@ def stage() -> None:
     shown = shown_of(run, moment=True)
     plan.planned()
     settings = plan.settings_shown()
-    presenter = st.session_state.get("presenter", False)
-    st.html(STYLE + (STYLE_PRESENTER if presenter else ""))
+    st.html(STYLE)
+    if presenting():
+        with frame.bar():
+            brief_transport(run)
+            fields.exact_rate(settings.lr, plan.change_setting, step_rate)
+            fields.speed_list(settings.speed, plan.change_setting)
+        questions(run)
+        live_board(run, shown)
+        return
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
-            if "asking" in st.session_state:
-                confirmation()
-            fork.fork_card(run)
-            pin_note.note_card(run)
-            notices.show()
-            if not presenter:
-                external_run.offer_to_watch()
+            questions(run)
+            external_run.offer_to_watch()
         transport(run)
         live_knobs(settings)
-        if not presenter:
-            fields.iterations(settings.max_steps, plan.change_setting)
-            with st.container(key="more"):
-                more_knobs(settings)
-                new_run(run)
-                sampling()
-                share()
-                timing = st.empty()
-        else:
-            present_button("Leave presenter mode")
+        fields.iterations(settings.max_steps, plan.change_setting)
+        with st.container(key="more"):
+            more_knobs(settings)
+            new_run(run)
+            sampling()
+            share()
+            timing = st.empty()
     with right:
-        divergence_card(run)
-        scrubber.status_line("Train")
-        board(
-            "train",
-            run="current",
-            shown=shown,
-            presenter=presenter,
-            past=scrubber.displayed_step(),
-            verbs=scrubber.allowed("open", "fork", "note"),
-            on_moment=scrubber.handle_request,
-        )
-    if not presenter:
-        with timing.container():
-            estimate(run)  # last: it takes a moment, and nothing waits for it
+        live_board(run, shown)
+    with timing.container():
+        estimate(run)  # last: it takes a moment, and nothing waits for it
 
 
 stage()

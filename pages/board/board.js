@@ -12,6 +12,7 @@ import { Connection } from "./client/wire.js";
 import { element } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { whole } from "./format.js";
+import { restore } from "./panels/fill.js";
 import { Header } from "./panels/header.js";
 import { Notices } from "./panels/notices.js";
 import { PanelSet } from "./panels/panel_set.js";
@@ -70,7 +71,7 @@ export class Board {
   /** @type {Options | null} */
   options = null;
   /** @type {Scrubber | null} */
-  scrubber = null;
+  scrubber = null; // on the pages that have one
   /** @type {PreviousRun | null} */
   previousRun = null;
   /** @type {number | null} */
@@ -98,7 +99,6 @@ export class Board {
     this.panels = new PanelSet(this);
     this.drawing = new Drawing(this);
     this.node.append(this.header.node, this.notices.node, this.stage);
-    if (WITH_SCRUBBER.has(page)) this.node.append((this.scrubber = new Scrubber(this)).node);
     this.header.node.dataset.state = "connecting";
     loadStyle(base);
     /** @type {Record<string, string>} */
@@ -138,6 +138,7 @@ export class Board {
       if (block) this.around.observe(block); // what stands above may grow
     }
     root.classList.toggle("presenter", options.presenter ?? root.classList.contains("presenter"));
+    this.placeScrubber(WITH_SCRUBBER.has(this.page) || root.classList.contains("presenter"));
     this.followTheme();
     this.fit();
     this.drawing.hurry();
@@ -147,9 +148,20 @@ export class Board {
     if (this.data.stream) this.reporter.compare(this.data.stream);
   }
 
+  /** Some pages have it always; while one presents, all of them have. */
+  placeScrubber(wanted) {
+    if (wanted === (this.scrubber !== null)) return;
+    this.scrubber?.goLive();
+    this.scrubber?.node.remove();
+    this.scrubber = wanted ? new Scrubber(this) : null;
+    if (this.scrubber) this.node.append(this.scrubber.node);
+    this.opened = null;
+  }
+
   detach(root) {
     if (this.root !== root) return;
     this.root = null;
+    restore();
     this.node.remove();
     this.scrubber?.stop(); // it would go on to fetch moments that nobody sees
     this.reporter.forget();

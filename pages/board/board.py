@@ -19,6 +19,7 @@ from engine.runs.run import Run
 from engine.stream.status import State
 from engine.tracking.external_run import ExternalRun
 from pages.charts.panel import Panel
+from pages.charts.static import presenting
 
 __all__ = ["ASSETS", "Panel", "Shown", "board", "shown_of"]
 
@@ -67,7 +68,6 @@ def board(
     *,
     shown: Shown,
     run: str = "here",
-    presenter: bool = False,
     past: int | None = None,
     verbs: Sequence[str] = (),
     on_moment: Callable[[Any], None] | None = None,
@@ -91,7 +91,7 @@ def board(
         data={
             "page": page,
             "run": run,
-            "presenter": presenter,
+            "presenter": presenting(),
             "shown": shown,
             "past": past,
             "verbs": list(verbs),

@@ -27,5 +27,6 @@ PANELS: Mapping[str, Callable[[RunInfo], list[Panel]]] = {
     "race": race_panels,
     "data": no_panels,
     "compare": no_panels,
+    "frame": no_panels,
 }
 """By the name under which a page places its board: what makes the panels of a run for it."""

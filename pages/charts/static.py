@@ -23,6 +23,10 @@ WIDE = """<style>
 .st-key-KEY_wide { overflow-x: auto; }
 .st-key-KEY_wide > [data-testid="stElementContainer"] { min-width: WIDTHpx; }
 </style>"""
+LARGER = 1.4
+"""How much larger type is in presenter mode, on every page and in every chart."""
+FONT = '"Source Sans", sans-serif'
+"""The typeface of pages and charts, which Streamlit serves. The board asks the page around it for it."""
 PICTURE: dict[str, Any] = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -31,6 +35,11 @@ _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 def theme() -> Theme:
     """The theme of the page, now."""
     return "light" if st.context.theme.type == "light" else "dark"
+
+
+def presenting() -> bool:
+    """Is this session in presenter mode?"""
+    return bool(st.session_state.get("presenter", False))
 
 
 def visible(token: str) -> str:
@@ -101,37 +110,54 @@ def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = Fals
     return figure
 
 
-def themed(figure: go.Figure, name: Theme) -> go.Figure:
-    """A copy in the theme `name`: its colours, one type size, a transparent background, a quiet grid."""
+def enlarged(part: Any, scale: float) -> Any:
+    """A figure's JSON with the size of every font in it `scale` times as large."""
+    if isinstance(part, list):
+        return [enlarged(item, scale) for item in part]
+    if not isinstance(part, dict):
+        return part
+    grown = {key: enlarged(value, scale) for key, value in part.items()}
+    for key, value in grown.items():
+        if key.endswith("font") and isinstance(value, dict) and isinstance(value.get("size"), int | float):
+            value["size"] *= scale
+    return grown
+
+
+def themed(figure: go.Figure, name: Theme, scale: float = 1.0) -> go.Figure:
+    """A copy in the theme `name`: its colours, one typeface and size, a transparent background, a quiet grid.
+
+    All type is `scale` times as large.
+    """
+    size = FIGURE_FONT * scale
     written = figure.to_json()
     if name == "light":
         for sides in SCALES.values():  # first: a scale has colours of the palette in it
             written = written.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
         for dark, light in TWINS.items():
             written = written.replace(dark, light)
-    figure = go.Figure(json.loads(written))
+    figure = go.Figure(enlarged(json.loads(written), scale))
     grid, quiet, text = (colours(name)[meaning] for meaning in ("grid", "baseline", "text"))
     axis = {
         "gridcolor": grid,
         "linecolor": grid,
         "zerolinecolor": grid,
-        "tickfont": {"size": FIGURE_FONT, "color": quiet},
-        "title": {"font": {"size": FIGURE_FONT, "color": quiet}, "standoff": 6},
+        "tickfont": {"size": size, "color": quiet},
+        "title": {"font": {"size": size, "color": quiet}, "standoff": 6},
         "automargin": True,
     }
     figure.update_layout(
         template=None,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": FIGURE_FONT, "color": text},
+        font={"size": size, "color": text, "family": FONT},
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         separators=".,",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
-        hoverlabel={"font": {"size": FIGURE_FONT}},
+        hoverlabel={"font": {"size": size, "family": FONT}},
     )
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
-    figure.update_traces(colorbar_tickfont={"size": FIGURE_FONT, "color": quiet}, selector={"type": "heatmap"})
+    figure.update_traces(colorbar_tickfont={"size": size, "color": quiet}, selector={"type": "heatmap"})
     return figure
 
 
@@ -150,7 +176,8 @@ def show(
     or always if there is a `picture`. On a screen narrower than `least_width` pixels the chart scrolls sideways.
     """
     heading(title, help)
-    drawn = themed(figure, theme())
+    scale = LARGER if presenting() else 1.0
+    drawn = themed(figure, theme(), scale)
     ground, quiet = (colours(theme())[meaning] for meaning in ("background", "baseline"))
     room = {"t": 30}  # for the button, which a touch screen always shows
     drawn.update_layout(paper_bgcolor=ground, margin=room, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
@@ -162,7 +189,7 @@ def show(
         drawn.update_layout(dragmode=False)  # a finger that moves along it scrolls
         st.html(WIDE.replace("KEY", key).replace("WIDTH", str(least_width)))
     with st.container(key=f"{key}_wide") if least_width else nullcontext():
-        st.plotly_chart(drawn, key=key, theme=None, height=height, config=config, alt=title)
+        st.plotly_chart(drawn, key=key, theme=None, height=round(height * scale), config=config, alt=title)
 
 
 def heading(title: str, help: str) -> None:

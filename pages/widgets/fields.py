@@ -6,7 +6,7 @@ at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import streamlit as st
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from engine.config import SPEEDS, LiveSettings, RunConfig
 from pages.widgets.glossary import TERMS, glossary_link
+from pages.widgets.icon_button import icon_button
 
 OnChange = Callable[[str, Any], None]
 GLOSSARY_NAMES = {
@@ -24,6 +25,8 @@ GLOSSARY_NAMES = {
     "weight_decay": "weight decay",
 }
 """Settings that the Glossary has under another name."""
+SPEED_LIST_WIDTH = 116
+"""Pixels: room for "1,000/s" in the type of presenter mode."""
 RATES = [float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5)] + [10.0]
 
 
@@ -97,14 +100,23 @@ def learning_rate(lr: float, on_change: OnChange, on_step: Callable[[int], None]
         disabled=disabled,
         on_change=change_handler("lr_slider", slider, "lr", on_change),
     )
+    exact_rate(lr, on_change, on_step, disabled=disabled)
+
+
+def exact_rate(
+    lr: float, on_change: OnChange, on_step: Callable[[int], None], *, disabled: bool = False, keys: bool = True
+) -> None:
+    """The learning rate as a number, to be typed, between buttons for the next rate down and up; these have `keys`,
+    except on a page that scrolls by them."""
     low, high = bounds(field_of("lr"))
     number, start = tracked("lr_number", lr)
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="lr_row"):
-        st.button(
-            "▼",
-            key="lr_down",
-            shortcut="Down",
-            help="A notch lower. Key: ↓",
+        icon_button(
+            "Lower the learning rate",
+            "lr_down",
+            ":material/arrow_drop_down:",
+            shortcut="Down" if keys else None,
+            help="A notch lower. Key: ↓" if keys else "A notch lower.",
             on_click=on_step,
             args=(-1,),
             disabled=disabled,
@@ -121,11 +133,12 @@ def learning_rate(lr: float, on_change: OnChange, on_step: Callable[[int], None]
             disabled=disabled,
             on_change=change_handler("lr_number", number, "lr", on_change),
         )
-        st.button(
-            "▲",
-            key="lr_up",
-            shortcut="Up",
-            help="A notch higher. Key: ↑",
+        icon_button(
+            "Raise the learning rate",
+            "lr_up",
+            ":material/arrow_drop_up:",
+            shortcut="Up" if keys else None,
+            help="A notch higher. Key: ↑" if keys else "A notch higher.",
             on_click=on_step,
             args=(1,),
             disabled=disabled,
@@ -169,6 +182,23 @@ def speed(
         help=help_of("speed") if explained else None,
         on_change=change_handler(name, key, "speed", on_change),
         width="stretch",
+    )
+
+
+def speed_list(
+    value: int | str, on_change: OnChange, options: Sequence[int | str] = SPEEDS, name: str = "speed"
+) -> None:
+    """The speed limit, steps/s, in little room: a list without a label, its unit in each line."""
+    key, start = tracked(f"{name}_list", value)
+    st.selectbox(
+        "speed limit, steps/s",
+        allowed := sorted({*options, start}, key=lambda s: float("inf") if s == "unlimited" else float(s)),
+        allowed.index(start),
+        key=key,
+        format_func=lambda s: "max" if s == "unlimited" else f"{s:,}/s",
+        label_visibility="collapsed",
+        width=SPEED_LIST_WIDTH,
+        on_change=change_handler(f"{name}_list", key, "speed", on_change),
     )
 
 

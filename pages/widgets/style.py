@@ -1,6 +1,10 @@
 """The style sheet of all pages, for what Streamlit's theme has no setting for."""
 
-STYLE = """<style>
+from pages.widgets.icon_button import NAME_STYLE
+
+STYLE = (
+    NAME_STYLE
+    + """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; max-width: none; }
 [data-testid="stButton"] [aria-label^="Shortcut"] { display: none; }
 [data-testid="stMain"]:focus-visible::before { box-shadow: none; } /* it is the whole page: a ring tells nothing */
@@ -49,10 +53,14 @@ STYLE = """<style>
 @media (max-width: 1159px) { /* two by two under the other controls */
   .st-key-share { flex-wrap: wrap; } .st-key-share > div { flex: 1 1 45%; }
 }
+.st-key-present_only { display: none; }
 @media (min-width: 1160px) { /* beside the menu, at the right end of the header */
-  .st-key-share { position: fixed; top: 0.65rem; right: 3.75rem; width: auto; z-index: 999991; }
+  .st-key-present_only { display: flex; }
+  .st-key-share, .st-key-present_only { position: fixed; top: 0.65rem; right: 3.75rem; width: auto; z-index: 999991; }
   .st-key-share > div, .st-key-share > div:last-child { flex: 0 0 auto; width: auto; }
-  .st-key-controls .st-key-share button { min-height: 2.25rem; padding: 0 0.7rem; width: auto; }
+  .st-key-controls .st-key-share button, .st-key-present_only button {
+    min-height: 2.25rem; padding: 0 0.7rem; width: auto;
+  }
 }
 @media (min-width: 1000px) {
   [data-testid="stPopoverBody"]:has(.st-key-start_these) { /* beside the controls, below the header */
@@ -61,11 +69,29 @@ STYLE = """<style>
   }
 }
 </style>"""
+)
 
-STYLE_PRESENTER = """<style>
-[data-testid="stHeader"] { display: none; }
-[data-testid="stMainBlockContainer"] { padding-top: 0.5rem; }
-.st-key-controls :is(button, label, input) :is(p, div), .st-key-controls input { font-size: 1.3rem; }
-.st-key-controls button { min-height: 3.4rem; }
-.st-key-controls [data-testid="stSliderThumbValue"] { font-size: 1.2rem; }
+# Streamlit measures in rem: its root's size makes all of it larger. The bar has its own sizes, to stay slim.
+PRESENTER_STYLE = """<style>
+html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
+[data-testid="stMainBlockContainer"] {
+  padding-top: calc(var(--ls-bar) + 8px); padding-bottom: calc(var(--ls-foot) + 8px);
+}
+:is([data-testid="stHeader"], [data-testid="stToolbar"]) { height: var(--ls-bar); min-height: var(--ls-bar); }
+[data-testid="stHeaderLogo"] { display: none; }
+[data-testid="stTopNav"] { height: 44px; margin: 0; padding: 0 0 0 8px; max-width: calc(100vw - 590px); }
+[data-testid="stTopNav"] .rc-overflow-item > div { margin-right: 2px; }
+[data-testid="stTopNavLink"] { padding: 0 5px; height: 44px; }
+:is([data-testid="stTopNavLink"], .rc-overflow-item-rest) :is(p, span, div) { font-size: 18px; }
+.st-key-bar { position: fixed; z-index: 999991; top: 0; right: 52px; width: auto; height: var(--ls-bar); gap: 5px; }
+.st-key-bar { margin: 0; padding: 0; }
+.st-key-bar button { min-height: 44px; min-width: 36px; padding: 0 7px; }
+.st-key-bar button :is(p, div), .st-key-bar input { font-size: 18px; }
+.st-key-bar .st-key-lr_row { width: auto; gap: 2px; }
+.st-key-bar .st-key-lr_row button { min-width: 32px; padding: 0; }
+.st-key-bar [data-testid="stNumberInput"] { width: 84px; }
+.st-key-bar [data-testid="stNumberInput"] input { padding: 0 8px; }
+.st-key-bar [data-testid="stNumberInputContainer"], .st-key-bar .react-aria-ComboBox > div { height: 44px; }
+.st-key-bar [data-testid^="stNumberInputStep"], .st-key-bar [data-testid="InputInstructions"] { display: none; }
+@media (max-width: 1100px) { .st-key-bar { position: static; flex-wrap: wrap; width: 100%; height: auto; } }
 </style>"""

@@ -391,7 +391,8 @@ def test_presenter_mode_keeps_transport_and_learning_rate(opened: Callable[..., 
     click(page, "present")
     assert {button.key for button in page.button} >= {"play", "one", "reset", "lr_up", "lr_down", "present"}
     assert widget(page.number_input, "lr_number").value == 0.001
-    assert not page.selectbox
+    assert widget(page.selectbox, "speed_list").value == 100
+    assert "preset" not in {box.key for box in page.selectbox}
     click(page, "present")
     assert widget(page.selectbox, "preset").value == "bigram"
 

@@ -39,11 +39,12 @@ export class StepChart extends Chart {
     this.detail.clear();
     this.frame.setPanel(panel);
     if (this.traces.some((trace) => trace.smooth)) this.addSmoothing();
-    this.logButton = this.frame.addButton("log", LOG_HINT, () => {
+    const change = () => {
       this.chosen = true;
       this.log = !this.log;
       this.build(true);
-    });
+    };
+    this.logButton = this.frame.addButton("log", LOG_HINT, change, this.frame.tools, "Logarithmic");
     this.addTools("follow", FOLLOW_HINT);
     return this.build();
   }
@@ -53,7 +54,7 @@ export class StepChart extends Chart {
     const slider = element("input", "", "", {
       type: "range", min: 0, max: SMOOTHING.length - 1, step: 1, value: this.board.smoothing,
     });
-    slider.setAttribute("aria-label", "Smoothing");
+    slider.setAttribute("aria-label", `Smoothing: ${this.frame.title.textContent}`);
     slider.oninput = () => this.board.smooth(Number(slider.value));
     this.slider = slider;
     this.windowText = element("span", "ls-window");

@@ -1,5 +1,6 @@
 // The frame around whatever a panel shows: title, legend, tools, the "?" and its text.
 import { element } from "../dom.js";
+import { toggle } from "./fill.js";
 
 /**
  * A panel as Python describes it.
@@ -25,7 +26,7 @@ export class PanelFrame {
     this.node = element("section", "ls-panel");
     this.node.dataset.panel = key;
     this.node.dataset.area = area;
-    this.title = element("span", "ls-title");
+    this.title = element("h2", "ls-title");
     this.legend = element("span", "ls-legend");
     this.tools = element("span", "ls-tools");
     this.body = element("div", "ls-body");
@@ -45,10 +46,13 @@ export class PanelFrame {
     this.tools.replaceChildren();
   }
 
-  /** A button with its word on it; `hint` is read out and shown as a tooltip. */
-  addButton(word, hint, onclick, place = this.tools) {
+  /**
+   * A button with its word on it. `hint` is its tooltip; `name` is read out, with the panel's title after it, since
+   * other panels have such a button too.
+   */
+  addButton(word, hint, onclick, place = this.tools, name = hint) {
     const button = element("button", "ls-button", word, { type: "button", title: hint, onclick });
-    button.setAttribute("aria-label", hint);
+    button.setAttribute("aria-label", `${name}: ${this.title.textContent}`);
     place.append(button);
     return button;
   }
@@ -62,12 +66,15 @@ export class PanelFrame {
   }
 
   addPicture(save) {
-    const button = this.addButton("↓", `Save as PNG: ${this.title.textContent}`, save);
+    const button = this.addButton("↓", "Save as PNG", save);
     button.classList.add("ls-round", "ls-save");
   }
 
   addHelp() {
-    const button = this.addButton("?", `How to read: ${this.title.textContent}`, () => {
+    const fills = this.addButton("", "Fill the screen (f); Escape returns", () => toggle(this.node));
+    fills.classList.add("ls-round", "ls-fill");
+    fills.setAttribute("aria-pressed", String(this.node.classList.contains("ls-filled")));
+    const button = this.addButton("?", "How to read", () => {
       const closed = this.note.hidden;
       closeHelp();
       if (!closed) return;

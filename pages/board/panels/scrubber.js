@@ -18,7 +18,7 @@ export class Scrubber {
   busy = false; // a moment is being fetched
   wanted = null; // the step to go to next
   timer = null; // of the next moment while it plays
-  /** @type {{run: string, steps: number[], at: number} | null} */
+  /** @type {{run: string, steps: number[], stored: boolean, at: number} | null} */
   listed = null;
 
   /** @param {import("../board.js").Board} board */
@@ -27,7 +27,8 @@ export class Scrubber {
     this.node = element("div", "ls-scrubber", "", { hidden: true });
     this.node.setAttribute("role", "group");
     this.node.setAttribute("aria-label", "Time travel");
-    this.playButton = this.button("play", "Play the stored moments one after another", () => this.play());
+    this.playButton = this.button("replay", "Play the stored moments one after another", () => this.play());
+    this.playButton.classList.add("ls-replay");
     this.speed = element("select", "ls-button ls-speed", "", { title: "Stored moments a second" });
     this.speed.setAttribute("aria-label", "Stored moments a second");
     for (const speed of SPEEDS) this.speed.append(element("option", "", `${speed}×`, { value: String(speed) }));
@@ -56,7 +57,7 @@ export class Scrubber {
     });
     this.liveButton.classList.add("ls-live");
     const verbs = Object.values(this.verbs);
-    this.node.append(this.playButton, this.speed, this.slider, this.label, ...verbs, this.liveButton);
+    this.node.append(this.slider, this.playButton, this.speed, this.label, ...verbs, this.liveButton);
     this.speed.value = String(SPEEDS[1]);
   }
 
@@ -68,8 +69,9 @@ export class Scrubber {
 
   /** Keep up with the run: the slider's end is its newest step. */
   show({ step = 0 }, run) {
-    this.node.hidden = run === null || run === undefined;
-    this.slider.disabled = this.playButton.disabled = step < 1;
+    const none = run === null || run === undefined;
+    this.node.hidden = none && !this.board.options?.presenter; // a bar that is always there moves nothing by coming
+    this.slider.disabled = this.playButton.disabled = none || step < 1;
     this.slider.max = String(Math.max(1, step));
     if (!this.active) this.slider.value = this.slider.max;
     this.liveButton.disabled = !this.active;
@@ -114,7 +116,7 @@ export class Scrubber {
       const asked = this.wanted;
       this.wanted = null;
       const run = this.board.data.run;
-      const frame = await this.board.requests.moment(run, asked);
+      const frame = await this.moment(run, asked);
       if (!this.active || this.board.data.run !== run) continue;
       if (frame) this.showMoment(frame);
       else write(this.label, `nothing stored at step ${whole(asked)}`);
@@ -122,17 +124,42 @@ export class Scrubber {
     this.busy = false;
   }
 
-  /** The steps of all stored moments. */
+  /** The steps of all stored moments; of a run that is not stored, of all points of its curves. */
   async list() {
-    const run = this.board.data.run;
+    const { run } = this.board.data;
     if (this.listed?.run === run && performance.now() - this.listed.at < LISTED) return this.listed.steps;
     try {
-      const steps = await this.board.requests.moments(run);
-      this.listed = { run, steps, at: performance.now() };
+      const stored = await this.board.requests.moments(run);
+      const steps = stored.length ? stored : this.heldSteps();
+      this.listed = { run, steps, stored: stored.length > 0, at: performance.now() };
     } catch {
       return [];
     }
     return this.listed.steps;
+  }
+
+  /** The moment at or before a step; null where there is none. */
+  async moment(run, step) {
+    await this.list();
+    return this.listed?.stored ? this.board.requests.moment(run, step) : this.held(step);
+  }
+
+  /** The steps of the curves that this browser holds. */
+  heldSteps() {
+    const all = [...this.board.data.series.values()].map(({ steps }) => steps);
+    return all.reduce((longest, steps) => (steps.length > longest.length ? steps : longest), []);
+  }
+
+  /** The numbers of the curves at a step, as if they had been stored. */
+  held(step) {
+    const at = this.heldSteps().findLast((held) => held <= step);
+    if (at === undefined) return null;
+    const scalars = {};
+    for (const [channel, { steps, values }] of this.board.data.series) {
+      const place = steps.findLastIndex((held) => held <= at);
+      if (place >= 0) scalars[channel] = values[place];
+    }
+    return { header: { step: at, scalars }, arrays: new Map() };
   }
 
   /** @param {import("../client/wire.js").Frame} frame */
@@ -140,10 +167,8 @@ export class Scrubber {
     const { step, scalars = {} } = header;
     this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null };
     if (this.wanted === null) this.slider.value = step; // it stands at what is shown, and acted on, not between two
-    const losses = [["loss", "train/loss"], ["gradient norm", "grad_norm"]]
-      .filter(([, channel]) => Number.isFinite(scalars[channel]))
-      .map(([word, channel]) => `${word} ${figures(scalars[channel])}`);
-    write(this.label, [`step ${whole(step)}, past`, ...losses].join(" · "));
+    const loss = scalars["train/loss"];
+    write(this.label, `step ${whole(step)}, past${Number.isFinite(loss) ? ` · loss ${figures(loss)}` : ""}`);
     this.board.showPast(this.past);
   }
 
@@ -177,6 +202,6 @@ export class Scrubber {
   stop() {
     clearTimeout(this.timer);
     this.timer = null;
-    write(this.playButton, "play");
+    write(this.playButton, "replay");
   }
 }

@@ -15,6 +15,7 @@ from pages.charts import static
 from pages.charts.palette import ERROR, HEALTHY, TRAIN
 from pages.views.first_steps.line_run import change_setting, make_step, play, reset, start_unstable, step_rate
 from pages.widgets import fields
+from pages.widgets.icon_button import icon_button
 from pages.widgets.play_button import play_button
 
 SPEEDS = (1, 10, 100)
@@ -23,19 +24,31 @@ OVER = 1.05  # of the largest stable rate: unstable enough to be seen within a f
 
 def transport(lane: Run) -> None:
     """Start and pause, one step, reset."""
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="line_verbs"):
+        verbs(lane)
+
+
+def brief_transport(lane: Run) -> None:
+    """What a lesson needs, in the presenter's bar."""
+    verbs(lane)
+    fields.exact_rate(lane.settings.lr, change_setting, step_rate)
+    fields.speed_list(lane.settings.speed, change_setting, SPEEDS, name="line_speed")
+
+
+def verbs(lane: Run) -> None:
+    """Start and pause, one step, reset."""
     running, paused = lane.state is State.RUNNING, lane.state is State.PAUSED
     label = "Pause" if running else "Resume" if paused else "Start again" if lane.state in ENDED else "Start"
-    with st.container(horizontal=True, gap="xsmall", wrap=False, key="line_verbs"):
-        play_button(label, play, key="line_play", help="Start, pause, resume. Key: space.", width="content")
-        st.button("+1", key="line_one", shortcut="Right", on_click=make_step, help="One step. Key: →")
-        st.button(
-            "",
-            key="line_reset",
-            icon=":material/replay:",
-            shortcut="Backspace",
-            on_click=reset,
-            help="Back to step 0: a = b = 0. Key: Backspace.",
-        )
+    play_button(label, play, key="line_play", help="Start, pause, resume. Key: space.", width="content")
+    st.button("+1", key="line_one", shortcut="Right", on_click=make_step, help="One step. Key: →")
+    icon_button(
+        "Reset",
+        "line_reset",
+        ":material/replay:",
+        shortcut="Backspace",
+        on_click=reset,
+        help="Back to step 0: a = b = 0. Key: Backspace.",
+    )
 
 
 def rate_and_speed(lane: Run) -> None:

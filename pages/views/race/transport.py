@@ -13,6 +13,7 @@ from engine.runs.races.race import Race
 from engine.stream.status import State
 from pages.views.race.plan import first_step, shared_settings, start_kind, start_race
 from pages.widgets import fields, notices, plan
+from pages.widgets.icon_button import icon_button
 from pages.widgets.play_button import play_button
 
 
@@ -50,13 +51,18 @@ def change_setting(name: str, value: Any) -> None:
         notices.add(str(error))
 
 
+def play_label(race: Race | None) -> str:
+    """What the large button does now."""
+    if race is not None and race.state is State.RUNNING:
+        return "Pause"
+    return "Resume" if race is not None and race.state is State.PAUSED else "Start"
+
+
 def transport(race: Race | None) -> None:
     """Start, pause, resume; steps by hand; stop."""
-    running = race is not None and race.state is State.RUNNING
-    label = "Pause" if running else "Resume" if race is not None and race.state is State.PAUSED else "Start"
     asking = "race_asking" in st.session_state
     play_button(
-        label,
+        play_label(race),
         play,
         key="race_play",
         disabled=asking,
@@ -64,26 +70,39 @@ def transport(race: Race | None) -> None:
         help="Start, pause, resume all lanes. Key: space.",
     )
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
-        st.button(
-            "+1",
-            key="race_one",
-            shortcut="Right",
-            disabled=asking,
-            on_click=make_steps,
-            args=(1,),
-            help="One step in each lane. Key: →",
-        )
+        one_step(asking)
         st.button(
             "+10", key="race_ten", disabled=asking, on_click=make_steps, args=(10,), help="Ten steps in each lane."
         )
-        st.button(
-            "",
-            key="race_stop",
-            icon=":material/stop:",
+        icon_button(
+            "Stop",
+            "race_stop",
+            ":material/stop:",
             disabled=asking or race is None or not race.alive,
             on_click=race.stop if race is not None else None,
             help="Stop: end this race.",
         )
+
+
+def brief_transport(race: Race | None) -> None:
+    """What a lesson needs of it, in the presenter's bar: each lane has a learning rate of its own."""
+    asking = "race_asking" in st.session_state
+    play_button(play_label(race), play, key="race_play", disabled=asking, help=None, width="content")
+    one_step(asking)
+    fields.speed_list(settings_now(race)["speed"], change_setting, name="race_speed")
+
+
+def one_step(asking: bool) -> None:
+    """Make one step in each lane."""
+    st.button(
+        "+1",
+        key="race_one",
+        shortcut="Right",
+        disabled=asking,
+        on_click=make_steps,
+        args=(1,),
+        help="One step in each lane. Key: →",
+    )
 
 
 def confirmation() -> None:
@@ -98,6 +117,11 @@ def confirmation() -> None:
 
 def steps_and_speed(race: Race | None) -> None:
     """Iterations and speed of all lanes."""
-    now = race.settings.model_dump() if race is not None and race.alive else shared_settings()
+    now = settings_now(race)
     fields.whole_number("max_steps", now["max_steps"], change_setting, label="iterations (steps)", key="race_steps")
     fields.speed(now["speed"], change_setting, "speed limit, steps/s of each lane", "race_speed", explained=False)
+
+
+def settings_now(race: Race | None) -> dict[str, Any]:
+    """What all lanes have in common: of the race under way, else of the next one."""
+    return race.settings.model_dump() if race is not None and race.alive else shared_settings()

@@ -6,6 +6,7 @@ folder says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -61,29 +62,40 @@ def watch(run_id: str, after: str = "") -> None:
             st.session_state[after] = True
 
 
-def external_run_panel(run: ExternalRun, presenter: bool) -> None:
+def external_run_panel(run: ExternalRun) -> None:
     """The controls that the run's own process accepts."""
     st.text(f"{run.title}\ntrained elsewhere, {run.stored_state}")
     transport(run)
     if "lr" in run.settings and _possible(run.settings["lr"]):
-        fields.learning_rate(
-            float(run.settings["lr"]),
-            lambda name, value: request_setting(run, name, value),
-            lambda up: request_setting(run, "lr", fields.next_rate(float(run.settings["lr"]), up)),
-            disabled=not _accepts(run, "lr"),
-        )
-    if not presenter:
-        for name in ("max_steps", "batch_size"):
-            if type(value := run.settings.get(name)) is int and value > 0:
-                fields.whole_number(
-                    name,
-                    value,
-                    lambda field, chosen: request_setting(run, field, chosen),
-                    label=name.replace("_", " "),
-                    key=f"{name}_elsewhere",
-                    disabled=not _accepts(run, name),
-                )
+        fields.learning_rate(*rate_of(run), disabled=not _accepts(run, "lr"))
+    for name in ("max_steps", "batch_size"):
+        if type(value := run.settings.get(name)) is int and value > 0:
+            fields.whole_number(
+                name,
+                value,
+                lambda field, chosen: request_setting(run, field, chosen),
+                label=name.replace("_", " "),
+                key=f"{name}_elsewhere",
+                disabled=not _accepts(run, name),
+            )
     st.caption(explanation(run))
+
+
+def brief_panel(run: ExternalRun) -> None:
+    """What a lesson needs of it, in the presenter's bar."""
+    transport(run)
+    if "lr" in run.settings and _possible(run.settings["lr"]):
+        fields.exact_rate(*rate_of(run), disabled=not _accepts(run, "lr"))
+
+
+def rate_of(run: ExternalRun) -> tuple[float, fields.OnChange, Callable[[int], None]]:
+    """Its learning rate, and what asks for another or for the next one."""
+    lr = float(run.settings["lr"])
+    return (
+        lr,
+        lambda name, value: request_setting(run, name, value),
+        lambda up: request_setting(run, "lr", fields.next_rate(lr, up)),
+    )
 
 
 def transport(run: ExternalRun) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from engine import link
 from pages.server import room
+from pages.views.shared.frame import present_button
 from pages.views.shared.try_this import suggestions
 from pages.widgets import plan
 
@@ -20,7 +21,7 @@ def share() -> None:
             audience()
         with st.popover("Try", help="Three short experiments."):
             suggestions("Train")
-        present_button("Present")
+        present_button()
 
 
 def audience() -> None:
@@ -31,17 +32,3 @@ def audience() -> None:
         return
     st.code(opened.audience, language=None)
     st.image(room.qr_svg(opened.audience), width="stretch")
-
-
-def present_button(label: str) -> None:
-    """Switch presenter mode on or off."""
-    presenter = st.session_state.get("presenter", False)
-    st.button(
-        label,
-        key="present",
-        icon=None if presenter else ":material/fullscreen:",
-        shortcut="P",
-        width="stretch",
-        help="Large type, only the stage. Key: p",
-        on_click=lambda: st.session_state.update(presenter=not presenter),
-    )

@@ -9,64 +9,45 @@ from engine.runs.run import Run
 from engine.stream.status import State
 from pages.views.train import fork
 from pages.widgets import actions
+from pages.widgets.icon_button import icon_button
 from pages.widgets.play_button import play_button
+
+
+def play_label(run: Run | None) -> str:
+    """What the large button does now."""
+    if run is not None and run.state is State.RUNNING:
+        return "Pause"
+    return "Resume" if run is not None and run.state is State.PAUSED else "Start"
 
 
 def transport(run: Run | None) -> None:
     """The buttons, with their keys."""
-    running = run is not None and run.state is State.RUNNING
-    paused = run is not None and run.state is State.PAUSED
-    asking, presenter = "asking" in st.session_state, st.session_state.get("presenter", False)
-    label = "Pause" if running else "Resume" if paused else "Start"
-    play_button(
-        label,
-        actions.play,
-        key="play",
-        disabled=asking,
-        help=None if presenter else "Start, pause, resume. Key: space.",  # in large type it would cover the buttons
-    )
+    asking = "asking" in st.session_state
+    play_button(play_label(run), actions.play, key="play", disabled=asking, help="Start, pause, resume. Key: space.")
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
-        st.button(
-            "+1",
-            key="one",
-            shortcut="Right",
-            on_click=actions.make_steps,
-            args=(1,),
-            disabled=asking,
-            help="One step. Key: →",
-        )
+        one_step(asking)
         st.button("+10", key="ten", on_click=actions.make_steps, args=(10,), disabled=asking, help="Ten steps.")
-        st.button(
-            "",
-            key="stop",
-            icon=":material/stop:",
+        icon_button(
+            "Stop",
+            "stop",
+            ":material/stop:",
             on_click=run.stop if run else None,
             disabled=asking or not (run and run.alive),
             help="Stop: end this run.",
         )
-        st.button(
-            "",
-            key="reset",
-            icon=":material/replay:",
-            shortcut="Backspace",
-            on_click=actions.request,
-            args=("reset",),
+        reset_button(run, asking)
+        icon_button(
+            "Fork",
+            "fork_now",
+            ":material/fork_right:",
+            on_click=fork.ask,
             disabled=asking or run is None,
-            help="Reset to the same start: same seed, same curve. Key: Backspace.",
+            help="Fork: go on from this step, or an earlier one, in a new run that is turned another way.",
         )
-        if not presenter:
-            st.button(
-                "",
-                key="fork_now",
-                icon=":material/fork_right:",
-                on_click=fork.ask,
-                disabled=asking or run is None,
-                help="Fork: go on from this step, or an earlier one, in a new run that is turned another way.",
-            )
-        st.button(
-            "",
-            key="undo",
-            icon=":material/undo:",
+        icon_button(
+            "Bring the previous run back",
+            "undo",
+            ":material/undo:",
             on_click=actions.undo,
             disabled=asking or run_manager().previous is None,
             help="Bring the previous run back.",
@@ -74,6 +55,41 @@ def transport(run: Run | None) -> None:
     with st.container():  # as for what is above the verbs
         if run is not None and run.state is State.STOPPED and run.can_resume:
             st.button("Go on with this run", on_click=run.start, width="stretch")
+
+
+def brief_transport(run: Run | None) -> None:
+    """What a lesson needs of it, in the presenter's bar: without help, which in large type would cover the buttons."""
+    asking = "asking" in st.session_state
+    play_button(play_label(run), actions.play, key="play", disabled=asking, help=None, width="content")
+    one_step(asking)
+    reset_button(run, asking)
+
+
+def one_step(asking: bool) -> None:
+    """Make one step."""
+    st.button(
+        "+1",
+        key="one",
+        shortcut="Right",
+        on_click=actions.make_steps,
+        args=(1,),
+        disabled=asking,
+        help="One step. Key: →",
+    )
+
+
+def reset_button(run: Run | None, asking: bool) -> None:
+    """Go back to the same start."""
+    icon_button(
+        "Reset",
+        "reset",
+        ":material/replay:",
+        shortcut="Backspace",
+        on_click=actions.request,
+        args=("reset",),
+        disabled=asking or run is None,
+        help="Reset to the same start: same seed, same curve. Key: Backspace.",
+    )
 
 
 def confirmation() -> None:
