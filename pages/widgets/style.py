@@ -84,7 +84,7 @@ html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
 [data-testid="stTopNavLink"] { padding: 0 5px; height: 44px; }
 :is([data-testid="stTopNavLink"], .rc-overflow-item-rest) :is(p, span, div) { font-size: 18px; }
 .st-key-bar { position: fixed; z-index: 999991; top: 0; right: 52px; width: auto; height: var(--ls-bar); gap: 5px; }
-.st-key-bar { margin: 0; padding: 0; }
+.st-key-bar.st-key-bar { margin: 0; padding: 0; }
 .st-key-bar button { min-height: 44px; min-width: 36px; padding: 0 7px; }
 .st-key-bar button :is(p, div), .st-key-bar input { font-size: 18px; }
 .st-key-bar .st-key-lr_row { width: auto; gap: 2px; }
