@@ -71,6 +71,7 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
             "step": snapshot.step,
             "tokens_seen": snapshot.tokens_seen,
             "settings": snapshot.settings.model_dump(),
+            "axes": None if snapshot.axes is None else snapshot.axes.tolist(),
             "files": {name: _sha256(partial / name) for name in FILES},
         }
         (partial / MANIFEST).write_bytes(_signed(body))
@@ -124,6 +125,7 @@ def read(path: Path, shape: StateShape | None = None) -> Snapshot:
             optimizer=_optimizer(state),
             generators=_branch(state, "generators"),
             batches=_branch(state, "batches"),
+            axes=_axes(body.get("axes")),
         )
         if shape is not None and (why := shape.misplaced(snapshot)) is not None:
             raise SnapshotError(why)
@@ -216,6 +218,13 @@ def _optimizer(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         name, key = path.rsplit("/", 1)
         kept.setdefault(name, {})[key] = tensor
     return kept
+
+
+def _axes(said: Any) -> Tensor | None:
+    """The axes (2, D) as the manifest lists them, every bit of their numbers; earlier versions kept none."""
+    import torch
+
+    return None if said is None else torch.tensor(said, dtype=torch.float64)
 
 
 def _signed(body: Mapping[str, Any]) -> bytes:

@@ -27,6 +27,8 @@ class Snapshot:
     generators: Mapping[str, Tensor]
     batches: Mapping[str, Tensor] = field(default_factory=dict)
     """Where a run by epochs stands in its epoch (`EpochBatcher.state`); empty for one that draws random windows."""
+    axes: Tensor | None = None
+    """From which side the token embedding was projected last (2, D), float64; None where it never was."""
 
 
 @dataclass(frozen=True, eq=False)

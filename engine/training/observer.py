@@ -49,7 +49,7 @@ class Observer:
         self._told: set[str] = set()
         config, dataset, device = trainer.config, trainer.dataset, trainer.device
         batch_size = trainer.settings.batch_size
-        self._projector, self._projection_interval = Projector(), probes.projection_interval(trainer.model)
+        self.projector, self._projection_interval = Projector(), probes.projection_interval(trainer.model)
         self.val_batches = dataset.val_batches(config, batch_size, device)
         self._train_batches = dataset.train_batches(config, batch_size, device)
         former = dataset.former if isinstance(dataset, Corpus) else None
@@ -126,7 +126,7 @@ class Observer:
         scalars |= self._slopes | probes.scalar_values(model) | probes.measured(model) | self._divergence()
         tables = self._gradients | probes.weight_tables(model)
         if self._due(step, self._project_every) or self.observe_next:
-            shares, points = probes.projection(model, self._projector)
+            shares, points = probes.projection(model, self.projector)
             scalars, tables = scalars | shares, tables | points
         self._trainer.emit(Observation(step, scalars, tables))
 
@@ -159,7 +159,7 @@ class Observer:
 
     def _show_start(self) -> None:
         trainer, model = self._trainer, self._trainer.model
-        shares, points = probes.projection(model, self._projector)
+        shares, points = probes.projection(model, self.projector)
         scalars = probes.scalar_values(model) | probes.measured(model) | shares | self._divergence()
         trainer.emit(Observation(0, scalars, probes.weight_tables(model) | points))
         self.validate()
@@ -168,6 +168,11 @@ class Observer:
         else:
             trainer.emit(Event(0, "opening", f"opening batch: loss {trainer.opening.loss:.6f}"))
             trainer.emit(trainer.opening.sample)
+
+    def look_unseen(self) -> None:
+        """After a step that was made again unseen: the projection that was due, so that the next has the same side."""
+        if self._due(self._trainer.step, self._project_every):
+            probes.projection(self._trainer.model, self.projector)
 
     def validate(self) -> None:
         """Emit the mean losses on the fixed batches there are: of validation, by epochs of training too.

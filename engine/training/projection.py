@@ -61,12 +61,13 @@ class Projector:
     """Looks at one table again and again, each time from the side it saw before."""
 
     def __init__(self) -> None:
-        self._axes: Tensor | None = None
+        self.axes: Tensor | None = None
+        """Of the last look (2, D); None before the first."""
 
     def look(self, table: Tensor) -> Projected:
         """As `project`, aligned with the last look."""
-        seen = project(table, self._axes)
-        self._axes = seen.axes
+        seen = project(table, self.axes)
+        self.axes = seen.axes
         return seen
 
 

@@ -15,7 +15,7 @@ from .trainer import Trainer
 
 
 def take_snapshot(trainer: Trainer) -> Snapshot:
-    """All that the next step depends on, as CPU copies; taken between two steps."""
+    """All that the next step, and the next look, depends on, as CPU copies; taken between two steps."""
     kept = trainer.optimizer.state
     return Snapshot(
         trainer.step,
@@ -25,6 +25,7 @@ def take_snapshot(trainer: Trainer) -> Snapshot:
         optimizer={name: copied(kept[p]) for name, p in trainer.model.named_parameters() if p in kept},
         generators={"data": trainer.draws.get_state(), "dropout": trainer.dropout_draws.get_state()},
         batches={} if trainer.epochs is None else trainer.epochs.state(),
+        axes=trainer.observer.projector.axes,
     )
 
 
@@ -45,6 +46,7 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
         trainer.dropout_draws.set_state(dropout)
     if trainer.epochs is not None:
         trainer.epochs.restore(snapshot.batches)
+    trainer.observer.projector.axes = snapshot.axes
     trainer.weight_bound.measure()
     trainer.tune(snapshot.settings)
 
@@ -63,6 +65,7 @@ def repeat_steps(
         for step, stages, settings in (*turns, (goal, 0, None)):
             while trainer.step < step and not trainer.recorder.diverged and not halt():
                 trainer.advance()
+                trainer.observer.look_unseen()
             if settings is not None and trainer.step == step:
                 for _ in range(stages - trainer.stages_done):
                     trainer.stage()

@@ -210,6 +210,8 @@ MISFITS: dict[str, tuple[Break, str]] = {
         snapshots(lambda *files: files[2].update({"optimizer/foreign/exp_avg": torch.zeros(2)})),
         "is no state of this run",
     ),
+    "axes of nothing": (snapshots(lambda body, *_: body.update(axes=[[1.0], [0.0]])), "axes are none"),
+    "axes of words": (snapshots(lambda body, *_: body.update(axes=[["a"]])), "cannot be used"),
     "another text's vocabulary": (
         config(
             config__corpus="ferry-notebook",

@@ -10,13 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from engine.config import LiveSettings, RunConfig
 from engine.storage import checkpoint_files
 from engine.storage.checkpoint_files import SnapshotError
-from engine.training.state import restore, take_snapshot
+from engine.storage.state_shape import StateShape
+from engine.text.corpus import Corpus
+from engine.training.projection import TOKEN_EMBEDDING
+from engine.training.state import repeat_steps, restore, take_snapshot
 from engine.training.trainer import Trainer
 
 GPT = RunConfig(model="gpt", block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.2)
@@ -42,6 +46,33 @@ def test_a_trainer_goes_on_from_disk_bit_for_bit(config, corpus, tmp_path) -> No
         other.advance()
         assert trainer.recorder.loss == other.recorder.loss
     assert all(torch.equal(a, b) for a, b in zip(trainer.parameters, other.parameters, strict=True))
+
+
+@pytest.mark.parametrize("again", [0, 30], ids=["resumed", "forked 30 steps later"])
+def test_after_a_resume_the_planes_axes_keep_their_order_and_sides(again, play, tmp_path) -> None:
+    corpus = Corpus.of(play[:20_000])
+    config = RunConfig(observe_every=10, eval_every=10_000, sample_every=10_000, seed=0)
+    settings = LiveSettings(lr=0.05, max_steps=400, batch_size=8)
+    one, other = [], []
+    trainer = Trainer(config, settings, corpus, one.append)
+    trainer.observer.show_start()
+    for step in range(250):
+        if step == 150 - again:
+            path = checkpoint_files.write(tmp_path, take_snapshot(trainer))
+        trainer.advance()
+    second = Trainer(config, settings, corpus, other.append)
+    restore(second, checkpoint_files.read(path, StateShape.of(config, corpus)))
+    repeat_steps(second, 150, (), lambda: False)
+    for _ in range(100):
+        second.advance()
+    looks = [
+        [told for told in records if "explained_variance/1" in getattr(told, "scalars", {})] for records in (one, other)
+    ]
+    looks[0] = looks[0][-len(looks[1]) :]
+    assert len(looks[1]) >= 2
+    for look, its in zip(*looks, strict=True):
+        assert look.scalars == its.scalars
+        np.testing.assert_array_equal(look.tables[TOKEN_EMBEDDING], its.tables[TOKEN_EMBEDDING])
 
 
 def damaged(folder: Path, draw: random.Random) -> str:
