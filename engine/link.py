@@ -36,8 +36,8 @@ def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
         except InputError as error:
             notices.append(f"the link's {name[:MOST_SHOWN]}={value[:MOST_SHOWN]} was ignored: {error}")
     config = _structured(config, structure, notices)
-    if "epochs" in query and config.epochs is not None and "max_steps" not in query:
-        settings = changed(settings, max_steps=MAX_STEPS)  # the epochs end the run, not the preset's number of steps
+    if "max_steps" not in query:
+        settings = _end_by_epochs("epochs" in query, config, settings)
     return Preset(config, settings, start.about), notices
 
 
@@ -55,11 +55,17 @@ def _structured(config: RunConfig, structure: dict[str, object], notices: list[s
         return config
 
 
+def _end_by_epochs(asked: bool, config: RunConfig, settings: LiveSettings) -> LiveSettings:
+    """`settings` for a query that names epochs, if `asked`: they end the run, not the preset's number of steps."""
+    return changed(settings, max_steps=MAX_STEPS) if asked and config.epochs is not None else settings
+
+
 def write(config: RunConfig, settings: LiveSettings) -> str:
     """The shortest query that `read` turns back into these settings."""
     start = preset(config.preset)
     query = {"preset": config.preset}
-    for now, then in ((config, start.config), (settings, start.settings)):
+    expected = _end_by_epochs(config.epochs != start.config.epochs, config, start.settings)
+    for now, then in ((config, start.config), (settings, expected)):
         for name, value in now.model_dump().items():
             if value != getattr(then, name):
                 query[name] = "off" if value is None else str(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .config import MAX_STEPS, LiveSettings, RunConfig
+from .config import MAX_STEPS, MOST_SHOWN, LiveSettings, RunConfig
 from .errors import InputError
 
 
@@ -167,4 +167,4 @@ def preset(name: str) -> Preset:
     try:
         return PRESETS[name]
     except KeyError:
-        raise InputError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}") from None
+        raise InputError(f"there is no preset {name[:MOST_SHOWN]!r}; choose one of {', '.join(PRESETS)}") from None
