@@ -150,10 +150,11 @@ def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluat
         losses, late = exact_losses(run, interrupted)
         result, interrupted = result | losses, interrupted or late
     close_run(run)  # only then it is known whether all of it is on the disk
-    result["unsaved"] = run.store.problem if run.store else None
-    if result["unsaved"]:
-        complain(result["unsaved"])
-    status = int(run.state not in (State.DONE, State.STOPPED) or result["unsaved"] is not None)
+    unsaved = run.store.problem if run.store else None
+    if unsaved is not None:
+        result["unsaved"] = unsaved
+        complain(unsaved)
+    status = int(run.state not in (State.DONE, State.STOPPED) or unsaved is not None)
     status = report(run, result, folder, as_json) or status
     return INTERRUPTED if interrupted else status
 

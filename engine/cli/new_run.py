@@ -23,6 +23,7 @@ from ..text.corpus import Corpus
 from ..text.library import Library, TextEntry
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, Snapshot
+from ..training.device import check_alone
 from ..training.lecture import lecture_opening
 from .follow import close_run, finish, follow, stop_on_interrupt
 from .result import create_folder, free_folder
@@ -66,6 +67,7 @@ def train_on(
     options: TrainOptions, dataset: Corpus | Points, notice: str | None = None, source: FineTuneSource | None = None
 ) -> int:
     """Train a new run on `dataset` to its end, from the weights of `source` if there is one."""
+    check_alone()
     folder, config = None if options.out is None else free_folder(Path(options.out)), options.config
     dataset.check(config)
     announce(config, limit_to_epochs(config, options.settings, dataset), dataset)

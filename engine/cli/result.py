@@ -99,7 +99,7 @@ def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
         + (f", {pace:,.0f} steps/s on {run.device.type}" if pace else "")
     )
     lines.append(f"  files  {folder}")
-    if result["unsaved"]:
+    if "unsaved" in result:
         lines.append(f"  NOT SAVED: {result['unsaved']}")
     return "\n".join(printable(line) for line in lines)
 

@@ -23,7 +23,7 @@ from ..storage.writer import RunWriter
 from ..stream.messages import Event, Turn
 from ..text.corpus import Corpus
 from ..text.points import Points
-from ..training.device import pick_device
+from ..training.device import check_alone, pick_device
 from .follow import close_run, finish, follow, stop_on_interrupt
 from .result import json_line
 from .run_totals import RunTotals
@@ -46,6 +46,7 @@ def resume(arguments: argparse.Namespace) -> int:
     dataset = stored_dataset(stored)  # these first: a run that cannot go on forgets nothing
     dataset.check(config)
     pick_device(config.device)
+    check_alone()
     at = resume_point.newest_snapshot(stored, dataset)[0].step
     if max_steps is not None and max_steps < at:
         raise InputError(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from engine.storage import notes, reader
 from engine.stream.history import SNAPSHOT_BYTES
 from engine.stream.messages import Observation
 from engine.stream.status import State
+from engine.training.trainer import Trainer
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=100)
 GPT = changed(preset("gpt-tiny").config, corpus="tiny", block_size=8, dropout=0.2)
@@ -312,3 +316,33 @@ def test_what_waits_for_other_lanes_is_bounded(manager: RunManager, wait_until) 
     )
     race.records.add(race.lanes[1].id, looks)
     assert race.history.tables["weights/new"].shape == (4, 3)
+
+
+def test_a_fork_race_that_makes_its_way_again_says_that_it_trains_on(
+    manager: RunManager, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = manager.prepare(BIGRAM, changed(SETTINGS, max_steps=10**6))
+    parent.make_steps(300)
+    wait_until(lambda: parent.step == 300)
+    gate, advance = threading.Event(), Trainer.advance
+
+    def held(trainer: Trainer) -> None:
+        if trainer.step >= 280:
+            gate.wait(60)
+        advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", held)
+    race = manager.fork_race([{}, {"lr": 0.1}], 290, max_steps=320)
+
+    def again() -> Any:
+        return race.status().header()["made_again"]
+
+    wait_until(lambda: again() is not None and again()["at"] == 280)
+    assert again()["trains_on"], "it was started: it goes on when it is there"
+    race.pause()
+    assert not again()["trains_on"]
+    race.start()
+    assert again()["trains_on"]
+    gate.set()
+    wait_until(lambda: race.state is State.DONE)
+    assert again() is None

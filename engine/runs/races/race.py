@@ -42,6 +42,8 @@ class Race:
         self.records = RaceHistory(lanes, names, self.first_step)
         self.history = self.records.history
         self._thread = thread
+        self._trains_on = False
+        """Is it to train once its lanes are where they begin?"""
 
     # ---------------------------------------------------------------- asked by anyone
 
@@ -55,18 +57,22 @@ class Race:
 
     def start(self) -> None:
         """Train all lanes that can."""
+        self._trains_on = True
         self._tell_all(Run.start)
 
     def pause(self) -> None:
         """Pause after the round under way."""
+        self._trains_on = False
         self._tell_all(Run.pause)
 
     def stop(self) -> None:
         """End the race after the round under way."""
+        self._trains_on = False
         self._tell_all(Run.stop)
 
     def make_steps(self, count: int) -> None:
         """Make `count` steps in each lane, then pause."""
+        self._trains_on = True
         self._tell_all(Run.make_steps, count)
 
     def tune(self, **changes: Any) -> None:
@@ -165,7 +171,9 @@ class Race:
             error=next((lane.error for lane in self.lanes if lane.error), None),
             warning="; ".join(faults) or None,
             trouble=False,
-            made_again=next((again for lane in self.lanes if (again := lane.catch_up)), None),
+            made_again=next(
+                (replace(again, trains_on=self._trains_on) for lane in self.lanes if (again := lane.catch_up)), None
+            ),
             unsaved=next((lane.store.problem for lane in self.lanes if lane.store and lane.store.problem), None),
             settings=self.settings.model_dump(),
             version=self.version,
