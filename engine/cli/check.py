@@ -222,11 +222,16 @@ def _nearest(path: Path) -> Path:
 def corpora(home: Path) -> Iterator[Finding]:
     """The texts: those that are here, those to fetch before the internet is gone, those that cannot be read."""
     from ..config import DEFAULT_CORPUS
+    from ..link import DEFAULT_PRESET
+    from ..presets import preset
     from ..text import gpt2
+    from ..text.corpus import least_characters
     from ..text.library import Library
 
     entries = Library(home).entries()
-    here = [entry.name for entry in entries if entry.ready]
+    usual = preset(DEFAULT_PRESET).config
+    short = [entry for entry in entries if entry.ready and entry.characters < least_characters(usual)]
+    here = [entry.name for entry in entries if entry.ready and entry not in short]
     if DEFAULT_CORPUS not in here:
         again = "install Loopscope again" if INSTALLED else "get the project's `data` folder again"
         yield Finding("missing", f"the default text {DEFAULT_CORPUS}.txt; {again}")
@@ -238,6 +243,12 @@ def corpora(home: Path) -> Iterator[Finding]:
         yield Finding("ok", f"{gpt2.TITLE}: {', '.join(path.name for path in files)} in {files[0].parent}")
     else:
         yield Finding("note", f"{gpt2.TITLE} is not here; `{cli_command(f'fetch {gpt2.NAME}')}` gets its two files")
+    for entry in short:
+        yield Finding(
+            "note",
+            f"{entry.name} cannot be learnt from: it has {entry.characters:,} characters, and a {usual.model} needs "
+            f"{least_characters(usual):,}; choose a longer text",
+        )
     for entry in entries:
         if entry.problem:
             yield Finding("note", f"{entry.name} cannot be learnt from: {entry.problem}")

@@ -194,6 +194,22 @@ def split_ends(characters: int, val_fraction: float, test_fraction: float) -> tu
     return int((1 - val - test) * characters), int((1 - test) * characters)
 
 
+def least_characters(config: RunConfig) -> int:
+    """The length from which a text of characters can be split and learnt from as `config` says."""
+    least = 1
+    while min(_lengths(least, config)) <= config.block_size + spare_windows(config):
+        least += 1
+    return least
+
+
+def _lengths(characters: int, config: RunConfig) -> list[int]:
+    """How long the splits are that there are."""
+    train_end, val_end = split_ends(characters, config.val_fraction, config.test_fraction)
+    fractions = (1.0, config.val_fraction, config.test_fraction)
+    lengths = (train_end, val_end - train_end, characters - val_end)
+    return [length for length, fraction in zip(lengths, fractions, strict=True) if fraction]
+
+
 def spare_windows(config: RunConfig) -> int:
     """Windows at the end of the text that are never drawn: 1 with document 003's own get_batch, else 0."""
     return int(config.draws == "document-003")

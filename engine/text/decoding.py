@@ -16,6 +16,23 @@ from ..errors import InputError
 MAX_BYTES = 256 * 2**20
 _BLOCK = 2**20
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_OTHER_FILES = (
+    (b"\x1f\x8b", "packed with gzip; unpack it"),
+    (b"BZh", "packed with bzip2; unpack it"),
+    (b"\xfd7zXZ\x00", "packed with xz; unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it"),
+    (b"PK\x03\x04", "a zip archive, as .docx, .odt and .epub are too; unpack it, or save its text"),
+    (b"%PDF-", "a PDF; save its text"),
+    (b"{\\rtf", "a document in RTF; save its text"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document; save its text"),
+    (b"\x89PNG", "a picture; save a text"),
+    (b"\xff\xd8\xff", "a picture; save a text"),
+    (b"SQLite format 3\x00", "a database; save a text"),
+    (b"\x7fELF", "a program; choose a text"),
+)
+"""How files begin that are sometimes given a text's name, and what they are."""
+_MARK = "\ufeff"
 
 Signature = tuple[int, int, int]
 
@@ -39,10 +56,15 @@ def check_size(size: int, title: str) -> None:
 def decode_blocks(blocks: Iterable[bytes], title: str) -> Iterator[str]:
     """The text of `blocks`, piece by piece: UTF-8, or UTF-16 with a byte order mark; line ends become \\n.
 
+    A byte order mark is left out wherever it stands.
+
     InputError (calling the text `title`) where it is neither, with the byte where it stops being text.
     """
     blocks = iter(blocks)
     block = next(blocks, b"")
+    for start, what in _OTHER_FILES:
+        if block.startswith(start):
+            raise InputError(f"{title} is {what} as plain text in UTF-8" if "save" in what else f"{title} is {what}")
     mark, encoding = next(((mark, name) for mark, name in _MARKS if block.startswith(mark)), (b"", "utf-8"))
     decoder = codecs.getincrementaldecoder(encoding)()
     ends = io.IncrementalNewlineDecoder(None, translate=True)
@@ -58,7 +80,8 @@ def decode_blocks(blocks: Iterable[bytes], title: str) -> Iterator[str]:
             ) from None
         if "\0" in piece:
             raise InputError(f"{title} holds zero bytes, so it is not a text; save it as plain text in UTF-8")
-        yield ends.decode(piece, final=not block)
+        # joined files have a byte order mark inside: it is no character of the text
+        yield ends.decode(piece.replace(_MARK, ""), final=not block)
         if not block:
             return
         position += len(block)

@@ -14,6 +14,9 @@ from engine.text.library import TextEntry
 from pages.views.shared.add_text import add_texts
 from pages.widgets import plan
 
+MOST_PROBLEMS = 2
+"""Files that cannot be read, said at once; the others fold away."""
+
 
 def config_of(name: str) -> RunConfig:
     """The configuration of a run on the text `name`, by characters, with the plan's split."""
@@ -99,5 +102,9 @@ def add_text_panel() -> None:
         st.code(str(run_manager().library.folder.path), language=None, wrap_lines=True)
         add_texts(select)
     broken = [entry for entry in run_manager().library.entries() if entry.problem]
-    for entry in broken:
-        st.text(f"{entry.title}: {entry.problem}")
+    told = [f"{entry.title}: {entry.problem}" for entry in broken]
+    for line in told[:MOST_PROBLEMS]:
+        st.text(line)
+    if rest := told[MOST_PROBLEMS:]:
+        with st.expander(f"{len(rest)} more that cannot be read"):
+            st.text("\n".join(rest))
