@@ -22,6 +22,7 @@ from pages.server.doorkeeper import Doorkeeper
 from pages.server.gate import Gate
 from pages.server.hub import Hub
 from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
+from pages.server.quiet_log import leave_out_visitors_faults
 from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, routes, warm_up
 from pages.server.seats import Seats
 
@@ -40,6 +41,7 @@ gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, base=base, r
 async def lifespan(served: st.App) -> AsyncIterator[None]:
     """Open the engine and the hub with the server; at its end close them and join every training thread."""
     rooms.shorten_shutdown()
+    leave_out_visitors_faults()
     tasks = [asyncio.create_task(rooms.at_first_listener(doorkeeper)), asyncio.create_task(doorkeeper.keep())]
     run_manager().open()
     hub.open()
