@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
+from engine.progress import Report, unheard
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
@@ -111,7 +112,7 @@ class OneText:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def load_name(self, name: str) -> tuple[str, SimpleNamespace]:
+    def load_name(self, name: str, report: Report = unheard) -> tuple[str, SimpleNamespace]:
         if name != "tiny":
             raise InputError(f"there is no text {name!r}; choose tiny")
         return self.text, SimpleNamespace(name="tiny", title="tiny", source="", licence="")

@@ -148,6 +148,7 @@ class RunDirectory:
         ended = [thread.close(max(0.0, deadline - time.monotonic())) for thread in threads]
         self.pump.stop()
         self.library.stop()
+        ended.append(self.datasets.close(max(0.5, deadline - time.monotonic())))
         ended.append(self.external_runs.stop(max(0.5, deadline - time.monotonic())))
         for run in runs:
             run.discard_if_unused()

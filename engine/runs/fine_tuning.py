@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..config import MAX_STEPS, LiveSettings, RunConfig, changed
 from ..errors import InputError
+from ..progress import Report, unheard
 from ..storage import checkpoint_files
 from ..storage.reader import StoredRun
 from ..text.corpus import Corpus
@@ -15,9 +16,11 @@ from .forks import lineage
 from .run import Run
 
 
-def plan_fine_tuning(parent: Run, found: tuple[str, TextEntry]) -> tuple[RunConfig, LiveSettings, Corpus]:
+def plan_fine_tuning(
+    parent: Run, found: tuple[str, TextEntry], report: Report = unheard
+) -> tuple[RunConfig, LiveSettings, Corpus]:
     """What a fine-tuned run of `parent` on the text `found` is made of; InputError where it is not possible."""
-    dataset = fine_tuning_corpus(found, parent.config, parent.corpus)
+    dataset = fine_tuning_corpus(found, parent.config, parent.corpus, report)
     config, settings = fine_tuning_config(parent.config, dataset), parent.settings
     if config.epochs is not None:
         settings = changed(settings, max_steps=MAX_STEPS)  # the epochs end it
@@ -28,9 +31,11 @@ def plan_fine_tuning(parent: Run, found: tuple[str, TextEntry]) -> tuple[RunConf
     return config, settings, dataset
 
 
-def fine_tuning_corpus(found: tuple[str, TextEntry], config: RunConfig, former: Corpus) -> Corpus:
+def fine_tuning_corpus(
+    found: tuple[str, TextEntry], config: RunConfig, former: Corpus, report: Report = unheard
+) -> Corpus:
     """The text `found` in the tokens of `former`, for a model with `config`; InputError where that is not possible."""
-    corpus = encoded_corpus(*found, config, former)
+    corpus = encoded_corpus(*found, config, former, report=report)
     if corpus.sha256 == former.sha256:
         raise InputError(f"this run learns from {corpus.title} already; choose another text")
     return corpus

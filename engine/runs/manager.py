@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ..config import LiveSettings, RunConfig, changed
 from ..errors import InputError
 from ..paths import home
+from ..progress import Report, unheard
 from ..storage import notes, reader, resume_point
 from ..stream.status import State
 from ..text.corpus import Corpus
@@ -38,46 +39,61 @@ class RunManager(RunDirectory):
         super().__init__(library)
         self._costs: dict[tuple[object, ...], Cost] = {}
 
-    def estimate(self, config: RunConfig, settings: LiveSettings) -> float | None:
+    def estimate(self, config: RunConfig, settings: LiveSettings, report: Report = unheard) -> float | None:
         """Seconds that a run would take here; None while a run is under way, which would be slowed down."""
-        cost = self.cost(config, settings)
+        cost = self.cost(config, settings, report)
         if cost is None:
             return None
         slowest = 0.0 if settings.speed == "unlimited" else 1 / settings.speed
-        steps = limit_to_epochs(config, settings, self.datasets.load(config)).max_steps
+        steps = limit_to_epochs(config, settings, self.datasets.load(config, report)).max_steps
         return steps * max(cost.seconds_per_step, slowest)
 
-    def cost(self, config: RunConfig, settings: LiveSettings) -> Cost | None:
-        """What a run would take here, small ones measured; None while a run is under way. InputError."""
+    def cost(self, config: RunConfig, settings: LiveSettings, report: Report = unheard) -> Cost | None:
+        """What a run would take here, small ones measured; None while a run is under way. InputError.
+
+        `report`, here as everywhere in this class, is told how far a reading of a text is; it may raise to give up.
+        """
         if any(source is not None and source.alive for source in (self.current, self.race)):
             return None
-        dataset = self.datasets.load(config)
+        dataset = self.datasets.load(config, report)
         dataset.check(config)
         key = (config, settings.batch_size, dataset.sha256)
         if key in self._costs:
             check_memory(config, settings, dataset)
         else:
+            report("timing a few steps", 0, 0)
             self._costs[key] = estimate_cost(config, settings, dataset)
         return self._costs[key]
 
     # ---------------------------------------------------------------- the current run
 
-    def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
+    def start(self, config: RunConfig, settings: LiveSettings, replace: bool = False, report: Report = unheard) -> Run:
         """A new run, started. RunActive if one is under way and `replace` is not set."""
+        return self._begin(config, settings, replace, report, Run.start)
+
+    def prepare(
+        self, config: RunConfig, settings: LiveSettings, replace: bool = False, report: Report = unheard
+    ) -> Run:
+        """A new run that waits at step 0. RunActive as in `start`."""
+        return self._begin(config, settings, replace, report)
+
+    def _begin(
+        self,
+        config: RunConfig,
+        settings: LiveSettings,
+        replace: bool,
+        report: Report,
+        then: Callable[[Run], None] = lambda _: None,
+    ) -> Run:
+        self._check_idle(replace)
+        dataset = self.datasets.load(config, report)  # before the lock: others go on while a long text is read
+        report("making the model", 0, 0)
         with self._lock:  # ten clicks at once make one run: the others find it active
             self._check_idle(replace)
-            run = self._new_run(config, settings)
+            check_memory(config, settings, dataset)
+            run = Run(config, settings, dataset)
             unused = self._replace_current(run)
-            run.start()
-        self._discard(unused)
-        return run
-
-    def prepare(self, config: RunConfig, settings: LiveSettings, replace: bool = False) -> Run:
-        """A new run that waits at step 0. RunActive as in `start`."""
-        with self._lock:
-            self._check_idle(replace)
-            run = self._new_run(config, settings)
-            unused = self._replace_current(run)
+            then(run)
         self._discard(unused)
         return run
 
@@ -94,7 +110,7 @@ class RunManager(RunDirectory):
         self._discard(unused)
         return run
 
-    def resume(self, name: str, replace: bool = False) -> Run:
+    def resume(self, name: str, replace: bool = False, report: Report = unheard) -> Run:
         """A stored run becomes the current one, opened at its newest snapshot; `start` goes on with it.
 
         A lane of a race that is over goes on alone like any other run: the race then stays as it is.
@@ -102,7 +118,7 @@ class RunManager(RunDirectory):
         self._leave_race(name)
         stored = reader.open_run(name)
         config, settings = reader.configuration(stored)
-        dataset = self.datasets.load_stored(stored)
+        dataset = self.datasets.load_stored(stored, report)
         check_memory(config, settings, dataset)
         with self._lock:
             self._check_idle(replace)
@@ -132,14 +148,14 @@ class RunManager(RunDirectory):
         parent = self._require_parent()
         return self._fork(parent, step, changes, replace or parent.state is not State.RUNNING)
 
-    def fine_tune(self, corpus: str, replace: bool = False) -> Run:
+    def fine_tune(self, corpus: str, replace: bool = False, report: Report = unheard) -> Run:
         """A new run that begins with the current one's weights and learns from another text of the library.
 
         It waits at step 0 with a fresh optimizer, the same tokens and the same knobs; the current run is paused and
         becomes the previous one. InputError names characters that the model does not know.
         """
         parent = self._require_parent()
-        config, settings, dataset = plan_fine_tuning(parent, self.library.load_name(corpus))
+        config, settings, dataset = plan_fine_tuning(parent, self.library.load_name(corpus, report), report)
         replace = replace or parent.state is not State.RUNNING
         with self._lock:
             self._check_current(parent)
@@ -193,6 +209,7 @@ class RunManager(RunDirectory):
         changes: Sequence[Change],
         replace: bool = False,
         steps: int | None = None,
+        report: Report = unheard,
     ) -> Race:
         """A race from first weights, a lane for each of the `changes`; started, or paused after so many `steps`.
 
@@ -200,7 +217,7 @@ class RunManager(RunDirectory):
         """
         names = lane_names(changes)
         lanes_of = [(lane_config(config, change), lane_settings(settings, change)) for change in changes]
-        dataset = self.datasets.load(config)
+        dataset = self.datasets.load(config, report)
         check_memory(config, settings, dataset, runs=len(changes))
         with self._lock:
             self._check_race(replace)
@@ -301,11 +318,6 @@ class RunManager(RunDirectory):
         return race
 
     # ---------------------------------------------------------------- parts of the verbs
-
-    def _new_run(self, config: RunConfig, settings: LiveSettings) -> Run:
-        dataset = self.datasets.load(config)
-        check_memory(config, settings, dataset)
-        return Run(config, settings, dataset)
 
     def _first_weights(self, run: Run) -> FineTuneSource | None:
         """Where a fine-tuned run has its first weights from; None for one that began with its seed's."""

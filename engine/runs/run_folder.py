@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..errors import InputError
 from ..paths import home
 from ..storage.manifest import FORMAT
 from ..storage.writer import RunWriter
+from ..text.bpe import ByteTokenizer
 from ..text.corpus import Corpus
 from ..text.points import Points
 from .run import Run
@@ -72,9 +74,11 @@ def _text_description(dataset: Corpus | Points | None) -> dict[str, Any] | None:
     """What a text is recognized by, and the one learnt before it; None for points."""
     if not isinstance(dataset, Corpus):
         return None
+    bounds = dataset.tokenizer.bounds if isinstance(dataset.tokenizer, ByteTokenizer) else None
     return {
         "name": dataset.name,
         "characters": dataset.characters,
         "sha256": dataset.sha256,
+        **({} if bounds is None else {"tokenizer": asdict(bounds)}),
         "former": _text_description(dataset.former),
     }

@@ -16,6 +16,7 @@ from typing import Any
 from ..atomic import write_atomic
 from ..errors import InputError
 from ..paths import home
+from ..progress import Report, unheard
 from ..storage import reader
 from ..storage.reader import StoredRun
 from ..text.library import Library, TextEntry
@@ -33,7 +34,9 @@ def remember_file(sha256: str, path: Path) -> None:
     write_atomic(note, str(path.absolute()).encode(errors="surrogateescape"))
 
 
-def recorded_text(library: Library, stored: StoredRun, record: Mapping[str, Any]) -> Loaded:
+def recorded_text(
+    library: Library, stored: StoredRun, record: Mapping[str, Any], report: Report = unheard
+) -> Loaded:
     """The text of which a run's config.json says `record`. InputError if it is not here, or has no sha256 there."""
     name, sha256 = str(record.get("name"))[:80], record.get("sha256")
     if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
@@ -41,7 +44,7 @@ def recorded_text(library: Library, stored: StoredRun, record: Mapping[str, Any]
             f"run {stored.id} does not say the sha256 of its text {name!r}, by which a text is found; start it anew"
         )
     another: TextEntry | None = None
-    for load, is_named in _candidates(library, name, sha256, record.get("characters")):
+    for load, is_named in _candidates(library, name, sha256, record.get("characters"), report):
         with suppress(InputError):
             loaded = load()
             if sha256_of(loaded[0]) == sha256:
@@ -63,31 +66,32 @@ def sha256_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def recorded_texts(library: Library, stored: StoredRun) -> list[Loaded]:
+def recorded_texts(library: Library, stored: StoredRun, report: Report = unheard) -> list[Loaded]:
     """All texts that a run learnt from, the present one last. InputError as from `recorded_text`.
 
     Of a run that says no more than the text's name it is the one of that name in the library.
     """
     config, _ = reader.configuration(stored)
     records = reader.recorded_texts(stored)
-    return [recorded_text(library, stored, record) for record in records] or [library.load_name(config.corpus)]
+    found = [recorded_text(library, stored, record, report) for record in records]
+    return found or [library.load_name(config.corpus, report)]
 
 
 def _candidates(
-    library: Library, name: str, sha256: str, characters: object
+    library: Library, name: str, sha256: str, characters: object, report: Report
 ) -> Iterator[tuple[Callable[[], Loaded], bool]]:
     """Ways to load what may be that text, and whether somebody gave it this name.
 
     First the one of that name and the file that a person named here, then all of the library that are as long.
     """
-    yield lambda: library.load_name(name), True
+    yield lambda: library.load_name(name, report), True
     with suppress(OSError):
         with _note_of(sha256).open("rb") as file:
             path = file.read(LONGEST_PATH).decode(errors="surrogateescape")
-        yield lambda: library.load(path), True
+        yield lambda: library.load(path, report), True
     for entry in library.entries():
         if entry.ready and entry.characters == characters:
-            yield partial(library.load_name, entry.name), False
+            yield partial(library.load_name, entry.name, report), False
 
 
 def _note_of(sha256: str) -> Path:

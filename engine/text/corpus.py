@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import RunConfig
 from ..errors import InputError
 from ..generators import generator
+from ..progress import Report, unheard
 from .epochs import EpochBatcher, window_count
 from .tokenizer import CharTokenizer, Tokenizer, list_characters
 
@@ -61,16 +62,17 @@ class Corpus:
         source: str = "",
         licence: str = "",
         former: Corpus | None = None,
+        report: Report = unheard,
     ) -> Corpus:
         """Split and tokenize `text`: with `former`'s tokenizer, else with `tokenizer`, else by characters.
 
         The training split is the first int((1 - val_fraction - test_fraction) * n) of the text's n characters, the
         validation split ends at int((1 - test_fraction) * n), the test split is the rest. InputError for a text with
-        nothing to learn.
+        nothing to learn. `report` is told how far it is; what it raises ends it.
         """
         if not text:
             raise InputError("the text has 0 characters; choose one with at least 2 different ones")
-        characters = CharTokenizer.of(text)
+        characters = CharTokenizer.of(text, report)
         if characters.vocab_size < 2:
             raise InputError(
                 f"the text holds one character only ({list_characters(characters.vocab)}), so there is nothing to "
@@ -78,7 +80,7 @@ class Corpus:
             )
         if former is not None:
             tokenizer = former.tokenizer
-            if strange := tokenizer.unknown(text):
+            if strange := tokenizer.unknown("".join(characters.vocab)):
                 raise InputError(
                     f"{title or name} has characters that the model does not know: {list_characters(strange)}; "
                     "choose a text without them, or learn this one in a new run"
@@ -86,7 +88,7 @@ class Corpus:
         tokenizer = tokenizer or characters
         train_end, val_end = split_ends(len(text), val_fraction, test_fraction)
         parts = (text[:train_end], text[train_end:val_end], text[val_end:])
-        train, val, test = (torch.from_numpy(tokenizer.encode_small(part)) for part in parts)
+        train, val, test = (torch.from_numpy(tokenizer.encode_small(part, report)) for part in parts)
         return cls(
             name=name,
             title=title or name.replace("-", " "),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..progress import Report, unheard
 
 MAX_BYTES = 256 * 2**20
 _BLOCK = 2**20
@@ -93,26 +94,37 @@ def count_characters(content: bytes, title: str) -> int:
     return sum(map(len, decode_blocks((content[at : at + _BLOCK] for at in range(0, len(content), _BLOCK)), title)))
 
 
-def read_text(path: Path, inside: Path | None = None, title: str = "") -> tuple[str, TextFacts]:
+def read_text(
+    path: Path, inside: Path | None = None, title: str = "", report: Report = unheard
+) -> tuple[str, TextFacts]:
     """The text of the file at `path` and its facts; InputError where it is not readable text.
 
     inside: a folder that must contain the file, links resolved. title: the name of the file in error messages.
+    `report` is told how many bytes have been read; what it raises ends it.
     """
     pieces: list[str] = []
-    facts = scan_file(path, inside, title, pieces)
+    facts = scan_file(path, inside, title, pieces, report)
     if facts.problem:
         raise InputError(facts.problem)
     return "".join(pieces), facts
 
 
-def scan_file(path: Path, inside: Path | None = None, title: str = "", pieces: list[str] | None = None) -> TextFacts:
+def scan_file(
+    path: Path,
+    inside: Path | None = None,
+    title: str = "",
+    pieces: list[str] | None = None,
+    report: Report = unheard,
+) -> TextFacts:
     """Read the whole file at `path`, a megabyte at a time; append its text to `pieces` if given."""
     title = printable(title or path.name)
     digest, size, characters = hashlib.sha256(), 0, 0
 
     def blocks(file: io.BufferedReader) -> Iterator[bytes]:
         nonlocal size
+        expected = os.fstat(file.fileno()).st_size
         while block := file.read(_BLOCK):
+            report("reading the text", size, expected)
             size += len(block)
             check_size(size, title)  # the file may have grown since its size was checked
             digest.update(block)

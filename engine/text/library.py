@@ -20,6 +20,7 @@ from typing import Literal
 from ..atomic import atomic_file, write_atomic
 from ..errors import InputError
 from ..paths import SHIPPED_FOLDER, cli_command
+from ..progress import Report, unheard
 from .decoding import Signature, TextFacts, check_size, count_characters, printable, read_text, scan_file, signature
 from .download import PINNED_TEXTS, PinnedFile, Progress, download, reason_of
 from .drop_folder import DropFolder
@@ -116,8 +117,11 @@ class Library:
         names = ", ".join(entry.name for entry in passed)
         raise InputError(f"there is no corpus {name!r}; choose one of {names}")
 
-    def load_name(self, name: str) -> tuple[str, TextEntry]:
-        """The text called `name`, never a path, and its entry. InputError says why it cannot be loaded."""
+    def load_name(self, name: str, report: Report = unheard) -> tuple[str, TextEntry]:
+        """The text called `name`, never a path, and its entry. InputError says why it cannot be loaded.
+
+        `report` is told how far it is; what it raises ends it.
+        """
         entry = self.entry(name)
         if entry.kind == "fetchable":
             raise InputError(
@@ -128,16 +132,17 @@ class Library:
             return python_docs(), entry
         if entry.problem or entry.path is None:
             raise InputError(entry.problem or f"{entry.title} has no file")
-        text, facts = read_text(entry.path, entry.path.parent if entry.kind in ("dropped", "uploaded") else None)
+        inside = entry.path.parent if entry.kind in ("dropped", "uploaded") else None
+        text, facts = read_text(entry.path, inside, report=report)
         return text, replace(entry, bytes=facts.bytes, characters=facts.characters, sha256=facts.sha256)
 
-    def load(self, name_or_path: str) -> tuple[str, TextEntry]:
+    def load(self, name_or_path: str, report: Report = unheard) -> tuple[str, TextEntry]:
         """As `load_name`, but also takes the path of any file: for the command line, whose user may read it anyway."""
         path = Path(name_or_path)
         is_path = "/" in name_or_path or os.sep in name_or_path
         if not is_path and (signature(path) is None or any(entry.name == name_or_path for entry in self._listed())):
-            return self.load_name(name_or_path)
-        text, facts = read_text(path, title=name_or_path)
+            return self.load_name(name_or_path, report)
+        text, facts = read_text(path, title=name_or_path, report=report)
         return text, self._own(path.absolute(), "file", facts)
 
     def fetch(self, name: str, progress: Progress | None = None) -> TextEntry:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..progress import Report, unheard
 
 Ids = npt.NDArray[np.integer[Any]]
 
@@ -43,8 +44,11 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> npt.NDArray[np.int64]:
         """The token ids of `text`, int64 [tokens]; InputError names characters that have no token."""
 
-    def encode_small(self, text: str) -> Ids:
-        """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
+    def encode_small(self, text: str, report: Report = unheard) -> Ids:
+        """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32.
+
+        `report` is told how many characters are done; what it raises ends it.
+        """
 
     def unknown(self, text: str) -> list[str]:
         """The distinct characters of `text` that cannot be encoded, in the order they appear."""
@@ -89,10 +93,11 @@ class CharTokenizer:
             raise ValueError("vocab must hold single characters, sorted, each once")
 
     @classmethod
-    def of(cls, text: str) -> CharTokenizer:
+    def of(cls, text: str, report: Report = unheard) -> CharTokenizer:
         """The tokenizer whose vocabulary is the distinct characters of `text`."""
         found = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
-        for piece in _pieces(text):
+        for place, piece in enumerate(_pieces(text)):
+            report("looking for the characters of the text", place * _PIECE, len(text))
             found[_codes(piece)] = True
         return cls(tuple(map(chr, np.flatnonzero(found).tolist())))
 
@@ -109,13 +114,13 @@ class CharTokenizer:
     def encode(self, text: str) -> npt.NDArray[np.int64]:
         """The token ids of `text`, int64 [characters]; InputError names characters outside the vocabulary."""
         ids = np.empty(len(text), dtype=np.int64)
-        self._encode_into(ids, text)
+        self._encode_into(ids, text, unheard)
         return ids
 
-    def encode_small(self, text: str) -> Ids:
+    def encode_small(self, text: str, report: Report = unheard) -> Ids:
         """As `encode`, in the smallest integer type that holds every id: uint8, int16 or int32."""
         ids: Ids = np.empty(len(text), dtype=smallest_dtype(self.vocab_size))
-        self._encode_into(ids, text)
+        self._encode_into(ids, text, report)
         return ids
 
     def unknown(self, text: str) -> list[str]:
@@ -142,9 +147,10 @@ class CharTokenizer:
         table[codes] = np.arange(len(codes))
         return table
 
-    def _encode_into(self, ids: Ids, text: str) -> None:
+    def _encode_into(self, ids: Ids, text: str, report: Report) -> None:
         table, start = self._id_of_code, 0
         for piece in _pieces(text):
+            report("cutting the text into tokens", start, len(text))
             found = table[np.minimum(_codes(piece), len(table) - 1)]
             if (found < 0).any():
                 raise InputError(

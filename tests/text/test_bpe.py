@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
+import random
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,10 +22,11 @@ from engine.__main__ import main
 from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
+from engine.progress import Cancelled
 from engine.runs import datasets
 from engine.text import bpe, gpt2
 from engine.text.baselines import Baselines
-from engine.text.bpe import ByteTokenizer
+from engine.text.bpe import BOUNDS, Bounds, ByteTokenizer
 from engine.text.corpus import Corpus, split_ends
 from engine.training.sampling import GeneratedTokens, sample_record
 from engine.training.trainer import Trainer
@@ -108,14 +112,22 @@ def test_encoding_is_merging_by_hand(text: str) -> None:
     assert [tokenizer.tokens[number] for number in tokenizer.encode(text)] == expected
 
 
-@given(st.one_of(ANY, PLAIN), st.integers(0, 7))
-@example("a\n\nb\nc \nd\n e\nf", 0)
-def test_a_long_text_is_worked_on_in_pieces(text: str, piece: int) -> None:
-    whole = trained().encode(text).tolist()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bpe, "_PIECE", piece)
-        assert "".join(bpe._pieces(text)) == text
-        assert trained().encode(text).tolist() == whole
+MIXED = st.text(st.sampled_from("abcAB 012 \n'sét.,漢字\u3000\t-—ñ_🙂\u0301"), max_size=200)
+LONG_WORDS = st.text(st.sampled_from("ACGT "), max_size=200)
+
+
+@given(st.one_of(ANY, PLAIN, MIXED, LONG_WORDS), st.integers(0, 30), st.integers(1, 12))
+@example("a\n\nb\nc \nd\n e\nf", 0, 3)
+@example("         a" * 9, 4, 3)
+def test_a_long_text_is_worked_on_in_pieces(text: str, piece: int, longest: int) -> None:
+    short = Bounds(longest_word=longest)
+    for tokenizer in (trained(), replace(trained(), bounds=short), replace(trained(), bounds=None)):
+        whole = tokenizer.encode(text).tolist()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bpe, "_PIECE", piece)
+            patch.setattr(bpe, "_NEAR", max(1, piece))
+            assert "".join(pieces := list(bpe.pieces_of(text, tokenizer.bounds))) == text and all(pieces)
+            assert tokenizer.encode(text).tolist() == whole
 
 
 def test_half_surrogates_are_refused() -> None:
@@ -165,6 +177,93 @@ def test_tokens_are_the_bytes_and_what_merges_make() -> None:
 def test_a_short_text_has_no_more_pairs_to_join() -> None:
     assert ByteTokenizer.train_on("", 300).vocab_size == 256
     assert 256 < ByteTokenizer.train_on("abab abab", 300).vocab_size < 265
+
+
+@given(st.one_of(ANY, PLAIN, MIXED))
+def test_short_words_are_cut_as_they_were_before_there_were_bounds(text: str) -> None:
+    assert trained().encode(text).tolist() == replace(trained(), bounds=None).encode(text).tolist()
+
+
+def test_a_text_of_short_words_teaches_the_same_tokens_as_before_there_were_bounds() -> None:
+    assert ByteTokenizer.train_on(PLAY, 600).merges == ByteTokenizer.train_on(PLAY, 600, None).merges
+
+
+# ---------------------------------------------------------------- texts without spaces
+
+
+def _letters(alphabet: str, length: int) -> str:
+    return "".join(random.Random(0).choices(alphabet, k=length))
+
+
+LENGTH = 60_000
+WITHOUT_SPACES = {
+    "DNA": _letters("ACGT", LENGTH),
+    "proteins": _letters("ACDEFGHIKLMNPQRSTVWY", LENGTH),
+    "base64": base64.b64encode(_letters("abc def\n", LENGTH).encode()).decode(),
+    "hexadecimal": _letters("0123456789abcdef", LENGTH),
+    "digits": _letters("0123456789", LENGTH),
+    "unpunctuated Chinese": _letters("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往", LENGTH),
+    "unpunctuated Thai": _letters("กขคงจฉชซญฐฑฒณดตถทธนบปผฝพฟภมยรลวศษสหอฮะาำิีุู", LENGTH),
+    "one character repeated": "a" * LENGTH,
+    "one character and another": "a" * LENGTH + "b",
+    "emoji": _letters("🙂🎉🚀👩", LENGTH),
+    "families": "👩\u200d👩\u200d👧" * (LENGTH // 5),
+    "spaces only": " " * LENGTH,
+    "line ends only": "\n" * LENGTH,
+    "white space": _letters(" \n\t", LENGTH),
+    "punctuation": _letters("-=_.!", LENGTH),
+    "accents on accents": "e" + "\u0301" * LENGTH,
+    "minified code": "(function(){var a=b,c=d;return[a,c]})();" * (LENGTH // 40),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_SPACES)
+def test_bpe_on_a_text_without_spaces_is_bounded_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining costs at most the square of a word's length in operations: the words that are learnt from are short."""
+    text, work, words = WITHOUT_SPACES[name], 0, set()
+    monkeypatch.setattr(bpe, "_PIECE", 2**13)
+    for piece in bpe.pieces_of(text, BOUNDS):
+        assert len(piece) <= 2 * bpe._PIECE, "no call to the library is long, so that it can be cancelled"
+        for word, _ in bpe._library(bpe.BPE(), BOUNDS).pre_tokenizer.pre_tokenize_str(piece):
+            work += len(word) ** 2 if word not in words else 0
+            words.add(word)
+            assert len(word) <= 4 * BOUNDS.longest_word, "4 bytes a character at most"
+    assert work <= 16 * BOUNDS.longest_word * LENGTH < LENGTH**2
+    told: list[tuple[str, int, int]] = []
+    tokenizer = ByteTokenizer.train_on(text, 300, report=lambda *stage: told.append(stage))
+    assert 256 < tokenizer.vocab_size <= 300
+    assert len({what for what, _, _ in told}) == 2 and len(told) > 3
+    assert tokenizer.decode(tokenizer.encode(text)) == text, "nothing is lost"
+    assert max(map(len, tokenizer.tokens)) <= 4 * BOUNDS.longest_word
+
+
+def test_bpe_learns_from_a_bounded_part_of_a_long_text() -> None:
+    bounds = Bounds(learnt_from=1000)
+    tokenizer = ByteTokenizer.train_on(PLAY, 300, bounds)
+    assert tokenizer.merges == ByteTokenizer.train_on(PLAY[:1000], 300).merges
+    read: list[int] = []
+    ByteTokenizer.train_on(PLAY, 300, bounds, lambda _what, _done, total: read.append(total))
+    assert max(read) == 1000
+
+
+@pytest.mark.parametrize("at", ["counting the words", "joining pairs", "cutting the text"])
+def test_learning_and_encoding_can_be_cancelled(at: str) -> None:
+    def report(what: str, done: int, total: int) -> None:
+        if what.startswith(at):
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        ByteTokenizer.train_on(PLAY, 300, report=report).encode_small(PLAY, report)
+
+
+def test_a_word_without_end_is_refused_where_there_are_no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe, "_PIECE", 100)
+    monkeypatch.setattr(bpe, "_WHOLE", 1000)
+    endless = replace(trained(), bounds=None)
+    with pytest.raises(InputError, match=r"a word of more than 1,000 characters, too long .*; put spaces"):
+        endless.encode("漢" * 1400)
+    assert endless.decode(endless.encode("漢" * 1000)) == "漢" * 1000
+    assert trained().decode(trained().encode("漢" * 1400)) == "漢" * 1400
 
 
 def test_labels_can_be_seen() -> None:
