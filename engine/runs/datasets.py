@@ -56,6 +56,8 @@ class Datasets:
             return kept
 
         def read(report: Report) -> Corpus:
+            if (kept := self._find(key)) is not None:  # another's work ended between the look above and this
+                return kept
             text, entry = self._library.load_name(config.corpus, report)
             corpus = encoded_corpus(text, entry, config, bounds=bounds, report=report)
             self._keep(key, corpus)

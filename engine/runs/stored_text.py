@@ -34,9 +34,7 @@ def remember_file(sha256: str, path: Path) -> None:
     write_atomic(note, str(path.absolute()).encode(errors="surrogateescape"))
 
 
-def recorded_text(
-    library: Library, stored: StoredRun, record: Mapping[str, Any], report: Report = unheard
-) -> Loaded:
+def recorded_text(library: Library, stored: StoredRun, record: Mapping[str, Any], report: Report = unheard) -> Loaded:
     """The text of which a run's config.json says `record`. InputError if it is not here, or has no sha256 there."""
     name, sha256 = str(record.get("name"))[:80], record.get("sha256")
     if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
