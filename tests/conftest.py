@@ -20,6 +20,7 @@ from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.text.corpus import Corpus
+from pages.widgets import waiting
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAY = ROOT / "data" / "lamplighters.txt"
@@ -136,7 +137,8 @@ def manager() -> Iterator[RunManager]:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
-    """The process's manager, with a data home of its own, as pages see it."""
+    """The process's manager, with a data home of its own, as pages see it; on them nothing counts as long work."""
+    monkeypatch.setattr(waiting, "PATIENCE", 60.0)
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
     manager_module.run_manager.cache_clear()
     manager = manager_module.run_manager()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..config import RunConfig
 from ..models import registry
+from .bpe import Bounds
 from .corpus import Corpus
 from .points import Points
 
@@ -12,6 +13,13 @@ def title_of(config: RunConfig, dataset: Corpus | Points | None, source: str) ->
     """What is being learnt from `source`, for people."""
     tuned = isinstance(dataset, Corpus) and dataset.former is not None
     return f"{registry.find(config.model).title} {'fine-tuned ' if tuned else ''}on {source}"
+
+
+def learnt_part(bounds: Bounds | None, characters: int) -> str:
+    """From how much of a training text of so many characters tokens were learnt; empty for all of it."""
+    if bounds is None or characters <= bounds.learnt_from:
+        return ""
+    return f"The tokens are learnt from the first {bounds.learnt_from:,} of its {characters:,} characters for training."
 
 
 def training_size(dataset: Corpus | Points) -> int:

@@ -3,48 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import streamlit as st
 
 from engine.errors import InputError
+from engine.progress import Cancelled, Job, Report
 from engine.runs.manager import RunActive, run_manager
 from engine.runs.run import Run
 from engine.stream.status import ENDED, State
-from pages.widgets import notices, plan
+from pages.widgets import notices, plan, waiting
+
+
+class Action(NamedTuple):
+    """Something that makes another run the current one."""
+
+    work: Callable[[Report], Run]
+    then: Callable[[Run], None]
+    """What follows in this session."""
 
 
 def request(action: str) -> None:
     """Start or reset; if a run is under way, the page asks first. The panel of the new run closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
-    try:
-        ACTIONS[action](replace=False)
-    except RunActive as active:
-        st.session_state.asking = action, str(active)
-    except InputError as error:
-        notices.add(str(error))
+    _perform(action, replace=False)
 
 
 def confirm(action: str) -> None:
     """The answer was yes: stop the run and do it."""
     st.session_state.pop("asking", None)
+    _perform(action, replace=True)
+
+
+def _perform(name: str, replace: bool) -> None:
+    action = ACTIONS[name](replace)
+
+    def done(job: Job[Run]) -> None:
+        try:
+            finish(job, action.then)
+        except RunActive as active:
+            st.session_state.asking = name, str(active)
+
+    waiting.begin(action.work, done)
+
+
+def finish(job: Job[Run], then: Callable[[Run], None]) -> bool:
+    """Go on with the run that the job has made. False where there is none; a notice says why."""
     try:
-        ACTIONS[action](replace=True)
+        run = job.result()
+    except Cancelled:  # this person did it
+        return False
     except InputError as error:
         notices.add(str(error))
+        return False
+    then(run)
+    return True
 
 
-def start_new(replace: bool) -> None:
+def start_new(replace: bool) -> Action:
     """Start a new run from the plan."""
-    run = run_manager().current
+    run, state = run_manager().current, st.session_state
     planned = plan.planned()
-    settings = planned.settings if st.session_state.planned or run is None else run.settings
-    run_manager().start(planned.config, settings, replace)
-    st.session_state.planned = False
+    settings = planned.settings if state.planned or run is None else run.settings
+    return Action(
+        lambda report: run_manager().start(planned.config, settings, replace, report),
+        lambda _: state.update(planned=False),
+    )
 
 
-def reset(replace: bool) -> None:
+def reset(replace: bool) -> Action:
     """Make the same run again from its first weights."""
-    plan.follow(run_manager().reset(replace))
+    return Action(lambda _: run_manager().reset(replace), plan.follow)
 
 
 ACTIONS = {"start": start_new, "reset": reset}
@@ -93,12 +122,17 @@ def make_steps(count: int) -> None:
         )
         return
     if run is None or run.state in (State.DIVERGED, State.FAILED) or plan.replaces(run):
-        try:
-            run = run_manager().prepare(plan.planned().config, plan.settings_shown())
-        except InputError as error:
-            notices.add(str(error))
-            return
-        st.session_state.planned = False
+        state, planned, settings = st.session_state, plan.planned(), plan.settings_shown()
+
+        def begin(made: Run) -> None:
+            state.planned = False
+            made.make_steps(count)
+
+        waiting.begin(
+            lambda report: run_manager().prepare(planned.config, settings, report=report),
+            lambda job: finish(job, begin),
+        )
+        return
     run.make_steps(count)
 
 

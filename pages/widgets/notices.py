@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.widgets import waiting
+
 
 def add(sentence: str) -> None:
     """Show a notice on the page."""
@@ -11,7 +13,8 @@ def add(sentence: str) -> None:
 
 
 def show() -> None:
-    """All notices in a box, until somebody closes it."""
+    """How far a long action is, and all notices in a box, until somebody closes it."""
+    waiting.action()
     if sentences := st.session_state.get("notices") or []:
         with st.container(border=True, key="notices"):
             for sentence in sentences:
@@ -20,6 +23,7 @@ def show() -> None:
 
 
 def show_once() -> None:
-    """All notices as plain lines, until the page is drawn anew."""
+    """How far a long action is, and all notices as plain lines, until the page is drawn anew."""
+    waiting.action()
     for sentence in st.session_state.pop("notices", None) or []:
         st.text(sentence)

@@ -15,7 +15,7 @@ from engine.errors import InputError
 from engine.presets import Preset, preset
 from engine.runs.manager import run_manager
 from engine.runs.run import Run, limit_to_epochs
-from pages.widgets import notices
+from pages.widgets import notices, waiting
 
 
 def planned() -> Preset:
@@ -55,11 +55,19 @@ def _limit(config: RunConfig, settings: LiveSettings, anew: bool = False) -> Liv
     if config.epochs is None:
         return settings
     try:
-        return limit_to_epochs(
-            config, changed(settings, max_steps=MAX_STEPS) if anew else settings, run_manager().datasets.load(config)
-        )
-    except InputError:  # the estimate below the controls says what is wrong
+        dataset = run_manager().datasets.load(config, waiting.impatient())
+        return limit_to_epochs(config, changed(settings, max_steps=MAX_STEPS) if anew else settings, dataset)
+    except InputError:  # the estimate below the controls says what is wrong, or calls `limit_again` once it is read
         return settings
+
+
+def limit_again() -> None:
+    """Now that the text is read, plan no more iterations than the epochs take."""
+    before = planned()
+    settings = _limit(before.config, before.settings)
+    if settings != before.settings:
+        st.session_state.plan = Preset(before.config, settings, before.about)
+        st.rerun()
 
 
 def change(config: RunConfig | None = None, settings: LiveSettings | None = None) -> None:

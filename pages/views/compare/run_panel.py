@@ -9,14 +9,16 @@ import streamlit as st
 
 from engine.config import MAX_STEPS
 from engine.errors import InputError
+from engine.progress import Job
 from engine.runs.manager import RunActive, run_manager
+from engine.runs.run import Run
 from engine.storage import export, notes, trash
 from engine.storage.index import Overview
 from engine.storage.metrics.schema import MetricsError
 from engine.storage.reader import StoredRun
 from pages.board.replay.export import page_of
 from pages.views.train import external_run
-from pages.widgets import actions, notices, plan
+from pages.widgets import actions, notices, plan, waiting
 
 
 def run_panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
@@ -91,17 +93,17 @@ def confirmation(name: str) -> None:
 def continue_run(name: str, replace: bool) -> None:
     """Make a stored run the current one; ask if another run is under way, say what prevents it."""
     st.session_state.pop("asking_resume", None)
-    try:
-        run = run_manager().resume(name, replace)
-    except RunActive as active:
-        st.session_state.asking_resume = name, str(active)
-    except InputError as error:
-        notices.add(str(error))
-    except (OSError, ValueError, MetricsError) as error:
-        notices.add(f"run {name} cannot be continued: its folder is damaged, or cannot be written ({error})")
-    else:
-        plan.follow(run)
-        to_train()
+
+    def done(job: Job[Run]) -> None:
+        try:
+            if actions.finish(job, plan.follow):
+                to_train()
+        except RunActive as active:
+            st.session_state.asking_resume = name, str(active)
+        except (OSError, ValueError, MetricsError) as error:
+            notices.add(f"run {name} cannot be continued: its folder is damaged, or cannot be written ({error})")
+
+    waiting.begin(lambda report: run_manager().resume(name, replace, report), done)
 
 
 def bring_back() -> None:

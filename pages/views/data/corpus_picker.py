@@ -8,11 +8,12 @@ from engine.analysis.text_statistics import TextStatistics
 from engine.config import DEFAULT_CORPUS, RunConfig, changed
 from engine.errors import InputError
 from engine.presets import preset
+from engine.progress import Report
 from engine.runs.datasets import encoded_corpus
 from engine.runs.manager import run_manager
 from engine.text.library import TextEntry
 from pages.views.shared.add_text import add_texts
-from pages.widgets import plan
+from pages.widgets import plan, waiting
 
 MOST_PROBLEMS = 2
 """Files that cannot be read, said at once; the others fold away."""
@@ -30,19 +31,19 @@ def config_of(name: str) -> RunConfig:
 
 
 def count_text(entry: TextEntry) -> TextStatistics | None:
-    """The statistics of a text, counted once a session; None, and a sentence, if it cannot be read."""
-    config = config_of(entry.name)
-    key = entry.name, entry.sha256, config.val_fraction, config.test_fraction
-    kept: tuple[object, TextStatistics] | None = st.session_state.get("census")
-    if kept is None or kept[0] != key:
-        try:
-            with st.spinner("counting"):
-                counted = TextStatistics.of(encoded_corpus(*run_manager().library.load_name(entry.name), config))
-        except InputError as error:
-            st.text(str(error))
-            return None
-        kept = st.session_state.census = key, counted
-    return kept[1]
+    """The statistics of a text, counted once a session; None, and a sentence, if it cannot be read, or is not yet."""
+    config, library = config_of(entry.name), run_manager().library
+
+    def count(report: Report) -> TextStatistics:
+        corpus = encoded_corpus(*library.load_name(entry.name, report), config, report=report)
+        report("counting characters and pairs", 0, 0)
+        return TextStatistics.of(corpus)
+
+    try:
+        return waiting.result("census", (entry.name, entry.sha256, config.val_fraction, config.test_fraction), count)
+    except InputError as error:
+        st.text(str(error))
+        return None
 
 
 def select(name: str) -> None:

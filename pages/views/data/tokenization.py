@@ -8,14 +8,18 @@ from engine.analysis.text_statistics import TextStatistics
 from engine.config import RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
+from engine.progress import Report
 from engine.runs.datasets import make_tokenizer
 from engine.runs.manager import run_manager
 from engine.text import gpt2
+from engine.text.bpe import ByteTokenizer
+from engine.text.description import learnt_part
 from engine.text.library import TextEntry
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static
 from pages.views.data.token_colours import show_coloured
 from pages.views.shared.add_text import set_progress
+from pages.widgets import waiting
 
 MOST_PASTED = 5000
 TOKENIZERS = {"characters": "char", "byte pairs of this text": "bpe", "GPT-2's own": "gpt2"}
@@ -45,27 +49,27 @@ def token_view(told: TextStatistics, entry: TextEntry, config: RunConfig) -> Non
     ids = show_coloured(text, tokenizer)
     if ids:
         st.text(f"{len(text):,} characters, {len(ids):,} tokens of {tokenizer.vocab_size:,}")
+        if isinstance(tokenizer, ByteTokenizer) and (part := learnt_part(tokenizer.bounds, told.splits["training"])):
+            st.caption(part)
         st.code(" ".join(map(str, ids)), language=None, wrap_lines=True, height=90)
 
 
 def tokenizer_for(entry: TextEntry, config: RunConfig) -> Tokenizer | None:
-    """The tokenizer of `config`, learnt once a session; None, and a sentence, if something is missing."""
-    learns = config.tokenizer == "bpe"
+    """The tokenizer of `config`, learnt once a session; None, and a sentence, if something is missing or under way."""
+    learns, library = config.tokenizer == "bpe", run_manager().library
     key = config.tokenizer, (config.vocab_size, entry.name, entry.sha256) if learns else ()
-    kept: tuple[object, Tokenizer | None] | None = st.session_state.get("cutter")
-    if kept is not None and kept[0] == key:
-        return kept[1]
     if not learns and gpt2.found(home()) is None:
         fetch_gpt2()
         return None
+
+    def make(report: Report) -> Tokenizer | None:
+        return make_tokenizer(library.load_name(entry.name, report)[0] if learns else "", config, report=report)
+
     try:
-        with st.spinner("learning pairs" if learns else "reading"):
-            made = make_tokenizer(run_manager().library.load_name(entry.name)[0] if learns else "", config)
+        return waiting.result("cutter", key, make)
     except InputError as error:
         st.text(str(error))
         return None
-    st.session_state.cutter = key, made
-    return made
 
 
 def fetch_gpt2() -> None:

@@ -8,9 +8,11 @@ import streamlit as st
 
 from engine.config import MAX_STEPS, changed
 from engine.errors import InputError
+from engine.progress import Cancelled, Job, Report
 from engine.runs.manager import RunActive, run_manager
 from engine.runs.races.lanes import Change
-from pages.widgets import notices, plan
+from engine.runs.races.race import Race
+from pages.widgets import notices, plan, waiting
 
 LEARNING_RATES: tuple[Change, ...] = ({"lr": 3e-4}, {"lr": 1e-2}, {"lr": 1.0}, {"lr": 10.0})
 DEFAULT_STEPS = 2000  # of each lane, until somebody says otherwise
@@ -41,20 +43,26 @@ def first_step() -> int:
 
 def start_race(kind: str, replace: bool = False, steps: int | None = None) -> None:
     """Start a race; if something trains now, the page asks first."""
-    st.session_state.pop("race_asking", None)
-    try:
+    state, house, lanes, shared = st.session_state, run_manager(), planned_lanes(), shared_settings()
+    state.pop("race_asking", None)
+    planned, step = plan.planned(), state.get("race_at")
+
+    def work(report: Report) -> Race:
         if kind == "fork":
-            house, step = run_manager(), st.session_state.get("race_at")
-            house.fork_race(planned_lanes(), step, replace, steps, **shared_settings())
-        else:
-            planned = plan.planned()
-            run_manager().start_race(
-                planned.config, changed(planned.settings, **shared_settings()), planned_lanes(), replace, steps
-            )
-    except RunActive as active:
-        st.session_state.race_asking = kind, steps, str(active)
-    except InputError as error:
-        notices.add(str(error))
+            return house.fork_race(lanes, step, replace, steps, **shared)
+        return house.start_race(planned.config, changed(planned.settings, **shared), lanes, replace, steps, report)
+
+    def done(job: Job[Race]) -> None:
+        try:
+            job.result()
+        except RunActive as active:
+            state.race_asking = kind, steps, str(active)
+        except Cancelled:  # this person did it
+            pass
+        except InputError as error:
+            notices.add(str(error))
+
+    waiting.begin(work, done)
 
 
 def start_learning_rate_race() -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text.corpus import Corpus
-from pages.widgets import actions
+from pages.widgets import actions, plan, waiting
 from pages.widgets.glossary import glossary_link
 
 
@@ -36,4 +36,8 @@ def fine_tuning(run: Run) -> None:
 def start_fine_tuning() -> None:
     """Start the new run on the chosen text; this one is paused, and the panel closes."""
     st.session_state.panel = st.session_state.get("panel", 0) + 1
-    actions.switch_to(lambda: run_manager().fine_tune(st.session_state.tune_text, replace=True))
+    text = st.session_state.tune_text
+    waiting.begin(
+        lambda report: run_manager().fine_tune(text, replace=True, report=report),
+        lambda job: actions.finish(job, plan.follow),
+    )

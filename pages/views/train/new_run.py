@@ -9,13 +9,14 @@ from engine.errors import InputError
 from engine.models import registry
 from engine.paths import home
 from engine.presets import PRESETS
-from engine.runs.cost import LARGE, duration
+from engine.progress import Report
+from engine.runs.cost import LARGE, Cost, duration
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text import gpt2
 from pages.views.shared.add_text import add_texts
 from pages.views.train.fine_tuning import fine_tuning
-from pages.widgets import actions, fields, notices, plan
+from pages.widgets import actions, fields, notices, plan, waiting
 
 SIZES = ("n_layer", "n_head", "n_embd")
 """The sizes of a model that has them, shown in one row."""
@@ -89,14 +90,22 @@ def estimate(run: Run | None) -> None:
     """How long the next run would take, measured on this machine."""
     if run is not None and run.alive:
         return
+    house, config, settings = run_manager(), plan.planned().config, plan.settings_shown()
+
+    def work(report: Report) -> tuple[float | None, Cost | None]:
+        return house.estimate(config, settings, report), house.cost(config, settings, report)
+
+    busy = house.race is not None and house.race.alive
     try:
-        with st.spinner("reading the text, timing a few steps"):
-            seconds = run_manager().estimate(plan.planned().config, plan.settings_shown())
-            cost = run_manager().cost(plan.planned().config, plan.settings_shown())
+        made = waiting.result("estimate", (config, settings, house.library.version, busy), work)
     except InputError as error:
         st.text(str(error))
         return
+    if made is None:
+        return
+    plan.limit_again()
+    seconds, cost = made
     if seconds is not None:
-        st.caption(f"{plan.settings_shown().max_steps:,} steps take about {duration(seconds)} here.")
+        st.caption(f"{settings.max_steps:,} steps take about {duration(seconds)} here.")
     if cost is not None and cost.parameters >= LARGE:
         st.caption(f"{cost.parameters:,} parameters, about {cost.bytes / 1e9:.1f} GB of memory.")
