@@ -15,6 +15,7 @@ from typing import Any
 
 PARTS = 10
 PART_SECONDS = 10.0
+BAR_SECONDS = 1.0  # after which long work has a bar on a terminal
 
 
 def say(text: str = "") -> None:
@@ -93,3 +94,41 @@ class Progress:
             nrows=None if sized else 24,
             file=sys.stderr,
         )
+
+
+class Stages:
+    """A report for long work: on a terminal a bar for each stage after a moment, elsewhere what `Progress` says.
+
+    `with Stages() as report` ends the last bar.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._from = clock() + (BAR_SECONDS if terminal else PART_SECONDS)
+        self._what = ""
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """What is done now, how much of it, of how much; a total of 0 is not known."""
+        if self._clock() < self._from:
+            return
+        if what != self._what:
+            self._end()
+            self._what = what
+            self._shown = Progress(what, total, "", scaled=True, clock=self._clock) if total else None
+            if self._shown is None:
+                complain(f"{what} …")
+        if self._shown is not None:
+            self._shown.show(done)
+
+    def _end(self) -> None:
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.console import Stages
 from engine.errors import InputError
 from engine.progress import Cancelled, Job, Jobs, Report, Stage
 
@@ -103,3 +104,18 @@ def test_closing_says_what_has_not_ended() -> None:
     assert not jobs.close(0.01)
     gate.set()
     assert job.wait(30)
+
+
+def test_the_command_line_is_quiet_about_short_work_and_tells_of_long_work(capsys) -> None:
+    clock = [0.0]
+    with Stages(lambda: clock[0]) as report:
+        for done in range(0, 101, 10):
+            report("reading the text", done, 100)
+        assert capsys.readouterr().err == ""
+        for done in range(0, 101, 10):
+            clock[0] += 6
+            report("cutting the text into tokens", done, 100)
+        report("joining pairs", 0, 0)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "joining pairs …" and 3 <= len(said) <= 8
+    assert all(line.startswith("cutting the text into tokens: ") and " of 100" in line for line in said[:-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import say
+from ..console import Stages, say
 from ..errors import InputError
 from ..storage import reader
 from ..training.evaluation import split_loss
@@ -21,7 +21,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     config, _ = reader.configuration(stored)
     if split not in corpus.splits or len(corpus.splits[split]) < 2:
         raise InputError(f"run {stored.id} has no {split} split; choose {', '.join(corpus.splits)}")
-    loss = split_loss(model, corpus.splits[split], config.block_size)
+    with Stages() as report:
+        loss = split_loss(model, corpus.splits[split], config.block_size, report)
     result = {"run": stored.id, "step": snapshot.step, "split": split, "loss": loss}
     say(json_line(result) if arguments.json else f"{split} {loss:.6f} nats per token at step {snapshot.step:,}")
     return 0

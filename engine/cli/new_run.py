@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..config import DEFAULT_CORPUS, LiveSettings, RunConfig, changed
-from ..console import complain, printable, say
+from ..console import Stages, complain, printable, say
 from ..errors import InputError
 from ..paths import cli_command, home
 from ..runs.cost import LARGE, check_memory, estimate_cost
@@ -54,8 +54,9 @@ def fine_tune(stored: StoredRun, former: Corpus | Points, snapshot: Snapshot, op
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
     if options.corpus is None:
         raise InputError(f"--from {stored.id} needs another text to go on with; name one with --corpus")
-    loaded = Library(home()).load(options.corpus)
-    dataset = fine_tuning_corpus(loaded, options.config, former)
+    with Stages() as report:
+        loaded = Library(home()).load(options.corpus, report)
+        dataset = fine_tuning_corpus(loaded, options.config, former, report)
     remember(*loaded)
     if snapshot.step == 0:
         raise InputError(f"run {stored.id} has learnt nothing yet; resume it first, then fine-tune it")
@@ -118,13 +119,14 @@ def read_corpus(library: Library, config: RunConfig, asked: str | None) -> tuple
             f"`{cli_command(f'fetch {name}')}` gets it"
         )
         name = DEFAULT_CORPUS
-    try:
-        text, entry = library.load(name)
-    except OSError as error:  # a path that the system refuses to look at
-        raise InputError(f"corpus {name[:80]!r} cannot be read ({error.strerror}); check the path") from None
-    config = changed(config, corpus=entry.name)
-    remember(text, entry)
-    return config, encoded_corpus(text, entry, config), notice
+    with Stages() as report:
+        try:
+            text, entry = library.load(name, report)
+        except OSError as error:  # a path that the system refuses to look at
+            raise InputError(f"corpus {name[:80]!r} cannot be read ({error.strerror}); check the path") from None
+        config = changed(config, corpus=entry.name)
+        remember(text, entry)
+        return config, encoded_corpus(text, entry, config, report=report), notice
 
 
 def remember(text: str, entry: TextEntry) -> None:

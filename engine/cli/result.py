@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_atomic
-from ..console import complain, printable, say
+from ..console import Stages, complain, printable, say
 from ..errors import InputError
 from ..models.registry import build_language_model
 from ..runs.run import Run
@@ -52,7 +52,8 @@ def exact_losses(run: Run, interrupted: bool) -> tuple[dict[str, float | None], 
         model = build_language_model(run.config, run.corpus.vocab_size)
         model.load_weights(run.copy_weights()[1]).to(run.device)
         for split, data in run.corpus.splits.items():
-            losses[f"{split}_split_loss"] = split_loss(model, data, run.config.block_size)
+            with Stages() as report:
+                losses[f"{split}_split_loss"] = split_loss(model, data, run.config.block_size, report)
         return losses, False
     return losses, True
 

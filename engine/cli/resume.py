@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import changed
-from ..console import complain, say
+from ..console import Stages, complain, say
 from ..errors import InputError
 from ..formatting import format_change
 from ..runs.datasets import stored_dataset
@@ -43,7 +43,8 @@ def resume(arguments: argparse.Namespace) -> int:
         return _report_again(stored, arguments.json)
     if stored.live:
         raise RunLocked(stored.folder)
-    dataset = stored_dataset(stored)  # these first: a run that cannot go on forgets nothing
+    with Stages() as report:  # these first: a run that cannot go on forgets nothing
+        dataset = stored_dataset(stored, report=report)
     dataset.check(config)
     pick_device(config.device)
     check_alone()

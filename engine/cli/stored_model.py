@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..console import complain
+from ..console import Stages, complain
 from ..errors import InputError
 from ..models.base import LanguageModel
 from ..models.registry import build_language_model
@@ -20,7 +20,8 @@ def load_snapshot(run: str) -> tuple[StoredRun, Corpus | Points, Snapshot]:
     Says which ones cannot be used.
     """
     stored = reader.open_run(run)
-    dataset = stored_dataset(stored)
+    with Stages() as report:
+        dataset = stored_dataset(stored, report=report)
     snapshot, refused = resume_point.newest_snapshot(stored, dataset)
     for reason in refused:
         complain(reason)
