@@ -38,6 +38,12 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path_factory.mktemp("home")))
 
 
+@pytest.fixture(autouse=True)
+def patient_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the pages of a test nothing counts as long work, however busy the machine is."""
+    monkeypatch.setattr(waiting, "PATIENCE", 60.0)
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> str:
     """Each device that this machine has."""
@@ -137,8 +143,7 @@ def manager() -> Iterator[RunManager]:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
-    """The process's manager, with a data home of its own, as pages see it; on them nothing counts as long work."""
-    monkeypatch.setattr(waiting, "PATIENCE", 60.0)
+    """The process's manager, with a data home of its own, as pages see it."""
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
     manager_module.run_manager.cache_clear()
     manager = manager_module.run_manager()

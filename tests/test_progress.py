@@ -115,7 +115,7 @@ def test_the_command_line_is_quiet_about_short_work_and_tells_of_long_work(capsy
         for done in range(0, 101, 10):
             clock[0] += 6
             report("cutting the text into tokens", done, 100)
-        report("joining pairs", 0, 0)
+        report("learning the tokens", 0, 0)
     said = capsys.readouterr().err.splitlines()
-    assert said[-1] == "joining pairs …" and 3 <= len(said) <= 8
+    assert said[-1] == "learning the tokens …" and 3 <= len(said) <= 8
     assert all(line.startswith("cutting the text into tokens: ") and " of 100" in line for line in said[:-1])

@@ -112,7 +112,7 @@ class ByteTokenizer:
         trainer = BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
         known = _SURROGATE.sub("", text if bounds is None else text[: bounds.learnt_from])
         library.train_from_iterator(_reported(known, bounds, report), trainer)
-        report("joining pairs", 1, 1)
+        report("learning the tokens", 1, 1)
         learnt = json.loads(library.to_str())["model"]["merges"]
         merges = tuple((_bytes_of(first), _bytes_of(second)) for first, second in learnt)
         joined = (first + second for first, second in merges)
@@ -213,7 +213,7 @@ def _reported(text: str, bounds: Bounds | None, report: Report) -> Iterator[str]
         report("counting the words to learn tokens from", done, len(text))
         yield piece
         done += len(piece)
-    report("joining pairs", 0, 0)
+    report("learning the tokens", 0, 0)
 
 
 def pieces_of(text: str, bounds: Bounds | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ The work itself is a job of the engine, in a thread of its own; no other session
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +18,18 @@ T = TypeVar("T")
 
 PATIENCE = 0.5  # seconds after which work counts as long
 LOOK = 0.5  # seconds between two looks at it
+
+
+class _NotOfLateLooks(logging.Filter):
+    """A look that comes when its bar has gone already is no event, and Streamlit writes a line for each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "fragment with id" not in str(record.msg)
+
+
+_log = logging.getLogger("streamlit.runtime.scriptrunner.script_runner")
+if not any(type(one).__name__ == _NotOfLateLooks.__name__ for one in _log.filters):  # pages are imported anew
+    _log.addFilter(_NotOfLateLooks())
 
 
 class Awaited(NamedTuple):

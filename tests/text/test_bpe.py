@@ -246,7 +246,7 @@ def test_bpe_learns_from_a_bounded_part_of_a_long_text() -> None:
     assert max(read) == 1000
 
 
-@pytest.mark.parametrize("at", ["counting the words", "joining pairs", "cutting the text"])
+@pytest.mark.parametrize("at", ["counting the words", "learning the tokens", "cutting the text"])
 def test_learning_and_encoding_can_be_cancelled(at: str) -> None:
     def report(what: str, done: int, total: int) -> None:
         if what.startswith(at):
