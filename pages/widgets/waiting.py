@@ -27,7 +27,7 @@ class _NotOfLateLooks(logging.Filter):
         return "fragment with id" not in str(record.msg)
 
 
-_log = logging.getLogger("streamlit.runtime.scriptrunner.script_runner")
+_log = logging.getLogger("streamlit.runtime.app_session")
 if not any(type(one).__name__ == _NotOfLateLooks.__name__ for one in _log.filters):  # pages are imported anew
     _log.addFilter(_NotOfLateLooks())
 

@@ -443,7 +443,7 @@ def test_epochs_say_how_many_iterations_there_will_be(
     widget(page.number_input, "epochs").set_value(4).run()
     widget(page.number_input, "max_steps_number").set_value(3).run()
     click(page, "play")
-    wait_until(lambda: current(manager).state is State.DONE)
+    wait_until(lambda: current(manager).state is State.DONE, 120)
     assert (current(manager).step, current(manager).config.epochs) == (3, 4), "fewer iterations are kept"
 
 
