@@ -13,12 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import DEFAULT_CORPUS
 from engine.presets import preset
-from engine.runs import cost
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.stream.status import State
 from engine.text import gpt2
 from engine.text.bpe import ByteTokenizer
+from engine.training import device
 from engine.training.trainer import Trainer
 from pages.board import board as live_board
 
@@ -478,7 +478,7 @@ def test_a_run_that_does_not_fit_is_refused_on_the_page(
     opened: Callable[..., AppTest], manager: RunManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = opened(device="cpu")
-    monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: SimpleNamespace(available=10))
+    monkeypatch.setattr(device.psutil, "virtual_memory", lambda: SimpleNamespace(available=10))
     click(page, "play")
     assert manager.current is None
     assert "end other programs, or make batch_size (now 32)" in words(page)
