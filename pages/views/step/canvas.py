@@ -22,14 +22,17 @@ WIDTH, HEIGHT = 120, 56
 MOST_BARS = 60
 AROUND = 12
 """Tokens on either side of the one that is followed."""
-SHOWN_STYLE = ".st-key-rail_NAME { outline: 2px solid var(--st-primary-color, #4C9BD0); outline-offset: 2px; }"
+SHOWN_STYLE = (
+    ".st-key-rail > div:has(> .st-key-rail_NAME) "
+    "{ outline: 2px solid var(--st-primary-color, #4C9BD0); outline-offset: 2px; }"
+)
 PLACE_STYLE = ".st-key-place_AT button { border-color: currentColor; font-weight: 700; }"
 STYLE = """<style>
 .st-key-rail { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: 8px 6px; }
-.st-key-rail > div { width: 100%; position: relative; }
+.st-key-rail > div { width: 100%; position: relative; border-radius: 8px;
+  border: 1px solid var(--st-border-color, #88888855); background: var(--st-secondary-background-color, transparent); }
 .st-key-rail > div:not(:last-child)::after { content: "›"; position: absolute; right: -7px; top: 3.1rem; z-index: 1; }
-[class*="st-key-rail_"] { gap: 0; border-radius: 8px; border: 1px solid var(--st-border-color, #88888855);
-  background: var(--st-secondary-background-color, transparent); height: 100%; }
+[class*="st-key-rail_"] { gap: 0; }
 [class*="st-key-stage_"] button { padding: 0.2rem 0.3rem; min-height: 2.2rem; border-radius: 7px 7px 0 0; }
 .ls-card { padding: 4px 6px 8px; text-align: center; font-size: 0.9rem; line-height: 1.3; overflow-wrap: anywhere; }
 .ls-card span { display: block; min-height: 2.6em; }

@@ -32,10 +32,11 @@ MOST_COPIED = 2_000_000
 GALLERY_STYLE = """<style>
 [class*="st-key-questions_"] { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 10px; }
 [class*="st-key-questions_"] > div { width: 100%; }
-[class*="st-key-questions_"] button { width: 100%; height: 100%; min-height: 4.6rem; padding: 0.6rem 0.9rem;
+[class*="st-key-questions_"] button { width: 100%; height: 100%; min-height: 4.9rem; padding: 0.6rem 0.9rem;
   justify-content: flex-start; text-align: left; }
 [class*="st-key-questions_"] button p { line-height: 1.35; }
-[class*="st-key-questions_"] button small { display: block; }
+[class*="st-key-questions_"] button > div { width: 100%; justify-content: flex-start; }
+[class*="st-key-questions_"] button p strong { display: block; }
 </style>"""
 
 
@@ -57,8 +58,9 @@ def gallery() -> None:
         with st.container(key=f"questions_{place}"):
             for one in EXPERIMENTS:
                 if one.topic == topic:
+                    name = "" if one.title == one.question else f" :small[{one.title}]"
                     st.button(
-                        f"**{one.question}** :small[{one.title}]",
+                        f"**{one.question}**{name}",
                         key=f"ask_{one.name}",
                         on_click=open_question,
                         args=(one.name,),

@@ -115,7 +115,6 @@ def _of_points(whole: WholeStep, found: Followed) -> tuple[list[tuple[Card, str]
     given = ", ".join(number(x) for x in whole.inputs[found.row].tolist())
     right = number(float(whole.targets[found.row, found.position]))
     chance = "" if found.probability is None else f", a chance of {percent(found.probability)} for yes"
-    short = "" if found.probability is None else f", so {percent(found.probability)}"
     now = number(found.new_score) if found.new_probability is None else percent(found.new_probability)
     then = number(found.score) if found.probability is None else percent(found.probability)
     before = [
@@ -130,17 +129,19 @@ def _of_points(whole: WholeStep, found: Followed) -> tuple[list[tuple[Card, str]
             f"{right}.",
         ),
         (
-            Card("answer", f"{number(found.score)}{short}"),
+            Card("it answers", number(found.score))
+            if found.probability is None
+            else Card(f"it scores {number(found.score)}, so the chance of yes is", percent(found.probability)),
             f"The model answers {number(found.score)}{chance}; right would be {right}.",
         ),
         (
-            Card("error", number(found.surprise), "surprise" if found.probability is not None else ""),
+            Card("so it is wrong by", number(found.surprise), "surprise" if found.probability is not None else ""),
             f"How far off that is becomes one number, {number(found.surprise)}. The mean over all answers, "
             f"{number(whole.loss)}, is the loss.",
         ),
     ]
     after = (
-        Card("answer now", now, "change"),
+        Card("it answers now", now, "change"),
         f"Asked once more, the model answers {now}; it was {then}. The loss goes from {number(whole.loss)} to "
         f"{number(whole.new_loss)}.",
     )
