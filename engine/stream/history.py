@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .messages import EACH_STEP, Event, Floats, Observation, Record, Sample, Scalars
 from .series import MEAN, Series, SeriesPoints, Steps, is_averaged
+from .status import State
 
 SNAPSHOT_BYTES = 250_000
 MAX_POINTS = 2000
@@ -23,11 +24,11 @@ DELTA_POINTS = 32
 MAX_ENTRIES = 200
 EVENT_BYTES = 30_000
 SAMPLE_BYTES = 100_000
+MAX_KEPT = 8  # steps with tables whose points a delta keeps, the newest
 SLOW_POINTS = 8  # in a delta, of a channel that hardly moves
 SLOW = ("lr", "step_time")
-TABLE_BYTES_A_SECOND = 32_000
+TABLE_BYTES_A_SECOND = 40_000
 TABLE_SECONDS = 0.5
-RIDERS = "projection/"  # tables so small that they are sent with the next table, whichever that is
 
 
 @dataclass
@@ -65,6 +66,8 @@ class History:
         self._clock = clock
         self._new_points: dict[str, list[SeriesPoints]] = {}
         self._new_tables: list[str] = []
+        self._tables_step: int | None = None
+        self._new_tables_steps: list[int] = []
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
         self._table_due = -math.inf
@@ -109,6 +112,9 @@ class History:
     def _add_observation(self, observation: Observation) -> None:
         for name, value in observation.scalars.items():
             self._extend(name, SeriesPoints.whole(np.array([observation.step], np.uint32), np.array([value])))
+        if observation.tables:
+            self._tables_step = observation.step
+            self._new_tables_steps.append(observation.step)
         for name, table in observation.tables.items():
             self.tables[name] = table
             if name not in self._new_tables:
@@ -126,23 +132,27 @@ class History:
         self._new_points.setdefault(name, []).append(points)
 
     def delta(self, header: dict[str, Any]) -> Frame:
-        """What is new since the last delta, at most DELTA_POINTS a channel and one table per TABLE_SECONDS."""
+        """What is new since the last delta: at most DELTA_POINTS a channel, and all new tables per TABLE_SECONDS.
+
+        Tables come together, with the step that they are of (`tables_step`), and every channel keeps its point of that
+        step, so that a viewer can show all of one step. Where the run stands still tables come at once.
+        """
         frame = Frame({**header, "kind": "delta"})
         with self.lock:
             pieces = {
                 name: SeriesPoints(*map(np.concatenate, zip(*new, strict=True))).thinned(
-                    SLOW_POINTS if name in SLOW else DELTA_POINTS
+                    SLOW_POINTS if name in SLOW else DELTA_POINTS, self._new_tables_steps[-MAX_KEPT:]
                 )
                 for name, new in self._new_points.items()
             }
             self._new_points.clear()
-            if self._new_tables and self._clock() >= self._table_due:
-                name = self._new_tables.pop(0)
-                riders = [rider for rider in self._new_tables if rider.startswith(RIDERS)]
-                self._new_tables = [rest for rest in self._new_tables if rest not in riders]
-                frame.arrays += [(each, self.tables[each]) for each in (name, *riders)]
-                rest = max(TABLE_SECONDS, self.tables[name].nbytes / TABLE_BYTES_A_SECOND)
-                self._table_due = self._clock() + rest
+            self._new_tables_steps.clear()
+            if self._new_tables and (self._clock() >= self._table_due or header.get("state") != State.RUNNING):
+                frame.arrays += [(name, self.tables[name]) for name in self._new_tables]
+                self._new_tables.clear()
+                size = sum(table.nbytes for _, table in frame.arrays)
+                self._table_due = self._clock() + max(TABLE_SECONDS, size / TABLE_BYTES_A_SECOND)
+                frame.header["tables_step"] = self._tables_step
             events, self._new_events = self._new_events, []
             samples, self._new_samples = self._new_samples, []
         base, frame.arrays[:0] = self._on_wire(pieces)
@@ -156,6 +166,7 @@ class History:
         frame = Frame({**header, "kind": "snapshot", "base_step": 0})
         with self.lock:
             tables = list(self.tables.items())
+            frame.header["tables_step"] = self._tables_step
             spent = sum(4 * table.size for _, table in tables)
             frame.header["events"] = _newest(self.events, EVENT_BYTES)
             frame.header["samples"] = _newest(self.samples, min(SAMPLE_BYTES, (SNAPSHOT_BYTES - spent) // 2))
@@ -163,7 +174,8 @@ class History:
             most = max(1, len(self.series) + sum(map(self.averaged, self.series)))
             spent += 80 * (most + len(tables))  # for a name and a shape in the header
             points = min(MAX_POINTS, (SNAPSHOT_BYTES - spent) // (8 * most))
-            views = {name: series.view(max(points, 3)) for name, series in self.series.items()}
+            also = () if self._tables_step is None else (self._tables_step,)
+            views = {name: series.view(max(points, 3), also=also) for name, series in self.series.items()}
         frame.header["base_step"], arrays = self._on_wire(views)
         frame.arrays = arrays + tables
         return frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,9 +44,12 @@ class SeriesPoints(NamedTuple):
         narrow = narrowed(values)
         return cls(steps, narrow, narrow)
 
-    def thinned(self, points: int) -> SeriesPoints:
-        """At most `points` of them, extremes kept."""
-        return self.at(kept_indices(self.values, points))
+    def thinned(self, points: int, also: Sequence[int] = ()) -> SeriesPoints:
+        """At most `points` of them, extremes kept, and among them the points of the steps in `also`."""
+        if len(self.steps) <= points:
+            return self
+        extremes = kept_indices(self.values, max(3, points - len(also)))
+        return self.at(np.union1d(extremes, np.flatnonzero(np.isin(self.steps, also))))
 
     def at(self, places: NDArray[np.intp]) -> SeriesPoints:
         """Those at the indices `places`, in ascending order."""
@@ -102,10 +106,11 @@ class Series:
     def _whole(self) -> SeriesPoints:
         return SeriesPoints(self._steps[: self.count], self._values[: self.count], self._means[: self.count])
 
-    def view(self, points: int, first: int = 0, last: int | None = None) -> SeriesPoints:
-        """A copy of at most `points` points with steps in first..last, extremes kept."""
+    def view(self, points: int, first: int = 0, last: int | None = None, also: Sequence[int] = ()) -> SeriesPoints:
+        """A copy of at most `points` points with steps in first..last: extremes, and those of the steps in `also`."""
         steps = self._steps[: self.count]
         low = int(np.searchsorted(steps, first, "left"))
         high = self.count if last is None else int(np.searchsorted(steps, last, "right"))
-        found = SeriesPoints(self._steps[low:high], self._values[low:high], self._means[low:high]).thinned(points)
+        found = SeriesPoints(self._steps[low:high], self._values[low:high], self._means[low:high])
+        found = found.thinned(points, also)
         return SeriesPoints(found.steps.copy(), found.values.copy(), found.means.copy())

@@ -1,6 +1,7 @@
 // The live board in the browser: one socket, what has come through it, and the panels that draw that.
 // `mount(root, options)` shows it, on a Streamlit page as on the plain /watch page. Its figures come from Python, at
 // /panels; their traces name the channels that feed them.
+import { StepAxis } from "./charts/step_axis.js";
 import { properties, theme, themeAround } from "./charts/theme.js";
 import "./client/keys.js";
 import { loadPlotly, loadStyle } from "./client/load.js";
@@ -63,6 +64,7 @@ export function mount(root, options = {}) {
 
 export class Board {
   data = new RunData();
+  axis = new StepAxis();
   reporter = new Reporter();
   /** @type {any} */
   Plotly = null;
@@ -209,16 +211,8 @@ export class Board {
     if (change.cleared) this.panels.clear();
     if (change.run) this.changeRun();
     else if (change.charts) this.panels.reload();
-    this.touch(change);
     this.reporter.compare(frame.header);
     this.drawing.request();
-  }
-
-  /** Mark what a frame has changed to be drawn again. */
-  touch({ channels, tables, events }) {
-    if (events) this.drawing.touch();
-    const shown = this.scrubber?.past ? [] : tables; // else an earlier table is on show
-    for (const channel of [...channels, ...shown]) this.drawing.touch(channel);
   }
 
   changeRun() {
@@ -274,13 +268,22 @@ export class Board {
     this.refusal = await this.requests.refusal();
   }
 
-  /** Write header, scrubber and notices. */
+  /** Write header, scrubber and notices: numbers of the moment on show, and what the run is doing now. */
   showText() {
-    const { header, run } = this.data;
-    this.header.show(header, this.data.losses(), !CUT.has(this.node.dataset.connection));
-    this.scrubber?.show(header, run);
+    const { data, scrubber } = this;
+    const { run, header } = data;
+    const past = scrubber?.past;
+    const shown = past ? { ...header, step: past.step, tokens_seen: NaN, passes: NaN } : data.headline;
+    this.node.dataset.step = String(shown.step ?? 0);
+    this.header.show(shown, data.losses(past?.step), !CUT.has(this.node.dataset.connection));
+    scrubber?.show(header, run);
     this.notices.show(header, run === null ? (this.options?.hint ?? HINT) : null);
     this.node.classList.toggle("ls-example", run === null);
+  }
+
+  /** The step that the tables on show are of. */
+  get tablesStep() {
+    return this.scrubber?.past?.step ?? this.data.tablesStep ?? this.data.moment;
   }
 
   // ---- another run, the run before, and what people noted ----------------------------------------------
@@ -300,7 +303,7 @@ export class Board {
 
   async loadPrevious() {
     const { previousRun } = this;
-    if ((await previousRun?.loadTo(this.drawing.edge)) && this.previousRun === previousRun) this.drawing.touch();
+    if ((await previousRun?.loadTo(this.axis.edge)) && this.previousRun === previousRun) this.drawing.touch();
   }
 
   dismissPreviousRun() {
@@ -326,6 +329,21 @@ export class Board {
   smooth(notch) {
     this.smoothing = notch;
     this.drawing.touch();
+  }
+
+  /** All charts show this stretch of the axis of steps; null is the whole run again. */
+  zoomSteps(range) {
+    this.axis.zoom = range && this.axis.steps(range);
+    for (const chart of this.panels.overSteps) chart.zoomSteps(range !== null);
+  }
+
+  /** The axis of steps of all charts becomes logarithmic, or linear again. */
+  logSteps() {
+    this.axis.log = !this.axis.log;
+    for (const chart of this.panels.overSteps) {
+      chart.wantDetail();
+      if (chart.figure) chart.build(true);
+    }
   }
 
   // ---- an earlier moment -----------------------------------------------------------------------------

@@ -79,10 +79,65 @@ test("events and samples are bounded", () => {
 test("the headline losses: smoothed for text, as it is where nothing scatters, NaN where there is none", () => {
   const data = new RunData();
   data.receive(frame("snapshot", { step: 2 }, { ...LOSS, "val/loss": [[2, 1], [2, 4.1]] }));
+  data.advance();
   const { train, val } = data.losses();
   assert.ok(train > 4.25 && train < 4.5);
   assert.ok(Math.abs(val - 4.1) < 1e-6);
   data.header.reads_text = false;
   assert.equal(data.losses().train, 4.25);
   assert.deepEqual(new RunData().losses(), { train: NaN, val: NaN });
+});
+
+/** A run at full speed: its tables are of step 200, its newest step is 300. */
+function training(header = {}) {
+  const data = new RunData();
+  const points = [[2, 4], [100, 200, 250, 300, 4, 3, 2, 1]];
+  data.receive(frame("snapshot", { step: 200, tables_step: 200, tokens_seen: 2000, passes: 1, epoch: 0 }));
+  data.receive(frame("delta", {
+    step: 300, steps_per_second: 1000, tokens_seen: 3000, passes: 2, epoch: 0,
+    events: [{ step: 150, name: "lr", text: "" }, { step: 290, name: "lr", text: "" }],
+    samples: [{ step: 200, text: "x" }, { step: 280, text: "y" }], ...header,
+  }, { "train/loss": points }));
+  return data;
+}
+
+test("everything is of the step of the tables while the run trains", () => {
+  const data = training();
+  assert.equal(data.advance(), true);
+  assert.equal(data.moment, 200);
+  assert.deepEqual(data.curve("train/loss").steps, [100, 200]);
+  assert.ok(data.losses().train >= 3, "nothing of the steps after it");
+  assert.deepEqual(data.happened.map(({ step }) => step), [150]);
+  assert.deepEqual(data.takeSamples().map(({ step }) => step), [200]);
+  assert.deepEqual(data.takeSamples(), []);
+  assert.equal(data.headline.step, 200);
+  assert.equal(data.headline.tokens_seen, 2000);
+  assert.equal(data.advance(), false, "nothing new to show");
+  data.receive(frame("delta", { step: 350, tables_step: 250, steps_per_second: 1000, tokens_seen: 3500, passes: 2 }));
+  assert.equal(data.advance(), true);
+  assert.deepEqual([data.moment, data.headline.tokens_seen], [250, 2500]);
+  assert.deepEqual(data.curve("train/loss").steps, [100, 200, 250]);
+});
+
+test("a run that stands still shows its last step, and what comes for it later", () => {
+  const data = training({ state: "paused" });
+  data.advance();
+  assert.deepEqual([data.moment, data.headline.tokens_seen], [300, 3000]);
+  assert.deepEqual(data.takeSamples().map(({ step }) => step), [200, 280]);
+  data.receive(frame("delta", { state: "paused", step: 300, tables_step: 300 }, { "weights/x": [[1, 2], [1, 2]] }));
+  assert.equal(data.advance(), true);
+  assert.equal(data.advance(), false);
+});
+
+test("tables that are long in coming hold nothing up, and nothing goes back", () => {
+  const data = training({ steps_per_second: 20 });
+  data.advance();
+  assert.equal(data.moment, 300);
+  data.receive(frame("delta", { step: 310, tables_step: 290, steps_per_second: 20 }));
+  data.advance();
+  assert.equal(data.moment, 300);
+  const none = new RunData();
+  none.receive(frame("snapshot", { step: 7, tables_step: null }));
+  none.advance();
+  assert.equal(none.moment, 7, "a run without tables");
 });

@@ -65,6 +65,13 @@ test("an average begins at the first value, weighs by steps and leaves out what 
   assert.ok(far > 0.99 && near < 0.6, "99 steps count for more than one");
 });
 
+test("an average does not lag: a straight line stays where it is", () => {
+  const steps = Array.from({ length: 1000 }, (_, at) => at + 1);
+  const smooth = average(steps, steps, 50);
+  for (const at of [400, 500, 600]) assert.ok(Math.abs(smooth[at] - steps[at]) < 1e-3);
+  assert.ok(smooth.at(-1) < 1000 && smooth.at(-1) > 950, "at the end it knows the past alone");
+});
+
 test("a curve is thinned to the lowest and the highest of each stretch, so that spikes stay", () => {
   const values = Array.from({ length: 10_000 }, (_, i) => (i === 4321 ? 100 : i === 6789 ? -100 : Math.sin(i)));
   const { steps, values: kept } = thin(curveOf(values), 500);

@@ -309,30 +309,42 @@ def test_a_value_that_is_not_finite_leaves_the_means_of_its_neighbours() -> None
     assert [column.tolist() for column in read] == [[4, 12], [1.0, 3.0], [1.5, 3.5]]
 
 
-def test_tables_are_sent_at_most_twice_a_second_and_in_turn() -> None:
+def test_tables_of_one_step_are_sent_together_and_at_most_twice_a_second() -> None:
     now = [100.0]
     history = History(clock=lambda: now[0])
     sent = []
     for tick in range(40):
         tables = {name: np.full((2, 2), tick, np.float32) for name in ("weights", "gradients")}
         history.add([Observation(tick, {}, tables)])
-        _, arrays = decoded(history.delta(HEADER).encode())
-        sent += [(tick, name, array[0, 0]) for name, array in arrays.items()]
+        header, arrays = decoded(history.delta(HEADER | {"state": "running"}).encode())
+        assert ("tables_step" in header) == bool(arrays)
+        sent += [(tick, header["tables_step"], name, array[0, 0]) for name, array in arrays.items()]
         now[0] += 0.125
-    assert [tick for tick, _, _ in sent] == list(range(0, 40, 4))
-    assert [name for _, name, _ in sent] == ["weights", "gradients"] * 5
-    assert all(value == tick for tick, _, value in sent), "the newest values, not those of when it was queued"
+    assert [tick for tick, *_ in sent[::2]] == list(range(0, 40, 4))
+    assert [name for _, _, name, _ in sent] == ["weights", "gradients"] * 10
+    assert all(value == step == tick for tick, step, _, value in sent), "the newest, not those of when it was due"
 
 
-def test_a_table_that_waits_is_sent_though_nothing_else_comes() -> None:
-    now = [0.0]
-    history = History(clock=lambda: now[0])
-    tables = {name: np.zeros((2, 2), np.float32) for name in ("weights", "gradients")}
-    history.add([Observation(1, {}, tables)])
-    assert list(decoded(history.delta(HEADER).encode())[1]) == ["weights"]
-    assert list(decoded(history.delta(HEADER).encode())[1]) == []
-    now[0] = 0.5
-    assert list(decoded(history.delta(HEADER).encode())[1]) == ["gradients"]
+def test_every_channel_keeps_its_point_of_the_step_of_the_tables() -> None:
+    history = History(clock=lambda: 0.0)
+    history.add(rows(1, 700))
+    history.add([Observation(650, {"update_ratio": 0.1}, {"weights": np.zeros((2, 2), np.float32)})])
+    header, arrays = decoded(history.delta(HEADER).encode())
+    late = decoded(history.snapshot(HEADER).encode())
+    for seen, channels in ((header, arrays), late):
+        for name in ("train/loss", "grad_norm", "lr", "update_ratio"):
+            assert 650 - seen["base_step"] in channels[name][0], name
+
+
+def test_tables_of_a_run_that_stands_still_are_sent_at_once() -> None:
+    history = History(clock=lambda: 0.0)
+    for step in (1, 2):
+        history.add([Observation(step, {}, {"weights": np.zeros((2, 2), np.float32)})])
+        header, arrays = decoded(history.delta(HEADER | {"state": "paused"}).encode())
+        assert (header["tables_step"], list(arrays)) == (step, ["weights"])
+    history.add([Observation(3, {}, {"weights": np.zeros((2, 2), np.float32)})])
+    assert not decoded(history.delta(HEADER | {"state": "running"}).encode())[1]
+    assert decoded(history.snapshot(HEADER).encode())[0]["tables_step"] == 3
 
 
 # ---------------------------------------------------------------- the snapshot's budget

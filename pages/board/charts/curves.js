@@ -36,10 +36,11 @@ export const mostPoints = (count, zoomed) => (zoomed ? DRAWN_ZOOMED : Math.min(D
  * @param {number[]} range
  * @param {number} most points
  * @param {boolean} zoomed
+ * @param {(step: number) => number} [place] of a step on the axis
  */
-export function drawnPart(curve, range, most, zoomed) {
+export function drawnPart(curve, range, most, zoomed, place) {
   const margin = zoomed ? range[1] - range[0] : 0;
-  return thin(clip(curve, range[0] - margin, range[1] + margin), most);
+  return thin(clip(curve, range[0] - margin, range[1] + margin), most, place);
 }
 
 /**

@@ -84,13 +84,9 @@ export class PlaneChart extends Chart {
     super.follow();
   }
 
-  feeds(name) {
-    return this.fed.some(({ channels }) => channels.includes(name));
-  }
-
   render() {
     if (this.busy) return false;
-    const series = this.fed.map(({ channels }) => channels.map((name) => this.board.data.series.get(name) ?? EMPTY));
+    const series = this.fed.map(({ channels }) => channels.map((name) => this.board.data.curve(name) ?? EMPTY));
     const change = this.zoomed ? {} : this.view(series);
     const { xaxis, yaxis } = this.plot._fullLayout;
     const view = change["xaxis.range"] ?? xaxis.range;

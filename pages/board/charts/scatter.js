@@ -49,10 +49,6 @@ export class ScatterChart extends Chart {
     super.follow();
   }
 
-  feeds(name) {
-    return name === this.channel;
-  }
-
   clear() {
     this.reach = 0;
   }
@@ -65,6 +61,7 @@ export class ScatterChart extends Chart {
     const [x, y] = [0, 1].map((side) => this.fed.map(({ rows }) => rows.map((row) => table.data[2 * row + side])));
     const change = { ...(this.zoomed ? {} : this.hold(table.data)), ...this.titles() };
     this.board.Plotly.update(this.plot, { x, y }, change, this.fed.map((_, index) => index));
+    this.frame.showStep(this.board.tablesStep);
     return true;
   }
 
@@ -73,7 +70,7 @@ export class ScatterChart extends Chart {
     const change = {};
     this.figure.layout.meta.shares.forEach((channel, side) => {
       const name = ["xaxis", "yaxis"][side];
-      const share = this.board.data.series.get(channel)?.values.at(-1);
+      const share = this.board.data.curve(channel)?.values.at(-1);
       if (share === undefined) return;
       const title = `${this.figure.layout[name].title.text}, ${(100 * share).toFixed(1)} % of the variance`;
       if (this.plot._fullLayout[name].title.text !== title) change[`${name}.title.text`] = title;

@@ -71,11 +71,13 @@ function meansOf({ steps, means }, kept) {
  * At most about `most` points of a curve: the lowest and the highest of each stretch, so that spikes stay.
  * @param {Curve} curve
  * @param {number} most
+ * @param {(step: number) => number} [place] of a step on the axis: stretches are equally long there
  * @returns {Curve}
  */
-export function thin({ steps, values }, most) {
+export function thin({ steps, values }, most, place = (step) => step) {
   if (steps.length <= most) return { steps, values };
-  const kept = ends({ steps, values }, most);
+  const kept = ends({ steps: steps.map(place), values }, most);
+  if (kept[kept.length - 1] < steps.length - 1) kept.push(steps.length - 1); // all curves end at the same step
   return { steps: kept.map((i) => steps[i]), values: kept.map((i) => values[i]) };
 }
 
@@ -101,24 +103,42 @@ function ends({ steps, values }, most) {
 }
 
 /**
- * Moving average over about `window` steps (exponential, without the pull of its start), of points' means. It weighs
- * by steps, not by points, so thinned and full stretches smooth alike.
+ * Moving average over about `window` steps of points' means, to either side alike, so that it does not lag behind the
+ * curve; at the newest end, where there is nothing after, over the steps before alone. Weights fall off exponentially,
+ * and count steps, not points, so thinned and full stretches smooth alike.
  */
 export function average(steps, means, window) {
   if (!(window > 0)) return means;
-  const out = new Array(means.length);
+  const reach = window / 2;
+  const count = means.length;
+  const gap = (i) => (i ? steps[i] - steps[i - 1] : 1);
+  const sums = new Float64Array(count);
+  const weights = new Float64Array(count);
   let sum = 0;
   let weight = 0;
-  for (let i = 0; i < means.length; i++) {
-    const gap = i ? steps[i] - steps[i - 1] : 1;
-    const keep = Math.exp(-gap / window);
-    if (Number.isFinite(means[i])) {
-      sum = keep * sum + (1 - keep) * means[i];
-      weight = keep * weight + (1 - keep);
-    }
-    out[i] = Number.isFinite(means[i]) ? sum / weight : null;
+  const keep = (steps) => {
+    sum *= Math.exp(-steps / reach);
+    weight *= Math.exp(-steps / reach);
+  };
+  const add = (i) => {
+    if (!Number.isFinite(means[i])) return;
+    sum += gap(i) * means[i];
+    weight += gap(i);
+  };
+  for (let i = 0; i < count; i++) {
+    keep(gap(i));
+    add(i);
+    sums[i] = sum;
+    weights[i] = weight;
   }
-  return out;
+  sum = weight = 0;
+  for (let i = count - 1; i >= 0; i--) {
+    sums[i] += sum;
+    weights[i] += weight;
+    add(i);
+    keep(gap(i));
+  }
+  return Array.from(means, (mean, i) => (Number.isFinite(mean) ? sums[i] / weights[i] : null));
 }
 
 /**
@@ -146,6 +166,19 @@ export function clip({ steps, values }, from, to) {
   const start = Math.max(0, firstAfter(steps, from) - 1);
   const end = firstAfter(steps, to) + 1;
   return { steps: steps.slice(start, end), values: values.slice(start, end) };
+}
+
+/**
+ * The points of a series up to a step, that step included.
+ * @param {Points} series
+ * @param {number} step
+ * @returns {Points}
+ */
+export function upTo(series, step) {
+  const end = firstAfter(series.steps, step);
+  if (end === series.steps.length) return series;
+  const { steps, values, means } = series;
+  return { steps: steps.slice(0, end), values: values.slice(0, end), means: means.slice(0, end) };
 }
 
 /** Has a loss leapt so high that a linear axis shows nothing else, and can a logarithmic one show it? */

@@ -8,7 +8,7 @@ import { SMOOTHING, below, drawnPart, highest, lowest, mostPoints, smoothingWind
 import { arrange, lengthOf, put } from "./labels.js";
 import { FIGURE_FONT, axisName, halo, themed } from "./layout.js";
 import { labelsOf, linesOf, marksOf, takenRows } from "./marks.js";
-import { average, hasLeapt, overlay } from "./series.js";
+import { average, hasLeapt, overlay, upTo } from "./series.js";
 import { repaint } from "./theme.js";
 import { countTicks, roundTicks, tickText } from "./ticks.js";
 
@@ -19,12 +19,14 @@ const TICK_WIDTH = 110; // px
 const DETAIL_AFTER = 120; // ms that a zoom must last before its detail is asked for
 const NOTHING = { steps: [], values: [], means: [] };
 const LOG_HINT = "Logarithmic vertical axis: comes by itself when the loss leaps a thousandfold";
+const LOG_STEPS_HINT = "Logarithmic axis of steps, on all charts: the first steps get as much room as the many after them";
 const FOLLOW_HINT = "Show the whole run again and stay with the newest step";
 
 export class StepChart extends Chart {
   traces = []; // those that a channel feeds: {index, channel, run, smooth, only}
   places = []; // of the labels of the figure's own lines
-  detail = new Map(); // of the stretch on screen, by source
+  /** @type {Map<string, import("./series.js").Points[]>} */
+  detail = new Map(); // of the stretches that are wanted in detail, by source
   log = false;
   chosen = false; // somebody has chosen the kind of axis
   unzoom = false; // the next drawing shows the whole run again
@@ -45,6 +47,10 @@ export class StepChart extends Chart {
       this.build(true);
     };
     this.logButton = this.frame.addButton("log", LOG_HINT, change, this.frame.tools, "Logarithmic");
+    const logSteps = () => this.board.logSteps();
+    if (panel.area === "main") {
+      this.stepsButton = this.frame.addButton("log steps", LOG_STEPS_HINT, logSteps, this.frame.tools, "Logarithmic steps");
+    }
     this.addTools("follow", FOLLOW_HINT);
     return this.build();
   }
@@ -82,20 +88,21 @@ export class StepChart extends Chart {
 
   /** Draw the figure anew in the page's colours and type; with `keep` the zoomed stretch stays. */
   async build(keep = false) {
-    const { theme, scale } = this.board;
+    const { theme, scale, axis } = this.board;
     const { data, layout } = repaint(this.figure, theme.name);
-    const before = keep && this.zoomed ? this.plot._fullLayout?.xaxis.range.slice() : null;
+    const heights = keep && this.zoomed ? this.plot._fullLayout?.yaxis.range.slice() : null;
     this.addLegend(data);
     const base = themed(layout, theme, scale);
     base.yaxis.type = this.log ? "log" : "linear";
+    if (heights && this.plot._fullLayout.yaxis.type === base.yaxis.type) base.yaxis.range = heights;
+    for (const steps of [base.xaxis, base.xaxis2].filter(Boolean)) steps.type = axis.log ? "log" : "linear";
     // Copies: Plotly takes the layout over and the events go into its arrays.
     this.fixed = {
       shapes: [...(layout.shapes ?? [])],
       annotations: (layout.annotations ?? []).map((note) => this.annotation(note, scale)),
     };
     Object.assign(base, { shapes: [...this.fixed.shapes], annotations: [...this.fixed.annotations] });
-    this.edge = this.board.drawing.edge;
-    base.xaxis.range = before ?? [0, this.edge];
+    base.xaxis.range = axis.range;
     for (const trace of data) {
       if (trace.meta?.channel) Object.assign(trace, { hovertemplate: hoverTemplate(trace), connectgaps: false });
       if (trace.line?.width) trace.line.width *= scale;
@@ -103,6 +110,7 @@ export class StepChart extends Chart {
     const { x, y } = this.curves(base.xaxis.range);
     this.traces.forEach(({ index }, at) => Object.assign(data[index], { x: x[at], y: y[at] }));
     this.logButton.setAttribute("aria-pressed", String(this.log));
+    this.stepsButton?.setAttribute("aria-pressed", String(axis.log));
     this.marked = this.decades = this.counted = null;
     await this.react(data, base);
     if (this.log) this.markDecades();
@@ -117,50 +125,58 @@ export class StepChart extends Chart {
     return placed;
   }
 
+  /** A stretch was chosen here: all charts show it. */
   showZoomed() {
+    this.board.zoomSteps(this.plot._fullLayout.xaxis.range);
+  }
+
+  follow() {
+    this.board.zoomSteps(null);
+  }
+
+  /** The stretch of steps on show is another, or the whole run again. */
+  zoomSteps(zoomed) {
+    this.zoomed = zoomed;
+    this.unzoom = !zoomed;
+    this.followButton.hidden = !zoomed;
+    this.detail.clear();
+    this.wantDetail();
+    this.redo();
+  }
+
+  wantDetail() {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.fetchDetail(), DETAIL_AFTER);
   }
 
-  follow() {
-    this.detail.clear();
-    this.unzoom = true;
-    super.follow();
-  }
-
-  /** Ask for the points of the stretch on screen. */
+  /** Ask for the points of the stretches that are wanted in detail. */
   async fetchDetail() {
-    const [from, to] = this.plot._fullLayout.xaxis.range;
     const { run } = this.board.data;
+    const stretches = this.board.axis.detailed;
     const request = (this.request = {});
     const wanted = new Map(this.traces.map((trace) => [source(trace), trace]));
     const parts = await Promise.all(
       [...wanted].map(async ([key, trace]) => {
         const owner = trace.run === "previous" ? this.board.previousRun?.run : run;
-        const part = owner && (await this.board.requests.series(owner, trace.channel, from, to));
-        return /** @type {const} */ ([key, part]);
+        const ask = ([from, to]) => owner && this.board.requests.series(owner, trace.channel, from, to);
+        return /** @type {const} */ ([key, (await Promise.all(stretches.map(ask))).filter(Boolean)]);
       }),
     );
-    if (this.request !== request || this.board.data.run !== run || !this.zoomed) return;
-    this.detail = new Map(parts.filter(([, part]) => part));
+    if (this.request !== request || this.board.data.run !== run) return;
+    this.detail = new Map(parts);
     this.redo();
-  }
-
-  feeds(name) {
-    return this.traces.some((trace) => trace.channel === name);
   }
 
   /** Fill the curves with what has arrived; false where it has to wait. */
   render() {
     if (this.busy) return false;
-    const { series } = this.board.data;
-    if (!this.log && !this.chosen && this.feeds("train/loss") && hasLeapt(series.get("train/loss")?.values ?? [])) {
+    if (!this.log && !this.chosen && this.showsLeap) {
       this.log = true;
       this.build(true);
       return false;
     }
     const change = {};
-    if (!this.zoomed) this.grow(change);
+    this.grow(change);
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
     const heights = String(this.plot._fullLayout.yaxis.range);
     const curves = this.curves(range);
@@ -173,9 +189,17 @@ export class StepChart extends Chart {
     return true;
   }
 
+  /** Is there a loss on it that has leapt? */
+  get showsLeap() {
+    const shown = this.traces.some(({ channel }) => channel === "train/loss");
+    return shown && hasLeapt(this.board.data.curve("train/loss")?.values ?? []);
+  }
+
   /** What the curves show where the axis has this range: {x, y}, each an array for each of `traces`. */
   curves(range) {
-    const window = this.window(range[1] - Math.max(0, range[0]));
+    const { axis } = this.board;
+    const stretch = axis.steps(range);
+    const window = this.window(stretch[1] - Math.max(0, stretch[0]));
     const most = mostPoints(this.traces.length, this.zoomed);
     const x = [];
     const y = [];
@@ -186,7 +210,7 @@ export class StepChart extends Chart {
       if (trace.smooth) curve = { steps: points.steps, values: average(points.steps, points.means, window) };
       if (trace.run === "previous") curve = below(curve, this.highest());
       if (trace.only === "lowest") curve = lowest(curve);
-      const part = drawnPart(curve, range, most, this.zoomed);
+      const part = drawnPart(curve, stretch, most, this.zoomed, (step) => axis.place(step));
       x.push(part.steps);
       y.push(part.values);
     }
@@ -196,22 +220,25 @@ export class StepChart extends Chart {
   /** The highest point of this run's own curves. */
   highest() {
     const own = this.traces.filter((trace) => trace.run !== "previous");
-    return highest(own.map((trace) => this.board.data.series.get(trace.channel)?.values ?? []));
+    return highest(own.map((trace) => this.board.data.curve(trace.channel)?.values ?? []));
   }
 
-  /** All that there is of a trace, in detail where it was asked for. */
+  /** All that there is of a trace up to the moment on show, in detail where it was asked for. */
   points(trace) {
-    const all = trace.run === "previous" ? this.board.previousRun : this.board.data.series.get(trace.channel);
-    return overlay(all ?? NOTHING, this.detail.get(source(trace)));
+    const { data, previousRun } = this.board;
+    const previous = trace.run === "previous";
+    const all = (previous ? previousRun : data.series.get(trace.channel)) ?? NOTHING;
+    const whole = (this.detail.get(source(trace)) ?? []).reduce(overlay, all);
+    return previous ? whole : upTo(whole, data.moment);
   }
 
-  /** Following: show all of the run, up to the right edge of all charts. */
+  /** Show the stretch of steps that all charts show. */
   grow(change) {
-    const { edge } = this.board.drawing;
-    if (this.edge !== edge || this.unzoom) {
-      this.edge = edge;
-      change["xaxis.range"] = [0, edge];
-    }
+    const { range } = this.board.axis;
+    const now = this.plot._fullLayout.xaxis.range;
+    const moved = range.some((end, at) => Math.abs(end - now[at]) > 1e-9 * Math.abs(range[1] - range[0]));
+    if (moved || this.unzoom) change["xaxis.range"] = range;
+    if (moved && this.board.axis.log) this.wantDetail();
     if (this.unzoom) change["yaxis.autorange"] = true;
     this.unzoom = false;
   }
@@ -245,9 +272,9 @@ export class StepChart extends Chart {
 
   /** Vertical lines where events happened, with words where the figure asks for them and there is room. */
   mark(change, range, curves) {
-    const { theme, scale, data, notes, pastStep } = this.board;
+    const { theme, scale, data, notes, pastStep, axis } = this.board;
     const wanted = this.figure.layout.meta?.events;
-    const marks = wanted ? marksOf(data.events, notes, theme) : [];
+    const marks = wanted ? marksOf(data.happened, notes, theme) : [];
     const width = this.plot._fullLayout._size.w;
     const places = this.placeLabels(range, width, curves);
     const key = JSON.stringify([marks, range, width, pastStep, places]);
@@ -258,7 +285,8 @@ export class StepChart extends Chart {
     if (wanted !== "text") return;
     const size = FIGURE_FONT * scale;
     const taken = takenRows(places, ROW * scale);
-    for (const label of labelsOf(marks, { range, width, size, taken, lengthOf })) {
+    const placed = marks.map((mark) => ({ ...mark, step: axis.place(mark.step) })); // as Plotly places a text
+    for (const label of labelsOf(placed, { range, width, size, taken, lengthOf })) {
       change.annotations.push({
         text: label.text, x: label.step, xref: "x", y: 1, yref: "paper", yshift: -label.row * ROW * scale,
         yanchor: "top", xanchor: label.anchor, showarrow: false, borderpad: 1,
@@ -270,12 +298,13 @@ export class StepChart extends Chart {
   /** The words of the figure's own lines, each beside its line where the curves leave room. */
   placeLabels(range, width, { x, y }) {
     if (!this.fixed.annotations.length) return [];
+    const { axis } = this.board;
     const { range: [low, high], _length: height } = this.plot._fullLayout.yaxis;
     const down = (value) => ((high - value) / (high - low)) * height;
     const points = (at) =>
       x[at].flatMap((step, i) => {
         const value = this.log ? Math.log10(y[at][i]) : y[at][i];
-        return Number.isFinite(value) ? [[((step - range[0]) / (range[1] - range[0])) * width, down(value)]] : [];
+        return Number.isFinite(value) ? [[((axis.place(step) - range[0]) / (range[1] - range[0])) * width, down(value)]] : [];
       });
     const named = ({ index }) => this.figure.data[index].showlegend !== false; // not the faint ones behind
     const curves = this.traces.flatMap((trace, at) => (named(trace) ? [points(at)] : []));
@@ -289,9 +318,9 @@ export class StepChart extends Chart {
 
   /** Ticks of the axis above: round numbers of its channel, at the steps where they were reached. */
   countAbove(change, range) {
-    const counted = this.board.data.series.get(this.figure.layout.meta?.above);
+    const counted = this.board.data.curve(this.figure.layout.meta?.above);
     const room = this.plot._fullLayout._size.w / (TICK_WIDTH * this.board.scale);
-    const ticks = countTicks(counted, range, room);
+    const ticks = countTicks(counted, this.board.axis.steps(range), room);
     const key = JSON.stringify(ticks);
     if (!ticks || key === this.counted) return;
     this.counted = key;

@@ -71,10 +71,6 @@ export class TableChart extends Chart {
     this.build();
   }
 
-  feeds(name) {
-    return this.views[this.view]?.channel === name;
-  }
-
   render() {
     if (this.busy) return false;
     const view = this.views[this.view];
@@ -96,6 +92,7 @@ export class TableChart extends Chart {
       Object.assign(data, this.hover(view, rows, columns));
     }
     this.board.Plotly.update(this.plot, data, layout, [0]);
+    this.frame.showStep(this.board.tablesStep);
     return true;
   }
 

@@ -1,5 +1,5 @@
 // The run as this browser has it: what the frames of the stream have brought so far.
-import { Series, average } from "../charts/series.js";
+import { Series, average, upTo } from "../charts/series.js";
 import { roundish } from "../charts/ticks.js";
 
 /** @typedef {import("./wire.js").Frame} Frame */
@@ -13,7 +13,9 @@ import { roundish } from "../charts/ticks.js";
 
 const MOST_EVENTS = 200;
 const MOST_SAMPLES = 200;
+const MOST_PASSED = 100; // headers: ten seconds
 const MEAN = ":mean"; // after a channel's name: the means that go with its points
+const LONGEST_WAIT = 4; // seconds that all of a board waits for the tables of a step
 const TABLE = /^(weights|gradients|projection|table)\//; // a table of two rows has the shape of a scalar channel
 
 export class RunData {
@@ -31,6 +33,47 @@ export class RunData {
   stream = null; // the newest frame's header: what is on show may be the example instead
   /** @type {string | null | undefined} */
   run = undefined; // of the newest frame; null when there is none
+  /** @type {number | null} */
+  tablesStep = null; // the step that the newest tables are of; null where there are none
+  moment = 0; // the step that everything on the board shows
+  fresh = false; // has something come that is not on show?
+  /** @type {Record<string, any>[]} */
+  passed = []; // headers from the moment on, the oldest first
+
+  /**
+   * Go on to the newest step of which all has come: that of the tables while the run trains, if they are not long in
+   * coming. Says whether there is something new to show.
+   */
+  advance() {
+    const { state, step = 0, steps_per_second: speed = 0, made_again: again } = this.header;
+    const waits = state === "running" && !again && this.tablesStep !== null;
+    const late = step - (this.tablesStep ?? step) > LONGEST_WAIT * Math.max(1, speed);
+    const moment = waits && !late ? Math.max(this.tablesStep, Math.min(this.moment, step)) : step;
+    const news = moment !== this.moment || (this.fresh && moment === step);
+    this.moment = moment;
+    if (news) this.fresh = false;
+    const next = this.passed.findIndex((header) => header.step > moment);
+    if (next > 1) this.passed.splice(0, next - 1);
+    return news;
+  }
+
+  /** The header as it was at the moment on show: what was counted up to there. */
+  get headline() {
+    const [before, after = before] = this.passed;
+    const { moment } = this;
+    if (!before || this.header.step === moment) return { ...this.header, step: moment };
+    const share = after.step > before.step ? (moment - before.step) / (after.step - before.step) : 0;
+    const counted = (name) => Math.round(before[name] + Math.min(1, Math.max(0, share)) * (after[name] - before[name]));
+    return {
+      ...this.header, step: moment, tokens_seen: counted("tokens_seen"), passes: before.passes, epoch: before.epoch,
+    };
+  }
+
+  /** A channel's points up to the moment on show; undefined where it has none. */
+  curve(name, moment = this.moment) {
+    const series = this.series.get(name);
+    return series && upTo(series, moment);
+  }
 
   /**
    * Add a frame of the stream. Returns null where it belongs to a run whose snapshot is still to come.
@@ -49,8 +92,12 @@ export class RunData {
     change.cleared = snapshot;
     change.charts = !change.run && header.charts !== this.header.charts;
     if (snapshot) this.clear();
+    if (change.run) this.moment = 0;
     this.header = header;
     this.run = run;
+    if (header.tables_step !== undefined) this.tablesStep = header.tables_step;
+    this.passed.push(header);
+    if (this.passed.length > MOST_PASSED) this.passed.shift();
     return run === null ? change : Object.assign(change, this.append(frame));
   }
 
@@ -58,6 +105,7 @@ export class RunData {
   showExample(frame) {
     this.clear();
     this.header = { ...frame.header, state: "ready" };
+    this.moment = frame.header.step ?? 0;
     this.append(frame);
   }
 
@@ -66,12 +114,15 @@ export class RunData {
     this.newest.clear();
     this.events = [];
     this.samples = [];
+    this.tablesStep = null;
+    this.passed = [];
   }
 
   /** @param {Frame} frame */
   append({ header, arrays }) {
     const channels = [];
     const tables = [];
+    this.fresh = true;
     for (const [name, { shape, data }] of arrays) {
       if (name.endsWith(MEAN)) continue; // comes with its channel
       if (shape.length === 2 && shape[0] === 2 && !TABLE.test(name)) {
@@ -89,12 +140,26 @@ export class RunData {
     return { channels, tables, events: events.length > 0 };
   }
 
-  /** The headline losses: training smoothed, validation as it was measured last; NaN where there is none. */
-  losses() {
-    const train = this.series.get("train/loss");
-    const window = Math.max(5, roundish(0.01 * (this.header.step ?? 0)));
+  /**
+   * The headline losses at a step: training smoothed, validation as it was measured last; NaN where there is none.
+   * @param {number} [moment]
+   */
+  losses(moment = this.moment) {
+    const train = this.curve("train/loss", moment);
+    const window = Math.max(5, roundish(0.01 * moment));
     const exact = this.header.reads_text === false; // each batch is all there is: nothing scatters
     const smooth = train && (exact ? train.values : average(train.steps, train.means, window));
-    return { train: smooth?.at(-1) ?? NaN, val: this.series.get("val/loss")?.values.at(-1) ?? NaN };
+    return { train: smooth?.at(-1) ?? NaN, val: this.curve("val/loss", moment)?.values.at(-1) ?? NaN };
+  }
+
+  /** The samples up to the moment that no panel has shown yet; they count as shown now. */
+  takeSamples() {
+    const next = this.samples.findIndex(({ step }) => step > this.moment);
+    return this.samples.splice(0, next < 0 ? this.samples.length : next);
+  }
+
+  /** The events up to the moment on show. */
+  get happened() {
+    return this.events.filter(({ step }) => step <= this.moment);
   }
 }

@@ -1,5 +1,6 @@
 // The frame around whatever a panel shows: title, legend, tools, the "?" and its text.
 import { element } from "../dom.js";
+import { whole } from "../format.js";
 import { toggle } from "./fill.js";
 
 /**
@@ -44,6 +45,12 @@ export class PanelFrame {
     this.note.textContent = help;
     this.legend.replaceChildren();
     this.tools.replaceChildren();
+  }
+
+  /** Name the step that is on show. */
+  showStep(step) {
+    const words = `step ${whole(step)}`;
+    if (this.body.dataset.moment !== words) this.body.dataset.moment = words;
   }
 
   /**

@@ -11,16 +11,14 @@ import { Samples } from "./samples.js";
 /** @typedef {import("./panel.js").Panel} Panel */
 /** @typedef {import("../board.js").Board} Board */
 /**
- * A panel on the page: its frame and what draws in it; whether it is on screen, and the least time between two
- * drawings, ms.
- * @typedef {{frame: PanelFrame, chart: any, inView: boolean, rest: number, resizing?: number}} Built
+ * A panel on the page: its frame and what draws in it; whether it is on screen, and whether it is the main one.
+ * @typedef {{frame: PanelFrame, chart: any, inView: boolean, main: boolean, resizing?: number}} Built
  */
 
 // A "plot" is a table or a chart over steps, as its figure says.
 const KINDS = {
   samples: Samples, plane: PlaneChart, scatter: ScatterChart, "lane-table": LaneTable, "lane-samples": LaneSamples,
 };
-const ASIDE = 250; // ms between two drawings of a chart other than the main one
 const NEARLY_IN_VIEW = "300px";
 const TRY_AGAIN = 1000; // ms
 const EXAMPLE = "example"; // in place of a run's id
@@ -60,6 +58,11 @@ export class PanelSet {
 
   get(key) {
     return this.all.get(key);
+  }
+
+  /** The charts that share the axis of steps. */
+  get overSteps() {
+    return [...this.all.values()].map(({ chart }) => chart).filter((chart) => chart instanceof StepChart);
   }
 
   /** The panel that a node on the page belongs to. */
@@ -114,9 +117,9 @@ export class PanelSet {
     prepareFor(list.flatMap(({ figure }) => figure ?? []), this.board.Plotly);
     for (const key of this.all.keys()) if (!keys.has(key)) this.drop(key);
     for (const panel of list) {
-      const { frame, chart, rest } = this.of(panel);
+      const { frame, chart, main } = this.of(panel);
       this.board.stage.append(frame.node);
-      if (chart.plot && !chart.figure && rest) {
+      if (chart.plot && !chart.figure && !main) {
         frame.setPanel(panel);
         this.waiting.push(() => chart.setPanel(panel));
       } else chart.setPanel(panel);
@@ -133,8 +136,7 @@ export class PanelSet {
     if (known?.chart instanceof kind) return known;
     if (known) this.drop(panel.key);
     const frame = new PanelFrame(panel);
-    const rest = panel.area === "main" ? 0 : ASIDE;
-    const built = { frame, chart: new kind(frame, this.board), inView: true, rest };
+    const built = { frame, chart: new kind(frame, this.board), inView: true, main: panel.area === "main" };
     this.all.set(panel.key, built);
     frame.body.dataset.panel = panel.key;
     this.resized.observe(frame.body);
@@ -168,7 +170,6 @@ export class PanelSet {
       if (past) frame.body.dataset.past = label;
       else delete frame.body.dataset.past;
       chart.showPast?.(past);
-      if (past === null) chart.drawn = 0; // the newest comes back at once; a drag keeps to the usual pace of drawing
     }
   }
 
