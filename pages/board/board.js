@@ -208,8 +208,8 @@ export class Board {
   receive(frame) {
     const change = this.data.receive(frame);
     if (!change) return;
-    if (change.cleared) this.panels.clear();
     if (change.run) this.changeRun();
+    else if (change.cleared) this.panels.clear();
     else if (change.charts) this.panels.reload();
     this.reporter.compare(frame.header);
     this.drawing.request();
@@ -220,6 +220,7 @@ export class Board {
     this.scrubber?.goLive();
     this.opened = null;
     this.notes = [];
+    this.node.classList.toggle("ls-starting", this.panels.shownFor !== undefined && this.data.run !== null);
     if (this.data.run === null) this.showExample();
     else this.panels.load();
   }
@@ -296,6 +297,7 @@ export class Board {
 
   /** The panels of a run have been built. */
   panelsChanged() {
+    this.node.classList.remove("ls-starting");
     this.travel();
     this.fetchNotes();
     this.drawing.touch();

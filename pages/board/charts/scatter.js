@@ -33,14 +33,15 @@ export class ScatterChart extends Chart {
       base[name].range = full ? full[name].range.slice() : this.reach ? [-this.reach, this.reach] : [-1, 1];
     }
     this.frame.legend.replaceChildren();
-    for (const trace of data) {
+    const { x, y } = this.places();
+    data.forEach((trace, at) => {
       const names = trace.meta.rows.map((row) => literal(visible(tokens[row] ?? String(row))));
       const hovertemplate = `%{text}, ${literal(trace.name)}<extra></extra>`;
-      Object.assign(trace, { x: [], y: [], text: names, hovertemplate });
+      Object.assign(trace, { x: x[at], y: y[at], text: names, hovertemplate });
       trace.textfont.size *= scale;
       trace.marker.size *= scale;
       this.frame.addKey(trace.name, [trace.textfont.color], "dot");
-    }
+    });
     await this.react(data, base);
   }
 
@@ -53,12 +54,19 @@ export class ScatterChart extends Chart {
     this.reach = 0;
   }
 
+  /** Where the points of each trace lie; nowhere before they have come. */
+  places() {
+    const table = this.board.tables.get(this.channel);
+    const side = (at) => this.fed.map(({ rows }) => (table ? rows.map((row) => table.data[2 * row + at]) : []));
+    return { x: side(0), y: side(1) };
+  }
+
   render() {
     if (this.busy) return false;
     this.dirty = false;
     const table = this.board.tables.get(this.channel);
     if (!table) return true;
-    const [x, y] = [0, 1].map((side) => this.fed.map(({ rows }) => rows.map((row) => table.data[2 * row + side])));
+    const { x, y } = this.places();
     const change = { ...(this.zoomed ? {} : this.hold(table.data)), ...this.titles() };
     this.board.Plotly.update(this.plot, { x, y }, change, this.fed.map((_, index) => index));
     this.frame.showStep(this.board.tablesStep);

@@ -51,7 +51,7 @@ export class TableChart extends Chart {
     const ranges = full && [full.xaxis.range.slice(), full.yaxis.range.slice()];
     const size = FIGURE_FONT * scale;
     Object.assign(data[0], {
-      z: [[]], colorscale: colourScale(view.scale, theme.name), showscale: true,
+      ...this.cells(view), colorscale: colourScale(view.scale, theme.name), showscale: true,
       colorbar: {
         thickness: 10 * scale, outlinewidth: 0, tickfont: { size, color: theme.baseline }, nticks: 5, xpad: 6, ypad: 0,
         exponentformat: "power", ...(view.scale === "probability" && { tickvals: [0, 0.25, 0.5, 0.75, 1] }),
@@ -78,13 +78,8 @@ export class TableChart extends Chart {
     this.dirty = false;
     if (!table) return true;
     const [rows, columns] = table.shape;
-    const probable = view.rows === "softmax";
-    const z = Array.from({ length: rows }, (_, row) => {
-      const numbers = table.data.subarray(row * columns, (row + 1) * columns);
-      return probable ? softmax(numbers) : numbers;
-    });
-    const limit = view.scale === "signed" ? this.hold(this.limited(view), table.data) : 1;
-    const data = { z: [z], zmin: [view.scale === "signed" ? -limit : 0], zmax: [limit] };
+    const { z, zmin, zmax } = this.cells(view);
+    const data = { z: [z], zmin: [zmin], zmax: [zmax] };
     const layout = this.tickLabels(rows, columns);
     const key = `${view.name} ${rows}×${columns}`;
     if (this.labelled !== key) {
@@ -94,6 +89,20 @@ export class TableChart extends Chart {
     this.board.Plotly.update(this.plot, data, layout, [0]);
     this.frame.showStep(this.board.tablesStep);
     return true;
+  }
+
+  /** The numbers of a view in rows, and the ends of its scale; no rows before there are any. */
+  cells(view) {
+    const table = this.table(view);
+    if (!table) return { z: [[]] };
+    const [rows, columns] = table.shape;
+    const z = Array.from({ length: rows }, (_, row) => {
+      const numbers = table.data.subarray(row * columns, (row + 1) * columns);
+      return view.rows === "softmax" ? softmax(numbers) : numbers;
+    });
+    const signed = view.scale === "signed";
+    const zmax = signed ? this.hold(this.limited(view), table.data) : 1;
+    return { z, zmin: signed ? -zmax : 0, zmax };
   }
 
   /** What a view shows, as it has arrived. */

@@ -14,6 +14,7 @@ import { roundish } from "../charts/ticks.js";
 const MOST_EVENTS = 200;
 const MOST_SAMPLES = 200;
 const MOST_PASSED = 100; // headers: ten seconds
+const COMING = new Set(["ready", "running"]); // states of a run whose first numbers are still to come
 const MEAN = ":mean"; // after a channel's name: the means that go with its points
 const LONGEST_WAIT = 4; // seconds that all of a board waits for the tables of a step
 const TABLE = /^(weights|gradients|projection|table)\//; // a table of two rows has the shape of a scalar channel
@@ -37,6 +38,9 @@ export class RunData {
   tablesStep = null; // the step that the newest tables are of; null where there are none
   moment = 0; // the step that everything on the board shows
   fresh = false; // has something come that is not on show?
+  /** Resolved when the run on show has something to draw, or will have nothing. @type {Promise<void>} */
+  begun = Promise.resolve();
+  begin = () => {}; // resolves it
   /** @type {Record<string, any>[]} */
   passed = []; // headers from the moment on, the oldest first
 
@@ -92,13 +96,19 @@ export class RunData {
     change.cleared = snapshot;
     change.charts = !change.run && header.charts !== this.header.charts;
     if (snapshot) this.clear();
-    if (change.run) this.moment = 0;
+    if (change.run) {
+      this.moment = 0;
+      this.begin();
+      this.begun = new Promise((resolve) => (this.begin = resolve));
+    }
     this.header = header;
     this.run = run;
     if (header.tables_step !== undefined) this.tablesStep = header.tables_step;
     this.passed.push(header);
     if (this.passed.length > MOST_PASSED) this.passed.shift();
-    return run === null ? change : Object.assign(change, this.append(frame));
+    if (run !== null) Object.assign(change, this.append(frame));
+    if (this.series.size || this.newest.size || !COMING.has(header.state)) this.begin();
+    return change;
   }
 
   /** Show a recorded run, though none is under way. */

@@ -89,6 +89,7 @@ export class PanelSet {
     const request = (this.request = { key }); // an answer to an earlier one may come late
     try {
       const answer = await this.board.requests.panels(this.board.page, key);
+      await this.board.data.begun; // until then the board of the run before stays
       if (this.request !== request) return;
       this.tokens = answer.tokens ?? [];
       this.firsts = answer.firsts ?? [];

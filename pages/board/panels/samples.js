@@ -7,6 +7,8 @@ const STRONGEST = 0.62;
 
 export class Samples {
   past = null; // the earlier moment on show
+  empty = true; // no sample stands in the list
+  stale = true; // the list is that of another run, or of before a gap
   /** @type {HTMLElement | null} */
   pastSample = null; // in place of the list
 
@@ -28,9 +30,9 @@ export class Samples {
     this.clear();
   }
 
+  /** What comes next replaces all that is there. */
   clear() {
-    this.list.replaceChildren(element("p", "ls-quiet", "The first sample is on its way."));
-    this.empty = true;
+    this.stale = true;
   }
 
   /** Show the sample of an earlier moment alone; null brings the newest ones back. */
@@ -49,6 +51,9 @@ export class Samples {
   }
 
   add(samples) {
+    if (this.stale) this.list.replaceChildren(element("p", "ls-quiet", "The first sample is on its way."));
+    this.empty ||= this.stale;
+    this.stale = false;
     if (!samples.length) return;
     if (this.empty) this.list.replaceChildren();
     this.empty = false;
