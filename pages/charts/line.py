@@ -16,7 +16,8 @@ names the channels of its numbers in order:
 A layout says in `meta`:
 
 - `square`: [x, y, half]: the view's middle and half its shorter side; a unit has the same length on both axes.
-- `widest`: how many times wider the view may become, by doubling, to keep the newest values of `here` inside.
+- `widest`: how many times wider the view may become, by doubling, before the path has left what is drawn around it:
+  the view follows on, with the newest points of the path alone.
 """
 
 from __future__ import annotations

@@ -113,11 +113,12 @@ def table(info: RunInfo, shown: Heatmap) -> Panel:
         shown = replace(EMBEDDING, table=shown.table)
     weights, gradients = f"weights/{shown.table}", f"gradients/{shown.table}"
     views = [
-        {"name": "weights", "channel": weights, "scale": "signed"},
-        {"name": "gradient", "channel": gradients, "scale": "signed"},
+        {"name": "weights", "channel": weights, "scale": "signed", "bar": "weight"},
+        {"name": "gradient", "channel": gradients, "scale": "signed", "bar": "gradient of the loss"},
     ]
-    if shown.softmax:
-        views.append({"name": "prob", "channel": weights, "scale": "probability", "rows": "softmax"})
+    if shown.softmax:  # what has been learnt, first
+        bar = "probability of the next token"
+        views.insert(0, {"name": "prob", "channel": weights, "scale": "probability", "rows": "softmax", "bar": bar})
     figure = live_heatmap(views, shown.columns, shown.rows, tokens=shown.tokens)
     if shown.tokens and any(len(token) > 1 for token in info.tokens):
         figure.update_layout(margin={"l": 92})  # room for tokens of several characters

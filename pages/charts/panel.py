@@ -10,8 +10,8 @@ A trace says in `meta` what feeds it:
 - `smooth`: draw the moving average instead of the values; the panel then has a smoothing slider.
 - `run`: "previous" draws the run before this one (the ghost), until somebody dismisses it.
 - `group`: traces of one group share one entry in the legend, a strip from the first colour to the last.
-- `views`: for a heatmap, a list of {"name", "channel", "scale", "rows"}: scale is "signed" (centred on 0) or
-  "probability" (0 to 1), rows is "softmax" where each row is turned into probabilities first.
+- `views`: for a heatmap, a list of {"name", "bar", "channel", "scale", "rows"}: bar is the colour bar's title, scale
+  "signed" (centred on 0) or "probability" (0 to 1), rows "softmax" where each row becomes probabilities first.
 
 A layout says in `meta`:
 

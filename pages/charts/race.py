@@ -20,7 +20,7 @@ from pages.charts.training import training_panels
 
 LANES = (TRAIN, VALIDATION, GOOD, EVENT)
 """A colour for each lane; told apart with any colour vision."""
-VIEWS = (("A", "first"), ("B", "second"), ("B − A", "difference"))
+VIEWS = (("A", "first", "weight"), ("B", "second", "weight"), ("B − A", "difference", "difference of weights"))
 
 
 def race_panels(info: RunInfo) -> list[Panel]:
@@ -79,8 +79,8 @@ def _losses(info: RunInfo, alone: Panel) -> Panel:
 def _table(info: RunInfo, alone: Panel) -> Panel:
     assert alone.figure is not None
     figure = go.Figure(alone.figure)
-    channel = figure.data[0].meta["views"][0]["channel"]
-    views = [{"name": name, "channel": channel, "scale": "signed", "of": of} for name, of in VIEWS]
+    channel = next(view["channel"] for view in figure.data[0].meta["views"] if view["name"] == "weights")
+    views = [{"name": name, "channel": channel, "scale": "signed", "of": of, "bar": bar} for name, of, bar in VIEWS]
     figure.update_traces(meta={"views": views})
     figure.update_layout(meta={**figure.layout.meta, **_lanes(info)})
     return Panel(

@@ -134,9 +134,10 @@ def test_a_small_gpt_that_learns_well_is_not_called_ill() -> None:
 def test_only_a_bigram_table_is_shown_as_probabilities() -> None:
     (bigram,) = metas(BIGRAM, "table")
     (gpt,) = metas(GPT, "table")
-    assert [view["name"] for view in bigram["views"]] == ["weights", "gradient", "prob"]
-    assert bigram["views"][2]["rows"] == "softmax"
+    assert [view["name"] for view in bigram["views"]] == ["prob", "weights", "gradient"]
+    assert bigram["views"][0]["rows"] == "softmax"
     assert [view["name"] for view in gpt["views"]] == ["weights", "gradient"]
+    assert all(view["bar"] for view in (*bigram["views"], *gpt["views"])), "every colour bar is named"
     assert layout(BIGRAM, "table")["meta"] == {"tokens": "xy"}
     assert layout(GPT, "table")["meta"] == {"tokens": "y"}
 

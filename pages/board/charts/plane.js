@@ -8,6 +8,8 @@ import { themed } from "./layout.js";
 import { repaint } from "./theme.js";
 
 const ARROW_SHARE = 0.25; // of half the view's shorter side
+const TRAIL = 12; // points of a path that has left its surroundings: more would be a scribble
+const SHRINKS = 8; // times wider than needed, a view comes closer again
 const NOTHING = { x: [], y: [] };
 
 /** What a trace shows, by the name in its meta: from the channels' series, the chart's view and its points. */
@@ -22,7 +24,10 @@ const FEEDS = {
     const x = points.x.flatMap((at) => [at, at, null]);
     return { x, y: points.x.flatMap((at, index) => [points.y[index], slope * at + start, null]) };
   },
-  path: ([x, y]) => joined(x, y),
+  path: ([x, y], { lost }) => {
+    const path = joined(x, y);
+    return lost ? { x: path.x.slice(-TRAIL), y: path.y.slice(-TRAIL) } : path;
+  },
   here: ([x, y]) => (newest(x) === undefined ? NOTHING : { x: [newest(x)], y: [newest(y)] }),
   /** From where the newest slope was measured, which is before the newest step, the way down. */
   downhill: ([x, y, slopeX, slopeY], { reach }) => {
@@ -92,7 +97,7 @@ export class PlaneChart extends Chart {
     const view = change["xaxis.range"] ?? xaxis.range;
     const high = change["yaxis.range"] ?? yaxis.range;
     const reach = ARROW_SHARE * 0.5 * Math.min(Math.abs(view[1] - view[0]), Math.abs(high[1] - high[0]));
-    const drawn = this.fed.map(({ kind }, at) => FEEDS[kind](series[at], { view, reach, points: this.points }));
+    const drawn = this.fed.map(({ kind }, at) => FEEDS[kind](series[at], { view, reach, points: this.points, lost: this.lost }));
     this.fed.forEach(({ index, label }, at) => label && this.writeLabel(index, label, series[at]));
     const indices = this.fed.map(({ index }) => index);
     this.board.Plotly.update(this.plot, { x: drawn.map(({ x }) => x), y: drawn.map(({ y }) => y) }, change, indices);
@@ -100,18 +105,45 @@ export class PlaneChart extends Chart {
     return true;
   }
 
-  /** A view that the figure describes by its middle and half its height is square, and widens to keep the path in. */
+  /** Has the path left all that the figure draws around it? */
+  get lost() {
+    return this.widened > (this.figure.layout.meta?.widest ?? Infinity);
+  }
+
+  /** The axes follow what moves: doubled as long as that lies outside, halved when it fills little of them. */
   view(series) {
-    const { square, widest } = this.figure.layout.meta ?? {};
-    if (!square) {
-      if (this.framed) return {};
-      this.framed = "once";
-      return { "xaxis.range": this.base.xaxis.range.slice(), "yaxis.range": this.base.yaxis.range.slice() };
+    const { square } = this.figure.layout.meta ?? {};
+    return square ? this.squareView(series, square) : this.plainView(series);
+  }
+
+  /** Hold how much wider than at first the view is, where `needed` times is enough. */
+  widen(needed) {
+    if (!Number.isFinite(needed)) return;
+    while (needed > this.widened) this.widened *= 2;
+    while (this.widened > 1 && needed * SHRINKS < this.widened) this.widened /= 2;
+  }
+
+  /** The ranges of the figure, the vertical one wide enough for the line from edge to edge. */
+  plainView(series) {
+    const { xaxis, yaxis } = this.base;
+    const [low, high] = yaxis.range;
+    const middle = (low + high) / 2;
+    const at = this.fed.findIndex(({ kind }) => kind === "line");
+    if (at >= 0) {
+      const { y } = FEEDS.line(series[at], { view: xaxis.range });
+      this.widen(Math.max(0, ...y.map((end) => Math.abs(end - middle))) / (high - middle));
     }
-    const [x, y, half] = square;
+    if (this.framed === this.widened) return {};
+    this.framed = this.widened;
+    const up = (high - middle) * this.widened;
+    return { "xaxis.range": xaxis.range.slice(), "yaxis.range": [middle - up, middle + up] };
+  }
+
+  /** A view that the figure describes by its middle and half its height: a unit has one length on both axes. */
+  squareView(series, [x, y, half]) {
     const at = this.fed.findIndex(({ kind }) => kind === "here");
     const away = Math.max(Math.abs(newest(series[at][0]) - x), Math.abs(newest(series[at][1]) - y));
-    while (this.widened < widest && away > half * this.widened) this.widened *= 2;
+    while (Number.isFinite(away) && away > half * this.widened) this.widened *= 2;
     const { w: width, h: height } = this.plot._fullLayout._size;
     const framed = `${this.widened} ${width}×${height}`;
     if (framed === this.framed) return {};

@@ -4,7 +4,7 @@
 /** @typedef {{steps: number[], values: number[], means: number[]}} Points */
 
 const LIMIT = 2000;
-const LEAP = 1000; // times the first loss, a loss shows nothing else on a linear axis
+const LEAP = 30; // times the first loss, a loss shows nothing else on a linear axis
 
 /**
  * A scalar channel as the browser keeps it: at most LIMIT points, the newest in full. A point's mean is that of all

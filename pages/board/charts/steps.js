@@ -18,7 +18,7 @@ const TICK_HEIGHT = 20; // px
 const TICK_WIDTH = 110; // px
 const DETAIL_AFTER = 120; // ms that a zoom must last before its detail is asked for
 const NOTHING = { steps: [], values: [], means: [] };
-const LOG_HINT = "Logarithmic vertical axis: comes by itself when the loss leaps a thousandfold";
+const LOG_HINT = "Logarithmic vertical axis: comes by itself when the loss leaps thirtyfold";
 const LOG_STEPS_HINT = "Logarithmic axis of steps, on all charts: the first steps get as much room as the many after them";
 const FOLLOW_HINT = "Show the whole run again and stay with the newest step";
 

@@ -54,6 +54,7 @@ export class TableChart extends Chart {
       ...this.cells(view), colorscale: colourScale(view.scale, theme.name), showscale: true,
       colorbar: {
         thickness: 10 * scale, outlinewidth: 0, tickfont: { size, color: theme.baseline }, nticks: 5, xpad: 6, ypad: 0,
+        title: { text: literal(view.bar ?? view.name), side: "right", font: { size, color: theme.baseline } },
         exponentformat: "power", ...(view.scale === "probability" && { tickvals: [0, 0.25, 0.5, 0.75, 1] }),
       },
     });
