@@ -19,7 +19,7 @@ from ..paths import cli_command, home
 from ..stream.history import History
 from ..stream.messages import Observation, Scalars
 from . import lock, manifest
-from .metrics import json_lines, schema
+from .metrics import json_lines, schema, summaries
 from .metrics.reader import MetricsReader, is_json_lines, open_metrics
 from .metrics.recorded import Recorded
 from .metrics.rows import DamagedRow
@@ -127,15 +127,27 @@ def read_run(folder: Path) -> StoredRun:
 
 
 def _read_json_lines(folder: Path) -> StoredRun:
-    live, (state, step), transcript = is_written(folder), _read_progress(folder), transcript_of(folder)
+    live, told = is_written(folder), summaries.read(folder)
+    if told is None:
+        file, (state, step), transcript = summaries.file_of(folder), _read_progress(folder), transcript_of(folder)
+        told = summaries.Summary(
+            file=file,
+            state=state,
+            step=step,
+            recorded=transcript.recorded,
+            unread=transcript.unread_lines,
+            first_error=transcript.first_error,
+        )
+        if not live:
+            summaries.write(folder, told)
     return StoredRun(
         folder,
         about={},
-        state=state_of(state, live),
-        step=step,
+        state=state_of(told.state, live),
+        step=told.step,
         live=live,
-        recorded=transcript.recorded,
-        unread=transcript.unread_lines,
+        recorded=told.recorded,
+        unread=told.unread,
     )
 
 
