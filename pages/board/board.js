@@ -27,8 +27,8 @@ import { Scrubber } from "./panels/scrubber.js";
  * `presenter`: large type; `hint`: the line over the recorded example; `past`: the step of an earlier moment that the
  * page has opened, else null; `verbs` and `onMoment`: what the page can do with a moment, and the way to ask for it;
  * `onReady`: called when the main chart is drawn, or will not be; `calm`: draw rarely, and the main chart alone: the
- * page needs the time.
- * @typedef {{page?: string, base?: string, run?: string, shown?: Shown, onChange?: (shown: Shown) => void,
+ * page needs the time; `audience`: for people who are shown no tracebacks and file names.
+ * @typedef {{page?: string, audience?: boolean, base?: string, run?: string, shown?: Shown, onChange?: (shown: Shown) => void,
  *   presenter?: boolean, hint?: string, past?: number | null, verbs?: string[], onReady?: () => void, calm?: boolean,
  *   onMoment?: (request: {verb: string, step: number, run: string}) => void}} Options
  */
@@ -56,7 +56,7 @@ export function mount(root, options = {}) {
   const page = options.page ?? "train";
   const run = options.run ?? "current";
   const key = `${base} ${page} ${run}`;
-  if (!boards.has(key)) boards.set(key, new Board(base, page, run));
+  if (!boards.has(key)) boards.set(key, new Board(base, page, run, options.audience));
   const board = boards.get(key);
   board.attach(root, options);
   return () => board.detach(root);
@@ -88,8 +88,9 @@ export class Board {
    * @param {string} base address that the routes stand under
    * @param {string} page
    * @param {string} run
+   * @param {boolean} [audience]
    */
-  constructor(base, page, run) {
+  constructor(base, page, run, audience = false) {
     this.base = base;
     this.page = page;
     this.requests = new Requests(base);
@@ -107,6 +108,7 @@ export class Board {
     this.theme = theme("dark");
     const address = new URL(`live?run=${encodeURIComponent(run)}`, base);
     address.protocol = address.protocol.replace("http", "ws");
+    if (audience) address.searchParams.set("audience", "");
     this.connection = new Connection(address.href, (frame) => this.receive(frame), (status) => this.showStatus(status));
     this.watchPage();
     this.prepare();

@@ -20,7 +20,7 @@ from engine.runs.manager import RunManager
 from engine.stream.history import Frame
 from engine.stream.pump import Frames, Pump, Source
 from engine.stream.status import status_of_no_run
-from pages.server.gate import is_presenter
+from pages.server.audience import audience_frame, for_audience
 
 UNKNOWN_RUN = 4404
 AT_ONCE = 24  # viewers; between two such groups the event loop answers others
@@ -46,7 +46,7 @@ class Viewer:
 
     def __init__(self, socket: WebSocket, follows: str) -> None:
         self.socket, self.follows = socket, follows
-        self.presenter = is_presenter(socket.scope)
+        self.audience = for_audience(socket)
         self.outbox: deque[bytes] = deque()
         self.wake = asyncio.Event()
         self.needs_snapshot = True
@@ -92,8 +92,11 @@ class Hub:
         self.manager.pump.subscribe(self.publish)
 
     def publish(self, frames: Frames) -> None:
-        """Encode each run's frame once and hand it, with its viewers, to the event loop. Runs on the pump's thread."""
-        viewers = sorted(self.viewers, key=lambda viewer: not viewer.presenter)  # who turns the knobs sees them first
+        """Encode each run's frame once for each kind of viewer, for the event loop to send. Runs on the pump's thread.
+
+        The presenter sees all of it, the audience the header that `audience` makes.
+        """
+        viewers = sorted(self.viewers, key=lambda viewer: viewer.audience)  # who turns the knobs sees them first
         if not viewers or self._loop is None or self._loop.is_closed():
             return
         library = self.manager.lists_version
@@ -103,7 +106,8 @@ class Hub:
                 viewer.needs_snapshot = True
         now = time.monotonic()
         deltas = {source.id: frame for source, frame in frames}
-        encoded: dict[tuple[str | None, str], bytes] = {}
+        made: dict[tuple[str | None, str], Frame] = {}
+        encoded: dict[tuple[str | None, str, bool], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
         for viewer in viewers:
             run = self.manager.source(viewer.follows)
@@ -119,20 +123,24 @@ class Hub:
                 if now - viewer.told < Pump.HEARTBEAT_SECONDS:
                     continue
                 kind = "no news"
-            if (run_id, kind) not in encoded:
+            if (run_id, kind) not in made:
                 if run and kind == "snapshot":
                     frame = run.history.snapshot(run.status().header())
                 else:
                     frame = deltas.get(run_id or "") or no_news(run)
                 frame.header["library"] = library
-                encoded[run_id, kind] = frame.encode()
+                made[run_id, kind] = frame
+            key = (run_id, kind, viewer.audience)
+            if key not in encoded:
+                frame = made[run_id, kind]
+                encoded[key] = (audience_frame(frame) if viewer.audience else frame).encode()
             viewer.needs_snapshot, viewer.source, viewer.told = False, run, now
-            post.append((viewer, encoded[run_id, kind]))
+            post.append((viewer, encoded[key]))
         if post:
             self._loop.call_soon_threadsafe(_deliver, self._loop, post)
 
     async def live(self, socket: WebSocket) -> None:
-        """`GET /live?run=<id|current>`: a snapshot, then deltas, for as long as the viewer stays."""
+        """`GET /live?run=<id|current>[&audience]`: a snapshot, then deltas, for as long as the viewer stays."""
         follows = socket.query_params.get("run", "current")
         await socket.accept()
         if follows not in SOURCE_NAMES and self.manager.source(follows) is None:

@@ -27,6 +27,7 @@ from pages.board.board import ASSETS
 from pages.charts.live_figures import MOST_CELLS
 from pages.charts.pages import PANELS
 from pages.charts.panel import RunInfo
+from pages.server.audience import for_audience, without_paths
 from pages.server.front import front
 from pages.server.hub import Hub
 from pages.server.run_info import EXAMPLE, EXAMPLE_RUN, example_info, run_info
@@ -75,7 +76,7 @@ class RunRoutes:
         return _json(
             {
                 "run": info.run,
-                "title": info.title,
+                "title": without_paths(info.title) if for_audience(request) else info.title,
                 "previous": ghost,
                 **_token_names(info.tokens),
                 "panels": _panels(page, info),
@@ -109,7 +110,8 @@ class RunRoutes:
                 return _binary(_frame(run.id, displayed_state(folder, step)))
             return _binary(_stored_frame(run.id, folder, step))
         except MetricsError as error:
-            return PlainTextResponse(f"the run's folder cannot be read ({error}); try again", 503)
+            why = "" if for_audience(request) else f" ({error})"
+            return PlainTextResponse(f"the run's folder cannot be read{why}; try again", 503)
 
     def notes(self, request: Request) -> Response:
         """`GET /notes?run`: the notes pinned at steps of a run, as JSON; none for a run that is not stored."""
