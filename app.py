@@ -19,11 +19,13 @@ from engine.runs.manager import run_manager
 from pages.server import room as rooms
 from pages.server.addresses import SETTING, read_hosts
 from pages.server.doorkeeper import Doorkeeper
+from pages.server.front import front_page
 from pages.server.gate import Gate
+from pages.server.headers import SecurityHeaders, framing_sites
 from pages.server.hub import Hub
 from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
 from pages.server.quiet_log import leave_out_visitors_faults
-from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, routes, warm_up
+from pages.server.routes import PUBLIC_PAGES, PUBLIC_SOCKETS, WATCH, routes, warm_up
 from pages.server.seats import Seats
 
 address = st.config.get_option("server.address")
@@ -34,6 +36,11 @@ hub = Hub(run_manager())
 limits = limits_for(raise_descriptor_limit(), descriptors_in_use())
 doorkeeper = Doorkeeper(limits)
 seats = Middleware(Seats, limits=limits)
+try:
+    with_scripts = front_page(), WATCH.read_text(encoding="utf-8")
+    headers = Middleware(SecurityHeaders, sites=framing_sites(), pages=with_scripts)
+except InputError as error:
+    sys.exit(str(error))
 gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, base=base, room=room)
 
 
@@ -79,4 +86,4 @@ def start_from_environment(query: str | None) -> None:
         print(f"LOOPSCOPE_START: {error}", file=sys.stderr, flush=True)
 
 
-app = st.App("pages/shell.py", routes=routes(hub, base), middleware=[gate, seats], lifespan=lifespan)
+app = st.App("pages/shell.py", routes=routes(hub, base), middleware=[headers, gate, seats], lifespan=lifespan)

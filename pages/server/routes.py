@@ -32,7 +32,7 @@ from pages.server.front import front
 from pages.server.hub import Hub
 from pages.server.run_info import EXAMPLE, EXAMPLE_RUN, example_info, run_info
 
-HERE = Path(__file__).parent
+WATCH = Path(__file__).with_name("watch.html")
 BUILD_SECONDS = 0.5
 MOST_NAMES = 1000  # tokens that are sent by name; a vocabulary may have 50,257
 
@@ -166,7 +166,7 @@ def add_slash(request: Request) -> Response:
 
 def watch(_: Request) -> Response:
     """`GET /watch`: the plain page for the audience."""
-    return FileResponse(HERE / "watch.html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(WATCH, headers={"Cache-Control": "no-cache"})
 
 
 def example(_: Request) -> Response:
