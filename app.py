@@ -66,7 +66,7 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await hub.close()
-        joined = run_manager().close()
+        joined = run_manager().close(give_up=rooms.is_pressed_again)
         warming.join(1)
         if not joined or warming.is_alive():
             sys.stderr.flush()

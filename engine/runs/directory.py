@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..config import LiveSettings, RunConfig
+from ..console import complain
 from ..errors import InputError
 from ..paths import home
 from ..stream.messages import Record
@@ -138,8 +139,11 @@ class RunDirectory:
             before.close()
         return run
 
-    def close(self, timeout: float = 2.0) -> bool:
-        """End every thread; False if one is still inside a long step, or a long reading, after `timeout` seconds."""
+    def close(self, timeout: float = 2.0, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """End every thread; False if one is still inside a long step, or a long reading, after `timeout` seconds.
+
+        What a run has made is written first, however long a large last snapshot takes, until `give_up()`.
+        """
         runs = self.runs()  # lanes of a race included: closing one ends their thread
         threads: list[Run | RestoredState] = [*runs, *([self.restored] if self.restored else [])]
         for thread in threads:
@@ -150,9 +154,20 @@ class RunDirectory:
         self.library.stop()
         ended.append(self.datasets.close(max(0.5, deadline - time.monotonic())))
         ended.append(self.external_runs.stop(max(0.5, deadline - time.monotonic())))
+        written = [self._is_written(run, give_up) for run in runs]
         for run in runs:
             run.discard_if_unused()
-        return all(ended)
+        return all(ended[len(runs) :]) and all(written)
+
+    @staticmethod
+    def _is_written(run: Run, give_up: Callable[[], bool]) -> bool:
+        """Has this run ended? Where only its store is still writing, wait for it."""
+        said = False
+        while not (ended := run.close(0.1)) and run.loop_ended and not give_up():
+            if not said:
+                said = True
+                complain(f"run {run.id} is still being written; it ends when that is done (Ctrl-C once more leaves it)")
+        return ended
 
     def _add_to_race(self, run_id: str, records: Sequence[Record]) -> None:
         if self.race is not None and not self.race.closed:  # once it is closed its lanes go on alone

@@ -182,6 +182,11 @@ class Run:
         return CatchUp(past.snapshot.step, at, self._trains_on)
 
     @property
+    def loop_ended(self) -> bool:
+        """Has its training thread ended, so that only its store may still be writing?"""
+        return not self._thread.is_alive()
+
+    @property
     def can_resume(self) -> bool:
         """Would `start` continue it?"""
         return self.state in (State.READY, State.PAUSED, State.STOPPED) and self.step < self.settings.max_steps

@@ -326,6 +326,12 @@ def _set_nodelay(listener: socket.socket | TransportSocket) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def is_pressed_again() -> bool:
+    """Was Ctrl-C pressed a second time?"""
+    server = _first_server()
+    return server is not None and server.force_exit
+
+
 def _first_server() -> uvicorn.Server | None:
     """The server that Streamlit started, while it runs: it is the one that answers to Ctrl-C."""
     server = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
