@@ -13,7 +13,7 @@ from engine.runs.run import Run
 from engine.training.projection import MOST_ROWS
 from pages.board.board import board, shown_of
 from pages.charts.static import presenting
-from pages.views.embeddings import word_vectors
+from pages.views.embeddings import context_words, word_vectors
 from pages.views.embeddings.inspected_table import InspectedTable, inspected_table, run_of_text
 from pages.views.embeddings.similarity import nearest_tokens, row_arithmetic
 from pages.views.shared import frame, scrubber
@@ -94,6 +94,8 @@ def page() -> None:
         nearest_tokens(looked)
     st.divider()
     word_vectors.king_and_queen()
+    st.divider()
+    context_words.learned_from_context()
     if looked is not None:
         st.divider()
         row_arithmetic(looked)

@@ -35,6 +35,8 @@ GOES_ON_TO = {
 }  # fmt: skip
 GOES_ON = sorted(GOES_ON_TO)
 ENDED = sorted({*NAMES} - {*GOES_ON})
+WITHOUT_TEXT = {"line"}
+"""What these learn from has no tokens; earlier versions counted the numbers of their points as such."""
 OF_A_STEP = ("loss", "grad_norm", "lr")
 LOSSES = ("loss", "val/loss", "test/loss", "eval/train_loss", "val/former_loss")
 OF_THE_CLOCK = ("run", "steps_per_second")
@@ -231,6 +233,11 @@ def comes_out_again(told, name):
     return all(told[name]["repeated"][column] == told[name]["numbers"][column] for column in OF_A_STEP)
 
 
+def those_of(found, wanted):
+    """What is in `found` under the names of `wanted`: a later version may measure and tell more."""
+    return {name: found[name] for name in wanted}
+
+
 def assert_near(found, wanted):
     for column in {*LOSSES} & wanted.keys():
         assert found[column] == pytest.approx(wanted[column], rel=1e-5)
@@ -266,7 +273,10 @@ def test_its_numbers_and_its_files_are_read(name, told, expected):
 def test_the_pages_show_it_as_they_did(name, expected, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
     shown = pages_show(copied(tmp_path) / "runs" / name)
-    assert shown == expected[name]["pages"]
+    wanted = expected[name]["pages"]
+    if name in WITHOUT_TEXT:
+        wanted = wanted | {"tokens": [None] * len(wanted["tokens"])}
+    assert shown == wanted
 
 
 @pytest.mark.parametrize("name", GOES_ON)
@@ -283,8 +293,9 @@ def test_it_goes_on_as_it_did(name, told, expected):
     assert len(wanted["resumed"]["loss"]) >= len(wanted["numbers"]["loss"]) + 30
     assert found["resume"][0] == wanted["resume"][0] == 0
     if comes_out_again(told, name):
-        assert found["resumed"] == wanted["resumed"]
-        assert found["resume"] == wanted["resume"]
+        assert those_of(found["resumed"], wanted["resumed"]) == wanted["resumed"]
+        at_the_end = wanted["resume"][1] | ({"tokens_seen": None} if name in WITHOUT_TEXT else {})
+        assert those_of(found["resume"][1], at_the_end) == at_the_end
         assert found["left"] == wanted["left"]
     else:
         assert found["resume"][1]["step"] == wanted["resume"][1]["step"]

@@ -86,25 +86,6 @@ def saved_by(compute: Callable[[], object]) -> SavedTensors:
     return SavedTensors(count, sum(sizes.values()))
 
 
-def backward_by_hand(tensor: Tensor) -> list[tuple[str, Tensor]]:
-    """Run the backward pass of a graph without branches, node by node; returns each node's name and result.
-
-    It stops before the AccumulateGrad, so no `.grad` changes. Empty for a graph that branches, as every graph with more
-    than one parameter does.
-    """
-    steps: list[tuple[str, Tensor]] = []
-    node: Any = tensor.grad_fn
-    slope = torch.ones_like(tensor)
-    while node is not None and not node.name().endswith("AccumulateGrad"):
-        if len(node.next_functions) != 1:
-            return []
-        with torch.no_grad():
-            slope = node(slope)
-        steps.append((node.name(), slope))
-        node = node.next_functions[0][0]
-    return steps
-
-
 def accumulate_gradients(gradients: Sequence[Tensor]) -> Tensor:
     """The `.grad` that an AccumulateGrad leaves after receiving each of `gradients` (at least one)."""
     held = torch.zeros_like(gradients[0], requires_grad=True)

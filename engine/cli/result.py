@@ -37,7 +37,7 @@ def result_of(run: Run, totals: RunTotals) -> dict[str, Any]:
         "best_val_loss": totals.best_val_loss,
         "best_val_step": totals.best_val_step,
         "test_loss": totals.test_loss,
-        "tokens_seen": run.status().tokens_seen,
+        "tokens_seen": run.status().tokens_seen if run.config.reads_text else None,
         "parameters": run.parameters,
         "steps_per_second": totals.steps_per_second,
     }
@@ -96,13 +96,21 @@ def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
         lines.append(f"  exact  {exact}")
     pace = result["steps_per_second"]
     lines.append(
-        f"  size   {run.parameters:,} parameters, {result['tokens_seen']:,} tokens seen"
+        f"  size   {run.parameters:,} parameters, {how_much(run)}"
         + (f", {pace:,.0f} steps/s on {run.device.type}" if pace else "")
     )
     lines.append(f"  files  {folder}")
     if "unsaved" in result:
         lines.append(f"  NOT SAVED: {result['unsaved']}")
     return "\n".join(printable(line) for line in lines)
+
+
+def how_much(run: Run) -> str:
+    """How much data the run has seen: tokens of a text, passes over points."""
+    status = run.status()
+    if run.config.reads_text:
+        return f"{status.tokens_seen:,} tokens seen"
+    return f"{status.passes or 0:,.0f} passes over the data"
 
 
 def free_folder(folder: Path) -> Path:

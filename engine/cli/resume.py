@@ -124,7 +124,7 @@ def _result_from_metrics(stored: StoredRun) -> dict[str, Any]:
         "initial_loss": totals.initial_loss,
         "train_loss": totals.loss,
         "val_loss": totals.val_loss,
-        "tokens_seen": snapshot.tokens_seen,
+        "tokens_seen": snapshot.tokens_seen if stored.config is not None and stored.config.reads_text else None,
         "parameters": sum(weight.numel() for weight in snapshot.weights.values()),
         "steps_per_second": totals.steps_per_second,
     }

@@ -1,6 +1,7 @@
 """A GPT: token and position embeddings, pre-norm blocks of causal self-attention and an MLP, a linear head.
 
-It departs from GPT-2 in three things: no bias in queries, keys and values and none in the head; weights are drawn
+It departs from GPT-2 in five things: no bias in queries, keys and values; a head of its own, where GPT-2 uses the
+token embedding a second time, as `tie_weights` does; the exact GELU, not its approximation by tanh; weights are drawn
 from a generator of the run; attention is written out, so that its weights can be looked at.
 
 B  windows in a batch

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..config import LiveSettings, RunConfig
 from ..stream.messages import Event, Turn
-from ..text.points import Points
 from . import reader
 from .index import Overview, Stamp
 from .metrics.reader import open_metrics
@@ -73,17 +72,14 @@ def _curves(folder: Path, stamp: Stamp) -> Curves:
     steps, loss, grad_norm = rows[finite, 0], rows[finite, 1], rows[finite, 2]
     val = np.array([row for row in val_losses if np.isfinite(row[1])], np.float64).reshape(-1, 2)
     knots = (np.empty(0), np.empty(0))
-    if run.config is not None and run.first_settings is not None:
+    if run.config is not None and run.first_settings is not None and run.config.reads_text:
         knots = tokens_after(run.config, run.first_settings, turns, last)
     return Curves(steps, loss, grad_norm, val[:, 0], val[:, 1], events, damaged, seconds[finite], knots)
 
 
 def tokens_after(config: RunConfig, first: LiveSettings, turns: Iterable[Turn], last: float) -> tuple[Floats, Floats]:
-    """Tokens seen (of points: numbers) after step 0, after each change of the settings, and after step `last`."""
-    if config.reads_text:
-        per_example, batch = config.block_size, first.batch_size
-    else:
-        per_example, batch = Points.of(config).inputs.numel(), 1
+    """Tokens seen by a run on a text after step 0, after each change of the settings, and after step `last`."""
+    per_example, batch = config.block_size, first.batch_size
     steps, tokens = [0.0], [0.0]
 
     def add(step: float) -> None:
@@ -94,7 +90,7 @@ def tokens_after(config: RunConfig, first: LiveSettings, turns: Iterable[Turn], 
         if turn.step > last:  # an interrupted run keeps what was turned after the step that it goes on from
             break
         size = turn.settings.get("batch_size")
-        if config.reads_text and type(size) is int and size != batch:
+        if type(size) is int and size != batch:
             add(turn.step)
             batch = size
     add(last)

@@ -30,6 +30,10 @@ EARLY_STEPS = frozenset(digit * 10**power for digit in (1, 2, 5) for power in ra
 """Steps that are observed before the first one of a long cadence."""
 
 
+FEW = 4
+"""Up to so many validation windows a run by epochs says how few they are."""
+
+
 class Observer:
     """Observes the steps of one trainer."""
 
@@ -122,6 +126,7 @@ class Observer:
         self.extra_observations = max(0, self.extra_observations - 1)
         scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
         scalars |= probes.update_ratios(self._before, model.layers())
+        scalars |= probes.update_agreement(self._before, model.layers(), self._trainer.settings.lr)
         self._before = {}  # a copy of all weights: it must not stay until the next observation
         scalars |= self._slopes | probes.scalar_values(model) | probes.measured(model) | self._divergence()
         tables = self._gradients | probes.weight_tables(model)
@@ -162,6 +167,9 @@ class Observer:
         shares, points = probes.projection(model, self.projector)
         scalars = probes.scalar_values(model) | probes.measured(model) | shares | self._divergence()
         trainer.emit(Observation(0, scalars, probes.weight_tables(model) | points))
+        if trainer.epochs is not None and 0 < (windows := sum(len(inputs) for inputs, _ in self.val_batches)) <= FEW:
+            text = f"validation is {'a single window' if windows == 1 else f'only {windows} windows'} of "
+            trainer.emit(Event(0, "validation", f"{text}{trainer.config.block_size:,} tokens: its loss says little"))
         self.validate()
         if trainer.opening is None:
             self.sample()

@@ -21,6 +21,8 @@ from ..stream import downsampling
 from ..stream.downsampling import MAX_CELLS
 from .projection import TOKEN_EMBEDDING, Projector, projection_interval_of
 
+MOST_COMPARED = 100_000
+
 
 class Quantity(NamedTuple):
     """A number that is measured of a model in each observed step."""
@@ -85,6 +87,34 @@ def update_ratios(before: Mapping[str, list[Tensor]], parts: Mapping[str, Sequen
     if total := math.hypot(*length.values()):
         ratios["update_ratio"] = math.hypot(*moved.values()) / total
     return ratios
+
+
+def update_agreement(
+    before: Mapping[str, list[Tensor]], parts: Mapping[str, Sequence[nn.Parameter]], lr: float
+) -> dict[str, float]:
+    """An update as it happened, held against the gradient of its batch, over the weights that have one.
+
+    `update_per_lr`: the median |Δw| ÷ lr. `update_against_gradient`: the share, 0 to 1, that moved against their slope.
+    Of a large model every so many weights are taken, at most about MOST_COMPARED; nothing where no weight has a slope.
+    """
+    pairs = [(p, was) for name, part in parts.items() for p, was in zip(part, before[name], strict=True)]
+    every = max(1, sum(was.numel() for _, was in pairs) // MOST_COMPARED)
+    slopes, moves = [], []
+    for parameter, was in pairs:
+        if parameter.grad is not None:
+            slopes.append(parameter.grad.flatten()[::every])
+            moves.append(parameter.detach().flatten()[::every] - was.flatten()[::every])
+    if not slopes or lr <= 0:
+        return {}
+    slope, moved = torch.cat(slopes), torch.cat(moves)
+    has = slope != 0
+    slope, moved = slope[has], moved[has]
+    if not len(slope):
+        return {}
+    return {
+        "update_per_lr": float(moved.abs().median()) / lr,
+        "update_against_gradient": float((moved.sign() == -slope.sign()).float().mean()),
+    }
 
 
 def pooled(table: Tensor, most: int = MAX_CELLS) -> NDArray[np.float32]:

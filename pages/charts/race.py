@@ -102,7 +102,7 @@ def _samples(info: RunInfo) -> Panel:
         title="Samples",
         help=(
             "What each lane writes, newest on top, from the same prompt and the same random numbers: texts differ only "
-            "as far as the models do. Healthy: from noise to shapes of words; a lane that rattles keeps writing noise."
+            "as far as the models do. Healthy: from noise to shapes of words; a lane that jumps about writes noise."
         ),
         area="foot",
         kind="lane-samples",

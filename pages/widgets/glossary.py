@@ -12,7 +12,7 @@ TEXT: dict[str, str] = {
     "corpus": "A text that a model learns from. What is not in it the model cannot know, and its quirks are learnt "
     "along with its language.",
     "token": "The unit that a model reads and writes: here a character, or a piece of a word. The smaller the unit, "
-    "the more steps a word takes and the smaller the table of units.",
+    "the more tokens a word takes and the smaller the table of units.",
     "tokenizer": "What cuts a text into tokens and joins tokens to text again. Model and tokenizer belong together, "
     "since a token's number means nothing to another one.",
     "byte-level BPE": "A tokenizer that begins with the 256 bytes and joins the most frequent pair of tokens again "
@@ -67,8 +67,8 @@ MODEL: dict[str, str] = {
     "n_embd": "The width of a GPT: how many numbers it keeps for each token. Parameters grow with its square.",
     "logits": "The scores that a model gives to all tokens, of any size and sign. They are not probabilities yet, and "
     "only their differences count.",
-    "softmax": "Turns scores into probabilities: e to the power of each, divided by the sum of all. A score that is "
-    "larger by ln 2 makes a token twice as likely.",
+    "softmax": "Turns scores into probabilities: e to the power of each, divided by the sum of all. A token whose "
+    "score is larger than another's by ln 2 is twice as likely as that other one.",
     "forward pass": "Computing the outputs from the inputs. Each operation is recorded on the way, so that the "
     "backward pass can follow it back.",
 }
@@ -92,8 +92,8 @@ TRAINING: dict[str, str] = {
     "graph shows it as NllLoss behind a LogSoftmax.",
     "nat": "The unit of a loss with the natural logarithm; a bit is 0.693 nats. A loss of 1 nat means a probability "
     "of about 37 % for the right token.",
-    "bits_per_char": "The loss in bits, for each character of text. It compares models with different tokenizers, "
-    "which losses per token do not.",
+    "bits_per_char": "The loss in bits for each character of text: the loss per token ÷ ln 2 ÷ the characters in a "
+    "token, on average. It compares models with different tokenizers, which losses per token do not.",
     "perplexity": "e to the power of the loss: among how many equally likely tokens the model is as good as guessing. "
     "A bigram at its floor on a text still guesses among about ten characters.",
     "entropy ladder": "Three losses by counting alone: guessing, knowing how often each token comes, and knowing what "
@@ -114,10 +114,10 @@ TRAINING: dict[str, str] = {
     "quite differently under SGD and under AdamW.",
     "SGD": "Stochastic gradient descent: each parameter moves by the learning rate times its slope. Small slopes move "
     "little then, so its learning rate has to fit the model.",
-    "AdamW": "An optimizer that divides each slope by its usual size, so that a parameter moves by about the learning "
-    "rate whatever its slope. It keeps two moments for each parameter, which takes twice the weights' memory.",
-    "moment": "A running mean that AdamW keeps for each parameter: of the slope, and of its square. Both begin at 0, "
-    "and bias correction makes up for that in the first steps.",
+    "AdamW": "An optimizer that divides the running mean of a parameter's slopes by their running size. It moves by "
+    "about the learning rate where the slopes of all batches agree, as at first, and by far less where they do not.",
+    "moment": "A running mean that AdamW keeps for each parameter, of the slope and of its square; the two take twice "
+    "the weights' memory. Both begin at 0, and bias correction makes up for that in the first steps.",
     "lr": "The learning rate: how far one update moves. Too low wastes time, and too high makes updates undo each "
     "other.",
     "weight decay": "A pull of all weights towards 0, a little at each step. It keeps weights that the data does not "
@@ -134,8 +134,8 @@ TRAINING: dict[str, str] = {
     "step can be repeated, or a copy can go another way.",
     "fine-tuning": "Going on with a trained model on another text with the same vocabulary. It starts from a lower "
     "loss than random weights do, and forgets some of the text before.",
-    "train() and eval()": "The two modes of a model: dropout works in the first and rests in the second. They record "
-    "no gradient and switch none off, which is what no_grad is for.",
+    "train() and eval()": "The two modes of a model: dropout works in the first and rests in the second. Neither "
+    "touches the recording of operations, which is what no_grad switches off.",
     "no_grad": "Tells PyTorch to record no operations. Evaluating and sampling take less memory and time with it.",
 }
 SAMPLING_AND_ANALYSIS: dict[str, str] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from engine.analysis.autograd_graph import accumulate_gradients, backward_by_hand, graph_nodes, nodes_within, saved_by
+from engine.analysis.autograd_graph import accumulate_gradients, graph_nodes, nodes_within, saved_by
 from engine.config import RunConfig
 from engine.models.registry import build_language_model
 from engine.training.sampling import evaluating
@@ -61,20 +61,6 @@ def test_nothing_is_kept_without_gradients() -> None:
     with evaluating(model):
         assert saved_by(lambda: model(ids, ids)).bytes == 0
     assert saved_by(lambda: model(ids, ids)).bytes > 0
-
-
-def test_the_chain_called_by_hand_gives_backward_s_gradient() -> None:
-    model, loss, ids = bigram_loss()
-    steps = backward_by_hand(model(ids, ids + 1)[1])
-    assert model.token_embedding.weight.grad is None
-    loss.backward()
-    assert [name for name, _ in steps][-1] == "EmbeddingBackward0"
-    assert torch.equal(steps[-1][1], model.token_embedding.weight.grad)
-
-
-def test_a_graph_with_branches_is_not_walked_by_hand() -> None:
-    one, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
-    assert backward_by_hand((one * other).sum()) == []
 
 
 def test_accumulate_grad_adds() -> None:

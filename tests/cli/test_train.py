@@ -235,3 +235,13 @@ def test_following_a_run_takes_little_of_its_time(data_home, text):
     finally:
         run.close()
     assert mine < 0.05 * ours
+
+
+def test_document_002_reports_passes_and_no_tokens(data_home, capsys):
+    result = trained(capsys, "--preset", "document-002")
+    assert result["tokens_seen"] is None and result.keys() >= KEYS
+    assert main(["train", "--preset", "document-002"]) == 0
+    out, _ = lines_of(capsys)
+    (size,) = [line for line in out if line.startswith("  size")]
+    assert "18 parameters, 5 passes over the data" in size
+    assert not any("token" in line for line in out)

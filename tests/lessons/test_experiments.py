@@ -205,9 +205,18 @@ def test_clearing_between_backward_and_step_learns_nothing(start) -> None:
 @pytest.mark.parametrize("config", [BIGRAM.config, GPT], ids=lambda c: c.model)
 def test_the_three_places_of_zero_grad_are_bit_identical(config, corpus) -> None:
     result = clearing.cleared_at_three_places(Start(config, BIGRAM.settings, corpus), quiet(), steps=40)
-    assert result.numbers == {"apart": 0.0, "losses_equal": 1.0}
+    assert (result.numbers["apart"], result.numbers["losses_equal"]) == (0.0, 1.0)
     assert "bit for bit" in result.summary
-    assert len(clearing.PLACES) == len({order for _, order in clearing.PLACES.values()}) == 3
+    assert len(clearing.PLACES) == len({order for _, order in clearing.PLACES.values()}) == 4
+
+
+def test_three_places_of_zero_grad_and_a_wrong_one_that_learns_nothing(start) -> None:
+    result = clearing.cleared_at_three_places(start, quiet(), steps=10)
+    assert result.numbers["wrong_moved"] == 0 and result.numbers["wrong"] > 0
+    (table,) = result.displays
+    assert [row[3] for row in table.rows[:3]] == ["0", "0", "0"]
+    assert table.rows[3][0] == "between backward() and step()" and table.rows[3][3] != "0"
+    assert "its largest change of a weight is 0" in result.summary
 
 
 def test_adamw_moves_a_skipped_weight_with_zeros_and_not_with_none(start) -> None:
@@ -225,8 +234,22 @@ def test_adamw_moves_a_skipped_weight_with_zeros_and_not_with_none(start) -> Non
         w -= 0.01 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
         path.append(w)
     assert result.numbers["zeros"] == pytest.approx(path[-1] - path[20], abs=1e-5)
-    (chart,) = result.displays
+    chart, _ = result.displays
     assert np.allclose(chart.curves[1].y, path, atol=1e-5)
+
+
+def test_what_set_to_none_costs_in_memory_and_time(start) -> None:
+    result = clearing.zeros_or_none(start, quiet(), steps=5, used=2)
+    weights = sum(p.numel() * 4 for p in start.trainer().parameters)
+    assert result.numbers["none_bytes"] == 0
+    assert result.numbers["zeros_bytes"] == result.numbers["weights"] == weights
+    _, table = result.displays
+    assert [row[:2] for row in table.rows] == [("True", "0"), ("False", f"{weights:,}")]
+    assert all(float(cell.replace(",", "")) > 0 for row in table.rows for cell in row[2:])
+    assert f"zeros {weights:,}, 100 % of what the weights take" in result.summary
+    trainer = start.trainer()
+    clearing.cost_of_clearing(trainer, to_none=False)
+    assert max_weight_difference(trainer, start.trainer()) == 0
 
 
 # ------------------------------------------------------------------ rules and rates
@@ -262,6 +285,14 @@ def test_a_bigram_on_a_short_text_turns(start) -> None:
     assert result.numbers["turned"] == 1
     assert result.numbers["last"] > result.numbers["best"] + 0.05
     assert 100 < result.numbers["best_step"] < 1500
+
+
+def test_the_first_1000_characters_are_800_to_train_on(start) -> None:
+    result = rates.memorizing(start, quiet(), steps=60)
+    (told,) = [one for one in EXPERIMENTS if one.name == "memorizing"]
+    assert (result.numbers["trained_on"], result.numbers["of"]) == (800, 1000)
+    assert "Trained on 800 of the first 1,000 tokens, with 100 for validation" in result.summary
+    assert "on 800 tokens: the first 1,000 of the text" in told.asks and "data[:800], data[800:900]" in told.code
 
 
 def test_backward_runs_once_a_step_and_repeating_one_batch_does_not_get_to_80_percent(start) -> None:
@@ -337,6 +368,13 @@ def test_softmax_over_time_sums_to_1_along_the_wrong_axis(config, corpus) -> Non
     assert result.numbers["wrong"] == pytest.approx(shares[0].sum(axis=-1).max(), rel=1e-5)
     assert result.numbers["right"] == pytest.approx(1, abs=1e-6)
     assert result.numbers["same"] == 1
+    right = np.take_along_axis(shares, trainer.targets.numpy()[..., None], axis=2)
+    assert result.numbers["chance_1"] == pytest.approx(right.mean(), rel=1e-5)
+    assert result.numbers["level_1"] == pytest.approx(1 / logits.shape[1])
+    assert result.numbers["level_-1"] == pytest.approx(1 / logits.shape[2])
+    larger = result.numbers["chance_1"] / result.numbers["chance_-1"]
+    assert larger > 5, "the mistake looks many times better"
+    assert f"seems to get {larger:.1f} times as much" in result.summary and "no better a model" in result.summary
     assert result.numbers["wrong"] != pytest.approx(1, abs=0.01)
 
 
@@ -376,3 +414,31 @@ def test_a_trainer_of_another_rule_begins_with_an_empty_state(corpus) -> None:
     assert not sgd.optimizer.state
     assert max_weight_difference(sgd, adamw) == 0
     assert Start(BIGRAM.config, BIGRAM.settings, corpus, moment).step == 1
+
+
+# ------------------------------------------------------------------ what the charts say of their batches
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_a_chart_says_that_all_curves_saw_the_same_batches_only_where_they_did(experiment, start, monkeypatch) -> None:
+    monkeypatch.setattr(rates, "WARM_UP", 10)
+    seen: dict[Batcher, list[bytes]] = {}  # each loop has a batcher of its own
+    draw = Batcher.draw
+
+    def spy(batcher: Batcher, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = draw(batcher, size)
+        if batcher.starts > len(start.dataset.val):  # those of validation are drawn when a trainer is made
+            seen.setdefault(batcher, []).append(batch[0].numpy().tobytes())
+        return batch
+
+    monkeypatch.setattr(Batcher, "draw", spy)
+    result = experiment.run(start, quiet(), **FEW.get(experiment.name, {}))
+    for chart in result.displays:
+        if isinstance(chart, Chart):
+            assert "both curves" not in chart.help or len(chart.curves) == 2
+    if any("saw the same batches" in getattr(chart, "help", "") for chart in result.displays):
+        (first, *others) = seen.values()
+        assert others and all(one == first for one in others)
+    if experiment.name == "until-80-percent":
+        repeated, usual = seen.values()
+        assert len(repeated) == 1 < len(usual), "one loop repeats its batch"

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.lessons.questions import QUESTIONS, Answer, QuestionContext
-from engine.lessons.questions.training import RATES
+from engine.config import changed
+from engine.lessons.questions import QUESTIONS, Answer, QuestionContext, training
+from engine.lessons.questions.training import RATES, _other_rows, _steps_to_try
 from engine.models.base import LanguageModel
 from engine.models.registry import build_language_model
 from engine.presets import PRESETS
 from engine.text.corpus import Corpus
+from engine.training.trainer import Trainer
 
 
 @pytest.fixture(params=["bigram", "gpt-tiny"])
@@ -227,3 +229,58 @@ def test_why_adamw(context: QuestionContext) -> None:
     assert numbers["slope, 95 %"] == pytest.approx(np.percentile(sizes, 95), rel=0.02)
     assert 0.99 < float(numbers["AdamW's move ÷ rate, 5 %"]) <= float(numbers["AdamW's move ÷ rate, 95 %"]) < 1.01
     assert numbers["SGD's move ÷ rate, 95 %"] == pytest.approx(np.percentile(sizes, 95), rel=0.05)
+
+
+def loss_on(model: LanguageModel, windows: list[tuple[Tensor, Tensor]]) -> float:
+    with torch.no_grad():
+        return float(np.mean([float(model(inputs, targets)[1]) for inputs, targets in windows]))
+
+
+def test_why_1e_3_is_answered_on_other_windows_than_the_batch(context: QuestionContext) -> None:
+    found = answer(context, 660)
+    (other,) = context.other_windows(_other_rows(context))
+    assert not torch.equal(other[0][: len(context.inputs)], context.inputs)
+    assert found.numbers["on other windows, before"] == pytest.approx(loss_on(context.model, [other]), rel=1e-6)
+    for rate in RATES[:4]:
+        trial, _ = adamw_by_hand(context.model, context, rate)
+        told = found.numbers[f"on other windows, after one step at {rate:g}"]
+        assert told == pytest.approx(loss_on(trial, [other]), rel=1e-4)
+    steps = _steps_to_try(context)
+    assert steps >= 5
+    trial = copy.deepcopy(context.model)
+    optimizer = torch.optim.AdamW(trial.parameters(), lr=0.01, weight_decay=0)
+    for inputs, targets in context.other_windows(len(context.inputs), steps):
+        optimizer.zero_grad()
+        trial(inputs, targets)[1].backward()
+        optimizer.step()
+    told = found.numbers[f"on other windows, after {steps} steps at 0.01"]
+    assert told == pytest.approx(loss_on(trial, [other]), rel=1e-3)
+    assert "no law" in found.text
+
+
+def test_the_rate_that_fits_one_batch_best_ruins_a_trained_bigram_elsewhere(corpus: Corpus) -> None:
+    start = PRESETS["bigram"]
+    trainer = Trainer(start.config, changed(start.settings, speed="unlimited"), corpus, lambda _: None)
+    trainer.unwatched = True
+    for _ in range(1000):
+        trainer.advance()
+    assert isinstance(trainer.model, LanguageModel)
+    context = QuestionContext.of(trainer.model.eval(), corpus, start.config, start.settings)
+    found = answer(context, 660)
+    own = {rate: found.numbers[f"loss after one step at {rate:g}"] for rate in RATES}
+    elsewhere = {rate: found.numbers[f"on other windows, after one step at {rate:g}"] for rate in RATES}
+    before = found.numbers["on other windows, before"]
+    assert min(own, key=lambda rate: own[rate]) == 10 and min(elsewhere, key=lambda rate: elsewhere[rate]) == 1
+    assert own[10] == pytest.approx(2.12, abs=0.1) and elsewhere[10] == pytest.approx(9.3, abs=0.5)
+    assert before == pytest.approx(3.84, abs=0.05)
+    assert "One step at 10 lowers the loss of its own batch most" in found.text
+    assert f"from {before:.4f} to {elsewhere[10]:.4f}: it fits this batch and nothing else" in found.text
+
+
+def test_a_large_model_is_not_trained_for_an_answer(context: QuestionContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_WORK_A_STEP", 0)
+    monkeypatch.setattr(training, "MOST_WORK", 0)
+    monkeypatch.setattr(training, "RATES", (1e-3, 1.0))
+    found = answer(context, 660)
+    assert not any("steps at" in name for name in found.numbers)
+    assert "each on a batch of its own" not in found.text

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from engine.config import LiveSettings, changed
 from engine.errors import InputError
 from engine.lessons.experiments import EXPERIMENTS, TOPICS
-from engine.lessons.results import Grid, Table
+from engine.lessons.results import CodeOutput, Grid, Table
 from engine.lessons.small_examples import EXAMPLES
 from engine.presets import preset
 from engine.runs.manager import RunManager
@@ -291,3 +291,33 @@ def test_an_input_that_cannot_be_tried_gives_its_sentence(manager, monkeypatch) 
     page = opened(whatif_page)
     tried(page, "item-backward")
     assert page.text[-1].value == "the text is too short for this; choose a longer one"
+
+
+def test_size_does_not_come_back_later_through_the_moments_but_agreement_shows() -> None:
+    example = EXAMPLES["Three weights: big, small, very small"]()
+    found = example.numbers
+    kinds = [name.removesuffix("/0.02") for name in found if name.endswith("/0.02")]
+    moves = [found[f"{kind}/0.02"] for kind in kinds]
+    for kind, move in zip(kinds, moves, strict=True):
+        assert found[f"{kind}/2e-06"] == pytest.approx(move, rel=0.01), "ten thousand times smaller, the same move"
+    assert moves == sorted(moves, reverse=True) and moves[0] == pytest.approx(1, abs=0.01) and moves[-1] < 0.3
+    assert "Size does not come back later" in example.actual
+    assert (
+        f"moves by {moves[0]:.2f} × the rate" in example.actual and f"by {moves[-1]:.2f} × the rate" in example.actual
+    )
+
+
+def test_backwards_a_perceptron_and_a_change_are_told_apart() -> None:
+    example = EXAMPLES["backwards(), a perceptron, a change"]()
+    found = example.numbers
+    with pytest.raises(AttributeError) as real:
+        torch.zeros(1).backwards()  # type: ignore[attr-defined]
+    misspelt = example.displays[0]
+    assert isinstance(misspelt, CodeOutput) and (misspelt.kind, misspelt.text) == ("AttributeError", str(real.value))
+    assert (found["own"], found["memory"], found["trained"]) == (0, 8, 4)
+    # z = 0.5 · (0.01 + 0.3 + 3) + 0.5; the slope in weight i is σ(z) · x_i
+    answer = 1 / (1 + math.exp(-(0.5 * 3.31 + 0.5)))
+    for i, x in enumerate((0.01, 0.3, 3.0)):
+        assert found[f"gradient_{i}"] == pytest.approx(answer * x, rel=1e-5)
+        assert found[f"change_{i}"] == pytest.approx(-1e-3, rel=1e-3), "the same for slopes of any size"
+    assert "AdamW is no perceptron" in example.actual and "a gradient is a slope, not a change" in example.actual

@@ -24,6 +24,7 @@ from engine.storage.lock import acquire_lock
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Scalars, Turn
 from engine.stream.status import State
+from pages.views.compare.overlays import counts_tokens
 
 Visit = Callable[[str], AppTest]
 HOSTILE = "<img src=x onerror=alert(1)> $x$ :red[a] **b** &amp;"
@@ -175,6 +176,16 @@ def test_tokens_are_those_that_the_run_counted(manager: RunManager, wait_until: 
     seen = run.status().tokens_seen
     manager.close(30)
     assert curves(overview(home() / "runs" / run.id)).along("tokens", np.array([5000.0])).tolist() == [seen]
+
+
+def test_a_run_on_points_counts_no_tokens(manager: RunManager, wait_until: Callable[..., None]) -> None:
+    start = preset("document-002")
+    run = manager.start(start.config, changed(start.settings, speed="unlimited"))
+    wait_until(lambda: run.state is State.DONE)
+    manager.close(30)
+    shown = overview(home() / "runs" / run.id)
+    assert np.isnan(curves(shown).along("tokens", np.array([1.0, 5.0]))).all()
+    assert not counts_tokens(shown)
 
 
 def test_a_list_is_read_again_only_where_something_changed(house: RunManager, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,5 +122,5 @@ def test_compare_offers_it_and_opens_what_was_recorded(watching: RunManager, vis
     app.selectbox(key="compare_one").select(log.id).run()
     assert "it can be compared and taken away, not continued here" in said(app)
     app.segmented_control(key="compare_by").select("tokens").run()
-    assert not app.exception and "How many tokens these have seen is not told" in said(app)
+    assert not app.exception and "These count no tokens, and are left out here" in said(app)
     assert reader.open_run(log.id).state == "done" and command_inbox.accepted_commands(home() / "runs" / log.id) == ()

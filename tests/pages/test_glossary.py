@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from engine import link
+from engine.analysis.least_squares import fit_polynomial
 from engine.config import LiveSettings, RunConfig, changed
 from engine.lessons.experiments import EXPERIMENTS
 from engine.lessons.small_examples import EXAMPLES
 from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.stream.status import State
+from engine.text.points import read_points
 from pages.views.glossary.corrections import CORRECTIONS
 from pages.views.shared.try_this import SUGGESTIONS, Suggestion
 from pages.widgets.fields import GLOSSARY_NAMES, help_of
@@ -100,6 +104,27 @@ def test_a_link_to_a_word_opens_at_the_words(visit: Visit) -> None:
     page.switch_page("glossary.py").run()
     assert page.subheader[0].value == "Words"
     assert shown_terms(page)[0] == anchor("weight decay")
+
+
+def test_what_is_said_of_adamw_and_of_softmax_is_so() -> None:
+    """AdamW: about lr while slopes agree, far less where they do not, and two numbers kept for each weight."""
+    agree, flip = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    optimizer = torch.optim.AdamW([agree, flip], lr=0.1, weight_decay=0)
+    before = agree.detach().clone(), flip.detach().clone()
+    for step in range(200):
+        before = agree.detach().clone(), flip.detach().clone()
+        agree.grad, flip.grad = torch.ones(1), torch.tensor([(-1.0) ** step])
+        optimizer.step()
+    moved = [float((one.detach() - was).abs()) / 0.1 for one, was in zip((agree, flip), before, strict=True)]
+    assert moved[0] == pytest.approx(1, abs=1e-3) and moved[1] < 0.1
+    assert "about the learning rate where the slopes of all batches agree" in TERMS["AdamW"]
+    assert "by far less where they do not" in TERMS["AdamW"] and "twice the weights' memory" in TERMS["moment"]
+    assert sum(t.numel() for t in optimizer.state[agree].values() if t.dim()) == 2 * agree.numel()
+    scores = torch.tensor([1.0, 1.0 + math.log(2), 3.0])
+    first, second, _ = torch.softmax(scores, 0).tolist()
+    assert second / first == pytest.approx(2)
+    assert "larger than another's by ln 2 is twice as likely as that other one" in TERMS["softmax"]
+    assert "÷ ln 2 ÷ the characters in a token" in TERMS["bits_per_char"]
 
 
 # ---------------------------------------------------------------- the map
@@ -219,7 +244,12 @@ def test_every_correction_is_two_clicks_away(number: int, visit: Visit, house: R
     elif one.page == "Embeddings":
         assert "nearest to Queen, not equal" in words(page)
     elif one.page == "First steps":
-        assert state["part"] == one.open.keywords["part"]  # type: ignore[attr-defined]
+        if "part" in one.open.keywords:  # type: ignore[attr-defined]
+            assert state["part"] == one.open.keywords["part"]  # type: ignore[attr-defined]
+        else:  # the new point is there: four points that no line goes through
+            assert state["part"] == "The line"
+            pairs = read_points(house.demos["line"].config.points)
+            assert len(pairs) == 4 and fit_polynomial(pairs, 1).mean_squared_error > 0
     else:
         wanted = one.open.keywords or {"stage": one.open.args[0]}  # type: ignore[attr-defined]
         shown = {box.key: box.value for box in page.selectbox}

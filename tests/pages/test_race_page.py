@@ -182,17 +182,17 @@ def lane(name: str, lr: float, loss: float, scatter: float = 0.1, falling: bool 
 def test_the_words_are_those_of_the_numbers() -> None:
     slow, still = lane("a", 1e-4, 4.2, falling=True), lane("b", 1e-6, 4.8)
     good, also = lane("c", 0.01, 2.35), lane("d", 0.03, 2.40)
-    rattles, fast = lane("e", 1.0, 2.61, scatter=0.2), lane("f", 0.1, 2.6)
+    jumps, fast = lane("e", 1.0, 2.61, scatter=0.2), lane("f", 0.1, 2.6)
     out = lane("g", 100.0, 9.0, state=State.DIVERGED, step=6)
-    best = best_lane([slow, still, good, also, rattles, fast, out])
+    best = best_lane([slow, still, good, also, jumps, fast, out])
     assert best is good
-    told = [verdict(one, best) for one in (slow, still, good, also, rattles, fast, out)]
+    told = [verdict(one, best) for one in (slow, still, good, also, jumps, fast, out)]
     assert told == [
         "too slow: still falling",
         "too slow: hardly moves",
         "good",
         "good",
-        "too fast: rattles",
+        "too fast: jumps about",
         "too fast",
         "diverged at step 7",
     ]

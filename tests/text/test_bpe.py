@@ -23,6 +23,7 @@ from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
 from engine.progress import Cancelled
+from engine.presets import preset
 from engine.runs import datasets
 from engine.text import bpe, gpt2
 from engine.text.baselines import Baselines
@@ -335,6 +336,20 @@ def test_document_001s_text_has_5145_tokens(gpt2_tokenizer: ByteTokenizer) -> No
     if path is None:
         pytest.skip("The Verdict is not here; python -m engine fetch the-verdict brings it")
     assert len(gpt2_tokenizer.encode(path.read_text(encoding="utf-8"))) == 5_145
+
+
+def test_validation_of_document_001_is_a_single_window(gpt2_tokenizer: ByteTokenizer) -> None:
+    path = next(
+        (p for p in (home() / "downloads" / "the-verdict.txt", SHARED / "the-verdict.txt") if p.is_file()), None
+    )
+    if path is None:
+        pytest.skip("The Verdict is not here; python -m engine fetch the-verdict brings it")
+    start = preset("document-001")
+    config, size = start.config, start.settings.batch_size
+    corpus = Corpus.of(path.read_text("utf-8"), "the-verdict", 0.1, 0.1, tokenizer=gpt2_tokenizer)
+    found = corpus.val_batches(config, size, torch.device("cpu"))
+    assert [tuple(inputs.shape) for inputs, _ in found] == [(1, config.block_size)] == [(1, 256)]
+    assert "validation gets a single window of 256 tokens" in start.about
 
 
 def test_gpt2_has_its_own_numbers(gpt2_tokenizer: ByteTokenizer) -> None:

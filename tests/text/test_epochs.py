@@ -386,3 +386,14 @@ def test_epochs_off_leaves_the_output_as_it_was(tmp_path, capsys, monkeypatch) -
     assert main(["train", "--max-steps", "3", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["test_loss"] is None
+
+
+@pytest.mark.parametrize(("tokens", "says"), [(9, "a single window of 8 tokens"), (17, "only 2 windows"), (200, None)])
+def test_a_run_by_epochs_says_where_validation_is_a_single_window(tokens: int, says: str | None) -> None:
+    text = "abcdefgh ij" * 400
+    corpus = Corpus.of(text, "few", tokens / len(text), 0.0)
+    assert len(corpus.val) == pytest.approx(tokens, abs=1)
+    trainer = trainer_of(corpus)
+    trainer.observer.show_start()
+    told = [event.text for event in of_kind(trainer, Event) if event.name == "validation"]
+    assert [says in text for text in told] == ([] if says is None else [True])

@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from engine.config import changed
 from engine.models.base import LanguageModel
 from engine.models.registry import build
 from engine.presets import PRESETS
 from engine.stream.downsampling import bin_starts
+from engine.stream.messages import Observation
 from engine.training import probes
+from engine.training.trainer import Trainer
 
 MODELS = ["bigram", "gpt-tiny"]
 
@@ -145,3 +148,54 @@ def test_token_tables_are_values_and_gradient(device: str) -> None:
     assert probes.gradient_tables(model) == {}
     wide = build(PRESETS["bigram"].config, 300)
     assert probes.weight_tables(wide)["weights/token_embedding"].shape == (96, 96)
+
+
+# ------------------------------------------------------------------ an update beside its gradient
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_update_agreement_at_the_first_step_of_adamw_is_one_and_one(name: str, device: str) -> None:
+    model, _ = trained_once(name, device)
+    kept = probes.weight_copies(model.layers())
+    torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0).step()
+    found = probes.update_agreement(kept, model.layers(), 1e-2)
+    assert found["update_against_gradient"] == 1.0
+    assert found["update_per_lr"] == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("most", [probes.MOST_COMPARED, 50], ids=["all", "every so many"])
+def test_update_agreement_counts_weights_with_a_gradient_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "MOST_COMPARED", most)
+    weight = nn.Parameter(torch.zeros(400))
+    gradient = torch.arange(400.0) % 4 - 1  # -1, 0, 1, 2
+    weight.grad = gradient.clone()
+    moved = torch.where(torch.arange(400) % 8 < 4, -1.0, 1.0) * gradient * 0.5
+    before = {"all": [weight.detach() - moved]}
+    found = probes.update_agreement(before, {"all": [weight]}, 0.1)
+    every = max(1, 400 // most)
+    slope, step = gradient[::every], moved[::every]
+    has = slope != 0
+    assert found["update_against_gradient"] == pytest.approx(float((step * slope < 0)[has].float().mean()))
+    assert found["update_per_lr"] == pytest.approx(float(step[has].abs().median()) / 0.1)
+
+
+def test_update_agreement_is_none_without_a_gradient() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    before = {"all": [torch.zeros(3)]}
+    assert probes.update_agreement(before, {"all": [weight]}, 0.1) == {}
+    weight.grad = torch.zeros(3)
+    assert probes.update_agreement(before, {"all": [weight]}, 0.1) == {}
+
+
+def test_after_its_first_step_adamw_moves_many_weights_along_their_slope_and_by_less_than_lr(corpus) -> None:
+    start = PRESETS["gpt-tiny"]
+    emitted: list[object] = []
+    settings = changed(start.settings, speed="unlimited", max_steps=60)
+    trainer = Trainer(changed(start.config, observe_every=1, sample_every=10**6), settings, corpus, emitted.append)
+    for _ in range(60):
+        trainer.advance()
+    seen = {one.step: one.scalars for one in emitted if isinstance(one, Observation) and "update_per_lr" in one.scalars}
+    assert seen[1]["update_against_gradient"] > 0.99 and seen[1]["update_per_lr"] == pytest.approx(1, abs=0.02)
+    late = [seen[step] for step in range(41, 61)]
+    assert 0.3 < np.mean([one["update_against_gradient"] for one in late]) < 0.8
+    assert np.mean([one["update_per_lr"] for one in late]) < 0.4

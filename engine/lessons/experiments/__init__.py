@@ -15,7 +15,7 @@ from ..results import ExperimentResult
 from . import batches, clearing, mistakes, rates
 from .start import MOST_PARAMETERS, Pacer, Start
 
-__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "TOPICS", "Experiment", "Outcome", "Pacer", "Start"]
+__all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "TOPICS", "Experiment", "Pacer", "Start"]
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "zero-grad-places",
         CLEARING,
         "Does it matter where in the loop they are thrown away?",
-        "zero_grad at its three places",
+        "zero_grad at its three places, and a wrong one",
         "The documents clear at the end of a step, before the forward pass, and before backward(). Three loops, "
-        "compared bit for bit over 100 steps.",
+        "compared bit for bit over 100 steps; and a fourth that clears between backward() and step(), where none does.",
         "optimizer.zero_grad()\n# 000: at the end of the step\n# 001, 002: before the forward pass\n"
-        "# 003, 004: before backward()",
+        "# 003, 004: before backward()\n# wrong: between backward() and step()",
         "000 line 409, 001 line 56, 002 line 51, 003 line 670, 004 line 10",
         "moment",
         "small",
@@ -102,7 +102,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "Is a slope of zero the same as no slope?",
         "Zeros instead of None",
         "A further weight takes part in the loss for 20 steps and is then skipped. AdamW with gradients set to zeros, "
-        "and with gradients set to None, which is PyTorch's default.",
+        "and with gradients set to None, which is PyTorch's default; and what either costs in memory and time.",
         "optimizer.zero_grad(set_to_none=False)   # or True",
         "000 line 409, 004 lines 31–38",
         "moment",
@@ -152,8 +152,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         STEPPING,
         "Can it learn a short text by heart?",
         "Too many iterations on a short text",
-        "A bigram trains on the first 1,000 characters alone, for 2,000 steps. When does validation turn?",
-        "data = text[:1000]",
+        "A bigram trains on 800 tokens: the first 1,000 of the text, less a tenth for validation and one for the test. "
+        "2,000 steps. When does validation turn?",
+        "data = text[:1000]\ntrain, val, test = data[:800], data[800:900], data[900:]",
         "000 line 12",
         "first",
         "bigram",

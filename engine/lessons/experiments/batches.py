@@ -14,7 +14,8 @@ from ...generators import generator
 from ...text.corpus import Batcher, draw
 from ...training.evaluation import mean_loss
 from ...training.trainer import Trainer
-from ..results import Chart, CodeOutput, Curve, ExperimentResult, Table, percent
+from ..results import Chart, Curve, ExperimentResult, Table, percent
+from ..snippets import run_code
 from .loops import POINTS, USUAL_ORDER, language_model, max_weight_difference, run_stages
 from .start import Pacer, Start
 
@@ -166,15 +167,6 @@ def last_window(start: Start, pacer: Pacer, draws: int = 20_000) -> ExperimentRe
     )
     numbers = {"lost": len(lost), "windows": length - block_size}
     return ExperimentResult(summary, (table, tried), f"the numbers 0 to {length - 1} in place of a text", numbers)
-
-
-def run_code(code: str, names: dict[str, object]) -> CodeOutput:
-    """Run a line or two of PyTorch and return the exception or its absence. Only for code written in this package."""
-    try:
-        exec(code, {"torch": torch}, names)
-    except Exception as error:
-        return CodeOutput(code, type(error).__name__, str(error))
-    return CodeOutput(code, "no error", "")
 
 
 def evaluation_moves_training(start: Start, pacer: Pacer, steps: int = 60) -> ExperimentResult:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
@@ -12,10 +16,11 @@ from .loops import USUAL_ORDER, FullTextLoss, LoopResult, Stage, StageOrder, max
 from .start import Pacer, Start
 
 NEVER_CLEARED: StageOrder = tuple(stage for stage in USUAL_ORDER if stage is not Trainer.reset)
-LOSS_HELP = (
-    "The exact loss on the whole training text, so nothing scatters from batch to batch. Healthy is a fall that "
-    "flattens; both curves began with the same weights and saw the same batches."
+EXACT_LOSS = (
+    "The exact loss on the whole training text: nothing scatters from batch to batch. Healthy is a fall that flattens"
 )
+LOSS_HELP = f"{EXACT_LOSS}; all curves began with the same weights and saw the same batches."
+CLEARED = 30
 LOSS_TITLE = "loss on the training text, nats per token"
 
 
@@ -54,8 +59,8 @@ def never_cleared(start: Start, pacer: Pacer, optimizer: OptimizerName, lr: floa
         summary += "Here it is ahead: a sum of old gradients acts like a large momentum. Give it more steps."
     else:
         summary += (
-            "Every backward() adds to what is in .grad, so each update repeats all gradients so far, also those of "
-            "weights that are long gone, and overshoots. "
+            "Every backward() adds to what is in .grad, so each update repeats all gradients so far, also those that "
+            "were computed where the weights were many steps ago, and overshoots. "
         )
         summary += (
             "AdamW divides by the size of the gradient, so its steps grow no longer; but they go on pointing where the "
@@ -109,11 +114,13 @@ PLACES: dict[str, tuple[str, StageOrder]] = {
     "at the end of the step": ("000", USUAL_ORDER),
     "before the forward pass": ("001, 002", cleared_after(Trainer.batch)),
     "before backward()": ("003, 004", cleared_after(Trainer.loss_stage)),
+    "between backward() and step()": ("none of them", cleared_after(Trainer.guard)),
 }
+"""Where a loop may clear its gradients, and in which documents it does; the last place is wrong."""
 
 
 def cleared_at_three_places(start: Start, pacer: Pacer, steps: int = 100) -> ExperimentResult:
-    """The documents clear gradients at three places of the loop: do the weights differ?"""
+    """The documents clear gradients at three places of the loop: do the weights differ? And at a fourth, wrong one?"""
     start = start.small()
     pacer.expect(len(PLACES) * steps)
     trainers, losses = [], []
@@ -125,25 +132,38 @@ def cleared_at_three_places(start: Start, pacer: Pacer, steps: int = 100) -> Exp
             pacer.advance()
         trainers.append(trainer)
         losses.append(ends)
+    *right, wrong = trainers
     apart_by = [max_weight_difference(trainer, trainers[0]) for trainer in trainers]
-    same = all(difference == 0 for difference in apart_by) and all(each == losses[0] for each in losses)
+    apart = max(apart_by[: len(right)])
+    same = apart == 0 and all(each == losses[0] for each in losses[: len(right)])
+    moved = max_weight_difference(wrong, start.trainer())
     rows = tuple(
         (place, document, f"{ends[-1]:.9f}", f"{difference:.3g}")
         for (place, (document, _)), ends, difference in zip(PLACES.items(), losses, apart_by, strict=True)
     )
     summary = (
-        f"After {steps} steps all three have the same weights and the same losses, bit for bit. Any place will do, as "
-        "long as it is after one step() and before the next backward()."
+        f"After {steps} steps all three of the documents' loops have the same weights and the same losses, bit for "
+        "bit. Any place will do, as long as it is after one step() and before the next backward(). "
         if same
-        else "The three differ, as the table says."
+        else "The documents' three loops differ, as the table says. "
+    )
+    summary += (
+        f"The fourth throws each gradient away before step() can read it: its largest change of a weight is {moved:g}, "
+        f"and its weights end up to {apart_by[-1]:.3g} from the others'."
     )
     table = Table(
         f"After {steps} steps",
-        "Three loops from the same weights, on the same batches. A difference of 0 means equal to the last bit.",
-        ("zero_grad stands", "documents", "last batch's loss, nats per token", "largest difference of a weight"),
+        "Four loops from the same weights, on the same batches. A difference of 0 from the first means equal to the "
+        "last bit; only the last loop, which learns nothing, may differ.",
+        ("zero_grad stands", "documents", "last batch's loss, nats per token", "weights differ from the first's by"),
         rows,
     )
-    return ExperimentResult(summary, (table,), start.about(), {"apart": max(apart_by), "losses_equal": float(same)})
+    return ExperimentResult(
+        summary,
+        (table,),
+        start.about(),
+        {"apart": apart, "losses_equal": float(same), "wrong": apart_by[-1], "wrong_moved": moved},
+    )
 
 
 def zeros_or_none(start: Start, pacer: Pacer, steps: int = 100, used: int = 20) -> ExperimentResult:
@@ -188,8 +208,55 @@ def zeros_or_none(start: Start, pacer: Pacer, steps: int = 100, used: int = 20) 
             Curve("set to zeros", steps_at, paths[False], "changed"),
         ),
     )
-    numbers = {"none": rest[True], "zeros": rest[False], "apart": model_apart}
-    return ExperimentResult(summary, (chart,), start.about(), numbers)
+    costs = {to_none: cost_of_clearing(start.trainer(), to_none) for to_none in (True, False)}
+    none, zeros = costs[True], costs[False]
+    weights = sum(p.numel() * p.element_size() for p in trainers[0].model.parameters())
+    summary += (
+        f" What either costs: through the next forward pass None holds {none.bytes:,} bytes of gradients and zeros "
+        f"{zeros.bytes:,}, {zeros.bytes / weights:.0%} of what the weights take; one zero_grad() took "
+        f"{none.clear:.0f} µs with None and {zeros.clear:.0f} µs with zeros here, beside a backward() of "
+        f"{none.backward:,.0f} µs."
+    ).replace("%", " %")
+    table = Table(
+        "What set_to_none costs, in memory and time",
+        f"The middle of {CLEARED} measurements on a copy of the model. With None the next backward() hands its "
+        "gradients over; with zeros it adds them to what is there, and the memory is held through the forward pass.",
+        ("set_to_none", "bytes of .grad until backward()", "zero_grad(), µs", "backward() after it, µs"),
+        tuple(
+            (str(to_none), f"{cost.bytes:,}", f"{cost.clear:.1f}", f"{cost.backward:.1f}")
+            for to_none, cost in costs.items()
+        ),
+    )
+    numbers = {"none": rest[True], "zeros": rest[False], "apart": model_apart, "weights": weights}
+    numbers |= {"none_bytes": none.bytes, "zeros_bytes": zeros.bytes}
+    return ExperimentResult(summary, (chart, table), start.about(), numbers)
+
+
+class ClearingCost(NamedTuple):
+    """What clearing costs: bytes that the gradients hold after it, µs of zero_grad() and of the backward() after it."""
+
+    bytes: int
+    clear: float
+    backward: float
+
+
+def cost_of_clearing(trainer: Trainer, to_none: bool) -> ClearingCost:
+    """Measure `zero_grad(set_to_none=to_none)` and the backward() that follows; no weight moves. Medians."""
+    clears, backwards, held = [], [], 0
+    trainer.batch()
+    for _ in range(CLEARED + 1):  # the first one has nothing to clear
+        trainer.forward()
+        trainer.loss_stage()
+        started = time.perf_counter()
+        trainer.optimizer.zero_grad(set_to_none=to_none)
+        cleared = time.perf_counter()
+        held = sum(p.grad.numel() * p.grad.element_size() for p in trainer.parameters if p.grad is not None)
+        began = time.perf_counter()
+        trainer.backward()
+        clears.append(cleared - started)
+        backwards.append(time.perf_counter() - began)
+    clear, backward = (1e6 * statistics.median(times[1:]) for times in (clears, backwards))
+    return ClearingCost(held, clear, backward)
 
 
 def cleared_with(to_none: bool, spare: nn.Parameter) -> StageOrder:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ...training.trainer import Trainer
 from ..results import ExperimentResult, Grid, Table, cells
-from .batches import run_code
+from ..snippets import run_code
 from .loops import run_stages
 from .start import Pacer, Start
 
@@ -24,17 +24,25 @@ def softmax_dimension(start: Start, pacer: Pacer) -> ExperimentResult:
         right, wrong = F.softmax(logits, dim=-1), F.softmax(logits, dim=1)
         last = logits[:, -1, :]  # (B, C)
         same = torch.equal(F.softmax(last, dim=1), F.softmax(last, dim=-1))
-        chance = {
-            name: float(p.gather(-1, trainer.targets.unsqueeze(-1)).mean()) for name, p in (("-1", right), ("1", wrong))
-        }
+        both = {"-1": right, "1": wrong}
+        chance = {name: float(p.gather(-1, trainer.targets.unsqueeze(-1)).mean()) for name, p in both.items()}
+        level = {name: float(p.mean()) for name, p in both.items()}
     batch, steps, tokens = logits.shape
-    sums = {name: p[0].sum(-1) for name, p in (("-1", right), ("1", wrong))}
+    sums = {name: p[0].sum(-1) for name, p in both.items()}
     summary = (
         f"On (B, C) = ({batch}, {tokens}) dim=1 is the tokens: dim=1 and dim=-1 "
         f"agree{' to the last bit' if same else ', it should be'}. On (B, T, C) = ({batch}, {steps}, {tokens}) dim=1 "
         f"is time: the probabilities of one position then sum to {float(sums['1'].min()):.2f} … "
         f"{float(sums['1'].max()):.2f} instead of 1, and those of one token over the {steps} places of a window sum to "
-        f"{float(wrong[0].sum(0).mean()):.2f}. No error says so. dim=-1 is the tokens in both."
+        f"{float(wrong[0].sum(0).mean()):.2f}. No error says so. dim=-1 is the tokens in both. "
+    )
+    summary += (
+        f"Under dim=1 the right token seems to get {chance['1'] / chance['-1']:.1f} times as much, {chance['1']:.4f} "
+        f"against {chance['-1']:.4f}: no better a model, but larger numbers all over. A window's {steps} places share "
+        f"1 there instead of the {tokens} tokens, so that the mean over right and wrong tokens is 1/{steps} = "
+        f"{level['1']:.4f} instead of 1/{tokens} = {level['-1']:.4f}. Held against that, the right token has "
+        f"{chance['1'] / level['1']:.2f} times the mean under dim=1 and {chance['-1'] / level['-1']:.2f} times under "
+        "dim=-1."
     )
     labels = start.dataset.tokenizer.labels
     most = right[0].amax(0).topk(min(TOKENS, tokens)).indices.sort().values
@@ -52,29 +60,34 @@ def softmax_dimension(start: Start, pacer: Pacer) -> ExperimentResult:
             "seen",
             "next",
         )
-        for name, p in (("-1", right), ("1", wrong))
+        for name, p in both.items()
     )
     table = Table(
         "What each dimension gives",
         "The same logits, turned into probabilities over two dimensions. Only sums of 1 along the tokens are "
-        "chances of what comes next.",
+        "chances of what comes next; the last column compares the right token with the mean of its call.",
         (
             "call",
             "sum over the tokens of a position",
             "sum over the places of a window",
-            "mean chance of the right token",
+            "mean of all cells",
+            "mean of the right token",
+            "right ÷ all",
         ),
         tuple(
             (
                 f"F.softmax(logits, dim={name})",
                 f"{float(p[0].sum(-1).min()):.3f} … {float(p[0].sum(-1).max()):.3f}",
                 f"{float(p[0].sum(0).min()):.3f} … {float(p[0].sum(0).max()):.3f}",
+                f"{level[name]:.4f}",
                 f"{chance[name]:.4f}",
+                f"{chance[name] / level[name]:.2f}",
             )
-            for name, p in (("-1", right), ("1", wrong))
+            for name, p in both.items()
         ),
     )
     numbers = {"same": float(same), "right": float(sums["-1"].mean()), "wrong": float(sums["1"].max())}
+    numbers |= {f"{what}_{name}": v[name] for what, v in (("chance", chance), ("level", level)) for name in both}
     return ExperimentResult(summary, (*grids, table), start.about(), numbers)
 
 
@@ -96,7 +109,7 @@ def second_backward(start: Start, pacer: Pacer) -> ExperimentResult:
     )
     summary += (
         "With retain_graph=True it is kept, and the second call adds the same gradient once more: every .grad is "
-        "exactly twice as long."
+        "exactly twice as large."
         if doubled
         else "With retain_graph=True it is kept."
     )

@@ -13,7 +13,7 @@ from ...text.corpus import Corpus
 from ...training.evaluation import split_loss
 from ...training.trainer import Trainer
 from ..results import Chart, Curve, ExperimentResult, percent
-from .clearing import LOSS_HELP, LOSS_TITLE, curves
+from .clearing import EXACT_LOSS, LOSS_HELP, LOSS_TITLE, curves
 from .loops import POINTS, USUAL_ORDER, FullTextLoss, language_model, run_loop, run_stages
 from .start import Pacer, Start
 
@@ -46,8 +46,8 @@ def sgd_for_adamw(start: Start, pacer: Pacer, steps: int = 2000) -> ExperimentRe
     )
     summary += (
         "SGD's step is the rate times the slope, and the slopes are small here: each weight is touched by few of a "
-        "batch's characters. AdamW divides by the size of the slope, so that its rate is nearly the length of the "
-        "step. A learning rate belongs to its optimizer."
+        "batch's characters. AdamW divides by the size of the slopes, so that its rate says about how far a weight "
+        "goes in one step at most, large or small as the slopes may be. A learning rate belongs to its optimizer."
         if fell < 0.1 * (adamw[0] - adamw[-1]) or fell < 0.1
         else "At these weights the two rules are closer than usual."
     )
@@ -204,7 +204,7 @@ def until_80_percent(start: Start, pacer: Pacer, steps: int = 400) -> Experiment
     at += [steps] if at[-1] != steps else []
     whole = Chart(
         "Loss on the whole training text",
-        LOSS_HELP,
+        f"{EXACT_LOSS}; both loops began with the same weights, but one of them never saw a second batch.",
         "updates",
         LOSS_TITLE,
         tuple(
@@ -226,7 +226,8 @@ def chance_of_right(trainer: Trainer) -> float:
 def memorizing(start: Start, pacer: Pacer, steps: int = 2000, characters: int = 1000) -> ExperimentResult:
     """Train on the first characters of the text only: at which step does the validation loss turn?"""
     start = start.bigram()
-    short = Corpus.of(start.dataset.tokenizer.decode(start.dataset.train[:characters].numpy()))
+    piece = min(characters, len(start.dataset.train))
+    short = Corpus.of(start.dataset.tokenizer.decode(start.dataset.train[:piece].numpy()))
     start = Start(changed(start.config, val_fraction=0.1, test_fraction=0.1, block_size=8), start.settings, short)
     text, trainer = FullTextLoss(short), bigram_trainer(start, "adamw", 0.01)
     pacer.expect(steps)
@@ -241,8 +242,9 @@ def memorizing(start: Start, pacer: Pacer, steps: int = 2000, characters: int = 
     best = min(range(len(val)), key=lambda i: val[i])
     turned = best < len(val) - 2
     summary = (
-        f"On {short.characters:,} characters the validation loss is best at step {at[best]:,}, {val[best]:.3f}, and "
-        f"{val[-1]:.3f} at step {at[-1]:,}, while the training loss went on from {train[best]:.3f} to {train[-1]:.3f}. "
+        f"Trained on {len(short.train):,} of the first {piece:,} tokens, with {len(short.val):,} for validation: the "
+        f"validation loss is lowest at step {at[best]:,}, {val[best]:.3f}, and {val[-1]:.3f} at step {at[-1]:,}, while "
+        f"the training loss went on from {train[best]:.3f} to {train[-1]:.3f}. "
     )
     summary += (
         "From there on the table learns which pairs happen to be in this piece of text: too many iterations do harm "
@@ -259,4 +261,5 @@ def memorizing(start: Start, pacer: Pacer, steps: int = 2000, characters: int = 
         (Curve("training", at, train, "usual"), Curve("validation", at, val, "second")),
     )
     numbers = {"best_step": at[best], "best": val[best], "last": val[-1], "train": train[-1], "turned": float(turned)}
+    numbers |= {"trained_on": len(short.train), "of": piece}
     return ExperimentResult(summary, (chart,), "a fresh bigram on the first characters of the text", numbers)

@@ -69,7 +69,7 @@ def shape_b_t_1(context: QuestionContext) -> Answer:
         f"{shape(context.inputs)} becomes {shape(drawn.ids)}, and the loop goes round with a text one token longer. "
         f"Its T has no limit, but the model's view has: this one reads the last {context_length} "
         f"{'token' if context_length == 1 else 'tokens'}. Given nothing but the last token, its scores change by up to "
-        f"{apart:.4g}{', not at all: for a bigram the rest of the text is ballast' if apart == 0 else ''}.",
+        f"{apart:.4g}{', not at all: a bigram makes no use of the rest of the text' if apart == 0 else ''}.",
         {
             "before": shape(context.inputs),
             "drawn": shape(drawn.token),

@@ -73,7 +73,7 @@ def what_is_nll(context: QuestionContext) -> Answer:
         f"that came. Here p runs from {worst:.2g}, which costs {most:.3f} nats, to {best:.2g}, which costs "
         f"{least:.3f}; the mean over all positions is {mean:.6f}, and that is the loss, "
         f"{F.cross_entropy(logits, targets):.6f}. The logarithm does not magnify small differences in general: 0.99 "
-        f"costs {-math.log(0.99):.3f} and 0.01 costs {-math.log(0.01):.2f}. It is being sure and wrong that is dear.",
+        f"costs {-math.log(0.99):.3f} and 0.01 costs {-math.log(0.01):.2f}. What costs much is to be sure and wrong.",
         {
             "smallest p": worst,
             "largest p": best,

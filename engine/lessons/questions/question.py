@@ -23,19 +23,30 @@ MOST_SCORES = 2**21
 
 @dataclass(frozen=True, eq=False)
 class QuestionContext:
-    """What answers are computed from: a model on the CPU in eval mode and a batch, inputs and targets (B, T)."""
+    """What answers are computed from: a model on the CPU in eval mode and a batch, inputs and targets (B, T).
+
+    The batch is drawn from `text` (n,), token ids.
+    """
 
     model: LanguageModel
     tokenizer: Tokenizer
     inputs: Tensor
     targets: Tensor
+    text: Tensor
 
     @classmethod
     def of(cls, model: LanguageModel, corpus: Corpus, config: RunConfig, settings: LiveSettings) -> QuestionContext:
         """With a batch of the run's own size from the training text; smaller where logits would exceed MOST_SCORES."""
         rows = max(1, min(settings.batch_size, MOST_SCORES // (config.block_size * corpus.vocab_size)))
         batcher = Batcher(corpus.train, config.block_size, generator(config.seed, "questions"))
-        return cls(model, corpus.tokenizer, *batcher.draw(rows))
+        return cls(model, corpus.tokenizer, *batcher.draw(rows), corpus.train)
+
+    def other_windows(self, rows: int, count: int = 1) -> list[tuple[Tensor, Tensor]]:
+        """`count` other batches of the same text, each of at most `rows` windows; the same at each call."""
+        steps = self.inputs.size(1)
+        rows = max(1, min(rows, MOST_SCORES // (steps * self.tokenizer.vocab_size)))
+        batcher = Batcher(self.text, steps, generator(rows, "other windows"))
+        return [batcher.draw(rows) for _ in range(count)]
 
     def logits(self) -> Tensor:
         """(B, T, C), without a graph."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..results import Example
-from . import scores, shapes, slopes
+from . import scores, shapes, slopes, updates
 
 __all__ = ["EXAMPLES", "Example"]
 
@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "the cat sat on mat": shapes.the_cat_sat,
     "Names of grad_fn": slopes.names_of_nodes,
     "Gradients add up": slopes.adding_up,
-    "Three weights: big, small, very small": slopes.three_weights,
+    "Three weights: big, small, very small": updates.three_weights,
+    "backwards(), a perceptron, a change": updates.what_adamw_is,
 }
 """The examples by title."""

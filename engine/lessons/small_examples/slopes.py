@@ -1,4 +1,4 @@
-"""Gradients: the graph nodes they flow through, how they accumulate, and what an optimizer makes of their size."""
+"""Gradients: the graph nodes they flow through, and how they accumulate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..results import Example, Table
-
-GRADIENTS = (2e-2, 2e-4, 2e-6)
-LR = 1e-3
 
 
 def grad_fn_name(tensor: Tensor) -> str:
@@ -93,40 +90,4 @@ def adding_up() -> Example:
         actual,
         (table,),
         {"twice": twice, "fresh": fresh, "cleared": float(cleared)},
-    )
-
-
-def three_weights() -> Example:
-    """A big, a small and a very small gradient: what SGD and AdamW do with them at the first step."""
-    moved: dict[str, list[float]] = {}
-    for name in ("SGD", "AdamW"):
-        weights = torch.zeros(len(GRADIENTS), dtype=torch.float64, requires_grad=True)
-        weights.grad = torch.tensor(GRADIENTS, dtype=torch.float64)
-        kind: type[torch.optim.Optimizer] = getattr(torch.optim, name)
-        kind([weights], lr=LR).step()  # type: ignore[call-arg]
-        moved[name] = (-weights.detach()).tolist()
-    spans = {name: max(steps) / min(steps) for name, steps in moved.items()}
-    actual = (
-        f"The gradients differ by a factor of {GRADIENTS[0] / GRADIENTS[-1]:,.0f}. Under SGD the three moves differ by "
-        f"a factor of {spans['SGD']:,.0f}, as the formula says; under AdamW, which the document uses, by "
-        f"{spans['AdamW']:.3f}: each weight moves by about the learning rate, {LR:g}, whatever its gradient. Size "
-        "comes back later, through the moments."
-    )
-    table = Table(
-        f"The first step at learning rate {LR:g}",
-        "How far each weight moves against its gradient. Read down a column: SGD keeps the proportions, AdamW nearly "
-        "removes them.",
-        ("gradient", "moved by SGD", "moved by AdamW"),
-        tuple(
-            (f"{g:.0e}", f"{s:.2e}", f"{a:.6f}")
-            for g, s, a in zip(GRADIENTS, moved["SGD"], moved["AdamW"], strict=True)
-        ),
-    )
-    return Example(
-        "000, lines 303–305 and 355–361",
-        "A weight that contributed much to the error gets a big update, one that contributed little a very small "
-        "one: new = old − learning rate × gradient.",
-        actual,
-        (table,),
-        {"sgd": spans["SGD"], "adamw": spans["AdamW"], "largest": moved["AdamW"][0]},
     )

@@ -14,7 +14,7 @@ from .race import Race
 MIN_STEPS = 40  # a lane with fewer has no result
 AS_GOOD = 0.05  # a lane is as good as the best if its loss is higher by at most this part of what the best learnt
 SURE = 3.0  # standard errors by which a mean must have fallen to count as falling
-RATTLE = 1.2  # from this many times the best lane's scatter, a lane rattles
+JUMPY = 1.2  # from this many times the best lane's scatter, a lane is said to jump about
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,4 @@ def verdict(one: LaneResult, best: LaneResult | None) -> str:
         return "good"
     if one.lr < best.lr:
         return "too slow: still falling" if one.falling else "too slow: hardly moves"
-    return "too fast: rattles" if one.scatter > RATTLE * best.scatter else "too fast"
+    return "too fast: jumps about" if one.scatter > JUMPY * best.scatter else "too fast"

@@ -31,7 +31,8 @@ export class Header {
     for (const [key, label, hint] of [
       ["train", "train", "Training loss, smoothed (of text: nats per token)"],
       ["val", "val", "Validation loss on fixed batches, nats per token"],
-      ["bits", "bits/char", "Validation loss (training loss where there is none) ÷ ln 2: bits per character"],
+      ["bits", "bits/char",
+        "Bits per character: validation loss (training loss where there is none) ÷ ln 2 ÷ characters per token"],
       ["tokens", "tokens seen", ""],
     ]) {
       const box = element("span", `ls-number ls-${key}`, "", { title: hint });

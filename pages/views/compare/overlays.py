@@ -52,13 +52,18 @@ def overlay_controls(drawn: DrawnRuns) -> View:
     return View(by or "steps", window, log_x, log_y)
 
 
+def counts_tokens(shown: Overview) -> bool:
+    """Is it known how many tokens the run has seen: does it read a text, and was it not recorded from elsewhere?"""
+    return shown.run.config is not None and shown.run.config.reads_text
+
+
 def overlays(drawn: DrawnRuns) -> None:
     """Training and validation losses of the chosen runs."""
     view = overlay_controls(drawn)
     if len({(one.settings.get("corpus"), one.settings.get("tokenizer")) for one, _ in drawn}) > 1:
         st.caption("These runs differ in their text or tokens: a loss per token is not the same measure in each.")
-    if view.by == "tokens" and (unknown := [one.name for one, _ in drawn if one.run.recorded]):
-        st.text(f"How many tokens these have seen is not told, and they are left out here: {', '.join(unknown)}.")
+    if view.by == "tokens" and (unknown := [one.name for one, _ in drawn if not counts_tokens(one)]):
+        st.text(f"These count no tokens, and are left out here: {', '.join(unknown)}.")
     gone = {} if view.log_y else loss_curves.off_scale(drawn, "val") | loss_curves.off_scale(drawn, "train")
     if gone:
         far = ", ".join(f"{name} up to {loss:.4g}" for name, loss in gone.values())

@@ -93,7 +93,7 @@ def entropy_ladder(told: TextStatistics) -> None:
         figure.add_annotation(
             x=0,
             y=place - 0.2,
-            text=f"{rung}<br>{nats:.4f} nats, {nats / np.log(2):.4f} bits: as if among {np.exp(nats):.1f}",
+            text=f"{rung}<br>{nats:.4f} nats, {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.1f}",
             align="left",
             xanchor="left",
             yanchor="bottom",
@@ -106,6 +106,7 @@ def entropy_ladder(told: TextStatistics) -> None:
         "ladder",
         "The entropy ladder",
         "Three losses by counting the training text, without any training; a model's loss can be held against them. "
+        "Perplexity, e to the power of the loss, says among how many equally likely characters one guesses as well. "
         "A bigram that has learnt all it can stands on the lowest rung; a model that looks further back goes below.",
         height=300,
     )

@@ -14,7 +14,7 @@ import streamlit as st
 from engine.presets import preset
 from engine.training.trainer import STAGES
 from pages.views.shared import inspected_step
-from pages.views.shared.try_this import LAYER_TAB, open_experiment, set_choices
+from pages.views.shared.try_this import FOUR_POINTS, LAYER_TAB, open_experiment, restart_line, set_choices
 from pages.widgets import plan
 
 
@@ -73,8 +73,8 @@ CORRECTIONS: tuple[Correction, ...] = (
         "001",
         ("It recalculates until within 80 % of the target.", "Recalculate until 80 %",
          "Step", open_experiment("until-80-percent")),
-        ("loss.backwards() gives weight changes; AdamW is a perceptron.", "Slope, then step",
-         "Step", partial(open_stage, "update")),
+        ("loss.backwards(); AdamW is a perceptron; gradients = change in weights.", "What each of them is",
+         "Step", open_example("backwards(), a perceptron, a change")),
         ("The split is 80/10/10 (and the test part never used).", "A run that tests once", "Train",
          partial(plan.prepare_for_train, preset("simple"))),
         ("global_step = −1: its step 0 comes after an update.", "A run with its step 0", "Train",
@@ -85,7 +85,7 @@ CORRECTIONS: tuple[Correction, ...] = (
     *_of(
         "002",
         ("A new point shows that the function is wrong.", "Fits and their residuals", "First steps",
-         set_choices(part="The line")),
+         partial(restart_line, FOUR_POINTS)),
         ("An iteration is an epoch; the code illustrates the line.", "The code's own model", "First steps",
          set_choices(part=LAYER_TAB)),
     ),

@@ -13,7 +13,6 @@ from typing import TypeVar
 import streamlit as st
 
 from engine.config import LiveSettings, RunConfig
-from engine.generators import generator
 from engine.link import DEFAULT_PRESET
 from engine.models.base import LanguageModel, Model
 from engine.models.registry import build
@@ -23,8 +22,8 @@ from engine.runs.run import Run
 from engine.stream.status import State
 from engine.text.corpus import Corpus
 from engine.text.points import Points
-from engine.training.trainer import Trainer
 from pages.views.shared import scrubber
+from pages.views.shared.first_model import first_model
 
 STATE_KEY = "inside_look"
 Made = TypeVar("Made")
@@ -87,14 +86,6 @@ def inspect_model(run: Run | None) -> InspectedModel:
 def refresh() -> None:
     """Take a new copy at the next rerun."""
     st.session_state.pop(STATE_KEY, None)
-
-
-def first_model(config: RunConfig, dataset: Corpus | Points) -> Model:
-    """The model of a run with `config` before its first update."""
-    if config.draws == "separate" or isinstance(dataset, Points):
-        return build(config, dataset.vocab_size, generator(config.seed, "weights")).eval()
-    settings = preset(config.preset).settings  # the lecture's draws come in order, and no setting changes them
-    return Trainer(config, settings, dataset, lambda _: None).model.eval()
 
 
 def untrained(look: InspectedModel) -> Model:

@@ -20,6 +20,8 @@ from pages.views.shared import inspected_step
 from pages.widgets import plan
 
 LAYER_TAB = "The 5→3 layer"  # the name of the tab on First steps
+SENTENCE = "The lamps along the quay are lit every evening."
+FOUR_POINTS = "preset=document-002-line&points=1,3 2,5 3,7 4,8&lr=0.1&speed=100"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
     "Train": (
         Suggestion(
             "Too large a step",
-            "At learning rate 10 the loss leaps between 3.3 and 5.3 and gets nowhere, though this model's floor is "
+            "At learning rate 10 the loss leaps between 3.1 and 5.8 and gets nowhere, though this model's floor is "
             "2.34: each update overshoots. Then reset with 0.1: after 200 steps the training loss is 2.39.",
             "Learning rate 10",
             "preset=bigram&lr=10&max_steps=3000&speed=1000",
@@ -166,7 +168,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
             "With (4, 8) no line goes through all points. It settles at a = 1.7, b = 1.5 with a mean squared error of "
             "0.075; whether the point is noise or the form is wrong, four points cannot tell.",
             "Four points",
-            here=partial(restart_line, "preset=document-002-line&points=1,3 2,5 3,7 4,8&lr=0.1&speed=100"),
+            here=partial(restart_line, FOUR_POINTS),
         ),
         Suggestion(
             "No minimum",
@@ -186,15 +188,15 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
         ),
         Suggestion(
             "Fewer, longer tokens",
-            "Cut the sentence below into byte pairs. Its 43 characters are 21 tokens when 512 are learnt from the "
-            "default text, 17 with 1,024 and 14 with 2,048.",
+            f"Cut “{SENTENCE}” into byte pairs. Its 47 characters are 18 tokens when 512 are learnt from the default "
+            "text, 11 with 1,024 and 10 with 2,048; the button puts it into the box above.",
             "Byte pairs",
-            here=set_choices(cut="byte pairs of this text"),
+            here=set_choices(cut="byte pairs of this text", pasted=SENTENCE),
         ),
         Suggestion(
             "Too short a text",
             "Train on the diary of 8,066 characters. The training loss falls to the end; the validation loss is "
-            "lowest, about 2.45, near step 2,000 and 2.53 after 10,000: by then the model memorizes.",
+            "lowest, about 2.45, near step 1,500 and 2.53 after 10,000: by then the model memorizes.",
             "Train on the diary",
             "preset=bigram&corpus=ferry-notebook&lr=0.01&max_steps=10000&speed=1000",
         ),

@@ -85,7 +85,8 @@ STAGES_ABOUT = {
         purpose="Move every weight a little, to where the loss should be lower.",
         underneath=(
             "The optimizer reads each .grad and changes the weight in place. AdamW first updates two running means for "
-            "each weight, so that a step's length hardly depends on the gradient's."
+            "each weight, of the slope and of its square, and moves it by lr times the one over the root of the other: "
+            "about lr where batches agree on the slope, far less where they do not."
         ),
     ),
     "observe": About(

@@ -8,10 +8,8 @@ from typing import Literal
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
-import torch
 from torch import Tensor
 
-from engine.analysis.autograd_graph import accumulate_gradients, backward_by_hand
 from engine.analysis.gradient_check import (
     NUDGE,
     Slope,
@@ -27,6 +25,7 @@ from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, heatmap, literal, plane, show
 from pages.charts.token_axes import name_axis
 from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.by_hand import by_hand_view
 from pages.views.step.stages.shared import (
     cached,
     digits,
@@ -55,7 +54,7 @@ def backward_view(shown: InspectedStep) -> None:
         touched_weights(shown, name, gradient)
     with other:
         slope_check(shown, name, spot, float(gradient[spot]))
-    accumulation(shown)
+    by_hand_view(shown, name, spot)
 
 
 GRADIENT_HELP = (
@@ -161,31 +160,3 @@ def tangent(value: float, offsets: Sequence[float], losses: Sequence[float], gra
     spread = max(losses) - min(losses) or float(np.ptp(line)) or 1.0
     figure.update_yaxes(range=[min(losses) - 0.15 * spread, max(losses) + 0.15 * spread])
     return figure
-
-
-def accumulation(shown: InspectedStep) -> None:
-    """Show that AccumulateGrad only adds: the chain called by hand, and a second gradient handed to it."""
-    steps = backward_by_hand(shown.model.loss(shown.model.outputs(shown.trainer.inputs), shown.trainer.targets))
-    if steps:
-        last = steps[-1][1]
-        (parameter,) = shown.trainer.parameters
-        heading(
-            "Backward by hand",
-            "Each node of a fresh graph was called with what the node before gave. The last but one already holds the "
-            "whole gradient: AccumulateGrad only puts it into .grad.",
-        )
-        number_table(
-            [(name, str(tuple(t.shape)), short(float(t.norm()))) for name, t in steps],
-            ("node", "gives", "norm"),
-        )
-        same = parameter.grad is not None and torch.equal(last, parameter.grad)
-        here = f"The result of {steps[-1][0]} equals .grad: {same}."
-    else:
-        here = ""
-    left = accumulate_gradients([torch.ones(3), torch.ones(3)]).tolist()
-    document_note(
-        "document 003",
-        "AccumulateGrad is the call of backward() that computes the gradient.",
-        f"{here} Handed [1, 1, 1] twice, an AccumulateGrad of another tensor leaves {left} in .grad: "
-        "it stores and adds, and computes no slope.".strip(),
-    )

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 import torch
+from torch import Tensor
 
 from engine.text.corpus import Corpus
 from pages.charts.palette import EVENT
 from pages.charts.static import heading, heatmap, literal, show
 from pages.charts.token_axes import shortened
+from pages.views.shared.first_model import first_model
 from pages.views.shared.inspected_step import InspectedStep
 from pages.views.step.stages.shared import (
+    cached,
     digits,
     document_note,
     fewer_ticks,
     number_table,
     position_picker,
     scrollable,
+    short,
 )
 
 MOST_POSITIONS = 40
@@ -50,6 +56,7 @@ def before_view(shown: InspectedStep) -> None:
     rows = [(name, str(tuple(p.shape)), f"{p.numel():,}", str(p.requires_grad)) for name, p in shown.parameters.items()]
     with scrollable(len(rows)):
         number_table(rows, ("parameter", "shape", "numbers", "requires grad"))
+    first_values(shown)
     model = shown.model
     own = list(model._parameters)
     children = {name: list(child._parameters) for name, child in model.named_children() if child._parameters}
@@ -66,6 +73,49 @@ def before_view(shown: InspectedStep) -> None:
         + f"With one tensor frozen, parameters() still yields {len(yielded)}, though {sum(yielded)} "
         f"require a gradient. And it is a generator: read once it gave {first}, read again {again}.",
     )
+
+
+def first_values(shown: InspectedStep) -> None:
+    """The weights as they were drawn before the first step, beside what they are now."""
+    config, dataset = shown.config, shown.dataset
+    first = cached(shown, "first weights", lambda: dict(first_model(config, dataset).named_parameters()))
+    heading(
+        "Random first values",
+        "Before the first step every weight is drawn at random, or set to a constant: nothing has been learnt. A line "
+        "is a parameter: its first number, the mean and the spread of all its numbers, as drawn and as they are now.",
+    )
+    rows = [
+        (name, *value_words(first[name].detach()), *value_words(p.detach())) for name, p in shown.parameters.items()
+    ]
+    with scrollable(len(rows)):
+        number_table(rows, ("parameter", "first number", "drawn: mean", "spread", "now", "mean now", "spread now"))
+    moved = sum(int((p.detach() != first[name]).sum()) for name, p in shown.parameters.items())
+    total = sum(p.numel() for p in shown.parameters.values())
+    if isinstance(dataset, Corpus) and dataset.former is not None:
+        told = "This run did not begin with its seed's weights but with those of a model that was trained before."
+    elif not moved:
+        told = f"Seed {config.seed:,} gave these {total:,} numbers, and no step has changed one of them yet."
+    else:
+        told = f"Seed {config.seed:,} gave the first {total:,} numbers; training has moved {moved:,} of them since."
+    st.text(told)
+    document_note(
+        "document 000",
+        "These weights start with random values and have to be adjusted.",
+        f"As drawn, the mean of all weights is {short(float(flat(first).mean()))} and the mean size "
+        f"{short(float(flat(first).abs().mean()))}; now they are {short(float(flat(shown.parameters).mean()))} and "
+        f"{short(float(flat(shown.parameters).abs().mean()))}. The same seed draws the same numbers every time.",
+    )
+
+
+def flat(parameters: Mapping[str, torch.nn.Parameter]) -> Tensor:
+    """All numbers of all parameters, (n,), float64."""
+    return torch.cat([p.detach().flatten() for p in parameters.values()]).double()
+
+
+def value_words(numbers: Tensor) -> tuple[str, str, str]:
+    """The first of these numbers, their mean and their standard deviation, in words."""
+    spread = float(numbers.std(correction=0)) if numbers.numel() > 1 else 0.0
+    return short(float(numbers.flatten()[0])), short(float(numbers.mean())), short(spread)
 
 
 def batch_view(shown: InspectedStep) -> None:

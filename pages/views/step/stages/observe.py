@@ -14,6 +14,7 @@ from engine.training.state import replay
 from engine.training.trainer import STAGES
 from pages.charts.static import heading
 from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.agreement import against_or_along
 from pages.views.step.stages.backward import table
 from pages.views.step.stages.modes import mode_table
 from pages.views.step.stages.shared import (
@@ -39,8 +40,8 @@ def observe_view(shown: InspectedStep) -> None:
             after - before,
             "step_change",
             "What the update changed: Δw",
-            "A cell is one weight, after minus before: orange grew, blue shrank. Against the gradient's heatmap the "
-            "colours are swapped: weights move against the slope.",
+            "A cell is one weight, after minus before: orange grew, blue shrank. Compare with the gradient's heatmap: "
+            f"where the colours are swapped, a weight moved against its slope. {against_or_along(shown)}",
         )
     with other:
         heading(
@@ -49,7 +50,12 @@ def observe_view(shown: InspectedStep) -> None:
         )
         w, v = float(before[spot]), float(after[spot])
         number_table(
-            [("before", digits(w)), ("after", digits(v)), ("Δw", digits(v - w))],
+            [
+                ("before", digits(w)),
+                ("after", digits(v)),
+                ("Δw", digits(v - w)),
+                ("|Δw| ÷ |w|", f"{abs(v - w) / abs(w):.4g}" if w else "none: the weight was 0"),
+            ],
             (weight_name(shown, name, spot), "value"),
         )
         ratio_table(shown)

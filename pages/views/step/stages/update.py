@@ -11,6 +11,7 @@ from engine.analysis.adamw import AdamWUpdate, adamw_update, sgd_update, ulps
 from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, plane, show
 from pages.views.shared.inspected_step import InspectedStep
+from pages.views.step.stages.agreement import agreement_view
 from pages.views.step.stages.shared import (
     digits,
     document_note,
@@ -48,7 +49,7 @@ def update_view(shown: InspectedStep) -> None:
                 "step_moves",
                 "How far each weight moves, against its gradient",
                 "A dot is a weight of this parameter. Under −lr · gradient (pink) the move grows with the gradient; "
-                "under AdamW (blue) the first moves are all about lr, however small the gradient.",
+                "under AdamW (blue) the first moves are all about lr, however small the gradient; later ones shorter.",
                 height=360,
             )
         if shown.config.optimizer == "adamw":
@@ -61,6 +62,7 @@ def update_view(shown: InspectedStep) -> None:
         "A weight without a gradient still decays under AdamW, and keeps its old momentum.",
     )
     number_table(sample_of_weights(shown, taken, plain), ("weight", "gradient", "AdamW: Δw / lr", "−gradient"))
+    agreement_view(shown)
 
 
 def update_of(shown: InspectedStep, name: str) -> AdamWUpdate:
