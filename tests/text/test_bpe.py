@@ -22,8 +22,8 @@ from engine.__main__ import main
 from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.paths import home
-from engine.progress import Cancelled
 from engine.presets import preset
+from engine.progress import Cancelled
 from engine.runs import datasets
 from engine.text import bpe, gpt2
 from engine.text.baselines import Baselines
