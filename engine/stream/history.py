@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from .messages import EACH_STEP, Event, Floats, Observation, Record, Sample, Scalars
-from .series import MEAN, Series, SeriesPoints, Steps, is_averaged
+from .series import GAPS, MEAN, Series, SeriesPoints, Steps, is_averaged
 from .status import State
 
 SNAPSHOT_BYTES = 250_000
@@ -71,6 +71,7 @@ class History:
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
         self._table_due = -math.inf
+        self._not_finite: dict[str, int] = {}  # by channel: the step since which it is no finite number
 
     def add(self, records: Iterable[Record]) -> None:
         """Add records in the order in which they were made."""
@@ -122,7 +123,11 @@ class History:
 
     def _extend(self, name: str, points: SeriesPoints) -> None:
         finite = np.isfinite(points.values)
-        if not finite.all():  # a diverging step is reported by an event; a chart cannot draw it
+        if finite.all():
+            if len(finite):
+                self._not_finite.pop(name, None)
+        else:  # a curve cannot show it: it gets a mark
+            self._mark_gaps(name, points, finite)
             values = points.values[finite]
             means = values if points.means is points.values else points.means[finite]
             points = SeriesPoints(points.steps[finite], values, means)
@@ -130,6 +135,19 @@ class History:
             self.series[name] = Series()
         self.series[name].extend(points)
         self._new_points.setdefault(name, []).append(points)
+
+    def _mark_gaps(self, name: str, points: SeriesPoints, finite: NDArray[np.bool_]) -> None:
+        """Where `name` is not finite: marks at the height of the value before, and since when it has been so."""
+        known = self.series[name].last if name in self.series else None
+        before = np.maximum.accumulate(np.where(finite, np.arange(len(finite)), -1))
+        heights = np.where(before < 0, known or 0.0, points.values[before])
+        self._extend(name + GAPS, SeriesPoints.whole(points.steps[~finite], heights[~finite]))
+        if finite[-1]:
+            self._not_finite.pop(name, None)
+        elif before[-1] >= 0:
+            self._not_finite[name] = int(points.steps[before[-1] + 1])
+        else:
+            self._not_finite.setdefault(name, int(points.steps[0]))
 
     def delta(self, header: dict[str, Any]) -> Frame:
         """What is new since the last delta: at most DELTA_POINTS a channel, and all new tables per TABLE_SECONDS.
@@ -155,9 +173,13 @@ class History:
                 frame.header["tables_step"] = self._tables_step
             events, self._new_events = self._new_events, []
             samples, self._new_samples = self._new_samples, []
+            not_finite = self._not_finite.copy()
         base, frame.arrays[:0] = self._on_wire(pieces)
         frame.header.update(
-            base_step=base, events=_dicts(events[-MAX_ENTRIES:]), samples=_dicts(samples[-MAX_ENTRIES:])
+            base_step=base,
+            not_finite=not_finite,
+            events=_dicts(events[-MAX_ENTRIES:]),
+            samples=_dicts(samples[-MAX_ENTRIES:]),
         )
         return frame
 
@@ -168,6 +190,7 @@ class History:
             tables = list(self.tables.items())
             frame.header["tables_step"] = self._tables_step
             spent = sum(4 * table.size for _, table in tables)
+            frame.header["not_finite"] = self._not_finite.copy()
             frame.header["events"] = _newest(self.events, EVENT_BYTES)
             frame.header["samples"] = _newest(self.samples, min(SAMPLE_BYTES, (SNAPSHOT_BYTES - spent) // 2))
             spent += len(orjson.dumps(frame.header))

@@ -13,6 +13,7 @@ from .messages import Floats
 
 Steps = NDArray[np.uint32]
 LARGEST = float(np.finfo(np.float32).max)
+GAPS = ":nan"  # suffix of the channel that marks where one is no finite number, at the height of the value before
 MEAN = ":mean"  # suffix of the channel with the means that belong to thinned points
 
 

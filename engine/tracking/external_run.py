@@ -23,6 +23,7 @@ from ..storage.metrics.transcript import transcript_of
 from ..storage.reader import STATES, StoredRun
 from ..stream.history import History
 from ..stream.messages import Event, Observation, Queue, Record, Sample, Turn
+from ..stream.series import GAPS
 from ..stream.status import RunStatus, State, StepRate
 from ..text.baselines import Baselines
 from ..text.corpus import Corpus
@@ -138,7 +139,7 @@ class ExternalRun:
     def channels(self) -> tuple[str, ...]:
         """The series and tables there are, by name, and "samples" once there is one."""
         with self.history.lock:
-            series = [name for name, series in self.history.series.items() if series.count]
+            series = [n for n, series in self.history.series.items() if series.count and not n.endswith(GAPS)]
             tables = [name for name in self.history.tables if name.startswith(TABLE_PREFIX)]
             return (*series, *tables, *(("samples",) if self.history.samples else ()))
 

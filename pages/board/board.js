@@ -276,7 +276,7 @@ export class Board {
     const { data, scrubber } = this;
     const { run, header } = data;
     const past = scrubber?.past;
-    const shown = past ? { ...header, step: past.step, tokens_seen: NaN, passes: NaN } : data.headline;
+    const shown = past ? { ...header, step: past.step, tokens_seen: NaN, passes: NaN, not_finite: {} } : data.headline;
     this.node.dataset.step = String(shown.step ?? 0);
     this.header.show(shown, data.losses(past?.step), !CUT.has(this.node.dataset.connection));
     scrubber?.show(header, run);

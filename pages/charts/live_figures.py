@@ -8,8 +8,9 @@ from dataclasses import replace
 import plotly.graph_objects as go
 
 from engine.models.base import EMBEDDING, Heatmap
+from engine.stream.series import GAPS
 from engine.training.probes import Quantity
-from pages.charts.palette import LAYERS, PANEL, TRAIN, VALIDATION
+from pages.charts.palette import ERROR, LAYERS, PANEL, TRAIN, VALIDATION
 from pages.charts.panel import Panel, RunInfo
 
 MOST_CELLS = 96  # a larger table comes with its neighbours averaged
@@ -47,6 +48,13 @@ def add_raw_and_smoothed(figure: go.Figure, channel: str, name: str) -> None:
     )
     figure.add_scatter(
         name=name, mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": channel, "smooth": True}
+    )
+    figure.add_scatter(
+        name="not a number",
+        mode="markers",
+        marker={"color": ERROR, "size": 8, "symbol": "x"},
+        showlegend=False,
+        meta={"channel": channel + GAPS},
     )
 
 

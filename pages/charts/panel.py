@@ -6,6 +6,7 @@ a `Panel`, listed for its page in `pages.charts.pages`.
 A trace says in `meta` what feeds it:
 
 - `channel`: the name of the scalar channel that it draws ("train/loss").
+  With ":nan" behind it: where that channel is no finite number, at the height of the value before.
 - `only`: "lowest" draws the lowest point of the channel alone.
 - `smooth`: draw the moving average instead of the values; the panel then has a smoothing slider.
 - `run`: "previous" draws the run before this one (the ghost), until somebody dismisses it.
@@ -78,8 +79,8 @@ class RunInfo:
 class Panel:
     """One place on the stage: a figure or the samples, with a title and two sentences of help.
 
-    `area` is where it goes: "main" (wide, on top), "left" and "right" (below it), "side" and "foot" (the column beside
-    them). A second panel of the same area goes below the stage.
+    `area` is where it goes: "main" (wide, on top), "side" (beside it), "left", "right" and "foot" (below). On Train
+    there may be any number of them: each gets a place of its own, and no place stays empty (`places.js`).
     """
 
     key: str
@@ -88,6 +89,8 @@ class Panel:
     area: Area
     kind: Kind = "plot"
     figure: go.Figure | None = None
+    shaded: bool = True
+    """Of samples: does a character's shade say how likely it was?"""
 
     def as_json(self) -> dict[str, Any]:
         """What `/panels` sends of it: plain JSON values."""
@@ -99,4 +102,5 @@ class Panel:
             "area": self.area,
             "kind": self.kind,
             "figure": figure,
+            "shaded": self.shaded,
         }

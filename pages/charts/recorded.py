@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 
-from pages.charts.language_model import gradient_norm, samples
+from pages.charts.language_model import gradient_norm
 from pages.charts.live_figures import add_raw_and_smoothed, add_validation, live_heatmap, step_chart
-from pages.charts.panel import OWN_UNIT, Area, Panel, RunInfo
+from pages.charts.panel import OWN_UNIT, Panel, RunInfo
 
 KNOWN = ("samples", "train/loss", "val/loss", "grad_norm", "lr", "step_time", "tokens_seen", "epoch")
 TABLES = "table/"
@@ -16,7 +16,8 @@ def recorded_panels(info: RunInfo) -> list[Panel]:
     """Losses, gradient norm, tables, samples, and every other number that was logged, under its own name."""
     figure = step_chart(f"loss, {OWN_UNIT}", events="text")
     add_raw_and_smoothed(figure, "train/loss", "train")
-    add_validation(figure)
+    if "val/loss" in info.channels:
+        add_validation(figure)
     loss = Panel(
         key="loss",
         title="Loss",
@@ -32,21 +33,35 @@ def recorded_panels(info: RunInfo) -> list[Panel]:
     tables = [
         {"name": n.removeprefix(TABLES), "channel": n, "scale": "signed"} for n in info.channels if n.startswith(TABLES)
     ]
-    panels = [loss, *norm, *(_own_channel(name, ("right", "left")[place % 2]) for place, name in enumerate(own))]
+    panels = [loss, *norm, *(_own_channel(name) for name in own)]
     if tables:
         panels.insert(1, _own_tables(tables))
-    return [*panels, samples(info)] if "samples" in info.channels else panels
+    return [*panels, _own_samples()] if "samples" in info.channels else panels
 
 
-def _own_channel(name: str, area: Area) -> Panel:
+def _own_channel(name: str) -> Panel:
     figure = step_chart(html.escape(name, quote=False))
     add_raw_and_smoothed(figure, name, name)
     return Panel(
         key=f"own/{name}",
         title=name,
         help="A number that the recorded loop tells under this name. What is healthy for it, its author knows.",
-        area=area,
+        area="left",
         figure=figure,
+    )
+
+
+def _own_samples() -> Panel:
+    return Panel(
+        key="samples",
+        title="Samples",
+        help=(
+            "Texts that the recorded loop tells, newest on top, without how likely each character was. Healthy: they "
+            "come to look like what it learns from."
+        ),
+        area="foot",
+        kind="samples",
+        shaded=False,
     )
 
 

@@ -90,6 +90,7 @@ def test_loss_traces_name_their_channels() -> None:
         {"channel": "train/loss", "smooth": True, "run": "previous"},
         {"channel": "train/loss"},
         {"channel": "train/loss", "smooth": True},
+        {"channel": "train/loss:nan"},
         {"channel": "val/loss"},
         {"channel": "val/loss", "only": "lowest"},
     ]

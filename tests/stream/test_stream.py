@@ -545,3 +545,25 @@ def test_a_snapshot_may_be_taken_at_any_moment(wait_until: Wait) -> None:
     wait_until(run.queue.empty)
     pump.stop()
     assert lengths == sorted(lengths)
+
+
+def test_where_a_loss_is_no_number_is_marked_and_since_when_is_told() -> None:
+    history = History()
+    history.add([Scalars(1, 2.0, 1.0, 1e-3, 1e-4), Scalars(2, math.nan, 1.0, 1e-3, 1e-4)])
+    header, arrays = decoded(history.delta(HEADER).encode())
+    assert header["not_finite"] == {"train/loss": 2} and arrays["train/loss:nan"].tolist() == [[1], [2.0]]
+    history.add([Scalars(step, math.nan, 1.0, 1e-3, 1e-4) for step in (3, 4)])
+    assert decoded(history.snapshot(HEADER).encode())[0]["not_finite"] == {"train/loss": 2}
+    history.add([Scalars(5, 1.0, 1.0, 1e-3, 1e-4)])
+    header, arrays = decoded(history.snapshot(HEADER).encode())
+    assert header["base_step"] == 1 and arrays["train/loss"].tolist() == [[0, 4], [2.0, 1.0]]
+    assert header["not_finite"] == {} and arrays["train/loss:nan"].tolist() == [[1, 2, 3], [2.0, 2.0, 2.0]]
+
+
+def test_every_second_value_that_is_no_number_has_its_mark() -> None:
+    history = History()
+    history.add([Scalars(step, math.inf if step % 2 else step / 8, 1.0, 1e-3, 1e-4) for step in range(1, 101)])
+    header, arrays = decoded(history.snapshot(HEADER).encode())
+    assert header["not_finite"] == {}
+    assert header["base_step"] == 1
+    assert arrays["train/loss:nan"].tolist() == [list(range(0, 100, 2)), [step / 8 for step in range(0, 100, 2)]]

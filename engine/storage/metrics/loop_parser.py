@@ -19,7 +19,7 @@ from ...config import MAX_STEPS
 from ...errors import InputError
 from ...stream.downsampling import pool_table
 from ...stream.messages import Event, Floats, Observation, Record, Sample, Scalars
-from ...stream.series import LARGEST, MEAN
+from ...stream.series import GAPS, LARGEST, MEAN
 from .recorded import Report, as_number, kind_of, printable_name, shown, text_of
 
 MOST_CHANNELS = 64
@@ -218,8 +218,8 @@ class LoopParser:
         key = ALIASES.get(name) if isinstance(name, str) else None
         if key is None:
             key = self._printable(name)
-            if key in RESERVED or key.startswith(TABLE_PREFIX) or key.endswith(MEAN):
-                own = OWN_PREFIX + key.removesuffix(MEAN)
+            if key in RESERVED or key.startswith(TABLE_PREFIX) or key.endswith((MEAN, GAPS)):
+                own = OWN_PREFIX + key.removesuffix(MEAN).removesuffix(GAPS)
                 self.report(f"name {key}", f"{shown(name)} has a meaning here; it is kept as {own!r}")
                 key = own
         if key not in STEP_NUMBERS and key not in self._channels:

@@ -20,6 +20,7 @@ const DETAIL_AFTER = 120; // ms that a zoom must last before its detail is asked
 const NOTHING = { steps: [], values: [], means: [] };
 const LOG_HINT = "Logarithmic vertical axis: comes by itself when the loss leaps thirtyfold";
 const LOG_STEPS_HINT = "Logarithmic axis of steps, on all charts: the first steps get as much room as the many after them";
+const GAPS = ":nan"; // after a channel's name: where it is no number
 const FOLLOW_HINT = "Show the whole run again and stay with the newest step";
 
 export class StepChart extends Chart {
@@ -29,6 +30,9 @@ export class StepChart extends Chart {
   detail = new Map(); // of the stretches that are wanted in detail, by source
   log = false;
   chosen = false; // somebody has chosen the kind of axis
+  said = ""; // what the legend says is missing
+  /** @type {any[]} */
+  dressed = []; // the traces in the page's colours
   unzoom = false; // the next drawing shows the whole run again
 
   /** Show the figure of a run; a new run starts in full view. */
@@ -79,6 +83,7 @@ export class StepChart extends Chart {
       if (!groups.has(name)) groups.set(name, { colours: [], mark: markOf(trace), previous });
       groups.get(name).colours.push(trace.line?.color ?? trace.marker?.color);
     }
+    for (const words of this.missing()) this.frame.addKey(words, [this.board.theme.error], "cross");
     for (const [name, { colours, mark, previous }] of groups) {
       const entry = this.frame.addKey(name, colours, mark);
       const dismiss = () => this.board.dismissPreviousRun();
@@ -86,11 +91,27 @@ export class StepChart extends Chart {
     }
   }
 
+  /** What the curves cannot show, in words: where they are no numbers, and what a logarithmic axis has no place for. */
+  missing() {
+    const { series, header } = this.board.data;
+    const own = this.traces.filter(({ run, channel }) => run !== "previous" && !channel.endsWith(GAPS));
+    const words = new Set();
+    for (const { channel } of own) {
+      const since = header.not_finite?.[channel];
+      if (since !== undefined) words.add(`NaN since step ${whole(since)}`);
+      else if (series.get(channel + GAPS)?.steps.length) words.add("NaN");
+      if (this.log && series.get(channel)?.values.some((value) => value <= 0)) words.add("0 and below: not on a log axis");
+    }
+    return [...words];
+  }
+
   /** Draw the figure anew in the page's colours and type; with `keep` the zoomed stretch stays. */
   async build(keep = false) {
     const { theme, scale, axis } = this.board;
     const { data, layout } = repaint(this.figure, theme.name);
     const heights = keep && this.zoomed ? this.plot._fullLayout?.yaxis.range.slice() : null;
+    this.dressed = data;
+    this.said = String(this.missing());
     this.addLegend(data);
     const base = themed(layout, theme, scale);
     base.yaxis.type = this.log ? "log" : "linear";
@@ -174,6 +195,11 @@ export class StepChart extends Chart {
       this.log = true;
       this.build(true);
       return false;
+    }
+    const said = String(this.missing());
+    if (said !== this.said) {
+      this.said = said;
+      this.addLegend(this.dressed);
     }
     const change = {};
     this.grow(change);

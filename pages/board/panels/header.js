@@ -54,7 +54,8 @@ export class Header {
     const state = WORDS[header.state] ?? String(header.state);
     const word = !connected ? "no connection" : again ? "catching up" : header.interrupted ? "interrupted" : state;
     this.node.dataset.state = header.state;
-    this.node.dataset.trouble = String(header.trouble === true);
+    const lost = header.not_finite ?? {}; // since which step a loss is no number
+    this.node.dataset.trouble = String(header.trouble === true || lost["train/loss"] !== undefined);
     write(this.state, word);
     write(this.title, header.title ?? "");
     this.title.title = header.parameters ? `${header.title}, ${whole(header.parameters)} parameters` : "";
@@ -76,8 +77,8 @@ export class Header {
     this.numbers.tokens.parentNode.hidden = header.elsewhere === true && !(text ? header.tokens_seen : header.passes);
     write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");
     const best = Number.isFinite(val) ? val : train;
-    write(this.numbers.train, figures(train));
-    write(this.numbers.val, figures(val));
+    write(this.numbers.train, numberOr(lost["train/loss"], train));
+    write(this.numbers.val, numberOr(lost["val/loss"], val));
     write(this.numbers.bits, figures(best / Math.LN2 / (header.characters_per_token || 1), 3));
     write(this.numbers.tokens, again ? "–" : text ? amount(header.tokens_seen) : whole(header.passes));
     const passes = !again && Number.isFinite(header.passes);
@@ -85,6 +86,9 @@ export class Header {
     this.numbers.tokens.parentNode.title = hint;
   }
 }
+
+/** A number as people read it, or since which step it is none. */
+const numberOr = (since, value) => (since === undefined ? figures(value) : `NaN since step ${whole(since)}`);
 
 /** How far the way to `step` is made again. */
 const remaking = (step, { at, trains_on: on }) =>

@@ -5,7 +5,8 @@ import { toggle } from "./fill.js";
 
 /**
  * A panel as Python describes it.
- * @typedef {{key: string, area: string, kind: string, title: string, help: string, figure?: any}} Panel
+ * @typedef {{key: string, area: string, kind: string, title: string, help: string, figure?: any,
+ *   shaded?: boolean}} Panel
  */
 
 /** @type {{note: HTMLElement, button: HTMLElement} | null} */

@@ -6,6 +6,7 @@ import { TableChart } from "../charts/table.js";
 import { prepareFor } from "../client/load.js";
 import { LaneSamples, LaneTable } from "./lanes.js";
 import { PanelFrame } from "./panel.js";
+import { placesOf } from "./places.js";
 import { Samples } from "./samples.js";
 
 /** @typedef {import("./panel.js").Panel} Panel */
@@ -125,6 +126,14 @@ export class PanelSet {
         this.waiting.push(() => chart.setPanel(panel));
       } else chart.setPanel(panel);
     }
+    this.place(list);
+  }
+
+  /** @param {Panel[]} list */
+  place(list) {
+    const { places, rows } = placesOf(list);
+    list.forEach(({ key }, at) => this.all.get(key).frame.node.style.setProperty("--ls-place", places[at]));
+    this.board.stage.dataset.rows = rows > 2 ? "many" : String(rows);
   }
 
   /**

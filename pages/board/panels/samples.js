@@ -23,11 +23,15 @@ export class Samples {
   setPanel(panel) {
     this.frame.setPanel(panel);
     this.list.setAttribute("aria-label", panel.title);
+    if (panel.shaded !== false) this.addRamp();
+    this.frame.addHelp();
+    this.clear();
+  }
+
+  addRamp() {
     const key = element("span", "ls-key", "", { title: "Shade: the probability of a character when it was drawn" });
     key.append(element("span", "", "unlikely"), element("i", "ls-ramp"), element("span", "", "likely"));
     this.frame.legend.append(key);
-    this.frame.addHelp();
-    this.clear();
   }
 
   /** What comes next replaces all that is there. */

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.errors import InputError
 from engine.models import registry
 from engine.runs.datasets import stored_dataset
+from engine.storage import reader
 from engine.storage.curves import Curves, Floats, curves
 from engine.storage.index import Overview
 from engine.storage.metrics.reader import open_metrics
@@ -29,6 +30,7 @@ from pages.board.vendor import PLOTLY
 from pages.charts.language_model import ladder
 from pages.charts.palette import Theme, colours
 from pages.charts.panel import unit_of
+from pages.charts.recorded import KNOWN
 
 HERE = Path(__file__).resolve().parent
 BOARD = HERE.parent
@@ -77,10 +79,13 @@ def _data(one: Overview) -> bytes:
         "val": np.stack((found.val_steps, found.val_loss)).astype("<f4"),
     }
     corpus = _corpus(one)
+    own = _own_channels(one)
+    arrays |= {f"own/{place}": points for place, points in enumerate(own.values())}
     views, tables = _frames(one, corpus)
     header = {
         **_facts(one, found),
         "levels": _levels(one, corpus),
+        "own": list(own),
         "views": views,
         "samples": _samples(one),
         "arrays": [
@@ -125,11 +130,25 @@ def _levels(one: Overview, corpus: Corpus | None) -> list[tuple[float, str, str]
     return [line for line in lines if math.isfinite(line[0])]
 
 
-def _points(steps: Floats, values: Floats) -> NDArray[np.float32]:
-    """[3, n] with n at most MOST_POINTS: steps, values with their peaks and valleys, means since the point before."""
+def _points(steps: Floats, values: Floats, most: int = MOST_POINTS) -> NDArray[np.float32]:
+    """[3, n] with n at most `most`: steps, values with their peaks and valleys, means since the point before."""
     finite = np.isfinite(values)
-    curve = SeriesPoints.whole(steps[finite].astype(np.uint32), values[finite]).thinned(MOST_POINTS)
+    curve = SeriesPoints.whole(steps[finite].astype(np.uint32), values[finite]).thinned(most)
     return np.stack([column.astype("<f4") for column in curve])
+
+
+def _own_channels(one: Overview) -> dict[str, NDArray[np.float32]]:
+    """Of a recorded run each number that it has a name of its own for: [3, n] as `_points` has it."""
+    if not one.run.recorded:
+        return {}
+    told: dict[str, list[tuple[int, float]]] = {}
+    for record in reader.observations(one.run):
+        for name, value in record.scalars.items():
+            if name not in KNOWN:
+                told.setdefault(name, []).append((record.step, value))
+    most = max(3, MOST_POINTS // max(1, len(told)))
+    columns = {name: np.array(points, np.float64) for name, points in told.items()}
+    return {name: _points(points[:, 0], points[:, 1], most) for name, points in columns.items()}
 
 
 def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:

@@ -85,9 +85,35 @@ function drawCurves(run, colours) {
   const lossLayout = layoutOf(colours, "step", `loss, ${run.unit}`);
   if (leapt) Object.assign(lossLayout.yaxis, { type: "log", exponentformat: "power" });
   Plotly.newPlot(at("loss"), loss, lossLayout, CONFIG);
+  if (!grad.x.length) return; // a recorded loop may not measure it
   const norms = [curve("norm", grad, colours.train, 1, faint), curve("norm", bold(grad), colours.train, 2.5)];
   const layout = { ...layoutOf(colours, "step", "gradient norm"), showlegend: false };
   Plotly.newPlot(at("grad"), norms, layout, CONFIG);
+}
+
+/** The places of the charts of this run: what it does not have has none, and each number of its own has one. */
+function placeCharts(run) {
+  const main = document.querySelector("main");
+  if (!run.data.grad_norm.shape[1]) at("grad").parentElement.remove();
+  run.own.forEach((name, index) => {
+    const section = element("section");
+    section.append(element("h2", "", name), element("div", "plot", "", { id: `own-${index}` }));
+    main.insertBefore(section, document.querySelector(".bar"));
+  });
+  const charts = [...document.querySelectorAll("main > section:not(.bar) > .plot")].map((plot) => plot.parentElement);
+  if (charts.length % 2) charts.at(-1).classList.add("wide");
+  if (!run.views.length) at("about-run").classList.add("wide");
+  at("sampled").hidden = !run.samples.length;
+  return charts.map((chart) => chart.querySelector(".plot"));
+}
+
+function drawOwn(run, colours) {
+  run.own.forEach((name, index) => {
+    const told = points(run.data[`own/${index}`]);
+    const layout = { ...layoutOf(colours, "step", literal(name)), showlegend: false };
+    const extra = told.x.length > 1 ? {} : { mode: "markers" };
+    Plotly.newPlot(at(`own-${index}`), [curve(literal(name), told, colours.train, 2, extra)], layout, CONFIG);
+  });
 }
 
 /** The index of the last of the ascending `steps` that is not after `step`; the first where all are. */
@@ -156,7 +182,9 @@ async function start() {
   at("name").textContent = run.name;
   at("about").textContent = `${run.id}, ${run.standing}. Recorded with Loopscope; this file needs no network.`;
   document.querySelector("main").hidden = false;
+  const charts = placeCharts(run);
   drawCurves(run, colours);
+  drawOwn(run, colours);
 
   const events = [...run.events, ...run.notes.map(([step, text]) => [step, `note: ${text}`])];
   events.sort(([one], [other]) => (one ?? -1) - (other ?? -1));
@@ -177,7 +205,7 @@ async function start() {
     drawSample(run, step);
     const style = { color: colours.event, width: 2 };
     const line = { type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: style };
-    for (const chart of ["loss", "grad"]) Plotly.relayout(at(chart), { shapes: [line] });
+    for (const chart of charts) Plotly.relayout(chart, { shapes: [line] });
     [...at("events").rows].forEach((row, index) => row.classList.toggle("past", events[index][0] > step));
   };
   slider.oninput = at("view").onchange = show;
@@ -204,6 +232,7 @@ async function start() {
   matchMedia("(prefers-color-scheme: light)").onchange = () => {
     colours = theme(themeAround(document.body));
     drawCurves(run, colours);
+    drawOwn(run, colours);
     show();
   };
   show();
