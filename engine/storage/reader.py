@@ -57,7 +57,9 @@ class StoredRun:
     recorded: Recorded | None = None
     """What a run that was recorded says of itself."""
     unread: int = 0
-    """How many of its lines cannot be read."""
+    """How many of its lines cannot be read, or not all that they say."""
+    unread_because: tuple[str, ...] = ()
+    """Why, each kind once, with the line."""
 
     @property
     def id(self) -> str:
@@ -136,7 +138,7 @@ def _read_json_lines(folder: Path) -> StoredRun:
             step=step,
             recorded=transcript.recorded,
             unread=transcript.unread_lines,
-            first_error=transcript.first_error,
+            unread_because=tuple(transcript.reasons.values()),
         )
         if not live:
             summaries.write(folder, told)
@@ -148,6 +150,7 @@ def _read_json_lines(folder: Path) -> StoredRun:
         live=live,
         recorded=told.recorded,
         unread=told.unread,
+        unread_because=told.unread_because,
     )
 
 

@@ -158,7 +158,8 @@ class ExternalRun:
         if self._follower.damaged:
             return f"rows of metrics.db that are damaged and left out: {self._follower.damaged:,}"
         if is_json_lines(self.folder) and (lines := transcript_of(self.folder)).unread_lines:
-            return f"lines of {FILE} that cannot be read and are left out: {lines.unread_lines:,} ({lines.first_error})"
+            why = "; ".join(lines.reasons.values())
+            return f"lines of {FILE} that cannot be read in full: {lines.unread_lines:,} ({why})"
         return None
 
     def status(self) -> RunStatus:

@@ -109,7 +109,7 @@ def test_compare_offers_it_and_opens_what_was_recorded(watching: RunManager, vis
     app = visit("compare.py")
     choose(app, "<i>mine</i>")
     assert "A run is being trained elsewhere: <i>mine</i>." in said(app)
-    assert "<i>mine</i>: 1 lines of records.jsonl cannot be read and are left out." in said(app)
+    assert "<i>mine</i>: 1 lines of records.jsonl cannot be read in full." in said(app)
     assert "Another process is writing this run." in said(app)
     app.button(key="watch").click().run()
     assert watching.watched is not None and watching.watched.warning is not None

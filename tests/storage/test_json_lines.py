@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.cli.parser import run as command
 from engine.errors import InputError
 from engine.storage import index, reader
 from engine.storage.curves import curves
@@ -123,8 +124,32 @@ def test_what_cannot_be_read_is_counted_with_the_first_reason(folder: Path) -> N
     stored = reader.read_run(folder)
     assert stored.reason is None and stored.recorded is not None and stored.recorded.name == "mine"
     assert stored.unread == len(bad)
-    assert transcript_of(folder).first_error == "line 4: it is not JSON"
+    assert (
+        list(transcript_of(folder).reasons.values())
+        == list(stored.unread_because)
+        == [
+            "line 4: it is not JSON",
+            "line 5: it is not an object of JSON; write {…}",
+            "line 6: 'loss' '4' is a str, not a number; log one number a name",
+            "line 7: step -1 is not possible; give a whole number from 0 to 1,000,000,000",
+            "line 9: step 2 has its loss already; log each step once: the first is kept",
+        ]
+    )
     assert stored_steps(folder) == [1, 2, 3]
+
+
+def test_a_line_that_is_not_possible_in_full_is_read_as_far_as_it_is_and_runs_says_why(folder: Path, capsys) -> None:
+    append(folder, b'{"run": {"name": "half \\ud83d of it", "settings": {"lr": 0.1, "betas": [0.9, 0.99]}}}\n')
+    append(folder, b'{"step": 1.0, "train/loss": 2.5, "note": "good", "accuracy": 0.5}\n')
+    stored = reader.read_run(folder)
+    assert stored.recorded is not None and stored.recorded.name == "half ? of it"
+    assert stored.recorded.settings == {"lr": 0.1, "betas": "[0.9, 0.99]"}
+    assert [(row.step, row.loss) for row in reader.scalars(stored)] == [(1, 2.5)]
+    assert [record.scalars for record in reader.observations(stored)] == [{"accuracy": 0.5}]
+    assert command(["runs"]) == 0
+    told = capsys.readouterr().out
+    assert "    lines of records.jsonl that cannot be read in full: 2\n" in told
+    assert "    line 2: 'note' 'good' is a str, not a number; log one number a name\n" in told
 
 
 def test_a_line_without_an_end_takes_no_memory_and_counts_once(folder: Path) -> None:

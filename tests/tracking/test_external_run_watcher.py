@@ -203,7 +203,7 @@ def test_a_run_told_in_lines_is_followed_byte_by_byte(manager: RunManager, wait_
     assert followed.title == "mine" and followed.max_steps is None
     wait_until(lambda: followed.warning)
     assert followed.warning == (
-        "lines of records.jsonl that cannot be read and are left out: 1 (line 202: it is not JSON)"
+        "lines of records.jsonl that cannot be read in full: 1 (line 202: it is not JSON)"
     )
     assert followed.channels == ("train/loss", "accuracy")
 

@@ -32,7 +32,7 @@ class Summary(Frozen):
     step: int = Field(ge=0, le=MAX_STEPS)
     recorded: Recorded
     unread: int = Field(ge=0)
-    first_error: str = ""
+    unread_because: tuple[str, ...] = ()
 
 
 def file_of(folder: Path) -> tuple[int, int, int]:

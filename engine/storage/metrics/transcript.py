@@ -23,6 +23,7 @@ from .writer import MetricsWriter
 MOST_BYTES = 1_000_000_000
 MOST_SECONDS = 60  # of reading at a time
 MOST_UNREAD = 100_000  # lines
+MOST_REASONS = 5  # why lines could not be read
 
 
 class Transcript:
@@ -39,11 +40,13 @@ class Transcript:
         self.recorded = Recorded.of({})
         """What the run says of itself."""
         self.unread_lines = 0
-        """How many lines could not be read, or said what is not possible."""
-        self.first_error = ""
-        """What was wrong with the first of them."""
+        """How many lines could not be read, or not all that they say."""
+        self._lost_lines = 0  # of these the ones that could not be read at all
+        self.reasons: dict[str, str] = {}
+        """What was wrong with them, the first of each kind with its line; at most MOST_REASONS."""
         self._line_count = 0
-        self._parser = LoopParser()
+        self._parser = LoopParser(self._report)
+        self._reported = False
         self._file = GrowingFile(self._path)
         self._database = connect_memory()
         self._writer = MetricsWriter(self._database)
@@ -68,7 +71,7 @@ class Transcript:
             try:
                 for lines in self._file.read_lines():
                     self._write(lines)
-                    if self.unread_lines > MOST_UNREAD:
+                    if self._lost_lines > MOST_UNREAD:
                         self._give_up(size, f"more than {MOST_UNREAD:,} lines of {json_lines.FILE} cannot be read")
                     if time.monotonic() > end:
                         self._give_up(size, f"{json_lines.FILE} takes more than {MOST_SECONDS} s to read")
@@ -84,19 +87,27 @@ class Transcript:
         records: list[Record] = []
         for line in lines:
             self._line_count += 1
+            self._reported = False
             try:
                 if line is None:
                     raise InputError(f"it is longer than {json_lines.LONGEST_LINE:,} bytes")
                 content = json_lines.parse_line(line, self._parser)
             except InputError as error:
-                self.unread_lines += 1
-                self.first_error = self.first_error or f"line {self._line_count:,}: {error}"
+                self._lost_lines += 1
+                self._report(str(error), str(error))
                 continue
             if isinstance(content, Recorded):
                 self.recorded = content
             else:
                 records.extend(content)
         self._writer.write(records)
+
+    def _report(self, kind: str, sentence: str) -> None:
+        """A line that cannot be read, or not all of it."""
+        self.unread_lines += not self._reported
+        self._reported = True
+        if len(self.reasons) < MOST_REASONS:
+            self.reasons.setdefault(kind, f"line {self._line_count:,}: {sentence}")
 
 
 @lru_cache(maxsize=32)

@@ -27,7 +27,8 @@ def read_curves(chosen: list[Overview]) -> DrawnRuns:
             st.text(f"{one.name} cannot be read: metrics.db is damaged ({error}).")
             continue
         if one.run.unread:
-            st.text(f"{one.name}: {one.run.unread:,} lines of records.jsonl cannot be read and are left out.")
+            why = "\n".join(one.run.unread_because)
+            st.text(f"{one.name}: {one.run.unread:,} lines of records.jsonl cannot be read in full.\n{why}")
         if found.damaged:
             st.text(f"{one.name}: {found.damaged:,} blocks of steps are damaged and left out.")
         drawn.append((one, found))
