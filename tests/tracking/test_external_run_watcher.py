@@ -202,9 +202,7 @@ def test_a_run_told_in_lines_is_followed_byte_by_byte(manager: RunManager, wait_
     assert steps == list(range(1, 201)) and losses == [i / 1024 for i in range(1, 201)]
     assert followed.title == "mine" and followed.max_steps is None
     wait_until(lambda: followed.warning)
-    assert followed.warning == (
-        "lines of records.jsonl that cannot be read in full: 1 (line 202: it is not JSON)"
-    )
+    assert followed.warning == ("lines of records.jsonl that cannot be read in full: 1 (line 202: it is not JSON)")
     assert followed.channels == ("train/loss", "accuracy")
 
 
