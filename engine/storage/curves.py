@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import LiveSettings, RunConfig
-from ..stream.messages import Event, Turn
+from ..stream.messages import EACH_STEP, Event, Observation, Turn
 from . import reader
 from .index import Overview, Stamp
-from .metrics.reader import open_metrics
+from .metrics.reader import VAL_LOSS, open_metrics
 
 By = Literal["steps", "tokens", "seconds"]
 Floats = NDArray[np.float64]
@@ -35,6 +35,8 @@ class Curves:
     val_loss: Floats  # (m,)
     events: tuple[Event, ...]
     damaged: int
+    own: Mapping[str, tuple[Floats, Floats]]
+    """Of a recorded run each number of its own by name: (j,) steps and (j,) finite values."""
     _seconds: Floats  # (n,): the steps' own times, summed
     _knots: tuple[Floats, Floats]  # (k,), (k,): tokens seen after some steps; between them they grow evenly
 
@@ -64,6 +66,7 @@ def _curves(folder: Path, stamp: Stamp) -> Curves:
         val_losses = metrics.val_losses()
         events = tuple(metrics.events())
         turns = list(metrics.turns())
+        own = {} if run.recorded is None else _own_numbers(metrics.observations())
         damaged = metrics.damaged["steps"]
     rows = np.concatenate(blocks)
     last = float(rows[-1, 0]) if len(rows) else 0.0
@@ -74,7 +77,17 @@ def _curves(folder: Path, stamp: Stamp) -> Curves:
     knots = (np.empty(0), np.empty(0))
     if run.config is not None and run.first_settings is not None and run.config.reads_text:
         knots = tokens_after(run.config, run.first_settings, turns, last)
-    return Curves(steps, loss, grad_norm, val[:, 0], val[:, 1], events, damaged, seconds[finite], knots)
+    return Curves(steps, loss, grad_norm, val[:, 0], val[:, 1], events, damaged, own, seconds[finite], knots)
+
+
+def _own_numbers(looks: Iterable[Observation]) -> dict[str, tuple[Floats, Floats]]:
+    points: dict[str, list[tuple[int, float]]] = {}
+    for look in looks:
+        for name, value in look.scalars.items():
+            if name != VAL_LOSS and name not in EACH_STEP and np.isfinite(value):
+                points.setdefault(name, []).append((look.step, value))
+    columns = {name: np.array(rows, np.float64) for name, rows in points.items()}
+    return {name: (rows[:, 0], rows[:, 1]) for name, rows in columns.items()}
 
 
 def tokens_after(config: RunConfig, first: LiveSettings, turns: Iterable[Turn], last: float) -> tuple[Floats, Floats]:

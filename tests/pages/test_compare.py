@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine import record
 from engine.config import changed
 from engine.paths import home
 from engine.presets import preset
@@ -155,6 +156,30 @@ def test_losses_lie_over_each_other(visit: Visit, house: RunManager) -> None:
     assert differ.values.tolist() == [["lr", "0.001", "0.1"]]
     (events,) = [table.value for table in page.dataframe if "step" in table.value.columns]
     assert events["step"].tolist() == [0, 0, 1500, 1500, 3000, 30_000]
+
+
+def test_recorded_runs_have_no_empty_axes_and_their_own_numbers_lie_over_each_other(
+    visit: Visit, house: RunManager
+) -> None:
+    for name in ("one", "other"):
+        with record(name) as log:
+            for step in range(1, 4):
+                log(step, {"loss": 1.0, HOSTILE: step / 4, name: 1.0})
+    with record("bare") as log:
+        log(1, accuracy=0.5)
+    page = visit("compare.py")
+    choose(page, "one", "other", "bare")
+    assert [one.proto.alt for one in page.get("plotly_chart")] == ["Training loss", "A number of their own"]
+    drawn = chart(page, "A number of their own")
+    assert [(line["name"], line["x"], line["y"]) for line in drawn["data"]] == [
+        (name, [1, 2, 3], [0.25, 0.5, 0.75]) for name in ("one", "other")
+    ]
+    assert "<img" not in drawn["layout"]["yaxis"]["title"]["text"]
+    (numbers,) = page.multiselect
+    numbers.set_value(["accuracy"]).run()
+    assert [line["y"] for line in chart(page, "A number of their own")["data"]] == [[0.5]]
+    choose(page, "bare")
+    assert [one.proto.alt for one in page.get("plotly_chart")] == []
 
 
 def test_axes_count_steps_tokens_or_seconds(house: RunManager) -> None:

@@ -1,4 +1,4 @@
-"""The losses of several runs on one chart."""
+"""The losses of several runs on one chart, and the numbers that recorded ones have of their own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pages.charts.panel import unit_of
 COLOURS = (TRAIN, VALIDATION, GOOD, EVENT, ERROR, BASELINE)
 MOST_RUNS = len(COLOURS)
 MOST_POINTS = 2000
+FEW = 50  # points that are marked, each
 AXES: dict[By, str] = {"steps": "step", "tokens": "tokens seen", "seconds": "seconds of training"}
 CHOICES: tuple[By, ...] = get_args(By)
 FAR = 10  # times the highest first loss: on an axis up to there the other curves would be one flat line
@@ -67,6 +68,17 @@ def losses(drawn: list[tuple[Overview, Curves]], split: Split, view: View) -> go
             ROOF * _highest_first_loss(drawn, split),
         )
         figure.update_yaxes(range=[low - 0.05 * (high - low), high])
+    return figure
+
+
+def own_numbers(drawn: list[tuple[Overview, Curves]], name: str, view: View) -> go.Figure:
+    """A number that recorded runs told under this name, each run in its own colour."""
+    figure = static.plane(AXES[view.by], escape_markup(name), log_x=view.log_x)
+    for (shown, curves), colour in zip(drawn, COLOURS, strict=False):
+        if name not in curves.own:
+            continue
+        at, values = _thinned(*curves.own[name])
+        _line(figure, shown, curves.along(view.by, at), values, colour, 2.0, markers=len(at) < FEW)
     return figure
 
 
