@@ -44,7 +44,9 @@ class Gate:
     """ASGI middleware before everything else.
 
     `pages` are the audience's exact paths over HTTP, `sockets` its exact WebSocket paths, both under the base path
-    `base` ("" or as "/loop"): with an open room, all that anybody gets without the token.
+    `base` ("" or as "/loop"): with an open room, all that anybody gets without the token. `files` are those of `pages`
+    that hold code and no word of a run: browsers ask for scripts with an Origin, and where a proxy has spoilt that, the
+    board must still come, to say so.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Gate:
         *,
         pages: Collection[str] = (),
         sockets: Collection[str] = (),
+        files: Collection[str] = (),
         base: str = "",
         room: Room | None = None,
     ) -> None:
         self.app = app
         self.pages = frozenset(base + path for path in pages)
         self.sockets = frozenset(base + path for path in sockets)
+        self.files = frozenset(base + path for path in files)
         self.base = base
         self.room = room
         self.listed = room.listed if room else ()
@@ -100,7 +104,8 @@ class Gate:
         host = Authority.read(named[0], scope["scheme"]) if len(named) == 1 else None
         if host is None:
             return "A request needs exactly one well-formed Host header."
-        origins = headers.getlist("origin")
+        open_to_all = scope["type"] == "http" and scope["method"] in SAFE_METHODS and scope["path"] in self.files
+        origins = [] if open_to_all else headers.getlist("origin")
         origin = Origin.read(origins[0]) if len(origins) == 1 else None
         if not self._is_known(host.name):
             seen = origin or _guessed(named[0], scope["scheme"], headers)

@@ -200,6 +200,7 @@ def routes(hub: Hub, base: str = "") -> list[BaseRoute]:
     ]
 
 
+PUBLIC_FILES = ("/vendor/plotly.min.js", *(f"/{name}" for name in ASSETS))
 PUBLIC_PAGES = (
     "/series",
     "/panels",
@@ -207,8 +208,7 @@ PUBLIC_PAGES = (
     "/notes",
     "/example",
     "/watch",
-    "/vendor/plotly.min.js",
-    *(f"/{name}" for name in ASSETS),
+    *PUBLIC_FILES,
 )
 PUBLIC_SOCKETS = ("/live",)
 

@@ -20,6 +20,7 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
+NAMES = "--host-resolver-rules=MAP *.example 127.0.0.1"  # for what stands behind a proxy
 LOCAL = {"http", "https", "ws", "wss"}
 
 
@@ -42,7 +43,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(missing)
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS.split())
+        browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS.split(), NAMES])
         yield browser
         browser.close()
 

@@ -20,16 +20,26 @@ BAD_WORDS = ("Traceback", "terminate called", "Exception ignored")
 
 
 class Server:
-    """A running Loopscope. `home` is its data home, `project` the folder that holds app.py."""
+    """A running Loopscope. `home` is its data home, `project` the folder that holds app.py, `base` its base path."""
 
-    def __init__(self, folder: Path, *, project: Path = ROOT, flags: tuple[str, ...] = (), **environment: str) -> None:
-        self.home, self.project = folder / "home", project
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        project: Path = ROOT,
+        flags: tuple[str, ...] = (),
+        base: str = "",
+        port: int | None = None,
+        **environment: str,
+    ) -> None:
+        self.home, self.project, self.base = folder / "home", project, base
         self.home.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self._log = folder / "output.txt"
         own = {name: value for name, value in os.environ.items() if not name.startswith(("LOOPSCOPE_", "STREAMLIT_"))}
         own |= {"LOOPSCOPE_HOME": str(self.home), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **environment}
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port), *flags]
+        command += ["--server.baseUrlPath", base] if base else []
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=project, env=own, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -93,7 +103,7 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not come up:\n{self.output}")
             try:
-                if self.get("/watch")[0] == 200:
+                if self.get(f"{self.base}/watch")[0] == 200:
                     return
             except OSError:
                 time.sleep(0.05)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.relay import Relay
 from tests.browser.served import Server, copy_project
 from tests.browser.stage import PATIENCE, Stage
 
@@ -205,3 +206,29 @@ def test_a_lost_connection_is_said_and_mended(server: Server, tab: Stage) -> Non
     expect(stage.page.get_by_text("Connection lost")).to_be_hidden()
     stage.reaches(before + 50)
     stage.retried(stage.has_whole_history)
+
+
+def test_a_connection_that_is_silently_dead_shows_no_old_news_as_new(
+    server: Server, tab: Stage, new_tab: Callable[..., Stage]
+) -> None:
+    tab.fresh(STEADY).start().reaches(20)
+    wire = Relay(server.port)
+    try:
+        stage, audience = (new_tab(server, wire.url).open(path) for path in ("/", "/watch"))
+        for one in (stage, audience):
+            expect(one.header).to_contain_text("training")
+            expect(one.header).to_contain_text("steps/s")
+        wire.cut()
+        for one in (stage, audience):
+            expect(one.header).to_contain_text("no connection")
+            expect(one.header).not_to_contain_text("training")
+            expect(one.header).not_to_contain_text("steps/s")
+            expect(one.page.get_by_text("Nothing comes from the server")).to_be_visible()
+        before = tab.step
+        expect(stage.page.get_by_text("Connection lost")).to_be_visible()
+        wire.mend()
+        for one in (stage, audience):
+            expect(one.header).to_contain_text("training")
+            one.reaches(before + 20)
+    finally:
+        wire.close()

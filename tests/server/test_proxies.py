@@ -93,7 +93,7 @@ def gate_for(setting: str, base: str = "") -> Gate:
     listed, problems = read_hosts(setting)
     assert not problems
     room = Room(8501, (), listed=listed, base=base, token=TOKEN) if listed else None
-    return Gate(_passed, pages=("/watch",), sockets=("/live",), base=base, room=room)
+    return Gate(_passed, pages=("/watch", "/board.js"), files=("/board.js",), sockets=("/live",), base=base, room=room)
 
 
 class Passed(Exception):
@@ -116,13 +116,14 @@ def send(
     method: str = "GET",
     cookie: bool = False,
     origin: str | None = None,
+    with_origin: bool = False,
 ) -> str:
     """What comes back of a browser's request through the proxy: a refusal's words, or "passed"."""
     browser = {"host": proxy.host}
     secure = proxy.origin.scheme == "https"
     if secure or proxy.origin.authority.name == "localhost":
         browser["sec-fetch-mode"] = "navigate"
-    if kind == "websocket" or method == "POST":
+    if kind == "websocket" or method == "POST" or with_origin:
         browser["origin"] = proxy.opened if origin is None else origin
     if cookie and gate.room:
         browser["cookie"] = f"{gate.room.cookie}={TOKEN}"
@@ -205,6 +206,18 @@ def test_where_the_name_is_listed_a_refusal_says_which_header_is_missing(proxy: 
     assert ("X-Forwarded-Proto" in words) == any("X-Forwarded-Proto" in expected for expected in proxy.words)
     mended = replace(proxy, host=proxy.sent, proto=proxy.origin.scheme if "X-Forwarded" in words else proxy.proto)
     assert refusal(gate, mended) is None, "and with that header it works"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://loop.example:8443", "http://loop.example:8501", "https://evil.example", "null"]
+)
+def test_the_boards_own_files_come_whatever_the_proxy_has_made_of_the_headers(origin: str) -> None:
+    def asked(path: str, **options: Any) -> str:
+        return send(gate_for("loop.example"), PROXIES["Host $host and another port"], path, origin=origin, **options)
+
+    assert asked("/board.js", with_origin=True) == "passed", "to show the words of the refusal"
+    assert asked("/watch", with_origin=True) != "passed"
+    assert asked("/board.js", method="POST") != "passed"
 
 
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)
