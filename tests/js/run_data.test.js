@@ -141,3 +141,9 @@ test("tables that are long in coming hold nothing up, and nothing goes back", ()
   none.advance();
   assert.equal(none.moment, 7, "a run without tables");
 });
+
+test("without a run nothing is waited for: the example's panels come", async () => {
+  const data = new RunData();
+  data.receive(frame("snapshot", { run: null, state: "ready" }));
+  assert.equal(await Promise.race([data.begun, new Promise((done) => setTimeout(done, 50, "waits"))]), undefined);
+});

@@ -107,7 +107,7 @@ export class RunData {
     this.passed.push(header);
     if (this.passed.length > MOST_PASSED) this.passed.shift();
     if (run !== null) Object.assign(change, this.append(frame));
-    if (this.series.size || this.newest.size || !COMING.has(header.state)) this.begin();
+    if (run === null || this.series.size || this.newest.size || !COMING.has(header.state)) this.begin();
     return change;
   }
 
