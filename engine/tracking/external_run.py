@@ -16,7 +16,7 @@ from ..storage.curves import tokens_after
 from ..storage.index import Stamp, stamp_of
 from ..storage.metrics.follower import MetricsFollower, NewRecords
 from ..storage.metrics.json_lines import FILE
-from ..storage.metrics.loop_parser import LONGEST_TEXT, TABLE_PREFIX
+from ..storage.metrics.loop_parser import LONGEST_TEXT, PART, TABLE_PREFIX
 from ..storage.metrics.reader import is_json_lines, open_metrics
 from ..storage.metrics.recorded import Recorded
 from ..storage.metrics.transcript import transcript_of
@@ -102,7 +102,11 @@ class ExternalRun:
                 self._last_state, self.message = STATES[record.name], record.text[:LONGEST_TEXT]
         steps = [block.last for block in new.blocks[-1:]]
         if self.config is None:  # a recorded run may have no loss at all
-            steps += [record.step for record in new.records if isinstance(record, Observation)]
+            steps += [
+                record.step
+                for record in new.records
+                if isinstance(record, Observation) and not _of_earlier_part(record)
+            ]
         self.step = max([self.step, *steps])
 
     @property
@@ -214,6 +218,10 @@ class ExternalRun:
         with self.history.lock:
             series = self.history.series.get(channel)
             return None if series is None else series.last
+
+
+def _of_earlier_part(record: Observation) -> bool:
+    return bool(record.scalars) and all(PART in name for name in record.scalars)
 
 
 def _shortened(record: Observation | Event | Sample) -> Record:

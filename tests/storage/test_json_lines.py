@@ -21,6 +21,7 @@ from engine.storage.metrics.json_lines import FILE, GrowingFile, parse_line
 from engine.storage.metrics.loop_parser import LoopParser
 from engine.storage.metrics.transcript import transcript_of
 from engine.stream.messages import Event, Observation, Sample, Scalars
+from engine.tracking.external_run import ExternalRun
 
 SLOW_WRITER = """
 import os, random, sys, time
@@ -150,6 +151,32 @@ def test_a_line_that_is_not_possible_in_full_is_read_as_far_as_it_is_and_runs_sa
     told = capsys.readouterr().out
     assert "    lines of records.jsonl that cannot be read in full: 2\n" in told
     assert "    line 2: 'note' 'good' is a str, not a number; log one number a name\n" in told
+
+
+def test_a_restarted_script_that_appends_begins_a_new_part_and_the_earlier_is_kept(folder: Path) -> None:
+    for part in range(3):
+        append(folder, line(run={"name": f"mine {part}", "settings": {"lr": 0.1 * part}}))
+        append(folder, b"".join(line(step=i, loss=part + i / 64, accuracy=part) for i in range(1, 51 - 20 * part)))
+        stored = reader.read_run(folder)
+        assert (stored.step, stored.unread, stored.state) == (50 - 20 * part, 0, "running")
+        assert [row.loss for row in reader.scalars(stored)] == [part + i / 64 for i in range(1, 51 - 20 * part)]
+        append(folder, line(state="done"))
+        assert reader.read_run(folder).state == "done"
+    assert stored.recorded is not None and stored.recorded.name == "mine 2"
+    series = reader.read_history(stored).series
+    assert series["loss (part 1)"].view(99)[1].tolist() == [i / 64 for i in range(1, 51)]
+    assert series["loss (part 2)"].view(99)[1].tolist() == [1 + i / 64 for i in range(1, 31)]
+    assert series["accuracy (part 2)"].view(99)[1].tolist() == [1.0] * 30
+    assert series["accuracy"].view(99)[1].tolist() == [2.0] * 10
+    assert ExternalRun(stored, None).step == 10
+
+
+def test_what_a_run_says_of_itself_late_begins_no_new_part(folder: Path) -> None:
+    append(folder, line(step=1, loss=1.0) + line(step=2, loss=0.5))
+    append(folder, line(run={"name": "late"}) + line(step=3, loss=0.25) + line(step=1, val_loss=0.5))
+    stored = reader.read_run(folder)
+    assert stored_steps(folder) == [1, 2, 3] and stored.recorded is not None and stored.recorded.name == "late"
+    assert stored.unread_because == ("line 5: step 1 is behind step 3; steps never go back: it is kept there",)
 
 
 def test_a_line_without_an_end_takes_no_memory_and_counts_once(folder: Path) -> None:

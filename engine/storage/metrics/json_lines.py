@@ -11,6 +11,9 @@ line feed, and says one of these things (`step` counts from 0 and never goes bac
     {"step": 1, "event": "something happened"}
     {"step": 1, "state": "done"}
 
+A script that is started again and appends says `run` once more and counts its steps anew: what it told before is kept
+under names with "(part 1)" behind them.
+
 A writer that locks the file `lock` beside it (flock) is known to be there for as long as it holds that; one that does
 not is taken to be there while it writes.
 """

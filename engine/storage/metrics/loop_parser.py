@@ -41,6 +41,7 @@ ALIASES = {
 RESERVED = ("step", "samples", "update_ratio")
 TABLE_PREFIX = "table/"
 OWN_PREFIX = "own/"
+PART = " (part "  # in the names of what an earlier part of a run told
 _NOTHING: dict[str, float] = {}
 
 
@@ -49,12 +50,18 @@ def refuse(_kind: str, sentence: str) -> None:
     raise InputError(sentence)
 
 
+class Restarted(Exception):
+    """The loop has said anew what it is, and counts its steps anew: nothing of the report is kept yet."""
+
+
 class LoopParser:
     """Turns what a loop reports into records; `report` is told what is not possible."""
 
     def __init__(self, report: Report = refuse) -> None:
         self.step = 0
         """The step that was reported last."""
+        self.may_restart = False
+        """Is a step that goes back the first of another start? Until one goes on."""
         self.report = report
         self._ahead = 0  # what is added to a step, since the loop began to count anew
         self._first = MAX_STEPS
@@ -188,6 +195,9 @@ class LoopParser:
     def _place(self, step: int, with_loss: bool) -> int | None:
         """Where a step's numbers go; None where its loss cannot be taken, and the rest belongs to the last step."""
         at = step + self._ahead
+        if self.may_restart and (at < self.step or (with_loss and at <= self._last_loss)):
+            raise Restarted
+        self.may_restart = False
         if at > self.step or (at == self.step and not (with_loss and at == self._last_loss)):
             return at
         if at == self.step:

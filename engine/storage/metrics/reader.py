@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ...config import MAX_STEPS
 from ...stream.messages import EACH_STEP, Event, Floats, Observation, Sample, Turn
 from . import json_lines
+from .loop_parser import PART
 from .rows import (
     DamagedRow,
     StepBlock,
@@ -84,7 +85,8 @@ class MetricsReader:
         """The last step that was recorded; a recorded run may have no loss at all, only measurements. DamagedRow."""
         (last,) = self.database.execute("SELECT MAX(first + count - 1) FROM steps").fetchone()
         if last is None:
-            (last,) = self.database.execute("SELECT MAX(step) FROM looks").fetchone()
+            newest = "SELECT MAX(step) FROM looks WHERE NOT instr(scalars, ?)"  # of the part that goes on
+            (last,) = self.database.execute(newest, (PART,)).fetchone()
         return decode_step(last or 0)
 
     def last_event_name(self, names: Collection[str]) -> str | None:

@@ -15,10 +15,10 @@ from ...errors import InputError
 from ...stream.messages import Event, Record
 from . import json_lines
 from .json_lines import GrowingFile, Replaced
-from .loop_parser import LoopParser
+from .loop_parser import LoopParser, Restarted
 from .recorded import Recorded
 from .schema import TooMuch, connect_memory
-from .writer import MetricsWriter
+from .writer import MetricsWriter, set_aside
 
 MOST_BYTES = 1_000_000_000
 MOST_SECONDS = 60  # of reading at a time
@@ -47,6 +47,7 @@ class Transcript:
         self._line_count = 0
         self._parser = LoopParser(self._report)
         self._reported = False
+        self._parts = 1  # a script that is started again and appends begins another
         self._file = GrowingFile(self._path)
         self._database = connect_memory()
         self._writer = MetricsWriter(self._database)
@@ -91,16 +92,29 @@ class Transcript:
             try:
                 if line is None:
                     raise InputError(f"it is longer than {json_lines.LONGEST_LINE:,} bytes")
-                content = json_lines.parse_line(line, self._parser)
+                try:
+                    content = json_lines.parse_line(line, self._parser)
+                except Restarted:
+                    self._writer.write(records)
+                    records = self._begin_part()
+                    content = json_lines.parse_line(line, self._parser)
             except InputError as error:
                 self._lost_lines += 1
                 self._report(str(error), str(error))
                 continue
             if isinstance(content, Recorded):
                 self.recorded = content
+                self._parser.may_restart = True
             else:
                 records.extend(content)
         self._writer.write(records)
+
+    def _begin_part(self) -> list[Record]:
+        """Steps are counted anew: what was told so far is kept under names of its own."""
+        set_aside(self._database, self._parts)
+        self._parts += 1
+        self._parser, self._writer = LoopParser(self._report), MetricsWriter(self._database)
+        return [Event(0, "started", f"started again: part {self._parts}")]
 
     def _report(self, kind: str, sentence: str) -> None:
         """A line that cannot be read, or not all of it."""

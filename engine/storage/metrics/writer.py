@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
+from ...stream.downsampling import evenly_kept_indices
 from ...stream.messages import Event, Observation, Record, Sample, Scalars, Turn
+from ...stream.series import narrowed
+from .loop_parser import MOST_CHANNELS, PART
 from .rows import (
     PackedBlock,
+    decode_scalars,
     decode_steps,
     encode_event,
     encode_sample,
@@ -21,6 +28,7 @@ from .rows import (
 from .schema import COLUMNS, connect, mark_rewritten
 
 MOST_TABLES = 500  # of each name
+MOST_SET_ASIDE = 2000  # points of a number, of an earlier part of a run
 
 
 class MetricsWriter:
@@ -104,6 +112,35 @@ class MetricsWriter:
         superfluous = [(name, step) for step in steps[1:-1:2]]
         self._database.executemany("DELETE FROM frames WHERE name = ? AND step = ?", superfluous)
         self._table_every = max(self._table_every, 2 * steps[-1] // MOST_TABLES)
+
+
+def set_aside(database: sqlite3.Connection, part: int) -> None:
+    """Keep what was recorded so far under the names of this part, thinned, so that steps can be counted anew.
+
+    Tables, rates and times of the part are let go; of all parts together at most MOST_CHANNELS numbers stay.
+    """
+    told: dict[str, list[tuple[int, float]]] = {}
+    for row in database.execute(f"SELECT {COLUMNS['steps']} FROM steps ORDER BY first"):
+        for scalars in decode_steps(*row).scalars():
+            told.setdefault("loss", []).append((scalars.step, scalars.loss))
+            told.setdefault("grad_norm", []).append((scalars.step, scalars.grad_norm))
+    for row in database.execute(f"SELECT {COLUMNS['looks']} FROM looks ORDER BY rowid"):
+        look = decode_scalars(*row)
+        for name, value in look.scalars.items():
+            told.setdefault(name, []).append((look.step, value))
+    this = [name for name in told if PART not in name]
+    earlier = [name for name in told if PART in name]
+    kept: list[Record] = []
+    for name in [*this, *reversed(earlier)][:MOST_CHANNELS]:
+        points = np.array([point for point in told[name] if math.isfinite(point[1])], np.float64).reshape(-1, 2)
+        places = evenly_kept_indices(points[:, 0].astype(np.uint32), narrowed(points[:, 1]), MOST_SET_ASIDE)
+        whole = name if PART in name else f"{name}{PART}{part})"
+        kept += [Observation(int(step), {whole: value}, {}) for step, value in points[places].tolist()]
+    with database:
+        for table in ("steps", "looks", "frames", "turns"):
+            database.execute(f"DELETE FROM {table}")
+        mark_rewritten(database)
+    MetricsWriter(database).write(kept)
 
 
 def rewind_metrics(path: Path, step: int, forget_turns: bool = True) -> None:
