@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pages.server.limits import Limits
@@ -56,6 +57,14 @@ class Connection(socket.socket):
         """Close it, as any socket, and be counted no more."""
         super().close()
         self.keeper.forget(self)
+
+    @property
+    def has_unread(self) -> bool:
+        """Has something come that its server has not read yet? On a busy machine that may be a whole request."""
+        try:
+            return bool(self.recv(1, socket.MSG_PEEK))  # it does not block
+        except OSError:
+            return False
 
     def shut(self) -> None:
         """Have its server see the end of it, and close it."""
@@ -102,7 +111,7 @@ class Doorkeeper:
         """Close those that have asked for nothing for HEAD_SECONDS."""
         now = self.clock()
         for connection in self._silent():
-            if now - connection.silent_since > HEAD_SECONDS:
+            if now - connection.silent_since > HEAD_SECONDS and not connection.has_unread:
                 self._shut(connection)
 
     def admit(self, listener: socket.socket, refusal: bytes = REFUSED) -> tuple[socket.socket, Any]:
@@ -157,9 +166,10 @@ class Doorkeeper:
         if not crowded and silent:  # of the address that holds the most, so that no crowd costs a single one its place
             most = max({one.peer[0] for one in silent}, key=self._held.__getitem__)
             silent = [one for one in silent if one.peer[0] == most]
-        for one in silent[: max(1, SLACK // 2)]:
+        gone = list(islice((one for one in silent if not one.has_unread), SLACK // 2))
+        for one in gone:
             self._shut(one)
-        return bool(silent)
+        return bool(gone)
 
     def _silent(self) -> list[Connection]:
         """Those that ask for nothing now, the oldest first; how long they have done so is brought up to date."""

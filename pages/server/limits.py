@@ -11,7 +11,7 @@ WANTED = 65_536  # more would serve nobody, and some programs walk through all t
 MACOS_MOST = 10_240  # macOS names no hard limit and refuses more than this
 KEPT_FREE = 64  # for files, databases and folders of runs
 FEWEST, MOST = 24, 2000
-MOST_AUDIENCE, FEWEST_PRESENTER = 300, 16
+MOST_AUDIENCE, FEWEST_PRESENTER = 200, 16
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def limits_for(descriptors: int | None, in_use: int = 0) -> Limits:
         connections=connections,
         connections_each=connections * 3 // 4,
         audience=audience,
-        audience_each=max(6, audience // 4),
-        audience_of_proxy=audience * 3 // 4,
+        audience_each=max(3, audience // 5),
+        audience_of_proxy=max(4, audience * 3 // 10),
         presenter=max(FEWEST_PRESENTER, connections // 10),
     )
 

@@ -65,7 +65,8 @@ class Seats:
         seat = Seat(scope, send)
         refusal = self._make_room(seat) if seat.presenter else self._refusal(seat)
         if refusal is not None:
-            await _refuse(send, refusal, seat.of_page)
+            await send({"type": "websocket.accept"})  # a page can read the reason of a close, and of nothing else
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": refusal})
             return
         self.taken[seat] = None
         try:
@@ -100,14 +101,3 @@ class Seats:
         self._closing.discard(task)
         if not task.cancelled():
             task.exception()  # it had gone already
-
-
-async def _refuse(send: Send, reason: str, of_page: bool) -> None:
-    """Close a socket with a reason: a page can read that of a close alone, a program gets its answer at once."""
-    if of_page:
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": reason})
-    else:
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"10")]
-        await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": reason.encode()})

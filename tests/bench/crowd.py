@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,8 +26,8 @@ BACK_WITHIN = 10.0
 def crowd(device: str, quick: bool) -> list[Figure]:
     """1,500 sockets and 1,500 silent connections of one address for 30 s, on 1,024 and on 256 descriptors."""
     figures = []
-    for descriptors in [int(n) for n in os.environ.get("DESC", "1024 256").split()]:
-        for room in [bool(int(n)) for n in os.environ.get("ROOM", "0 1").split()]:
+    for descriptors in DESCRIPTORS:
+        for room in (False, True):
             figures += _flooded(descriptors, room, 8.0 if quick else 30.0)
     return figures
 
@@ -160,9 +159,3 @@ def _until(holds: Callable[[], bool], seconds: float) -> float:
             return time.monotonic()
         time.sleep(0.1)
     return float("inf")
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for figure in crowd("cpu", quick=bool(os.environ.get("QUICK"))):
-        print(figure.line(), flush=True)

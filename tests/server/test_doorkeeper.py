@@ -185,6 +185,24 @@ def test_one_that_asks_again_and_again_and_a_socket_stay(guarded: Guarded, wait_
     wait_until(lambda: not guarded.keeper.open)
 
 
+def test_a_request_that_the_server_has_not_come_to_read_is_not_closed(guarded: Guarded, wait_until: Wait) -> None:
+    """A machine so busy that seconds pass between two rounds of the event loop."""
+    asking = guarded.silent()
+    wait_until(lambda: len(guarded.keeper.open) == 1)
+
+    def stall() -> None:
+        asking.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        (connection,) = guarded.keeper.open
+        while not connection.has_unread:
+            pass
+        guarded.now += 3 * module.HEAD_SECONDS
+        guarded.keeper.look()
+
+    guarded.server.servers[0].get_loop().call_soon_threadsafe(stall)
+    assert "hello" in read(asking)
+    asking.close()
+
+
 def look(guarded: Guarded) -> None:
     """Have the doorkeeper look, on the server's own loop."""
     done = threading.Event()
