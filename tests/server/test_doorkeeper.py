@@ -163,6 +163,8 @@ def test_a_request_head_that_does_not_end_is_closed_after_its_time(
     slow = guarded.silent()
     slow.sendall(said.encode())
     wait_until(lambda: len(guarded.keeper.open) == 1)
+    (connection,) = guarded.keeper.open
+    wait_until(lambda: not connection.has_unread)
     guarded.now += module.HEAD_SECONDS - 1
     look(guarded)
     assert stands(slow)
