@@ -18,6 +18,7 @@ from pages.views.first_steps.points_table import points_table
 from pages.views.shared import frame
 from pages.views.shared.try_this import try_this
 from pages.widgets.style import STYLE
+from pages.widgets.tabs import tabs
 
 TABS = ("The line", "The 5→3 layer")
 ABOUT = """
@@ -54,17 +55,14 @@ def live_line() -> None:
 def page() -> None:
     """The page."""
     st.html(STYLE)
-    line, layer = st.tabs(TABS, key="part", on_change="rerun")
-    if line.open:
-        with line:
-            st.markdown(ABOUT)
-            st.session_state.line_drawn = line_run().config.points
-            live_line()
-            exact_solution.show(read_points(st.session_state.line_drawn))
-    if layer.open:
+    if tabs("what to look at", TABS, "part") == TABS[0]:
+        st.markdown(ABOUT)
+        st.session_state.line_drawn = line_run().config.points
+        live_line()
+        exact_solution.show(read_points(st.session_state.line_drawn))
+    else:
         frame.room_frame()
-        with layer:
-            logistic_layer.show()
+        logistic_layer.show()
     try_this("First steps")
 
 

@@ -22,6 +22,7 @@ from pages.views.shared import frame, scrubber
 from pages.views.shared.try_this import try_this
 from pages.widgets.open_on_train import open_on_train_button
 from pages.widgets.style import STYLE
+from pages.widgets.tabs import tabs
 
 VIEWS: dict[str, Callable[[InspectedModel], None]] = {
     "Shapes": shapes.show,
@@ -92,15 +93,7 @@ def inside() -> None:
     frame.room_bar(run)
     live = st.container()
     has_pairs = run is not None and "pairs" in registry.find(run.config.model).features
-    view = st.segmented_control(
-        "what to look at",
-        list(VIEWS),
-        default="Shapes",
-        required=True,
-        key="look",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    view = tabs("what to look at", list(VIEWS), "look", bind="query-params")
     with live:
         page = "inside-table" if view == "Table" and has_pairs else "inside"
         board(

@@ -23,4 +23,6 @@ PAGES = [
     st.Page("data.py", title="Data", url_path="data"),
     st.Page("glossary.py", title="Glossary", url_path="glossary"),
 ]
-st.navigation(PAGES, position="top").run()
+page = st.navigation(PAGES, position="top")
+st.html(f'<h1 class="ls-unseen">{page.title}</h1>')
+page.run()

@@ -20,6 +20,7 @@ from pages.views.step.small_examples import small_examples
 from pages.views.step.this_step import this_step
 from pages.views.step.transport import follower
 from pages.widgets.style import STYLE
+from pages.widgets.tabs import OPEN
 
 PAGE_STYLE = """<style>
 .st-key-step_views { border-bottom: 1px solid var(--st-border-color, #88888855); }
@@ -31,7 +32,7 @@ PAGE_STYLE = """<style>
 }
 </style>"""
 TABS = ("This step", "What if", "Small examples")
-OPEN_TAB_STYLE = ".st-key-tab_NAME button { color: var(--st-primary-color, #4C9BD0); border-bottom: 2px solid; }"
+OPEN_TAB_STYLE = ".st-key-tab_NAME button { color: OPEN; border-bottom: 2px solid; }".replace("OPEN", OPEN)
 
 
 def tabs() -> str:

@@ -13,6 +13,12 @@ export function element(tag, className = "", text = "", properties = {}) {
   return Object.assign(node, properties);
 }
 
+/** The name of a button: what it does, and the word that stands on it, for those who call it by that. */
+export function nameOf(word, does) {
+  const spoken = does.toLowerCase().split(/\W+/).includes(word.toLowerCase());
+  return spoken || !/^\w+$/.test(word) ? does : `${word} – ${does}`;
+}
+
 /** Write a text only where it changed: an untouched node costs no layout. */
 export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -1,6 +1,6 @@
-"""Plotly's script, out of the installed wheel, as a browser gets it: quick to start, compressed, kept for a week.
+"""Plotly's script and Streamlit's typeface, out of the installed wheels, kept by a browser for a week.
 
-The wheel's script spends most of its first second on the 45 kinds of traces that no chart here draws. As it is served,
+Plotly's script spends most of its first second on the 45 kinds of traces that no chart here draws. As it is served,
 it registers those in `FIRST` (and "scatter", which is built in), and the others when a chart first wants one of them:
 `Plotly.registerRest()`. A script that is built otherwise is served as it is.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import plotly
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
+from streamlit.file_util import get_static_dir
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 SCRIPT = "text/javascript"
@@ -81,3 +82,10 @@ def plotly_script(request: Request) -> Response:
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(compressed, media_type=SCRIPT, headers={**headers, "Content-Encoding": "gzip"})
     return Response(plain, media_type=SCRIPT, headers=headers)
+
+
+def typeface(_: Request) -> Response:
+    """`GET /vendor/source-sans.woff2`: the typeface of Streamlit's pages, for the one that is not of Streamlit."""
+    for font in (Path(get_static_dir()) / "static" / "media").glob("SourceSansVF-Upright*.woff2"):
+        return FileResponse(font, media_type="font/woff2", headers={"Cache-Control": "public, max-age=604800"})
+    return Response(status_code=404)

@@ -27,7 +27,11 @@ LARGER = 1.4
 """How much larger type is in presenter mode, on every page and in every chart."""
 FONT = '"Source Sans", sans-serif'
 """The typeface of pages and charts, which Streamlit serves. The board asks the page around it for it."""
-PICTURE: dict[str, Any] = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
+# What is left of Plotly's tools is the picture; Streamlit adds the one that fills the screen.
+PICTURE: dict[str, Any] = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": "zoom2d pan2d select2d lasso2d zoomIn2d zoomOut2d autoScale2d resetScale2d".split(),
+}
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -194,4 +198,4 @@ def show(
 
 def heading(title: str, help: str) -> None:
     """The title over a chart or a table, with its "?"."""
-    st.markdown(f"**{title}**", help=help)
+    st.markdown(f"##### {title}", help=help)

@@ -197,10 +197,11 @@ def routes(hub: Hub, base: str = "") -> list[BaseRoute]:
         Route(f"{base}/watch", watch),
         *(Route(f"{base}/{name}", asset(name)) for name in ASSETS),
         Route(f"{base}/vendor/plotly.min.js", vendor.plotly_script),
+        Route(f"{base}/vendor/source-sans.woff2", vendor.typeface),
     ]
 
 
-PUBLIC_FILES = ("/vendor/plotly.min.js", *(f"/{name}" for name in ASSETS))
+PUBLIC_FILES = ("/vendor/plotly.min.js", "/vendor/source-sans.woff2", *(f"/{name}" for name in ASSETS))
 PUBLIC_PAGES = (
     "/series",
     "/panels",

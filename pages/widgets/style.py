@@ -1,11 +1,24 @@
 """The style sheet of all pages, for what Streamlit's theme has no setting for."""
 
+from pages.charts.palette import colours
 from pages.widgets.icon_button import NAME_STYLE
+from pages.widgets.tabs import TAB_STYLE
 
-STYLE = (
-    NAME_STYLE
-    + """<style>
+LIGHT, DARK = colours("light"), colours("dark")
+ON_FILL = f"light-dark({LIGHT['background']}, {DARK['background']})"
+"""Words on a button filled with the theme's first colour: Streamlit's white cannot be read on the dark stage's."""
+QUIET = f"light-dark({LIGHT['baseline']}, {DARK['baseline']})"
+"""Captions: Streamlit's are too faint on light paper."""
+
+OWN_STYLE = """<style>
+.ls-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; max-width: none; }
+[data-testid^="stBaseButton-primary"]:not(:disabled) :is(p, span) { color: ON_FILL; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { opacity: 1; color: QUIET; }
+button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content: center; }
+@media (prefers-reduced-motion: reduce) {
+  *, *::before, *::after { animation-duration: 0.01ms !important; transition-duration: 0.01ms !important; }
+}
 [data-testid="stButton"] [aria-label^="Shortcut"] { display: none; }
 [data-testid="stMain"]:focus-visible::before { box-shadow: none; } /* it is the whole page: a ring tells nothing */
 .st-key-controls [data-testid="stVerticalBlock"], .st-key-controls { gap: 0.45rem; }
@@ -69,7 +82,8 @@ STYLE = (
   }
 }
 </style>"""
-)
+
+STYLE = NAME_STYLE + TAB_STYLE + OWN_STYLE.replace("ON_FILL", ON_FILL).replace("QUIET", QUIET)
 
 # Streamlit measures in rem: its root's size makes all of it larger. The bar has its own sizes, to stay slim.
 PRESENTER_STYLE = """<style>

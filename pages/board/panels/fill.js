@@ -4,6 +4,7 @@
 
 const PANEL = ".ls-panel";
 const FOREIGN = '[data-testid="stFullScreenFrame"]';
+const FILLS = ':is(button[aria-label$="ullscreen"], [data-title$="ullscreen"])'; // it, and later the way back
 const TYPED = "input:not([type=range]), textarea, select, [contenteditable=true]";
 
 /** @type {HTMLElement | null} */
@@ -56,5 +57,5 @@ addEventListener("keydown", (event) => {
   if (key !== "f" || event.repeat) return;
   const panel = filled ?? meant();
   if (panel?.matches(PANEL)) toggle(/** @type {HTMLElement} */ (panel));
-  else /** @type {HTMLElement | null} */ (panel?.querySelector('button[aria-label$="ullscreen"]'))?.click();
+  else /** @type {HTMLElement | null} */ (panel?.querySelector(FILLS))?.click();
 });

@@ -1,5 +1,5 @@
 // The frame around whatever a panel shows: title, legend, tools, the "?" and its text.
-import { element } from "../dom.js";
+import { element, nameOf } from "../dom.js";
 import { whole } from "../format.js";
 import { toggle } from "./fill.js";
 
@@ -60,7 +60,7 @@ export class PanelFrame {
    */
   addButton(word, hint, onclick, place = this.tools, name = hint) {
     const button = element("button", "ls-button", word, { type: "button", title: hint, onclick });
-    button.setAttribute("aria-label", `${name}: ${this.title.textContent}`);
+    button.setAttribute("aria-label", `${nameOf(word, name)}: ${this.title.textContent}`);
     place.append(button);
     return button;
   }

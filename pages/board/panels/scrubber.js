@@ -1,7 +1,7 @@
 // The scrubber under the stage: an earlier moment of the run in place of the newest one, while training goes on.
 // It fetches stored moments, one at a time, and says which is on show; the board draws it. What only the page can do
 // with a moment (open its full state, fork there, pin a note) it is asked for by `options.onMoment`.
-import { element, write } from "../dom.js";
+import { element, nameOf, write } from "../dom.js";
 import { figures, whole } from "../format.js";
 
 /** @typedef {import("../client/wire.js").Table} Table */
@@ -63,7 +63,7 @@ export class Scrubber {
 
   button(word, hint, onclick) {
     const button = element("button", "ls-button", word, { type: "button", title: hint, onclick });
-    button.setAttribute("aria-label", hint);
+    button.setAttribute("aria-label", nameOf(word, hint));
     return button;
   }
 

@@ -13,7 +13,7 @@ from engine.text.tokenizer import Tokenizer
 MOST_TOKENS = 3000
 # Four colours in turn, so that neighbours differ; pale enough to keep the text readable.
 STYLE = """<style>
-.ls-pieces { font-family: var(--st-code-font, monospace); font-size: 15px; line-height: 1.9; white-space: pre-wrap;
+.ls-pieces { font-family: var(--st-code-font, monospace); font-size: 0.9375rem; line-height: 1.9; white-space: pre-wrap;
   overflow-wrap: anywhere; max-height: 420px; overflow-y: auto; }
 .ls-pieces span { padding: 2px 0; border-radius: 3px; }
 .ls-pieces .t0 { background: rgba(86, 180, 233, .32); } .ls-pieces .t1 { background: rgba(230, 159, 0, .32); }

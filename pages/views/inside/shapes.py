@@ -115,14 +115,14 @@ def style() -> str:
     of = palette.colours(static.theme())
     ink, quiet, fill, line = of["text"], of["baseline"], of["train"], of["background"]
     return f"""<style>
-.ls-path {{ --ls-cell-0: {fill}55; --ls-cell-1: {quiet}77; color: {ink}; font-size: 15px; line-height: 1.3; }}
+.ls-path {{ --ls-cell-0: {fill}55; --ls-cell-1: {quiet}77; color: {ink}; font-size: 0.9375rem; line-height: 1.3; }}
 .ls-lane {{ display: flex; flex-wrap: wrap; align-items: flex-end; gap: 10px 11px; padding: 8px 0 12px; }}
 .ls-lane + .ls-lane {{ border-top: 1px solid {quiet}55; }}
 .ls-stop {{ display: flex; flex-direction: column; align-items: flex-start; gap: 2px; }}
 .ls-stop i {{ display: block; background-color: {fill}; border-radius: 2px; background-size: 9px 9px;
   background-image: linear-gradient({line}66 1px, transparent 1px),
   linear-gradient(90deg, {line}66 1px, transparent 1px); }}
-.ls-stop b {{ font-size: 20px; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-.ls-stop span, .ls-arrow {{ color: {quiet}; font-size: 14px; }}
+.ls-stop b {{ font-size: 1.25rem; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.ls-stop span, .ls-arrow {{ color: {quiet}; font-size: 0.875rem; }}
 .ls-arrow {{ max-width: 112px; padding-bottom: 22px; }}
 </style>"""
