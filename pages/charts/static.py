@@ -30,7 +30,16 @@ FONT = '"Source Sans", sans-serif'
 # What is left of Plotly's tools is the picture; Streamlit adds the one that fills the screen.
 PICTURE: dict[str, Any] = {
     "displaylogo": False,
-    "modeBarButtonsToRemove": "zoom2d pan2d select2d lasso2d zoomIn2d zoomOut2d autoScale2d resetScale2d".split(),
+    "modeBarButtonsToRemove": [
+        "zoom2d",
+        "pan2d",
+        "select2d",
+        "lasso2d",
+        "zoomIn2d",
+        "zoomOut2d",
+        "autoScale2d",
+        "resetScale2d",
+    ],
 }
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

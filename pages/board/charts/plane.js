@@ -91,7 +91,7 @@ export class PlaneChart extends Chart {
 
   render() {
     if (this.busy) return false;
-    const series = this.fed.map(({ channels }) => channels.map((name) => this.board.data.curve(name) ?? EMPTY));
+    const series = this.fed.map(({ channels }) => channels.map((name) => this.board.data.curve(name, this.board.pastStep) ?? EMPTY));
     const change = this.zoomed ? {} : this.view(series);
     const { xaxis, yaxis } = this.plot._fullLayout;
     const view = change["xaxis.range"] ?? xaxis.range;
