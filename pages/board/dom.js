@@ -16,7 +16,7 @@ export function element(tag, className = "", text = "", properties = {}) {
 /** The name of a button: what it does, and the word that stands on it, for those who call it by that. */
 export function nameOf(word, does) {
   const spoken = does.toLowerCase().split(/\W+/).includes(word.toLowerCase());
-  return spoken || !/^\w+$/.test(word) ? does : `${word} – ${does}`;
+  return spoken || !/^[\w ]+$/.test(word) ? does : `${word} – ${does}`;
 }
 
 /** Write a text only where it changed: an untouched node costs no layout. */
