@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]
 
 WANTED = 65_536  # more would serve nobody, and some programs walk through all that they may open
 MACOS_MOST = 10_240  # macOS names no hard limit and refuses more than this
-KEPT_FREE = 64  # for files, databases and folders of runs
+KEPT_FREE = 96  # for files, databases and folders of runs, and connections that are just being closed
 FEWEST, MOST = 24, 2000
 MOST_AUDIENCE, FEWEST_PRESENTER = 200, 16
 
