@@ -41,8 +41,6 @@ OF_A_STEP = ("loss", "grad_norm", "lr")
 LOSSES = ("loss", "val/loss", "test/loss", "eval/train_loss", "val/former_loss")
 OF_THE_CLOCK = ("run", "steps_per_second")
 
-pytestmark = pytest.mark.xdist_group("earlier versions")  # one worker: what the command line says is asked once
-
 COMMAND_LINE = """
 import contextlib, io, json, runpy, sys
 

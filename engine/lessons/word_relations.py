@@ -42,7 +42,7 @@ STEPS, LR = 150, 0.1
 
 @dataclass(frozen=True)
 class Relation:
-    """Two words: the cosine of their rows (less the average row) before and after training, and how often they meet.
+    """Two words: the cosine of their rows (without the average row) before and after training, and how often they meet.
 
     together: of the sentences that have either word, the share that has both.
     """

@@ -24,12 +24,10 @@ NAMES = "--host-resolver-rules=MAP *.example 127.0.0.1"  # for what stands behin
 LOCAL = {"http", "https", "ws", "wss"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in item.path.parts:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))  # one browser, one server, one after another
 
 
 @pytest.fixture(scope="package")  # Playwright keeps an event loop in this thread; no other test may meet it

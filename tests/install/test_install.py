@@ -28,7 +28,6 @@ from tests.browser.served import free_port
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("install"),
     pytest.mark.skipif(sys.platform != "linux", reason="the data folder is moved here as Linux has it"),
 ]
 RECORDING = """

@@ -97,7 +97,7 @@ def test_the_page_searches_and_says_when_nothing_is_found(visit: Visit) -> None:
 
 def test_a_link_to_a_word_opens_at_the_words(visit: Visit) -> None:
     page = visit("glossary.py")
-    heads = ["From a text to a model, in ten steps", "What the documents say, and what is so", "Words"]
+    heads = ["From a text to a model, in ten steps", "What the documents say, and what is right", "Words"]
     assert [title.value for title in page.subheader] == heads
     page = AppTest.from_file(str(PAGES / "shell.py"), default_timeout=60)
     page.query_params["search"] = "weight decay"

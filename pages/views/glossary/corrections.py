@@ -118,7 +118,7 @@ CORRECTIONS: tuple[Correction, ...] = (
 
 def corrections() -> None:
     """Each sentence, with the button that opens its view."""
-    st.subheader("What the documents say, and what is so", anchor="corrections")
+    st.subheader("What the documents say, and what is right", anchor="corrections")
     st.caption("Each button opens the place where it is computed. Nothing of the room's run is touched.")
     left, right = st.columns(2, gap="large")
     half = (len(CORRECTIONS) + 1) // 2

@@ -150,7 +150,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
         Suggestion(
             "Everybody is alike",
             "Compare the rows of a trained bigram as they are: after 3,000 steps at 0.01 the cosines average 0.8. All "
-            "rows have learnt that most characters are rare; less the average row, the differences show.",
+            "rows have learnt that most characters are rare; without the average row, the differences show.",
             "Rows as they are",
             here=set_choices(compared="rows as they are"),
         ),
