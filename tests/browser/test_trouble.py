@@ -110,7 +110,7 @@ def test_a_learning_rate_of_a_million_with_decay_ends_in_diverged(tab: Stage) ->
     stage = tab.fresh("/?preset=bigram&lr=1000000&weight_decay=0.1&speed=unlimited")
     stage.button("play").click()
     stage.is_in("diverged", 60_000)
-    expect(stage.loss.get_by_role("button", name="Logarithmic")).to_have_attribute("aria-pressed", "true")
+    expect(stage.loss.get_by_role("button", name="Logarithmic: Loss")).to_have_attribute("aria-pressed", "true")
     expect(stage.page.get_by_role("alert").filter(has_text=re.compile(r"diverged at step [\d,]+"))).to_be_visible()
     stage.wait("board.tables.get('weights/token_embedding')?.data.every(Number.isFinite)")
     expect(stage.button("play")).to_have_text(re.compile("Start"))
