@@ -32,12 +32,12 @@ def main() -> None:
         stage = browser.new_page()
         stage.goto(f"{server.url}/?preset=bigram&speed=1000")
         stage.locator(".st-key-play button:visible").first.click()
-        stage.wait_for_function("window.loopscopeBoards")
-        stage.wait_for_function(f"{BOARD}.data.stream?.step >= {TURN_AT}", timeout=120_000)
+        stage.wait_for_function("() => window.loopscopeBoards")
+        stage.wait_for_function(f"() => {BOARD}.data.stream?.step >= {TURN_AT}", timeout=120_000)
         for _ in range(3):  # 1e-3 to 1e-2
             stage.keyboard.press("ArrowUp")
             stage.wait_for_timeout(300)
-        stage.wait_for_function(f"{BOARD}.data.stream.step >= {SHOWN_AT}", timeout=120_000)
+        stage.wait_for_function(f"() => {BOARD}.data.stream.step >= {SHOWN_AT}", timeout=120_000)
         stage.close()
         for theme in ("dark", "light"):
             for width, height in SIZES:
@@ -47,7 +47,7 @@ def main() -> None:
                     page.locator(f".ls-panel[data-panel={panel}] .js-plotly-plot").wait_for(timeout=60_000)
                 if width != PHONE:
                     page.locator(".st-key-share:visible").wait_for(timeout=60_000)
-                page.wait_for_function(f"{BOARD}.data.stream.step >= {SHOWN_AT}")
+                page.wait_for_function(f"() => {BOARD}.data.stream.step >= {SHOWN_AT}")
                 page.wait_for_timeout(SETTLED)
                 target = ROOT / "docs" / f"stage-{width}x{height}-{theme}.png"
                 page.screenshot(path=target)

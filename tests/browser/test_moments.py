@@ -122,10 +122,10 @@ def test_a_moment_opens_on_every_page_and_live_is_one_click_away(server: Server,
     follow(stage, "Embeddings")
     expect(stage.page.get_by_text(re.compile("weights of step 250"))).to_be_visible(timeout=PATIENCE)
     here = "[...window.loopscopeBoards.values()].find(({ page }) => page === 'embeddings')"
-    stage.page.wait_for_function(f"{here}?.scrubber.past?.step === 250", timeout=PATIENCE)
+    stage.page.wait_for_function(f"() => {here}?.scrubber.past?.step === 250", timeout=PATIENCE)
     stage.page.get_by_role("button", name="Back to the newest step").click()
     expect(said(stage)).to_have_count(0, timeout=PATIENCE)
-    stage.page.wait_for_function(f"{here}?.scrubber.past === null", timeout=PATIENCE)
+    stage.page.wait_for_function(f"() => {here}?.scrubber.past === null", timeout=PATIENCE)
     stage.is_in("running")
 
 

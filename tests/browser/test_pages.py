@@ -69,9 +69,11 @@ def test_the_arrow_key_goes_through_the_nine_stages_of_one_step(training: Stage)
 def test_a_line_is_learnt_beside_the_room_s_run(training: Stage) -> None:
     go(training, "First steps")
     training.page.get_by_role("button", name="Start").locator("visible=true").first.click()
-    training.page.wait_for_function(f"{LINE}?.data.series.get('parameter/a')?.steps.length > 10", timeout=PATIENCE)
     training.page.wait_for_function(
-        "[...document.querySelectorAll('.ls-panel .js-plotly-plot')].flatMap((plot) => plot.data ?? [])"
+        f"() => {LINE}?.data.series.get('parameter/a')?.steps.length > 10", timeout=PATIENCE
+    )
+    training.page.wait_for_function(
+        "() => [...document.querySelectorAll('.ls-panel .js-plotly-plot')].flatMap((plot) => plot.data ?? [])"
         ".some((trace) => trace.meta?.path && trace.x.length > 5)",
         timeout=PATIENCE,
     )
@@ -82,7 +84,7 @@ def test_a_line_is_learnt_beside_the_room_s_run(training: Stage) -> None:
 def test_tokens_in_a_plane_follow_the_run(training: Stage) -> None:
     go(training, "Embeddings")
     place = f"{PLANE}?.get('projection/token_embedding')?.data[0]"
-    first = training.page.wait_for_function(place, timeout=PATIENCE).json_value()
+    first = training.page.wait_for_function(f"() => {place}", timeout=PATIENCE).json_value()
     training.page.wait_for_function(f"(first) => {place} !== first", arg=first, timeout=PATIENCE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -44,11 +45,18 @@ def within(stage: Stage, selector: str) -> dict[str, float]:
     return {**place}
 
 
-@pytest.mark.parametrize("width, height", [(1280, 720), (1600, 900)])
-def test_presenter_mode_on_each_page(server: Server, new_tab: Callable[..., Stage], width: int, height: int) -> None:
-    """Nothing below 18 px; pages, play, rate, speed and a wide scrubber in reach; it stays on from page to page."""
+@pytest.mark.parametrize("width, height, theme", [(1280, 720, "dark"), (1600, 900, "light")])
+def test_presenter_mode_on_each_page(
+    server: Server, new_tab: Callable[..., Stage], tmp_path: Path, width: int, height: int, theme: str
+) -> None:
+    """Nothing below 18 px; pages, play, rate, speed and a wide scrubber in reach; it stays on from page to page.
+
+    It leaves a picture of each page, in the theme of this size and in the other one.
+    """
     size = {"width": width, "height": height}
-    stage = new_tab(server, viewport=size).fresh("/?preset=bigram&speed=100&max_steps=1000000").start()
+    stage = (
+        new_tab(server, viewport=size, color_scheme=theme).fresh("/?preset=bigram&speed=100&max_steps=1000000").start()
+    )
     stage.reaches(50)
     stage.press("p")
     for page in ("Train", *PAGES):
@@ -67,6 +75,12 @@ def test_presenter_mode_on_each_page(server: Server, new_tab: Callable[..., Stag
             within(stage, ".st-key-bar [class*='lr_number']")
         assert within(stage, ".ls-moment")["width"] >= max(LEAST_SCRUBBER, width / 2), page
         stage.retried(lambda: not stage.page.evaluate(SMALL_TEXT, LEAST_TYPE))
+        for ground in ({"dark": "light", "light": "dark"}[theme], theme):
+            stage.page.emulate_media(color_scheme=ground)
+            stage.wait(
+                "[...document.querySelectorAll('.ls-board')].every(({ dataset }) => dataset.theme === given)", ground
+            )
+            stage.page.screenshot(path=tmp_path / f"{page}-{width}x{height}-{ground}.png")
     stage.press("p")
     expect(stage.page.locator(".st-key-bar")).to_have_count(0)
 

@@ -30,14 +30,14 @@ def test_the_ready_made_race_runs_to_its_picture(server: Server, new_tab: Callab
     steps.fill("300")
     steps.press("Enter")
     page.get_by_role("button", name=re.compile("Race the learning rates")).click()
-    page.wait_for_function(f"{BOARD}?.data.stream?.step > 20", timeout=PATIENCE)
+    page.wait_for_function(f"() => {BOARD}?.data.stream?.step > 20", timeout=PATIENCE)
     page.get_by_role("button", name="Show B − A").click(timeout=2 * PATIENCE)
     page.get_by_role("combobox", name="Lane B").select_option("3")
-    page.wait_for_function(f"{BOARD}.data.stream.state === 'done'", timeout=2 * PATIENCE)
+    page.wait_for_function(f"() => {BOARD}.data.stream.state === 'done'", timeout=2 * PATIENCE)
     expect(page.get_by_text("What the learning rate does")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text(re.compile("The losses part at step 2"))).to_be_visible()
     page.wait_for_function(
-        f"({CURVES})().length === 4 && ({CURVES})().every((points) => points > 50)", timeout=PATIENCE
+        f"() => ({CURVES})().length === 4 && ({CURVES})().every((points) => points > 50)", timeout=PATIENCE
     )
     expect(page.locator(".ls-lane-column .ls-sample").first).to_be_visible()
     expect(page.locator(".ls-lane-name")).to_have_text(["lr 0.0003", "lr 0.01", "lr 1", "lr 10"])
@@ -45,7 +45,7 @@ def test_the_ready_made_race_runs_to_its_picture(server: Server, new_tab: Callab
     assert marks == [2]
     page.reload()  # the whole race again
     page.wait_for_function(
-        f"({CURVES})().length === 4 && ({CURVES})().every((points) => points > 50)", timeout=PATIENCE
+        f"() => ({CURVES})().length === 4 && ({CURVES})().every((points) => points > 50)", timeout=PATIENCE
     )
     held = page.evaluate(f"[1, 2, 3, 4].map((lane) => {BOARD}.data.series.get(`train/loss/${{lane}}`).steps.length)")
     assert held == [300] * 4
