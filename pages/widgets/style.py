@@ -91,6 +91,7 @@ html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
 [data-testid="stMainBlockContainer"] {
   padding-top: calc(var(--ls-bar) + 8px); padding-bottom: calc(var(--ls-foot) + 8px);
 }
+[data-testid="stMainBlockContainer"] > [data-testid="stVerticalBlock"] { gap: 0.4rem; }
 :is([data-testid="stHeader"], [data-testid="stToolbar"]) { height: var(--ls-bar); min-height: var(--ls-bar); }
 [data-testid="stHeaderLogo"] { display: none; }
 [data-testid="stTopNav"] { height: 44px; margin: 0; padding: 0 0 0 8px; max-width: calc(100vw - 590px); }
