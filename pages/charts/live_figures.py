@@ -125,7 +125,7 @@ def table(info: RunInfo, shown: Heatmap) -> Panel:
         {"name": "gradient", "channel": gradients, "scale": "signed", "bar": "gradient of the loss"},
     ]
     if shown.softmax:  # what has been learnt, first
-        bar = "probability of the next token"
+        bar = "probability"
         views.insert(0, {"name": "prob", "channel": weights, "scale": "probability", "rows": "softmax", "bar": bar})
     figure = live_heatmap(views, shown.columns, shown.rows, tokens=shown.tokens)
     if shown.tokens and any(len(token) > 1 for token in info.tokens):

@@ -103,12 +103,13 @@ def test_p_presents_and_comes_back(ready: Stage) -> None:
     size = "getComputedStyle(document.querySelector('.ls-state')).fontSize"
     before = float(ready.page.evaluate(size).removesuffix("px"))
     ready.press("p")
-    expect(ready.keyed("speed")).to_have_count(0)
-    expect(ready.button("play")).to_be_visible()
-    expect(ready.number("lr_number")).to_be_visible()
     ready.wait(f"parseFloat({size}) > 1.25 * given", before)
+    expect(ready.keyed("stop")).to_have_count(0)  # of the controls, what a presenter turns
+    for key in ("play", "lr_number", "speed"):
+        expect(ready.keyed(key).first).to_be_visible()
     ready.press("p")
-    expect(ready.keyed("speed")).to_be_visible()
+    ready.wait(f"parseFloat({size}) === given", before)
+    expect(ready.keyed("stop").first).to_be_visible()
 
 
 def test_no_key_acts_while_somebody_types(ready: Stage) -> None:

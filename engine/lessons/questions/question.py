@@ -14,6 +14,7 @@ from torch import Tensor
 from ...config import LiveSettings, RunConfig
 from ...generators import generator
 from ...models.base import LanguageModel
+from ...progress import Report, unheard
 from ...text.corpus import Batcher, Corpus
 from ...text.tokenizer import Tokenizer
 from ...training.sampling import evaluating
@@ -33,13 +34,22 @@ class QuestionContext:
     inputs: Tensor
     targets: Tensor
     text: Tensor
+    report: Report = unheard
+    """Told how far a long answer is; may end it."""
 
     @classmethod
-    def of(cls, model: LanguageModel, corpus: Corpus, config: RunConfig, settings: LiveSettings) -> QuestionContext:
+    def of(
+        cls,
+        model: LanguageModel,
+        corpus: Corpus,
+        config: RunConfig,
+        settings: LiveSettings,
+        report: Report = unheard,
+    ) -> QuestionContext:
         """With a batch of the run's own size from the training text; smaller where logits would exceed MOST_SCORES."""
         rows = max(1, min(settings.batch_size, MOST_SCORES // (config.block_size * corpus.vocab_size)))
         batcher = Batcher(corpus.train, config.block_size, generator(config.seed, "questions"))
-        return cls(model, corpus.tokenizer, *batcher.draw(rows), corpus.train)
+        return cls(model, corpus.tokenizer, *batcher.draw(rows), corpus.train, report)
 
     def other_windows(self, rows: int, count: int = 1) -> list[tuple[Tensor, Tensor]]:
         """`count` other batches of the same text, each of at most `rows` windows; the same at each call."""

@@ -153,7 +153,8 @@ def _train(context: QuestionContext, rate: float, steps: int, other: tuple[Tenso
     """The loss on `other` after `steps` updates of AdamW at `rate` on a copy, each on a batch of its own."""
     trial = copy.deepcopy(context.model).eval()
     optimizer = torch.optim.AdamW(trial.parameters(), lr=rate, weight_decay=0.0)
-    for batch in context.other_windows(len(context.inputs), steps):
+    for step, batch in enumerate(context.other_windows(len(context.inputs), steps)):
+        context.report(f"training at rate {rate:g}", step, steps)
         optimizer.zero_grad()
         trial(*batch)[1].backward()
         optimizer.step()

@@ -18,7 +18,7 @@ from engine.text.library import TextEntry
 from engine.text.tokenizer import Tokenizer
 from pages.charts import static
 from pages.views.data.token_colours import show_coloured
-from pages.views.shared.add_text import set_progress
+from pages.views.shared.add_text import fetch_gpt2
 from pages.widgets import waiting
 
 MOST_PASTED = 5000
@@ -59,7 +59,7 @@ def tokenizer_for(entry: TextEntry, config: RunConfig) -> Tokenizer | None:
     learns, library = config.tokenizer == "bpe", run_manager().library
     key = config.tokenizer, (config.vocab_size, entry.name, entry.sha256) if learns else ()
     if not learns and gpt2.found(home()) is None:
-        fetch_gpt2()
+        offer_gpt2()
         return None
 
     def make(report: Report) -> Tokenizer | None:
@@ -72,14 +72,7 @@ def tokenizer_for(entry: TextEntry, config: RunConfig) -> Tokenizer | None:
         return None
 
 
-def fetch_gpt2() -> None:
+def offer_gpt2() -> None:
     """Offer to fetch GPT-2's two files."""
     st.text(f"{gpt2.TITLE} is not on this machine. It is two public files, {gpt2.BYTES / 1e6:.1f} MB together.")
-    if st.button("Fetch it", key="fetch_gpt2", icon=":material/download:"):
-        bar = st.progress(0.0, "fetching")
-        try:
-            gpt2.fetch(home(), lambda done, total: set_progress(bar, done, total))
-        except InputError as error:
-            st.text(str(error))
-        else:
-            st.rerun(scope="fragment")
+    st.button("Fetch it", key="fetch_gpt2", icon=":material/download:", on_click=fetch_gpt2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any, NamedTuple
 
@@ -11,13 +12,15 @@ import torch
 
 from engine.errors import InputError
 from engine.models.base import LanguageModel
+from engine.progress import Report, unheard
 from engine.text.corpus import Corpus
 from engine.text.tokenizer import Tokenizer
 from engine.training.sampling import DrawnToken, draw_token, evaluating, generate, next_token
 from pages.charts import static
 from pages.charts.palette import BASELINE, TRAIN
 from pages.charts.token_axes import name_axis, places
-from pages.views.inside.inspected_model import InspectedModel, cached, untrained
+from pages.views.inside.inspected_model import InspectedModel, untrained
+from pages.widgets import waiting
 
 MOST_BARS = 30
 SAMPLE = 120
@@ -207,13 +210,16 @@ def next_token_figure(writing: Writing, knobs: Knobs, model: LanguageModel, toke
 def two_samples(look: InspectedModel, knobs: Knobs, corpus: Corpus) -> None:
     """Samples of the untrained and the current model, with the same prompt, seed, temperature and top-k."""
     models = {"Untrained": untrained(look), f"After step {look.step:,}": look.model}
+
+    def work(report: Report) -> list[str]:
+        return [sample(model, knobs, corpus, report) for model in models.values()]
+
     try:
-        with st.spinner("writing two samples"):
-            texts = cached(
-                "both", (look.key, knobs), lambda: [sample(model, knobs, corpus) for model in models.values()]
-            )
+        texts = waiting.result("both", (look.key, knobs), work)
     except InputError as error:
         st.text(str(error))
+        return
+    if texts is None:
         return
     for place, title, text in zip(st.columns(2, gap="large"), models, texts, strict=True):
         with place:
@@ -225,10 +231,15 @@ def two_samples(look: InspectedModel, knobs: Knobs, corpus: Corpus) -> None:
             st.code(text, language=None, wrap_lines=True, height=190)
 
 
-def sample(model: Any, knobs: Knobs, corpus: Corpus) -> str:
+def sample(model: Any, knobs: Knobs, corpus: Corpus, report: Report = unheard) -> str:
     """The prompt and at most SAMPLE tokens after it."""
-    until = time.monotonic() + SECONDS
+    until, begun = time.monotonic() + SECONDS, itertools.count()
     start = corpus.tokenizer.encode(knobs.prompt).tolist() or [0]
     draws = torch.Generator().manual_seed(knobs.seed)
-    made = generate(model, start, SAMPLE, draws, knobs.temperature, knobs.top_k, lambda: time.monotonic() > until)
+
+    def halt() -> bool:
+        report("writing a sample", next(begun), SAMPLE)
+        return time.monotonic() > until
+
+    made = generate(model, start, SAMPLE, draws, knobs.temperature, knobs.top_k, halt)
     return corpus.tokenizer.decode(made.ids)

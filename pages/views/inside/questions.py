@@ -6,8 +6,11 @@ import streamlit as st
 
 from engine.errors import InputError
 from engine.lessons.questions import QUESTIONS, QuestionContext
+from engine.lessons.questions.question import Answer
+from engine.progress import Report
 from pages.charts import static
-from pages.views.inside.inspected_model import InspectedModel, cached
+from pages.views.inside.inspected_model import InspectedModel
+from pages.widgets import waiting
 
 DOCUMENT = {
     "answered": "The document answers it in its own way.",
@@ -33,13 +36,16 @@ def show(look: InspectedModel) -> None:
     question = QUESTIONS[chosen or 0]
     with right:
         key = look.key, look.settings.batch_size, question.line
+
+        def work(report: Report) -> Answer:
+            return question.answer(QuestionContext.of(*found, look.config, look.settings, report))
+
         try:
-            with st.spinner("computing the answer"):
-                answer = cached(
-                    "answer", key, lambda: question.answer(QuestionContext.of(*found, look.config, look.settings))
-                )
+            answer = waiting.result("answer", key, work)
         except InputError as error:
             st.text(str(error))
+            return
+        if answer is None:
             return
         static.heading(
             "The answer, on the current tensors",

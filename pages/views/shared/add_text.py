@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
 from engine.errors import InputError
+from engine.paths import home
+from engine.progress import Job, Report
 from engine.runs.manager import run_manager
-from pages.widgets import notices
+from engine.text import gpt2
+from engine.text.download import Progress
+from pages.widgets import notices, waiting
 
 Chosen = Callable[[str], None]
 
@@ -41,17 +44,29 @@ def _add_upload(name: str, content: bytes, chosen: Chosen) -> None:
 
 
 def _fetch(name: str, chosen: Chosen) -> None:
-    """Fetch a text, with progress, and draw the page anew."""
-    bar = st.progress(0.0, f"fetching {name}")
-    try:
-        run_manager().library.fetch(name, lambda done, total: set_progress(bar, done, total))
-    except InputError as error:
-        notices.add(str(error))
-    else:
-        chosen(name)
-    st.rerun(scope="fragment")
+    """Fetch a text, and draw the page anew."""
+    library = run_manager().library
+    fetch(name, lambda progress: library.fetch(name, progress), lambda: chosen(name))
+    st.rerun()
 
 
-def set_progress(bar: Any, done: int, total: int) -> None:
-    """Move a progress bar to `done` of `total` bytes; `total` may be 0 if it is unknown."""
-    bar.progress(min(1.0, done / max(total, 1)))
+def fetch_gpt2(fetched: Callable[[], object] = lambda: None) -> None:
+    """Fetch GPT-2's two files; then `fetched` is called."""
+    fetch(gpt2.TITLE, lambda progress: gpt2.fetch(home(), progress), fetched)
+
+
+def fetch(title: str, get: Callable[[Progress], object], fetched: Callable[[], object]) -> None:
+    """Fetch something, with a bar and Cancel; then call `fetched`, or say in a notice what went wrong."""
+
+    def work(report: Report) -> None:
+        get(lambda done, total: report(f"fetching {title}", done, total))
+
+    def then(job: Job[None]) -> None:
+        try:
+            job.result()
+        except InputError as error:
+            notices.add(str(error))
+        else:
+            fetched()
+
+    waiting.begin(work, then)

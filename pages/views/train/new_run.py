@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from engine.config import RunConfig, fields_of
@@ -14,9 +16,9 @@ from engine.runs.cost import LARGE, Cost, duration
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text import gpt2
-from pages.views.shared.add_text import add_texts
+from pages.views.shared.add_text import add_texts, fetch_gpt2
 from pages.views.train.fine_tuning import fine_tuning
-from pages.widgets import actions, fields, notices, plan, waiting
+from pages.widgets import actions, fields, plan, waiting
 
 SIZES = ("n_layer", "n_head", "n_embd")
 """The sizes of a model that has them, shown in one row."""
@@ -73,17 +75,8 @@ def token_fields(planned: RunConfig) -> None:
     fields.whole_number("epochs", planned.epochs, plan.change_config, three[2])
     if planned.tokenizer == "gpt2" and gpt2.found(home()) is None:
         label = f"Fetch {gpt2.TITLE} ({gpt2.BYTES / 1e6:.1f} MB)"
-        st.button(label, key="fetch_gpt2", width="stretch", on_click=fetch_gpt2)
-
-
-def fetch_gpt2() -> None:
-    """Fetch GPT-2's two files; a notice says what went wrong."""
-    try:
-        gpt2.fetch(home())
-    except InputError as error:
-        notices.add(str(error))
-    else:
-        plan.change_config("tokenizer", "gpt2")
+        chosen = partial(plan.change_config, "tokenizer", "gpt2")
+        st.button(label, key="fetch_gpt2", width="stretch", on_click=fetch_gpt2, args=(chosen,))
 
 
 def estimate(run: Run | None) -> None:
