@@ -326,7 +326,7 @@ def test_document_004_the_printed_loss_is_this_batch_s_before_its_update(page) -
 def test_the_keys_are_bound_once(page) -> None:
     click(page, "step_next")
     bound = {button.key: button.proto.shortcut.lower() for button in page.button if button.proto.shortcut}
-    assert bound == {"step_previous": "left", "step_next": "right"}
+    assert bound == {"step_previous": "left", "step_next": "right", "present": "p"}
 
 
 def test_no_verb_is_shown_that_cannot_act(page, manager, wait_until) -> None:  # noqa: F811
