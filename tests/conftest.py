@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import hypothesis
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from xdist.scheduler import LoadFileScheduling
 
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
@@ -32,20 +30,6 @@ DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("loopscope", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("loopscope")
-
-
-class OneBrowser(LoadFileScheduling):
-    """The tests of a file in one process, for the fixtures that they share; those of the browser, which is busy with
-    all cores at times, in one process too, so that there is never more than one browser."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = str(super()._split_scope(nodeid))
-        return "tests/browser" if file.startswith("tests/browser/") else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
-    """How `pytest -n` deals the tests out."""
-    return OneBrowser(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,7 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
 .st-key-controls [data-testid="stColumn"]:has([role="alert"]) { min-width: 100%; }
 .st-key-start_these { position: sticky; bottom: -1rem; z-index: 1; } /* in sight, however much stands above it */
 .st-key-forms [data-testid="stColumn"] { min-width: 9rem; }
+.stElementContainer:has(> .stFullScreenFrame .stPlotlyChart), .st-key-forms .stElementContainer { overflow: visible; }
 .st-key-lanes .stColumn { min-width: 5rem; } .st-key-lanes .stColumn:first-child { min-width: 7.8rem; }
 .st-key-lanes .stHorizontalBlock { row-gap: 0.45rem; }
 :root a:focus-visible { outline: 2px solid var(--st-primary-color, #4C9BD0); outline-offset: 2px; }

@@ -102,13 +102,14 @@ def test_s_samples(ready: Stage) -> None:
 def test_p_presents_and_comes_back(ready: Stage) -> None:
     size = "getComputedStyle(document.querySelector('.ls-state')).fontSize"
     before = float(ready.page.evaluate(size).removesuffix("px"))
+    there = "document.querySelector('.ls-state')"
     ready.press("p")
-    ready.wait(f"parseFloat({size}) > 1.25 * given", before)
+    ready.wait(f"{there} && parseFloat({size}) > 1.25 * given", before)
     expect(ready.keyed("stop")).to_have_count(0)  # of the controls, what a presenter turns
     for key in ("play", "lr_number", "speed"):
         expect(ready.keyed(key).first).to_be_visible()
     ready.press("p")
-    ready.wait(f"parseFloat({size}) === given", before)
+    ready.wait(f"{there} && parseFloat({size}) === given", before)
     expect(ready.keyed("stop").first).to_be_visible()
 
 

@@ -39,6 +39,7 @@ def started(*words, **options):
         text=True,
         encoding="utf-8",
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", **options.pop("env", {})},
+        **options,
     )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,10 +105,15 @@ def test_a_full_disk_is_said_last_and_is_exit_1(as_json, data_home, text, tmp_pa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_sigterm_and_sighup_end_a_run_in_order_as_ctrl_c_does(number, data_home, text, tmp_path):
     folder = tmp_path / "run"
-    process = started("train", "--max-steps", 10**9, "--corpus", text, "--json", "--out", folder)
-    until((folder / "config.json").exists)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    as_usual = partial(signal.signal, number, signal.SIG_DFL)  # whoever runs the tests may ignore a hang-up (nohup)
+    words = ("train", "--max-steps", 10**9, "--corpus", text, "--json", "--out", folder)
+    with started(*words, preexec_fn=as_usual) as process:
+        try:
+            until((folder / "config.json").exists)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, "Traceback" in err) == (130, False)
     result = json.loads(out.splitlines()[-1])
     assert (result["state"], "unsaved" in result) == ("stopped", False)
