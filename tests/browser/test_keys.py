@@ -106,7 +106,7 @@ def test_p_presents_and_comes_back(ready: Stage) -> None:
     ready.press("p")
     ready.wait(f"{there} && parseFloat({size}) > 1.25 * given", before)
     expect(ready.keyed("stop")).to_have_count(0)  # of the controls, what a presenter turns
-    for key in ("play", "lr_number", "speed"):
+    for key in ("play", "lr_number", "speed_list"):
         expect(ready.keyed(key).first).to_be_visible()
     ready.press("p")
     ready.wait(f"{there} && parseFloat({size}) === given", before)

@@ -147,3 +147,11 @@ test("without a run nothing is waited for: the example's panels come", async () 
   data.receive(frame("snapshot", { run: null, state: "ready" }));
   assert.equal(await Promise.race([data.begun, new Promise((done) => setTimeout(done, 50, "waits"))]), undefined);
 });
+
+test("the first points wait for no table", () => {
+  const data = new RunData();
+  data.receive(frame("snapshot", { step: 0, tables_step: 0 }));
+  data.receive(frame("delta", { step: 40, steps_per_second: 1000 }));
+  data.advance();
+  assert.equal(data.moment, 40);
+});

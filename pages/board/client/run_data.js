@@ -50,7 +50,7 @@ export class RunData {
    */
   advance() {
     const { state, step = 0, steps_per_second: speed = 0, made_again: again } = this.header;
-    const waits = state === "running" && !again && this.tablesStep !== null;
+    const waits = state === "running" && !again && this.tablesStep > 0; // the first points are shown as they come
     const late = step - (this.tablesStep ?? step) > LONGEST_WAIT * Math.max(1, speed);
     const moment = waits && !late ? Math.max(this.tablesStep, Math.min(this.moment, step)) : step;
     const news = moment !== this.moment || (this.fresh && moment === step);
