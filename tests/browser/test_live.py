@@ -130,6 +130,7 @@ def test_zoom_and_chart_stay_when_the_board_goes_and_comes_back(
     assert sum(urlsplit(url).path == "/live" for url in watched.requests) == 2, "one socket for each tab"
 
 
+@pytest.mark.thorough
 def test_zooming_into_a_long_run_brings_its_detail(
     server: Server, new_tab: Callable[..., Stage], watched: Watched
 ) -> None:

@@ -65,6 +65,7 @@ def follow(stage: Stage, page: str) -> None:
     expect(stage.page.get_by_test_id("stException")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_scrubbing_through_many_moments_changes_no_loss(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(QUICK).start()
     stage.reaches(1000)
