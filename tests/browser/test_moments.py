@@ -173,7 +173,7 @@ def test_each_chart_is_saved_as_a_picture(
         assert len(picture.getcolors(1 << 24) or []) > 50, "there is a chart on it"
     step = stage.page.evaluate(f"{BOARD}.data.stream.step")
     title = "bigram-on-the-lamplighters-of-quay-street"
-    charts = ("loss", "embedding-weights", "gradient-norm", "update-weight")
+    charts = ("loss", "embedding-prob", "gradient-norm", "update-weight")
     assert sorted(names) == sorted(f"{title}-{chart}-step-{step}.png" for chart in charts)
 
 
