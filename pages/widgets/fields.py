@@ -25,7 +25,7 @@ GLOSSARY_NAMES = {
     "weight_decay": "weight decay",
 }
 """Settings that the Glossary has under another name."""
-SPEED_LIST_WIDTH = 116
+SPEED_LIST_WIDTH = 136
 """Pixels: room for "1,000/s" in the type of presenter mode."""
 RATES = [float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5)] + [10.0]
 

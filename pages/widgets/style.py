@@ -25,6 +25,8 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
 .st-key-verbs > div, .st-key-sampling > div, .st-key-share > div, .st-key-lr_row > div { flex: 1 1 0; min-width: 0; }
 .st-key-verbs button, .st-key-sampling button, .st-key-share button { width: 100%; min-width: 0; }
 .st-key-controls .st-key-verbs button { padding: 0; }
+.st-key-verbs :is([class*="st-key-sign_"], .stElementContainer, .stButton) { width: 100%; }
+.st-key-verbs :is(.stTooltipIcon, .stTooltipHoverTarget) { width: 100%; }
 .st-key-verbs button p { font-size: 0.85rem; overflow: visible; }
 .st-key-line_verbs > div { flex: 1 1 auto; } .st-key-line_verbs button { width: 100%; min-width: 2.25rem; }
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }

@@ -105,12 +105,12 @@ def test_a_fork_is_listed_with_what_it_went_on_with(
     parent = house.prepare(start.config, changed(start.settings, speed="unlimited"))
     parent.tune(changed(parent.settings, batch_size=16))  # before its first step: it began with that
     parent.make_steps(60)
-    wait_until(lambda: parent.step == 60)
+    wait_until(lambda: parent.step == 60 and parent.state is State.PAUSED)
     parent.tune(changed(parent.settings, lr=0.5))
     fork = house.fork(30, lr=0.05, weight_decay=0.0)
     wait_until(lambda: fork.catch_up is None)
     fork.make_steps(5)
-    wait_until(lambda: fork.step == 35)
+    wait_until(lambda: fork.step == 35 and fork.state is State.PAUSED)
     fork.tune(changed(fork.settings, lr=7.0))
     house.undo()
     for run in (fork, parent):

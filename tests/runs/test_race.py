@@ -323,7 +323,7 @@ def test_a_fork_race_that_makes_its_way_again_says_that_it_trains_on(
 ) -> None:
     parent = manager.prepare(BIGRAM, changed(SETTINGS, max_steps=10**6))
     parent.make_steps(300)
-    wait_until(lambda: parent.step == 300)
+    wait_until(lambda: parent.step == 300 and parent.state is State.PAUSED)
     gate, advance = threading.Event(), Trainer.advance
 
     def held(trainer: Trainer) -> None:
