@@ -101,8 +101,9 @@ def test_s_samples(ready: Stage) -> None:
 
 def test_p_presents_and_comes_back(ready: Stage) -> None:
     size = "getComputedStyle(document.querySelector('.ls-state')).fontSize"
-    before = float(ready.page.evaluate(size).removesuffix("px"))
     there = "document.querySelector('.ls-state')"
+    ready.wait(there)  # the header is drawn anew now and then
+    before = float(ready.page.evaluate(size).removesuffix("px"))
     ready.press("p")
     ready.wait(f"{there} && parseFloat({size}) > 1.25 * given", before)
     expect(ready.keyed("stop")).to_have_count(0)  # of the controls, what a presenter turns

@@ -231,7 +231,7 @@ def test_the_public_face_is_typed(bare: Copy) -> None:
     told = bare.run(*mypy, "typed.py")
     notes = told.stdout.splitlines()
     assert 'typed.py:7: note: Revealed type is "loopscope.engine.tracking.recorder.Recorder"' in notes, told.stdout
-    assert "def (name: str, *" in notes[1]
+    assert 'Revealed type is "def (Any =, typing.Mapping[str, Any] | None =, *, max_steps: int | None =, ' in notes[1]
     assert [line.split(" error: ")[0] for line in notes if " error: " in line] == ["typed.py:12:", "typed.py:13:"]
 
 

@@ -28,7 +28,10 @@ MALFORMED = [
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("uvicorn", *quiet_log.LOGGERS):  # as they are before a server in this process sets them up
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
     quiet_log.leave_out_visitors_faults()
     yield
     for name in quiet_log.LOGGERS:
