@@ -276,11 +276,15 @@ export class Board {
     const { data, scrubber } = this;
     const { run, header } = data;
     const past = scrubber?.past;
-    const shown = past ? { ...header, step: past.step, tokens_seen: NaN, passes: NaN, not_finite: {} } : data.headline;
+    /** @type {Record<string, any>} */
+    const shown = past
+      ? { ...header, step: past.step, tokens_seen: NaN, passes: NaN, not_finite: {}, narration: past.narration }
+      : data.headline;
     this.node.dataset.step = String(shown.step ?? 0);
     this.header.show(shown, data.losses(past?.step), !CUT.has(this.node.dataset.connection));
     scrubber?.show(header, run);
-    this.notices.show(header, run === null ? (this.options?.hint ?? HINT) : null);
+    this.header.tell(run === null ? (this.options?.hint ?? HINT) : (shown.narration?.text ?? ""));
+    this.notices.show(header);
     this.node.classList.toggle("ls-example", run === null);
   }
 

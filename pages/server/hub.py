@@ -21,6 +21,7 @@ from engine.stream.history import Frame
 from engine.stream.pump import Frames, Pump, Source
 from engine.stream.status import status_of_no_run
 from pages.server.audience import audience_frame, for_audience
+from pages.server.narration import Narrations
 
 UNKNOWN_RUN = 4404
 AT_ONCE = 24  # viewers; between two such groups the event loop answers others
@@ -85,6 +86,7 @@ class Hub:
         self.viewers: set[Viewer] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._library = 0
+        self._narrations = Narrations()
 
     def open(self) -> None:
         """Subscribe to the pump. Call it on the event loop that will send."""
@@ -129,6 +131,7 @@ class Hub:
                 else:
                     frame = deltas.get(run_id or "") or no_news(run)
                 frame.header["library"] = library
+                frame.header["narration"] = self._narrations.newest(run) if run else None
                 made[run_id, kind] = frame
             key = (run_id, kind, viewer.audience)
             if key not in encoded:

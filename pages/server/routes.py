@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import orjson
 from starlette.requests import Request
@@ -30,6 +31,7 @@ from pages.charts.panel import RunInfo
 from pages.server.audience import for_audience, without_paths
 from pages.server.front import front
 from pages.server.hub import Hub
+from pages.server.narration import AnyRun, narration
 from pages.server.run_info import EXAMPLE, EXAMPLE_RUN, example_info, run_info
 
 WATCH = Path(__file__).with_name("watch.html")
@@ -102,13 +104,14 @@ class RunRoutes:
                 return _json({"steps": displayed_steps(folder)})
             made = self.manager.restored
             if made is not None and made.run is run and made.paused_state is not None and made.step == asked:
-                return _binary(_frame(run.id, made.displayed_state(displayed_state(folder, asked))))
+                moment = made.displayed_state(displayed_state(folder, asked))
+                return _binary(_frame(run.id, moment, narration(run, asked)))
             step = displayed_step_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
             if step == displayed_step_before(folder, MAX_STEPS):  # the newest one may still be added to
-                return _binary(_frame(run.id, displayed_state(folder, step)))
-            return _binary(_stored_frame(run.id, folder, step))
+                return _binary(_frame(run.id, displayed_state(folder, step), narration(run, step)))
+            return _binary(_stored_frame(ref(run), folder, step))
         except MetricsError as error:
             why = "" if for_audience(request) else f" ({error})"
             return PlainTextResponse(f"the run's folder cannot be read{why}; try again", 503)
@@ -129,14 +132,23 @@ def _token_names(tokens: tuple[str, ...]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=128)
-def _stored_frame(run_id: str, folder: Path, step: int) -> bytes:
-    """A stored frame as it is sent, cached; not for the newest one, which may still change."""
-    return _frame(run_id, displayed_state(folder, step))
+def _stored_frame(reference: ref[AnyRun], folder: Path, step: int) -> bytes:
+    """A stored frame as it is sent, cached, though not the run; not for the newest one, which may still change."""
+    run = reference()
+    assert run is not None  # whoever asks holds it
+    return _frame(run.id, displayed_state(folder, step), narration(run, step))
 
 
-def _frame(run_id: str, moment: DisplayedState) -> bytes:
+def _frame(run_id: str, moment: DisplayedState, told: dict[str, Any] | None) -> bytes:
     samples = [] if moment.sample is None else [moment.sample._asdict()]
-    header = {"kind": "past", "run": run_id, "step": moment.step, "scalars": moment.scalars, "samples": samples}
+    header = {
+        "kind": "past",
+        "run": run_id,
+        "step": moment.step,
+        "scalars": moment.scalars,
+        "samples": samples,
+        "narration": told,
+    }
     return Frame(header, list(moment.tables.items())).encode()
 
 

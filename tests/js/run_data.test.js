@@ -119,6 +119,17 @@ test("everything is of the step of the tables while the run trains", () => {
   assert.deepEqual(data.curve("train/loss").steps, [100, 200, 250]);
 });
 
+test("the narrator's line is the one of the moment on show", () => {
+  const data = new RunData();
+  const points = [[2, 4], [100, 200, 250, 300, 4, 3, 2, 1]];
+  const narration = (text) => ({ narration: { step: 1, text } });
+  data.receive(frame("snapshot", { step: 200, tables_step: 200, ...narration("before") }));
+  data.receive(frame("delta", { step: 300, steps_per_second: 1000, ...narration("later") }, { "train/loss": points }));
+  data.advance();
+  assert.equal(data.moment, 200);
+  assert.equal(data.headline.narration.text, "before");
+});
+
 test("a run that stands still shows its last step, and what comes for it later", () => {
   const data = training({ state: "paused" });
   data.advance();

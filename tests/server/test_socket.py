@@ -39,7 +39,7 @@ from engine.stream.series import GAPS
 from engine.stream.status import State
 from pages.board.board import ASSETS
 from pages.board.vendor import PLOTLY, quick
-from pages.server import routes
+from pages.server import narration, routes
 from pages.server.gate import Gate
 from pages.server.hub import Hub
 from tests.browser.served import Server
@@ -260,6 +260,39 @@ def test_events_come_once_and_all_of_them_to_who_comes_later(served: Served, ste
         with served.viewer() as later:
             served.turn()
             assert mine[0] in read(later).header["events"]
+
+
+def test_the_narrators_line_comes_with_the_frames_and_scrubbing_has_the_line_of_that_moment(
+    served: Served, stepped: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narration, "SECONDS", 0.0)
+    run = stepped(3)
+    with served.viewer() as viewer, served.viewer("current&audience") as audience:
+        served.turn()
+        told = read(viewer).header["narration"]
+        assert told == read(audience).header["narration"]
+        assert told["step"] == 0 and told["text"].startswith("Untrained")
+        run.tune(changed(SETTINGS, lr=0.5))
+        stepped(2, run)
+        served.turn()
+        told = read(viewer).header["narration"]
+        assert told == {"step": 3, "text": "Learning rate raised from 0.001 to 0.5 at step 3: watch the bend."}
+    assert run.store is not None and run.store.flush()
+    header = {}
+    for step in (2, 5):
+        answer = served.http.get("/frame", params={"run": run.id, "step": step}).content
+        header[step] = json.loads(answer[4 : 4 + int.from_bytes(answer[:4], "little")])
+    assert header[2]["step"] < 3 and header[2]["narration"]["text"].startswith("Untrained")
+    assert header[5]["step"] == 5 and header[5]["narration"] == told
+
+
+def test_a_line_is_made_at_most_once_a_second(stepped: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, made = stepped(1), []
+    monkeypatch.setattr(narration, "narration", lambda run: made.append(run))
+    narrations = narration.Narrations(iter([0.0, 0.5, 0.9, 1.0, 1.9]).__next__)
+    for _ in range(5):
+        narrations.newest(run)
+    assert made == [run, run]
 
 
 def test_current_moves_on_to_a_new_run_with_a_snapshot(served: Served, stepped: Callable[..., Run]) -> None:

@@ -61,7 +61,10 @@ export class RunData {
     return news;
   }
 
-  /** The header as it was at the moment on show: what was counted up to there. */
+  /**
+   * The header as it was at the moment on show: what was counted and told up to there.
+   * @returns {Record<string, any>}
+   */
   get headline() {
     const [before, after = before] = this.passed;
     const { moment } = this;
@@ -70,6 +73,7 @@ export class RunData {
     const counted = (name) => Math.round(before[name] + Math.min(1, Math.max(0, share)) * (after[name] - before[name]));
     return {
       ...this.header, step: moment, tokens_seen: counted("tokens_seen"), passes: before.passes, epoch: before.epoch,
+      narration: before.narration,
     };
   }
 

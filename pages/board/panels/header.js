@@ -1,4 +1,4 @@
-// The line above the stage: state, title, progress and the headline numbers.
+// The lines above the stage: state, title, progress, the headline numbers, and what just happened in words.
 import { element, write } from "../dom.js";
 import { amount, clock, figures, whole } from "../format.js";
 
@@ -40,7 +40,14 @@ export class Header {
       box.append(element("span", "", label), this.numbers[key]);
       numbers.append(box);
     }
-    this.node.append(line, numbers);
+    this.told = element("p", "ls-told");
+    this.told.setAttribute("role", "status");
+    this.node.append(line, numbers, this.told);
+  }
+
+  /** The narrator's line: what just happened, in words; without a run, what to do. */
+  tell(text) {
+    write(this.told, text);
   }
 
   /**

@@ -5,7 +5,6 @@ export class Notices {
   constructor() {
     this.node = element("div", "ls-notices");
     this.connection = this.add("ls-lost", "status");
-    this.hint = this.add("ls-hint", "status");
     this.warning = this.add("ls-warning", "status");
     this.unsaved = this.add("ls-warning", "status");
     this.failure = this.add("ls-failure", "alert");
@@ -27,9 +26,8 @@ export class Notices {
     box.hidden = !text;
   }
 
-  /** `header` is that of the newest frame; `hint` the line over the recorded example. */
-  show(header, hint) {
-    this.say(this.hint, hint);
+  /** `header` is that of the newest frame. */
+  show(header) {
     const bad = header.state === "failed" || header.state === "diverged";
     const text = bad ? header.message || `The run ${header.state}.` : "";
     this.say(this.warning, header.warning === text ? null : header.warning); // nothing is said twice

@@ -5,7 +5,10 @@ import { element, nameOf, write } from "../dom.js";
 import { figures, whole } from "../format.js";
 
 /** @typedef {import("../client/wire.js").Table} Table */
-/** @typedef {{step: number, tables: Map<string, Table>, sample: any, scalars: Record<string, number>}} Past */
+/**
+ * @typedef {{step: number, tables: Map<string, Table>, sample: any, scalars: Record<string, number>,
+ *   narration: {text: string} | null}} Past
+ */
 
 const SPEEDS = [1, 5, 20, 50]; // stored moments a second
 const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }; // stored moments
@@ -165,7 +168,8 @@ export class Scrubber {
   /** @param {import("../client/wire.js").Frame} frame */
   showMoment({ header, arrays }) {
     const { step, scalars = {} } = header;
-    this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null };
+    const { narration = null } = header;
+    this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null, narration };
     if (this.wanted === null) this.slider.value = step; // it stands at what is shown, and acted on, not between two
     const loss = scalars["train/loss"];
     write(this.label, `step ${whole(step)}, past${Number.isFinite(loss) ? ` · loss ${figures(loss)}` : ""}`);
