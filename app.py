@@ -26,7 +26,7 @@ from pages.server.hub import Hub
 from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
 from pages.server.quiet_log import leave_out_visitors_faults
 from pages.server.routes import PUBLIC_FILES, PUBLIC_PAGES, PUBLIC_SOCKETS, WATCH, routes, warm_up
-from pages.server.seats import Seats
+from pages.server.seats import Seating, Seats
 
 address = st.config.get_option("server.address")
 base = rooms.base_path()
@@ -34,8 +34,9 @@ room = rooms.configured()
 rooms.leave_hosts_to_the_gate()
 hub = Hub(run_manager())
 limits = limits_for(raise_descriptor_limit(), descriptors_in_use())
-doorkeeper = Doorkeeper(limits)
-seats = Middleware(Seats, limits=limits)
+seating = Seating(limits, room)
+doorkeeper = Doorkeeper(limits, seating.answer_at_door)
+seats = Middleware(Seats, seating=seating)
 try:
     with_scripts = front_page(), WATCH.read_text(encoding="utf-8")
     headers = Middleware(SecurityHeaders, sites=framing_sites(), pages=with_scripts)

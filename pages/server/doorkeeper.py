@@ -4,6 +4,11 @@ uvicorn accepts whatever comes and waits for a request's headers for ever. Here 
 accepted. When there are too many, those that ask for nothing (no whole request head yet, or none since the last answer)
 make room, the oldest first; where all are busy the newcomer gets a 503. One that asks for nothing for HEAD_SECONDS
 is closed in any case.
+
+All of this happens on the event loop, which shares its interpreter with training, so that a crowd costs steps by what
+each of its connections costs here. Where the system can (Linux), one is therefore accepted with its first words, or
+after ASK_SECONDS without any, and then nobody makes room for it; and who is to be sent away again by `answer` is told
+so here, before uvicorn makes anything for it.
 """
 
 from __future__ import annotations
@@ -25,8 +30,11 @@ if TYPE_CHECKING:
     import uvicorn
 
 HEAD_SECONDS = 10.0
+ASK_SECONDS = 1
+HEAD_BYTES = 8192  # a longer head is left to the server
 LOOK_SECONDS = 1.0
 SLACK = 32  # connections beyond the limit for the moment in which older ones are closed
+AT_ONCE = 16  # let in before the event loop turns to those that are in: they may take the last seats
 PAUSE_SECONDS = 0.02
 QUIET_SECONDS = 60.0
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -37,6 +45,11 @@ REFUSED = (
 ).encode()
 
 Peer = tuple[str, int]
+Answer = Callable[[str, Callable[[], bytes]], bytes | None]
+"""answer(address, peek): what a connection is told instead of being let in; None lets it in.
+
+`peek` gives what it has said so far, and leaves it to be read.
+"""
 
 
 class Connection(socket.socket):
@@ -61,10 +74,14 @@ class Connection(socket.socket):
     @property
     def has_unread(self) -> bool:
         """Has something come that its server has not read yet? On a busy machine that may be a whole request."""
+        return bool(self.peek(1))
+
+    def peek(self, most: int = HEAD_BYTES) -> bytes:
+        """What has come and is still to be read, without waiting; empty where that is nothing."""
         try:
-            return bool(self.recv(1, socket.MSG_PEEK))  # it does not block
+            return self.recv(most, socket.MSG_PEEK)
         except OSError:
-            return False
+            return b""
 
     def shut(self) -> None:
         """Have its server see the end of it, and close it."""
@@ -76,26 +93,31 @@ class Connection(socket.socket):
 class Doorkeeper:
     """Counts the connections of some uvicorn servers, all on one event loop."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits, self.clock = limits, clock
+    def __init__(
+        self, limits: Limits, answer: Answer = lambda address, peek: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.limits, self.answer, self.clock = limits, answer, clock
         self.open: dict[Connection, None] = {}
         """All connections, the oldest first."""
         self._held: Counter[str] = Counter()
         """Of each address, without those that are being closed."""
         self._servers: list[uvicorn.Server] = []
         self._said = -QUIET_SECONDS
+        self._in_turn = 0
+        """Let in since the event loop had its last turn."""
 
     def guard(self, server: uvicorn.Server, listeners: Sequence[Any]) -> None:
         """Stand at these listening sockets of `server` (asyncio's wrappers of them too)."""
         self._servers.append(server)
         refusal = b"" if server.config.is_ssl else REFUSED
+        deferred = [_accept_those_that_ask(listener) for listener in listeners]
         keeper = self
 
         class Guarded(socket.socket):
             __slots__ = ()
 
             def accept(self) -> tuple[socket.socket, Any]:
-                return keeper.admit(self, refusal)
+                return keeper.admit(self, refusal, all(deferred))
 
         for listener in listeners:
             # The class of the socket that asyncio already holds: it has no other place to ask at.
@@ -114,12 +136,18 @@ class Doorkeeper:
             if now - connection.silent_since > HEAD_SECONDS and not connection.has_unread:
                 self._shut(connection)
 
-    def admit(self, listener: socket.socket, refusal: bytes = REFUSED) -> tuple[socket.socket, Any]:
+    def admit(
+        self, listener: socket.socket, refusal: bytes = REFUSED, asked_first: bool = False
+    ) -> tuple[socket.socket, Any]:
         """The next connection that may come in, with its address, as `accept` does; BlockingIOError if there is none.
 
-        `refusal` is what one that may not is told before it is closed.
+        `refusal` is what one that may not is told before it is closed; with `asked_first` they come with their first
+        words, or late.
         """
         for _ in range(SLACK):
+            if self._in_turn >= AT_ONCE:
+                self._in_turn = 0
+                break
             if len(self.open) >= self.limits.connections + SLACK:
                 time.sleep(PAUSE_SECONDS / 10)  # those that are closed are gone after the event loop's next round
                 break
@@ -131,12 +159,25 @@ class Doorkeeper:
                 self._run_short(error)
                 break
             connection = Connection(accepted, (str(address[0]), int(address[1])), self)
-            if self._has_room_for(connection.peer[0]):
+            connection.setblocking(False)
+            told = self._reason_to_refuse(connection, refusal, asked_first)
+            if told is None:
                 self.open[connection] = None
                 self._held[connection.peer[0]] += 1
+                self._in_turn += 1
                 return connection, address
-            _refuse(connection, refusal)
+            _refuse(connection, told)
         raise BlockingIOError
+
+    def _reason_to_refuse(self, connection: Connection, refusal: bytes, asked_first: bool) -> bytes | None:
+        """What a newcomer is told that may not come in; None if it may."""
+        address = connection.peer[0]
+        told = self.answer(address, connection.peek)
+        if told is not None or self._is_free_for(address):
+            return told
+        if asked_first and not connection.has_unread:
+            return refusal
+        return None if self._make_room_for(address) else refusal
 
     def forget(self, connection: Connection) -> None:
         """Count a connection no more."""
@@ -156,12 +197,13 @@ class Doorkeeper:
             self._release(connection)
         connection.shut()
 
-    def _has_room_for(self, address: str) -> bool:
-        """Is there room for one more of that address, now or after silent ones have been closed?"""
-        full = self._held.total() >= self.limits.connections
+    def _is_free_for(self, address: str) -> bool:
+        """Is there room for one more of that address?"""
+        return self._held.total() < self.limits.connections and self._held[address] < self.limits.connections_each
+
+    def _make_room_for(self, address: str) -> bool:
+        """Close silent connections so that one of that address may come; False if there are none."""
         crowded = self._held[address] >= self.limits.connections_each
-        if not full and not crowded:
-            return True
         silent = [one for one in self._silent() if not one.closing and (not crowded or one.peer[0] == address)]
         if not crowded and silent:  # of the address that holds the most, so that no crowd costs a single one its place
             most = max({one.peer[0] for one in silent}, key=self._held.__getitem__)
@@ -200,6 +242,17 @@ class Doorkeeper:
         time.sleep(PAUSE_SECONDS)
 
 
+def _accept_those_that_ask(listener: Any) -> bool:
+    """Have connections wait to be accepted until they say something, for ASK_SECONDS; can the system do that?"""
+    option = getattr(socket, "TCP_DEFER_ACCEPT", None)
+    if option is None:
+        return False
+    with suppress(OSError):
+        listener.setsockopt(socket.IPPROTO_TCP, option, ASK_SECONDS)
+        return True
+    return False
+
+
 def _request(protocol: Any) -> tuple[object, bool]:
     """The request that a connection of uvicorn is with or was last with, and whether it is under way."""
     if protocol.transport is None or protocol.transport.is_closing():
@@ -212,9 +265,7 @@ def _request(protocol: Any) -> tuple[object, bool]:
 def _refuse(connection: Connection, refusal: bytes) -> None:
     """Tell a client why, as far as it listens, and close."""
     with suppress(OSError):
-        connection.setblocking(False)
         with suppress(BlockingIOError):
             connection.recv(65_536)  # what is left unread would turn the answer into a reset
         connection.send(refusal)
-        connection.shutdown(socket.SHUT_WR)
     connection.close()

@@ -74,7 +74,7 @@ class Gate:
         answer = self._answer(scope)
         if answer is None:
             try:
-                presenter = self.room is None or _is_presenter(Headers(scope=scope), self.room)
+                presenter = self.room is None or holds_token(Headers(scope=scope), self.room)
                 await self.app({**_with_own_origin(scope), PRESENTER: presenter}, receive, send)
             except asyncio.CancelledError:
                 # Only the server's shutdown cancels a request: a viewer that no longer reads. Nothing is left to say.
@@ -94,7 +94,7 @@ class Gate:
             return None
         if _brings_token(scope, self.room):
             return _welcome(scope, self.room)
-        if _is_presenter(headers, self.room) or self._is_for_audience(scope):
+        if holds_token(headers, self.room) or self._is_for_audience(scope):
             return None
         return HTMLResponse(REFUSAL_PAGE.format(watch=self._way_to_watch(scope)), status_code=403, headers=PRIVATE)
 
@@ -160,6 +160,11 @@ def is_presenter(scope: Scope) -> bool:
     return bool(scope.get(PRESENTER, False))
 
 
+def holds_token(headers: Headers, room: Room) -> bool:
+    """Does a request carry the presenter's token in its cookie?"""
+    return any(_same(value, room.token) for value in _cookies(headers, room.cookie))
+
+
 def _brings_token(scope: Scope, room: Room) -> bool:
     if scope["type"] != "http" or scope["method"] not in SAFE_METHODS:
         return False
@@ -178,10 +183,6 @@ def _welcome(scope: Scope, room: Room) -> Response:
     secure = scope["scheme"] == "https"
     response.set_cookie(room.cookie, room.token, path=None, httponly=True, samesite="strict", secure=secure)
     return response
-
-
-def _is_presenter(headers: Headers, room: Room) -> bool:
-    return any(_same(value, room.token) for value in _cookies(headers, room.cookie))
 
 
 def _with_own_origin(scope: Scope) -> Scope:

@@ -11,7 +11,8 @@ WANTED = 65_536  # more would serve nobody, and some programs walk through all t
 MACOS_MOST = 10_240  # macOS names no hard limit and refuses more than this
 KEPT_FREE = 96  # for files, databases and folders of runs, and connections that are just being closed
 FEWEST, MOST = 24, 2000
-MOST_AUDIENCE, FEWEST_PRESENTER = 200, 16
+MOST_AUDIENCE = 200
+FEWEST_PRESENTER, MOST_PRESENTER = 16, 48
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def limits_for(descriptors: int | None, in_use: int = 0) -> Limits:
         audience=audience,
         audience_each=max(3, audience // 5),
         audience_of_proxy=max(4, audience * 3 // 10),
-        presenter=max(FEWEST_PRESENTER, connections // 10),
+        presenter=max(FEWEST_PRESENTER, min(MOST_PRESENTER, connections // 10)),
     )
 
 

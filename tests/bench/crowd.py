@@ -44,21 +44,21 @@ def _flooded(descriptors: int, room: bool, seconds: float) -> list[Figure]:
                 time.sleep(0.2)
             visit = Visit(server, server.do("token")["token"] if room else None)
             process = psutil.Process(server.process.pid)
-            before, share_before = _rate(server, process, seconds / 2)
+            before, share_before, loop_before = _rate(server, process, seconds / 2)
             page_before = visit.page()
             snapshot, lines = _newest_snapshot(folder), _lines(log)
             flood.ask(json.dumps({"sockets": SOCKETS, "silent": SILENT}))
             time.sleep(2.0)
-            during, share = _rate(server, process, seconds / 2)
+            during, share, loop = _rate(server, process, seconds / 2)
             pages = [visit.page() for _ in range(5)]
             watched = visit.watch()
             standing = flood.ask("{}")
-            more, more_share = _rate(server, process, seconds / 2)
+            more, more_share, more_loop = _rate(server, process, seconds / 2)
             held, written = process.num_fds(), _newest_snapshot(folder)
             flood.ask(json.dumps({"sockets": 0, "silent": 0}))
             gone = time.monotonic()
             back = _until(lambda: process.num_fds() < 120, 6 * BACK_WITHIN) - gone
-            after, share_after = _rate(server, process, seconds / 2)
+            after, share_after, loop_after = _rate(server, process, seconds / 2)
             state, grown = server.do("step")["state"], _lines(log) - lines
         finally:
             flood.end()
@@ -66,9 +66,19 @@ def _flooded(descriptors: int, room: bool, seconds: float) -> list[Figure]:
         alone, crowded = (before + after) / 2, (during + more) / 2
         cores = f"{before:,.0f} before, {during:,.0f} and {more:,.0f} in it, {after:,.0f} after; cores of the server: "
         cores += ", ".join(f"{one:.2f}" for one in (share_before, share, more_share, share_after))
+        taken = (loop + more_loop - loop_before - loop_after) / 2
         stands = f"{standing['sockets']} sockets, {standing['silent']} silent ones stand; {held} descriptors"
         return [
             Figure(part, f"{part}: steps/s in the flood / alone", crowded / alone, target=0.9, note=cores),
+            Figure(
+                part,
+                f"{part}: the flood's share of the event loop",
+                taken,
+                "cores",
+                0.1,
+                at_most=True,
+                note=", ".join(f"{one:.2f}" for one in (loop_before, loop, more_loop, loop_after)),
+            ),
             Figure(part, f"{part}: next snapshot written", float(written > snapshot), "yes", 1, note=f"{written:,}"),
             Figure(
                 part,
@@ -133,11 +143,17 @@ def _get(port: int, path: str, headers: dict[str, str], source: str = "127.0.0.1
     return body
 
 
-def _rate(server: Server, process: psutil.Process, seconds: float) -> tuple[float, float]:
-    """Steps a second over the next `seconds`, and how many cores the server had for them."""
-    used = sum(process.cpu_times()[:2])
+def _rate(server: Server, process: psutil.Process, seconds: float) -> tuple[float, float, float]:
+    """Steps a second over the next `seconds`, and how many cores the server and its event loop had for them."""
+    used, of_loop = sum(process.cpu_times()[:2]), _loop_seconds(process)
     rate = server.rate(seconds)
-    return rate, (sum(process.cpu_times()[:2]) - used) / seconds
+    now, now_of_loop = sum(process.cpu_times()[:2]), _loop_seconds(process)
+    return rate, (now - used) / seconds, (now_of_loop - of_loop) / seconds
+
+
+def _loop_seconds(process: psutil.Process) -> float:
+    """The processor time of the event loop, which is the main thread's."""
+    return next(one.user_time + one.system_time for one in process.threads() if one.id == process.pid)
 
 
 def _newest_snapshot(folder: str) -> int:

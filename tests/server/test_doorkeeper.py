@@ -15,15 +15,19 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from pages.server import doorkeeper as module
 from pages.server import limits as limits_module
 from pages.server.doorkeeper import Doorkeeper
 from pages.server.limits import Limits, descriptors_in_use, limits_for, raise_descriptor_limit
+from pages.server.room import Room
+from pages.server.seats import YOURS_TAKEN, Seating, Seats
 
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 SMALL = Limits(connections=12, connections_each=8, audience=6, audience_each=2, audience_of_proxy=4, presenter=2)
@@ -35,15 +39,27 @@ class Guarded:
 
     def __init__(self, limits: Limits = SMALL) -> None:
         self.now = 0.0
-        self.keeper = Doorkeeper(limits, clock=lambda: self.now)
+        room = Room(8501, ())
+        self.seating = Seating(limits, room)
+        self.keeper = Doorkeeper(limits, self.seating.answer_at_door, clock=lambda: self.now)
         self.release = threading.Event()
+        self.let_in = 0
         app = Starlette(
-            routes=[Route("/", self._answer), Route("/slow", self._slow), WebSocketRoute("/socket", self._socket)]
+            routes=[Route("/", self._answer), Route("/slow", self._slow), WebSocketRoute("/socket", self._socket)],
+            middleware=[Middleware(Seats, seating=self.seating)],
         )
         listener = socket.create_server((HERE, 0), backlog=2048)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(app, ws="websockets-sansio", log_level="critical", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
+        config.load()
+        made = config.ws_protocol_class
+
+        def count(**options: Any) -> Any:
+            self.let_in += 1
+            return made(**options)
+
+        config.ws_protocol_class = count
         self.keeper.guard(self.server, [listener])
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self._thread.start()
@@ -107,6 +123,11 @@ def stands(connection: socket.socket) -> bool:
         connection.setblocking(True)
 
 
+with_first_words = pytest.mark.skipif(
+    not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="here connections are accepted before they say anything"
+)
+
+
 @pytest.fixture
 def guarded() -> Iterator[Guarded]:
     server = Guarded()
@@ -154,6 +175,55 @@ def test_a_silent_one_goes_for_a_newcomer_and_the_busy_stay(guarded: Guarded, wa
     assert all("at last" in read(one) for one in busy)
     for one in [*busy, silent]:
         one.close()
+
+
+@with_first_words
+def test_a_flood_of_sockets_without_seats_is_sent_back_at_the_door(guarded: Guarded, wait_until: Wait) -> None:
+    """uvicorn makes nothing for them, and each reads the reason."""
+    address = f"ws://{HERE}:{guarded.port}/socket"
+    seated = [connect(address) for _ in range(SMALL.audience_of_proxy)]
+    wait_until(lambda: len(guarded.seating.taken) == len(seated))
+    for _ in range(30):
+        with connect(address) as refused, pytest.raises(ConnectionClosed) as closed:
+            refused.recv(timeout=30)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, YOURS_TAKEN)
+    assert guarded.let_in == len(seated) == len(guarded.keeper.open)
+    assert guarded.answer().startswith("HTTP/1.1 200"), "a page of the same address is served"
+    with connect(address, sock=guarded.silent(ELSEWHERE)) as elsewhere:
+        elsewhere.ping().wait(30)
+    seated.pop().close()
+    wait_until(lambda: len(guarded.seating.taken) == len(seated))
+    with connect(address) as next_one:
+        next_one.ping().wait(30)
+    for one in seated:
+        one.close()
+
+
+@with_first_words
+def test_a_flood_of_silent_connections_turns_nobody_out(guarded: Guarded, wait_until: Wait) -> None:
+    """One that says nothing is no reason to close another, which would come back as well."""
+    first = [guarded.silent() for _ in range(SMALL.connections_each)]
+    wait_until(lambda: len(guarded.keeper.open) == len(first))
+    more = [guarded.silent() for _ in range(40)]
+    assert all(read(one).startswith("HTTP/1.1 503") for one in more)
+    assert all(map(stands, first))
+    for one in [*first, *more]:
+        one.close()
+
+
+def test_a_flood_is_let_in_a_few_at_a_time() -> None:
+    keeper = Doorkeeper(limits_for(None))
+    with socket.create_server((HERE, 0)) as listener:
+        listener.setblocking(False)
+        come = [socket.create_connection(listener.getsockname()) for _ in range(3 * module.AT_ONCE)]
+        for turn in range(1, 4):
+            with pytest.raises(BlockingIOError):
+                while True:
+                    keeper.admit(listener)
+            assert len(keeper.open) == turn * module.AT_ONCE
+        for one in [*come, *keeper.open]:
+            one.close()
 
 
 @pytest.mark.parametrize("said", ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\nX-Long: 1\r\n"])

@@ -10,17 +10,20 @@ import pytest
 from pages.server import seats as module
 from pages.server.gate import PRESENTER
 from pages.server.limits import Limits
-from pages.server.seats import Seats
+from pages.server.room import Room
+from pages.server.seats import Seat, Seating, Seats
 
 LIMITS = Limits(connections=40, connections_each=30, audience=6, audience_each=2, audience_of_proxy=4, presenter=3)
+ROOM = Room(port=8501, addresses=(), token="t0ken")
 PHONE, OTHER, PROXY = "192.168.1.7", "192.168.1.8", "127.0.0.1"
 
 
-class Room:
+class Hall:
     """Seats before an application that stays until its socket is closed."""
 
     def __init__(self) -> None:
-        self.seats = Seats(self._stay, LIMITS)
+        self.seating = Seating(LIMITS, ROOM)
+        self.seats = Seats(self._stay, self.seating)
         self.sockets: list[Socket] = []
 
     async def _stay(self, scope: Any, receive: Any, send: Any) -> None:
@@ -69,18 +72,18 @@ async def settled() -> None:
 
 def played(scene: Any) -> None:
     async def play() -> None:
-        room = Room()
+        room = Hall()
         await scene(room)
         for socket in room.sockets:
             if socket.seated:
                 await socket.leave()
-        assert not room.seats.taken
+        assert not room.seating.taken
 
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
 def test_one_phone_takes_its_seats_and_is_told_to_come_back() -> None:
-    async def scene(room: Room) -> None:
+    async def scene(room: Hall) -> None:
         first = [await room.come(PHONE) for _ in range(2)]
         third = await room.come(PHONE)
         assert all(one.seated for one in first) and not third.seated
@@ -94,7 +97,7 @@ def test_one_phone_takes_its_seats_and_is_told_to_come_back() -> None:
 
 
 def test_all_seats_of_the_audience_taken_leave_the_presenter_room() -> None:
-    async def scene(room: Room) -> None:
+    async def scene(room: Hall) -> None:
         crowd = [await room.come(f"192.168.1.{place}") for place in range(20, 40)]
         assert sum(one.seated for one in crowd) == LIMITS.audience
         assert crowd[-1].closed["reason"] == module.ALL_TAKEN
@@ -105,7 +108,7 @@ def test_all_seats_of_the_audience_taken_leave_the_presenter_room() -> None:
 
 
 def test_behind_a_proxy_one_address_may_be_the_room_but_not_all_of_it() -> None:
-    async def scene(room: Room) -> None:
+    async def scene(room: Hall) -> None:
         crowd = [await room.come(PROXY) for _ in range(20)]
         assert sum(one.seated for one in crowd) == LIMITS.audience_of_proxy
         assert (await room.come(OTHER)).seated
@@ -114,7 +117,7 @@ def test_behind_a_proxy_one_address_may_be_the_room_but_not_all_of_it() -> None:
 
 
 def test_a_new_page_of_the_presenter_takes_the_place_of_a_program_then_of_the_oldest() -> None:
-    async def scene(room: Room) -> None:
+    async def scene(room: Hall) -> None:
         first, program, third = [await room.come(PROXY, presenter=True, page=page) for page in (True, False, True)]
         assert (await room.come(PROXY, presenter=True)).seated
         assert not program.seated and program.closed["code"] == 1013
@@ -127,7 +130,7 @@ def test_a_new_page_of_the_presenter_takes_the_place_of_a_program_then_of_the_ol
 
 
 def test_programs_on_this_machine_turn_nobody_out() -> None:
-    async def scene(room: Room) -> None:
+    async def scene(room: Hall) -> None:
         pages = [await room.come(PROXY, presenter=True) for _ in range(2)]
         programs = [await room.come(PROXY, presenter=True, page=False) for _ in range(50)]
         assert all(page.seated for page in pages)
@@ -138,7 +141,7 @@ def test_programs_on_this_machine_turn_nobody_out() -> None:
 
 
 def test_what_is_sent_to_a_place_that_was_given_up_is_dropped() -> None:
-    async def scene(room: Room) -> None:
+    async def scene(room: Hall) -> None:
         first = await room.come(PROXY, presenter=True)
         for _ in range(LIMITS.presenter):
             await room.come(PROXY, presenter=True)
@@ -156,5 +159,97 @@ def test_other_requests_pass(kind: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         passed.append(scope["type"])
 
-    asyncio.run(Seats(app, LIMITS)({"type": kind}, None, None))  # type: ignore[arg-type]
+    asyncio.run(Seats(app, Seating(LIMITS))({"type": kind}, None, None))  # type: ignore[arg-type]
     assert passed == [kind]
+
+
+TOKEN = "Cookie: a=b; loopscope_presenter_8501=t0ken"
+PAGE = "Origin: http://here"
+
+
+def handshake(*headers: str, target: str = "/live?run=current", method: str = "GET", end: str = "\r\n\r\n") -> bytes:
+    own = ("Host: here", "Upgrade: WebSocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    return ("\r\n".join((f"{method} {target} HTTP/1.1", *own, *headers)) + end).encode()
+
+
+def seating_with(held: dict[str, int], presenter: int = 0, room: Room | None = ROOM) -> Seating:
+    seating = Seating(LIMITS, room)
+    for address, count in held.items():
+        for _ in range(count):
+            seating.taken[Seat(scope_of(address))] = None  # type: ignore[assignment]
+    for _ in range(presenter):
+        seating.taken[Seat({**scope_of(PHONE), PRESENTER: True})] = None  # type: ignore[assignment]
+    return seating
+
+
+def scope_of(address: str) -> dict[str, Any]:
+    return {"type": "websocket", "path": "/live", "client": (address, 1), "headers": []}
+
+
+FULL, MINE = {"192.168.1.9": LIMITS.audience}, {PHONE: LIMITS.audience_each}
+
+
+@pytest.mark.parametrize(
+    ("held", "address", "said", "reason"),
+    [
+        ({}, PHONE, handshake(), None),
+        (FULL, PHONE, handshake(), module.ALL_TAKEN),
+        (MINE, PHONE, handshake(), module.YOURS_TAKEN),
+        (MINE, PHONE, handshake(PAGE), module.YOURS_TAKEN),
+        (MINE, OTHER, handshake(PAGE), None),
+        (MINE, PHONE, handshake(TOKEN), None),
+        (MINE, PHONE, handshake(TOKEN.replace("t0ken", "guess")), module.YOURS_TAKEN),
+        (MINE, PHONE, handshake("X-Forwarded-For: 10.0.0.1"), module.YOURS_TAKEN),
+        (FULL, PROXY, handshake("X-Forwarded-For: 10.0.0.1"), None),
+        (FULL, PHONE, handshake(target="/_stcore/stream"), module.ALL_TAKEN),
+        (FULL, PHONE, handshake(method="POST"), None),
+        (FULL, PHONE, handshake(end="\r\n"), None),
+        (FULL, PHONE, handshake("Sec-WebSocket-Key: again"), None),
+        (FULL, PHONE, b"GET /watch HTTP/1.1\r\nHost: here\r\n\r\n", None),
+        (FULL, PHONE, b"", None),
+        (FULL, PHONE, b"\x16\x03\x01\x02\x00\x01", None),
+        (FULL, PHONE, b"\r\n\r\n", None),
+        (FULL, PHONE, b"GET /live HTTP/1.1\r\n\xff\xfe\r\n\r\n", None),
+    ],
+)
+def test_who_is_answered_at_the_door(held: dict[str, int], address: str, said: bytes, reason: str | None) -> None:
+    answer = seating_with(held).answer_at_door(address, lambda: said)
+    if reason is None:
+        assert answer is None
+    else:
+        assert answer is not None
+        head, _, frame = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ") and b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+        assert frame == bytes((0x88, len(reason) + 2, 0x03, 0xF5)) + reason.encode()
+
+
+@pytest.mark.parametrize(("said", "refused"), [(handshake(), True), (handshake(PAGE), False)])
+@pytest.mark.parametrize(("room", "cookie"), [(None, ()), (ROOM, (TOKEN,))])
+def test_the_presenters_page_is_let_in_at_the_door_and_a_program_is_not(
+    said: bytes, refused: bool, room: Room | None, cookie: tuple[str, ...]
+) -> None:
+    seating = seating_with({}, presenter=LIMITS.presenter, room=room)
+    for line in cookie:
+        said = said.replace(b"\r\n\r\n", f"\r\n{line}\r\n\r\n".encode())
+    assert (seating.answer_at_door(PHONE, lambda: said) is not None) == refused
+
+
+def test_at_the_door_nothing_is_looked_at_while_there_are_seats() -> None:
+    def peek() -> bytes:
+        raise AssertionError("a system call for nothing")
+
+    assert seating_with({PHONE: 1}).answer_at_door(PHONE, peek) is None
+
+
+def test_a_room_of_phones_behind_one_address_gets_its_seats_and_the_rest_reads_why() -> None:
+    async def scene(room: Hall) -> None:
+        phones = [await room.come(PHONE) for _ in range(40)]
+        assert sum(one.seated for one in phones) == LIMITS.audience_each
+        for _ in range(360):
+            answer = room.seating.answer_at_door(PHONE, lambda: handshake(PAGE))
+            assert answer is not None and module.YOURS_TAKEN.encode() in answer
+        await next(one for one in phones if one.seated).leave()
+        assert room.seating.answer_at_door(PHONE, lambda: handshake(PAGE)) is None
+        assert (await room.come(PHONE)).seated
+
+    played(scene)
