@@ -24,6 +24,7 @@ from pages.server.gate import Gate
 from pages.server.headers import SecurityHeaders, framing_sites
 from pages.server.hub import Hub
 from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
+from pages.server.page_change import ignore_the_page_left
 from pages.server.quiet_log import leave_out_visitors_faults
 from pages.server.routes import PUBLIC_FILES, PUBLIC_PAGES, PUBLIC_SOCKETS, WATCH, routes, warm_up
 from pages.server.seats import Seating, Seats
@@ -50,6 +51,7 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     """Open the engine and the hub with the server; at its end close them and join every training thread."""
     rooms.shorten_shutdown()
     leave_out_visitors_faults()
+    ignore_the_page_left()
     tasks = [asyncio.create_task(rooms.at_first_listener(doorkeeper)), asyncio.create_task(doorkeeper.keep())]
     run_manager().open()
     hub.open()

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocketRoute, expect
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from engine.training.trainer import STAGES
 from tests.browser.served import Server
@@ -15,6 +16,7 @@ from tests.browser.stage import PATIENCE, Stage
 PAGES = ("Step", "Inside", "Embeddings", "First steps", "Compare", "Race", "Data", "Glossary")
 PLOT = '.ls-panel[data-panel="loss"] .js-plotly-plot'
 LINE = "[...window.loopscopeBoards].find(([key]) => key.endsWith(' line'))?.[1]"
+BOARD_ON_PAGE = "[...window.loopscopeBoards.values()].find((board) => board.root)"
 PLANE = "[...window.loopscopeBoards].find(([key]) => key.includes(' embeddings '))?.[1].tables"
 
 
@@ -79,6 +81,45 @@ def test_a_line_is_learnt_beside_the_room_s_run(training: Stage) -> None:
     )
     go(training, "Train")
     training.is_in("running")
+
+
+def test_a_page_stays_when_the_board_of_the_one_before_speaks_after_the_click(
+    server: Server, new_tab: Callable[..., Stage]
+) -> None:
+    held: list[bytes | str] = []
+    holds = False
+
+    def between(browser: WebSocketRoute) -> None:
+        streamlit = browser.connect_to_server()
+
+        def pass_on(message: bytes | str) -> None:
+            asked = BackMsg.FromString(message) if isinstance(message, bytes) else BackMsg()
+            if holds and (held or not asked.rerun_script.fragment_id):
+                held.append(message)
+            else:
+                streamlit.send(message)
+            if len(held) == 2:  # the click, and right after it the old page's board
+                for one in held:
+                    streamlit.send(one)
+                held.clear()
+
+        browser.on_message(pass_on)
+
+    stage = new_tab(server)
+    stage.page.route_web_socket(re.compile("_stcore/stream"), between)
+    stage.fresh("/?preset=bigram&speed=unlimited&max_steps=60")
+    for page, there in (("Step", ".st-key-rail_observe .ls-card"), ("Train", ".st-key-play button")):
+        holds = True
+        stage.page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(f"^{page}$")).first.click()
+        stage.retried(lambda: bool(held))
+        stage.page.evaluate(f"{BOARD_ON_PAGE}.reporter.onChange({{ run: null, state: 'news' }})")
+        stage.retried(lambda: not held)
+        holds = False
+        place = stage.page.locator(there).first
+        expect(place).to_be_visible(timeout=PATIENCE)
+        expect(stage.page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE)
+        stage.page.wait_for_timeout(500)  # what would take the page away comes after its end
+        expect(place).to_be_visible()
 
 
 def test_tokens_in_a_plane_follow_the_run(training: Stage) -> None:
