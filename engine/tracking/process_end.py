@@ -5,7 +5,8 @@
     sys.exit with anything else               failed, with the status or the words
     Ctrl-C, SIGTERM, SIGHUP                   stopped
 
-`raise SystemExit` and `exit` cannot be told from a return here, and count as that; a `with` block can tell them. After
+`exit`, `quit` and a script's own `raise SystemExit(status)` are as sys.exit. One that is raised within a function, or
+whose status is worked out in that line, leaves no trace and counts as a return; a `with` block can tell it. After
 SIGKILL the run is interrupted, and has what was reported up to half a second before.
 
 A signal is answered only where nobody else answers it, and ends the process as it would have without this. A process
@@ -15,6 +16,8 @@ that was forked leaves its parent's recordings alone.
 from __future__ import annotations
 
 import atexit
+import builtins
+import dis
 import os
 import signal
 import sys
@@ -62,16 +65,18 @@ _open: WeakSet[Open] = WeakSet()
 _exits: WeakKeyDictionary[Open, tuple[int, object]] = WeakKeyDictionary()
 _unfinished: list[Unfinished] = []
 _arranged_in = 0  # the process that is arranged to end in order
-_system_exit = sys.exit
+_exit_functions = ((sys, "exit"), (builtins, "exit"), (builtins, "quit"))
+_noted: dict[tuple[object, str], tuple[Callable[..., Any], Callable[..., Any]]] = {}
+"""Of each of these that is being noted: what stands there instead, and what stood there before."""
+_script: FrameType | None = None
 
 
 def close_at_end(recording: Open) -> None:
     """Have `recording` closed when the process ends, unless it is by then."""
-    global _arranged_in
+    global _arranged_in, _script
     _open.add(recording)
-    if sys.exit is not _noting_exit:
-        global _system_exit
-        _system_exit, sys.exit = sys.exit, _noting_exit
+    _script = _frame_of_script() or _script
+    _note_exits()
     _answer_signals()
     if _arranged_in != os.getpid():
         if _arranged_in == 0 and hasattr(os, "register_at_fork"):
@@ -85,8 +90,7 @@ def closed(recording: Open) -> None:
     """Say that `recording` has been closed."""
     _open.discard(recording)
     if not _open:
-        if sys.exit is _noting_exit:
-            sys.exit = _system_exit
+        _note_exits_no_more()
         _answer_signals_no_more()
 
 
@@ -141,15 +145,68 @@ def _last_error(recording: Open) -> BaseException | None:
     last: BaseException | None = getattr(sys, "last_value", None)
     if last is not None and not hasattr(sys, "ps1"):  # at a prompt it may be of any earlier line
         return last
+    if (raised := _raised_by(_script)) is not None:
+        return raised
     step, code = _exits.get(recording, (-1, None))
     return SystemExit(code) if step == recording.step else None
 
 
-def _noting_exit(status: Any = None, /) -> NoReturn:
-    """sys.exit, which leaves no other trace when atexit's functions are called."""
+# ---------------------------------------------------------------- exits
+
+
+def _note_exits() -> None:
+    """Stand before sys.exit and its like, which leave no other trace when atexit's functions are called."""
+    for module, name in _exit_functions:
+        before = getattr(module, name, None)  # `python -S` has no exit and quit
+        if before is None or _noted.get((module, name), (None,))[0] is before:
+            continue
+        noting = partial(_noting_exit, before)
+        _noted[module, name] = noting, before
+        setattr(module, name, noting)
+
+
+def _note_exits_no_more() -> None:
+    for (module, name), (noting, before) in _noted.items():
+        if getattr(module, name, None) is noting:
+            setattr(module, name, before)
+    _noted.clear()
+
+
+def _noting_exit(leave: Callable[[Any], NoReturn], status: Any = None, /) -> NoReturn:
     for recording in list(_open):
         _exits[recording] = recording.step, status
-    _system_exit(status)
+    leave(status)
+
+
+def _frame_of_script() -> FrameType | None:
+    """The outermost frame of the script that this process runs; None where the caller is not below it."""
+    found, frame = None, sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+            found = frame
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
+
+
+def _raised_by(script: FrameType | None) -> SystemExit | None:
+    """The SystemExit that the script's own last line raised, read from where its frame stopped.
+
+    The interpreter has dropped the exception itself by now.
+    """
+    if script is None:
+        return None
+    code = [one for one in dis.get_instructions(script.f_code) if one.offset <= script.f_lasti]
+    made = [one for one in code if one.opname not in ("PUSH_NULL", "PRECALL", "CACHE", "NOP")]
+    if not made or made[-1].opname != "RAISE_VARARGS" or made[-1].offset != script.f_lasti:
+        return None
+    made = made[: -(made[-1].arg or 1)]  # `from …` is one more
+    called = made.pop().arg if made[-1].opname == "CALL" else 0
+    given = made.pop() if called == 1 else None
+    if called not in (0, 1) or made[-1].argval != "SystemExit":
+        return None
+    if given is None:
+        return SystemExit()
+    return SystemExit(script.f_globals.get(given.argval) if given.opname == "LOAD_NAME" else given.argval)
 
 
 # ---------------------------------------------------------------- signals

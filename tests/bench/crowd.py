@@ -72,9 +72,9 @@ def _flooded(descriptors: int, room: bool, seconds: float) -> list[Figure]:
             Figure(part, f"{part}: steps/s in the flood / alone", crowded / alone, target=0.9, note=cores),
             Figure(
                 part,
-                f"{part}: the flood's share of the event loop",
+                f"{part}: cores that the flood takes of the event loop",
                 taken,
-                "cores",
+                "ratio",
                 0.1,
                 at_most=True,
                 note=", ".join(f"{one:.2f}" for one in (loop_before, loop, more_loop, loop_after)),

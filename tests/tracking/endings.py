@@ -56,6 +56,7 @@ ENDINGS = {
     "exception": Ending("1 / 0\n", None, 1, "failed", "ZeroDivisionError: division by zero"),
     "sys.exit": Ending("sys.exit()\n", None, 0, "done", "done at step 2,000"),
     "sys.exit(3)": Ending("sys.exit(3)\n", None, 3, "failed", "sys.exit(3)"),
+    "raise SystemExit(1)": Ending("raise SystemExit(1)\n", None, 1, "failed", "sys.exit(1)"),
     "SIGTERM": Ending(WAIT, signal.SIGTERM, -signal.SIGTERM, "stopped", "stopped by SIGTERM at step 2,000"),
     "Ctrl-C": Ending(WAIT, signal.SIGINT, -signal.SIGINT, "stopped", "stopped at step 2,000"),
     "SIGKILL": Ending(KILLED, signal.SIGKILL, -signal.SIGKILL, "interrupted", ""),

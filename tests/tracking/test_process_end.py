@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -15,6 +17,7 @@ from engine import record
 from engine.paths import home
 from engine.storage import reader
 from engine.storage.reader import StoredRun
+from engine.tracking import process_end
 from tests.conftest import ROOT
 from tests.tracking.endings import ENDINGS, faults
 
@@ -115,6 +118,59 @@ except SystemExit:
     assert (run.state, run.step) == ("done", 2)
 
 
+RAISED = {
+    "raise SystemExit(1)": 1,
+    "raise SystemExit('no data')": "no data",
+    "status = 4; raise SystemExit(status)": 4,
+    "try: 1 / 0\nexcept ZeroDivisionError: raise SystemExit(2) from None": 2,
+    "try: 1 / 0\nexcept ZeroDivisionError as e: raise SystemExit(2) from e": 2,
+    "with open(os.devnull): raise SystemExit(-1)": -1,
+    "if os: raise SystemExit(True)": True,
+    "try: raise SystemExit(6)\nexcept SystemExit: pass\nraise SystemExit(5)": 5,
+    "raise SystemExit": None,
+    "raise SystemExit()": None,
+    "raise SystemExit(0)": 0,
+    "raise SystemExit(None)": None,
+}
+NOT_KNOWN = (
+    "",
+    "try: raise SystemExit(7)\nexcept SystemExit: pass",
+    "raise SystemExit(int(8))",
+    "raise SystemExit(os.EX_OK)",
+    "def leave(): raise SystemExit(9)\nleave()",
+    "sys.exit(3)",
+    "raise KeyError('SystemExit')",
+    "while True: raise SystemExit(*[1, 2])",
+)
+
+
+def raised(line: str) -> SystemExit | None:
+    """What is found in the frame of a script that ended with that line."""
+    frames: list[FrameType] = []
+    code = compile(f"import os, sys\nkeep(sys._getframe())\n{line}\n", "script", "exec")
+    with suppress(SystemExit, KeyError):
+        exec(code, {"__name__": "__main__", "keep": frames.append})
+    return process_end._raised_by(frames[0])
+
+
+@pytest.mark.parametrize("line", RAISED)
+def test_a_flat_script_that_raises_system_exit_ends_as_its_status_says(line: str) -> None:
+    found = raised(line)
+    assert found is not None and found.code == RAISED[line]
+    assert process_end.ending(found)[0] == ("failed" if RAISED[line] not in (None, 0) else None)
+
+
+@pytest.mark.parametrize("line", NOT_KNOWN)
+def test_where_no_status_can_be_read_none_is_made_up(line: str) -> None:
+    assert raised(line) is None
+
+
+@pytest.mark.parametrize("line", ["exit(3)", "try: sys.exit(0)\nexcept SystemExit: pass\nraise SystemExit(3)"])
+def test_exit_is_noted_and_one_that_was_caught_is_forgotten(line: str) -> None:
+    (run,) = ended(f"log = record('a')\nlog(1, loss=1.0)\n{line}\n", 3)
+    assert (run.state, words(run)) == ("failed", "sys.exit(3)")
+
+
 def test_handlers_that_a_script_has_stay_its_own_and_what_was_changed_is_put_back() -> None:
     script = """
 def handle(number, frame):
@@ -130,10 +186,10 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     (run,) = ended(script)
     assert (run.state, run.step) == ("done", 1)
-    before = sys.exit, signal.getsignal(signal.SIGTERM), sys.excepthook
+    before = sys.exit, exit, quit, signal.getsignal(signal.SIGTERM), sys.excepthook
     with record("b"):
         pass
-    assert (sys.exit, signal.getsignal(signal.SIGTERM), sys.excepthook) == before
+    assert (sys.exit, exit, quit, signal.getsignal(signal.SIGTERM), sys.excepthook) == before
 
 
 @pytest.mark.parametrize(
