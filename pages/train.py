@@ -15,14 +15,15 @@ from engine.tracking.external_run import ExternalRun
 from pages.board.board import Shown, board, shown_of
 from pages.charts.static import presenting
 from pages.views.shared import frame, scrubber
-from pages.views.train import external_run, fork, pin_note
+from pages.views.train import external_run, fork, lesson, pin_note
 from pages.views.train.divergence import divergence_card
 from pages.views.train.knobs import live_knobs, more_knobs, step_rate
 from pages.views.train.new_run import estimate, new_run
 from pages.views.train.sampling import sampling
 from pages.views.train.share import share
-from pages.views.train.transport import brief_transport, confirmation, transport
+from pages.views.train.transport import brief_transport, confirmation, first_verbs, play, verbs
 from pages.widgets import fields, notices, plan
+from pages.widgets.engine_room import in_engine_room, switch
 from pages.widgets.style import STYLE
 
 
@@ -34,16 +35,17 @@ def watch(run: ExternalRun) -> None:
         with frame.bar():
             external_run.brief_panel(run)
         notices.show()
-        board("train", run="current", shown=shown)
+        board("train", run="current", shown=shown, engine_room=in_engine_room())
         return
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         notices.show()
         external_run.external_run_panel(run)
         external_run.offer_to_watch()
+        switch()
         frame.present_button()
     with right:
-        board("train", run="current", shown=shown)
+        board("train", run="current", shown=shown, engine_room=in_engine_room())
 
 
 def questions(run: Run | None) -> None:
@@ -64,8 +66,9 @@ def live_board(run: Run | None, shown: Shown) -> None:
         run="current",
         shown=shown,
         past=scrubber.displayed_step(),
-        verbs=scrubber.allowed("open", "fork", "note"),
+        verbs=scrubber.allowed("open", "fork", "note") if in_engine_room() else (),
         on_moment=scrubber.handle_request,
+        engine_room=in_engine_room(),
     )
 
 
@@ -93,14 +96,25 @@ def stage() -> None:
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
             questions(run)
             external_run.offer_to_watch()
-        transport(run)
+        with st.container(horizontal=True, gap="xsmall", wrap=False, key="start"):
+            play(run)
+            lesson.first_lesson_button(run)
+        if all_of_it := in_engine_room():
+            verbs(run)
+        else:
+            first_verbs(run)
         live_knobs(settings)
-        fields.iterations(settings.max_steps, plan.change_setting)
+        switch()
+        if not all_of_it:
+            lesson.chapter()  # nothing stands below that it could move
         with st.container(key="more"):
-            more_knobs(settings)
-            new_run(run)
-            sampling()
+            if all_of_it:
+                more_knobs(settings)
+                new_run(run)
+                sampling()
             share()
+            if all_of_it:
+                lesson.chapter()
             timing = st.empty()
     with right:
         live_board(run, shown)

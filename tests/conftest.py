@@ -157,7 +157,9 @@ def visit(house: RunManager) -> Callable[..., AppTest]:
     """`visit("data.py")`: that page, reached from the first one as a person reaches it."""
 
     def visit(page: str) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "pages" / "shell.py"), default_timeout=60).run()
+        app = AppTest.from_file(str(ROOT / "pages" / "shell.py"), default_timeout=60)
+        app.session_state["engine_room"] = True
+        app.run()
         app.switch_page(page).run()
         assert not app.exception
         return app

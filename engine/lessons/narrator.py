@@ -140,10 +140,10 @@ def forgets(past: Past) -> Line | None:
     worse = np.flatnonzero(losses > FORGOTTEN * losses[0])
     if not len(worse):
         return None
-    now = format_number(losses[worse[0]], 3)
+    now = _loss(losses[worse[0]])
     return Line(
         int(steps[worse[0]]),
-        f"It forgets the text before: its loss there rose from {format_number(losses[0], 3)} to {now}.",
+        f"It forgets the text before: its loss there rose from {_loss(losses[0])} to {now}.",
     )
 
 
@@ -164,7 +164,7 @@ def learns_by_heart(past: Past) -> Line | None:
         return None  # both go up: that is no memorizing
     return Line(
         int(steps[turned]),
-        f"Validation turned up (lowest: {format_number(losses[low], 3)} at step {steps[low]:,}) while training falls: "
+        f"Validation turned up (lowest: {_loss(losses[low])} at step {steps[low]:,}) while training falls: "
         "it starts to learn by heart.",
     )
 
@@ -222,7 +222,7 @@ def turned_rate(past: Past) -> Line | None:
         end = "It bends down." if raised else "Smaller steps overshoot less."
     else:
         end = "Hardly a bend."
-    return Line(settled, f"{told}, loss {format_number(was, 3)} to {format_number(now, 3)} since. {end}")
+    return Line(settled, f"{told}, loss {_loss(was)} to {_loss(now)} since. {end}")
 
 
 def turned_knob(past: Past) -> Line | None:
@@ -245,7 +245,7 @@ def flat(past: Past) -> Line | None:
     if not len(found):
         return None
     at = found[0]
-    numbers = f"{format_number(past.losses[at], 3)} now, {format_number(past.losses[places[at]], 3)}"
+    numbers = f"{_loss(past.losses[at])} now, {_loss(past.losses[places[at]])}"
     told = f"It hardly gets better any more: {numbers} at step {past.steps[places[at]]:,}."
     if base is not None:
         nowhere = past.losses[at] > base.unigram
@@ -256,12 +256,15 @@ def flat(past: Past) -> Line | None:
 def untrained(past: Past) -> Line | None:
     """The first loss, before anything was learnt."""
     base = past.subject.baselines
-    first = past.history.points_between("train/loss", 0, min(1, past.step))
-    if base is None or first is None or not len(first.steps):
+    evaluated, trained = (
+        past.history.points_between(name, 0, min(1, past.step)) for name in ("val/loss", "train/loss")
+    )
+    first = evaluated if evaluated is not None and len(evaluated.steps) else trained
+    if base is None or not base.uniform or first is None or not len(first.steps):
         return None
     loss = float(first.values[0])
     than = "worse than" if loss > base.uniform * LOST else "as good as"
-    return Line(0, f"Untrained it is {than} guessing: loss {format_number(loss, 3)}, guessing {base.uniform:.3f}.")
+    return Line(0, f"Untrained it is {than} guessing: loss {_loss(loss)}, guessing {base.uniform:.3f}.")
 
 
 RULES: Sequence[Callable[[Past], Line | None]] = (
@@ -275,6 +278,11 @@ RULES: Sequence[Callable[[Past], Line | None]] = (
     flat,
     untrained,
 )
+
+
+def _loss(loss: float) -> str:
+    """A loss with two decimals, so that two of them can be compared by eye; a small or huge one by its digits."""
+    return f"{loss:.2f}" if 0.1 <= loss < 1000 else format_number(loss, 3)
 
 
 def _averaged(points: SeriesPoints | None) -> tuple[Steps, Values]:

@@ -3,6 +3,7 @@
 // /panels; their traces name the channels that feed them.
 import { StepAxis } from "./charts/step_axis.js";
 import { properties, theme, themeAround } from "./charts/theme.js";
+import { inEngineRoom, keep } from "./client/engine_room.js";
 import "./client/keys.js";
 import { loadPlotly, loadStyle } from "./client/load.js";
 import { PreviousRun } from "./client/previous_run.js";
@@ -27,9 +28,10 @@ import { Scrubber } from "./panels/scrubber.js";
  * `presenter`: large type; `hint`: the line over the recorded example; `past`: the step of an earlier moment that the
  * page has opened, else null; `verbs` and `onMoment`: what the page can do with a moment, and the way to ask for it;
  * `onReady`: called when the main chart is drawn, or will not be; `calm`: draw rarely, and the main chart alone: the
- * page needs the time; `audience`: for people who are shown no tracebacks and file names.
+ * page needs the time; `audience`: for people who are shown no tracebacks and file names; `engineRoom`: all panels, where
+ * the page knows, else as this browser chose last.
  * @typedef {{page?: string, audience?: boolean, base?: string, run?: string, shown?: Shown, onChange?: (shown: Shown) => void,
- *   presenter?: boolean, hint?: string, past?: number | null, verbs?: string[], onReady?: () => void, calm?: boolean,
+ *   presenter?: boolean, hint?: string, past?: number | null, verbs?: string[], onReady?: () => void, calm?: boolean, engineRoom?: boolean,
  *   onMoment?: (request: {verb: string, step: number, run: string}) => void}} Options
  */
 
@@ -83,6 +85,7 @@ export class Board {
   refusal = ""; // the server's words, where it lets this page not connect
   scale = 1;
   smoothing = FIRST_SMOOTHING;
+  engineRoom = inEngineRoom(); // are all panels shown, or a beginner's?
 
   /**
    * @param {string} base address that the routes stand under
@@ -143,6 +146,7 @@ export class Board {
     }
     root.classList.toggle("presenter", options.presenter ?? root.classList.contains("presenter"));
     this.placeScrubber(WITH_SCRUBBER.has(this.page) || root.classList.contains("presenter"));
+    if (options.engineRoom !== undefined) this.chooseRoom(options.engineRoom);
     this.followTheme();
     this.fit();
     this.drawing.hurry();
@@ -150,6 +154,14 @@ export class Board {
     this.fetchNotes();
     this.reporter.drawn(options.shown ?? {}, options.onChange ?? null);
     if (this.data.stream) this.reporter.compare(this.data.stream);
+  }
+
+  /** Show all panels, or those of a beginner. */
+  chooseRoom(engineRoom) {
+    keep(engineRoom);
+    if (engineRoom === this.engineRoom) return;
+    this.engineRoom = engineRoom;
+    if (this.panels.listed.length) this.panels.build();
   }
 
   /** Some pages have it always; while one presents, all of them have. */

@@ -71,6 +71,7 @@ def board(
     past: int | None = None,
     verbs: Sequence[str] = (),
     on_moment: Callable[[Any], None] | None = None,
+    engine_room: bool | None = None,
 ) -> Any:
     """Show the live board with the panels of `page` for `run`: "here" is this process's own current run, "current"
     whatever is on the stage, which may be a run of another process; or the name of a side lane.
@@ -78,7 +79,7 @@ def board(
     The script reruns by itself when the stream differs from `shown`; `result.change` is then a dict like `shown`, and
     None in every other rerun. `past` is the step of an earlier moment to show. `verbs` are what a person can do with a
     moment at the scrubber; `on_moment` is called with what the browser then sends: {"verb", "step", "run"}, if it is
-    our own script.
+    our own script. `engine_room` says whether all panels are shown, or a beginner's; the browser keeps that.
     """
     key = f"board-{page}-{run}"
 
@@ -95,6 +96,7 @@ def board(
             "shown": shown,
             "past": past,
             "verbs": list(verbs),
+            **({} if engine_room is None else {"engineRoom": engine_room}),
             "drawn": monotonic_ns(),  # a page drawn again with the same old state has to be told again that it is old
         },
         on_change_change=_nothing,

@@ -91,6 +91,8 @@ class Panel:
     figure: go.Figure | None = None
     shaded: bool = True
     """Of samples: does a character's shade say how likely it was?"""
+    engine_room: bool = False
+    """Is it shown in the engine room only, and not on the beginner's stage?"""
 
     def as_json(self) -> dict[str, Any]:
         """What `/panels` sends of it: plain JSON values."""
@@ -103,4 +105,5 @@ class Panel:
             "kind": self.kind,
             "figure": figure,
             "shaded": self.shaded,
+            "engine_room": self.engine_room,
         }

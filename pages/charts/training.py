@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.training.probes import QUANTITIES
 from pages.charts import language_model, points
 from pages.charts.live_figures import gauge, table
@@ -15,9 +17,12 @@ def training_panels(info: RunInfo) -> list[Panel]:
         return recorded_panels(info)
     tables = [] if info.model.heatmap is None else [table(info, info.model.heatmap)]
     gradients = [
-        language_model.gradient_norm(info),
-        language_model.update_ratio(info),
-        *(gauge(one) for one in QUANTITIES.values()),
+        replace(panel, engine_room=True)
+        for panel in (
+            language_model.gradient_norm(info),
+            language_model.update_ratio(info),
+            *(gauge(one) for one in QUANTITIES.values()),
+        )
     ]
     if info.model.learns_from == "points":
         return [points.loss(info.model), *tables, *gradients]

@@ -23,7 +23,7 @@ def planned() -> Preset:
     state, run = st.session_state, run_manager().current
     if "plan" not in state:
         prepared, state.notices = link.read(st.query_params)
-        state.planned = bool(st.query_params)
+        state.planned = bool(set(st.query_params) - {link.STAGE})
         prepare(prepared)
     elif run is not None and not state.planned and run.config != state.plan.config:
         prepare(Preset(run.config, run.settings, preset(run.config.preset).about))

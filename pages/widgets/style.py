@@ -33,6 +33,10 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
 .st-key-share > div:last-child { flex-grow: 1.35; }
+.st-key-start > div, .st-key-chapter_turn > div { flex: 1 1 0; min-width: 0; }
+.st-key-chapter_turn button { width: 100%; }
+.st-key-start button { padding-left: 0; padding-right: 0; }
+.st-key-chapter { gap: 0.5rem; } .st-key-chapter p { font-size: 0.95rem; line-height: 1.4; }
 .st-key-share button { padding-left: 0; padding-right: 0; } .st-key-share button p { font-size: 0.8rem; }
 .st-key-controls input { font-variant-numeric: tabular-nums; }
 /* Why a number is refused, in sight: Streamlit tells it to screen readers and to a mouse that waits. */

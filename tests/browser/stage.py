@@ -28,10 +28,18 @@ POINTS = """([panel, channel, smooth]) => {
 
 
 class Stage:
-    """One tab on the Train page, or on /watch."""
+    """One tab on the Train page, or on /watch: in the engine room, unless it is to be a beginner's."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page, self.url = page, url
+        self.choose("engine-room")
+
+    def choose(self, stage: str | None) -> None:
+        """Have the browser remember that choice ("beginner", "engine-room"), or none."""
+        if stage is None:
+            self.page.context.clear_cookies(name="loopscope_stage")
+        else:
+            self.page.context.add_cookies([{"name": "loopscope_stage", "value": stage, "url": self.url}])
 
     # ---- being there
 

@@ -53,7 +53,8 @@ def told(*arguments: object, **keywords: object) -> str:
 RAISED = (Event(400, "lr", "words that nobody reads"),)
 
 CASES = {
-    "untrained": (history(1, lambda _: 4.8), BIGRAM, "Untrained it is worse than guessing: loss 4.8"),
+    "untrained": (history(1, lambda _: 4.8), BIGRAM, "Untrained it is worse than guessing: loss 4.80"),
+    "untrained, not a step made": (history(0, falling(1, 1), validation={0: 4.8}), BIGRAM, "Untrained it is worse"),
     "untrained as guessing": (history(1, lambda _: 4.0), GPT, "Untrained it is as good as guessing"),
     "better than guessing": (history(300, falling(3.5, 200)), BIGRAM, "Better than guessing (4.000)"),
     "letter frequencies": (history(300, falling(2.5, 200)), BIGRAM, "It has learnt how frequent letters are"),
@@ -82,7 +83,7 @@ CASES = {
             events=RAISED,
         ),
         BIGRAM,
-        "Learning rate raised from 0.001 to 3 at step 400, loss 2.5 to 2.9 since. Too high: it overshoots.",
+        "Learning rate raised from 0.001 to 3 at step 400, loss 2.50 to 2.90 since. Too high: it overshoots.",
     ),
     "rate lowered": (
         history(
@@ -92,7 +93,7 @@ CASES = {
             events=RAISED,
         ),
         BIGRAM,
-        "Learning rate lowered from 0.1 to 0.01 at step 400, loss 2.5 to 2.4 since. Smaller steps overshoot less.",
+        "Learning rate lowered from 0.1 to 0.01 at step 400, loss 2.50 to 2.40 since. Smaller steps overshoot less.",
     ),
     "another knob": (
         history(300, falling(2.5, 200), events=(Event(300, "grad_clip", "grad_clip off → 1"),)),
@@ -109,7 +110,7 @@ CASES = {
         BIGRAM,
         "The loss leapt at step 300",
     ),
-    "plateau": (history(1200, falling(2.5, 200)), GPT, "It hardly gets better any more: 2.5 now"),
+    "plateau": (history(1200, falling(2.5, 200)), GPT, "It hardly gets better any more: 2.50 now"),
     "plateau of somebody's own loop": (history(1200, falling(0.5, 200)), LOOP, "It hardly gets better any more"),
     "plateau above the frequencies": (
         history(1200, falling(3.8, 200)),
@@ -124,12 +125,12 @@ CASES = {
             validation={n: 2.4 + abs(n - 300) / 1000 for n in range(0, 901, 100)},
         ),
         GPT,
-        "Validation turned up (lowest: 2.4 at step 300) while training falls: it starts to learn by heart.",
+        "Validation turned up (lowest: 2.40 at step 300) while training falls: it starts to learn by heart.",
     ),
     "forgets": (
         history(300, falling(2.5, 200), former={0: 2.0, 100: 2.05, 300: 2.4}),
         GPT,
-        "It forgets the text before: its loss there rose from 2 to 2.4.",
+        "It forgets the text before: its loss there rose from 2.00 to 2.40.",
     ),
     "nothing yet": (History(), BIGRAM, ""),
     "a text of one letter": (
@@ -158,7 +159,7 @@ def test_scrubbing_shows_the_line_of_that_moment() -> None:
     """A line at a step does not depend on what came later, for any of the histories above."""
     for made, subject, _ in CASES.values():
         newest = line_at(made, subject)
-        if newest is None:
+        if newest is None or not newest.step:
             continue
         cut = History()
         train = made.points_between("train/loss", 0, None)

@@ -134,6 +134,7 @@ def test_an_added_model_on_the_command_line_resumes_bit_for_bit(
 def test_an_added_model_on_the_page(trigram: None, house: RunManager, wait_until: Callable[..., None]) -> None:
     shell = Path(chart_pages.__file__).parent.parent / "shell.py"
     page = AppTest.from_file(str(shell), default_timeout=60)
+    page.session_state["engine_room"] = True
     for name, value in {"model": TRIGRAM, "max_steps": "5", "device": "cpu", "speed": "unlimited"}.items():
         page.query_params[name] = value
     page.run()

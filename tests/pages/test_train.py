@@ -21,6 +21,7 @@ from engine.text.bpe import ByteTokenizer
 from engine.training import device
 from engine.training.trainer import Trainer
 from pages.board import board as live_board
+from pages.widgets import engine_room
 
 SHELL = str(Path(__file__).resolve().parent.parent.parent / "pages" / "shell.py")
 
@@ -33,10 +34,11 @@ def manager(house: RunManager) -> RunManager:
 
 @pytest.fixture
 def opened(manager: RunManager) -> Callable[..., AppTest]:
-    """`opened(**query)`: the page, opened by that link."""
+    """`opened(**query)`: the page, opened by that link; in the engine room, if it names no stage."""
 
     def open_page(**query: str) -> AppTest:
         page = AppTest.from_file(SHELL, default_timeout=60)
+        query.setdefault("stage", "engine-room")
         for name, value in query.items():
             page.query_params[name] = value
         page.run()
@@ -99,13 +101,13 @@ def training_threads() -> int:
     return sum(thread.name.startswith("training") for thread in threading.enumerate())
 
 
-def test_before_the_first_start_there_is_one_thing_to_press(
+def test_before_the_first_start_there_is_one_thing_to_press_and_the_first_lesson_beside_it(
     opened: Callable[..., AppTest], manager: RunManager
 ) -> None:
     page = opened()
     assert page.button(key="play").label == "Start"
     assert page.button(key="play").proto.type == "primary"
-    assert [button.key for button in page.button if button.proto.type == "primary"] == ["play"]
+    assert [button.key for button in page.button if button.proto.type == "primary"] == ["play", "first_lesson"]
     assert all(disabled(page, key) for key in ("stop", "reset", "undo"))
     assert manager.current is None
 
@@ -482,3 +484,88 @@ def test_a_run_that_does_not_fit_is_refused_on_the_page(
     click(page, "play")
     assert manager.current is None
     assert "end other programs, or make batch_size (now 32)" in words(page)
+
+
+def test_the_first_visit_is_to_the_beginners_stage_and_the_switch_opens_the_engine_room(
+    manager: RunManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(live_board, "_element", lambda **options: sent.append(options["data"]))
+    page = AppTest.from_file(SHELL, default_timeout=60).run()
+    keys = {button.key for button in page.button}
+    assert {"play", "first_lesson", "one", "reset", "lr_up"} <= keys
+    assert not {"fork_now", "stop", "sample"} & keys
+    assert not [box for box in page.selectbox if (box.key or "").startswith("preset")]
+    assert sent[-1]["engineRoom"] is False and sent[-1]["verbs"] == []
+    page.toggle(key="engine_room_switch").set_value(True).run()
+    assert not page.exception
+    assert {"play", "fork_now", "stop", "sample"} <= {button.key for button in page.button}
+    assert sent[-1]["engineRoom"] is True and sent[-1]["verbs"] == ["open", "fork", "note"]
+    page.switch_page("step.py").run()
+    page.switch_page("train.py").run()
+    assert page.toggle(key="engine_room_switch").value is True
+    page.toggle(key="engine_room_switch").set_value(False).run()
+    assert sent[-1]["engineRoom"] is False
+
+
+@pytest.mark.parametrize(
+    ("link", "remembered", "opens"),
+    [
+        (None, None, False),
+        (None, "beginner", False),
+        (None, "engine-room", True),
+        (None, "nonsense", False),
+        ("beginner", "engine-room", False),
+        ("engine-room", None, True),
+        ("engine-room", "beginner", True),
+        ("nonsense", "engine-room", True),
+    ],
+)
+def test_a_link_carries_the_stage_and_the_browser_remembers_it(
+    manager: RunManager, monkeypatch: pytest.MonkeyPatch, link: str | None, remembered: str | None, opens: bool
+) -> None:
+    cookies = {} if remembered is None else {"loopscope_stage": remembered}
+    monkeypatch.setattr(type(engine_room.st.context), "cookies", cookies)
+    page = AppTest.from_file(SHELL, default_timeout=60)
+    if link is not None:
+        page.query_params["stage"] = link
+    page.run()
+    assert page.toggle(key="engine_room_switch").value is opens
+    assert "ignored" not in words(page) and not page.session_state.planned, "it sets up nothing of a run"
+
+
+def test_each_chapter_of_the_first_lesson_does_what_its_button_says(
+    opened: Callable[..., AppTest], manager: RunManager, wait_until: Callable[..., None]
+) -> None:
+    page = opened(stage="beginner")
+    click(page, "first_lesson")
+    click(page, "Start a bigram")
+    first = current(manager)
+    assert (first.config.model, first.settings.speed) == ("bigram", 100)
+    click(page, "chapter_next")
+    click(page, "Raise the rate")
+    assert first.settings.lr == 0.002
+    click(page, "chapter_next")
+    click(page, "Speed: max")
+    assert first.settings.speed == "unlimited"
+    click(page, "chapter_next")
+    click(page, "chapter_do")
+    click(page, "Stop it")
+    again = current(manager)
+    assert again is not first and again.config == first.config and again.settings.lr == 0.001
+    click(page, "chapter_next")
+    click(page, "Train a small GPT")
+    assert current(manager).config.preset == "gpt-tiny"
+    click(page, "chapter_back")
+    click(page, "chapter_next")
+    click(page, "chapter_close")
+    assert "Train a small GPT" not in labels(page)
+
+
+def test_a_chapter_asks_before_it_ends_a_run_under_way(opened: Callable[..., AppTest], manager: RunManager) -> None:
+    page = opened(stage="beginner")
+    click(page, "first_lesson")
+    click(page, "Start a bigram")
+    first = current(manager)
+    click(page, "Start a bigram")
+    assert current(manager) is first and "Stop it" in labels(page)

@@ -6,7 +6,7 @@ import { toggle } from "./fill.js";
 /**
  * A panel as Python describes it.
  * @typedef {{key: string, area: string, kind: string, title: string, help: string, figure?: any,
- *   shaded?: boolean}} Panel
+ *   shaded?: boolean, engine_room?: boolean}} Panel
  */
 
 /** @type {{note: HTMLElement, button: HTMLElement} | null} */

@@ -38,6 +38,8 @@ export class PanelSet {
   shownFor = undefined; // the run whose panels these are, or EXAMPLE
   /** @type {{key: string} | null} */
   request = null; // for the panels of a run, the newest
+  /** @type {Panel[]} */
+  listed = []; // all that the run has; those of the engine room are shown there only
   /** @type {string[]} */
   tokens = []; // by name, as many as are sent
   /** @type {string[]} */
@@ -96,7 +98,8 @@ export class PanelSet {
       this.firsts = answer.firsts ?? [];
       this.vocabSize = answer.vocab_size ?? this.tokens.length;
       this.board.begin(answer.previous);
-      this.build(answer.panels);
+      this.listed = answer.panels;
+      this.build();
       this.shownFor = key;
     } catch (error) {
       console.warn("loopscope:", error);
@@ -112,8 +115,9 @@ export class PanelSet {
     this.load();
   }
 
-  /** @param {Panel[]} list */
-  build(list) {
+  /** Build what is to be shown of those that the run has, and take away the others. */
+  build() {
+    const list = this.listed.filter((panel) => this.board.engineRoom || !panel.engine_room);
     const keys = new Set(list.map((panel) => panel.key));
     this.waiting = [];
     prepareFor(list.flatMap(({ figure }) => figure ?? []), this.board.Plotly);

@@ -9,13 +9,14 @@ from pages.widgets import fields, plan
 
 
 def live_knobs(settings: LiveSettings) -> None:
-    """The learning rate: slider, number, and buttons up and down."""
+    """The learning rate, as slider, number, and buttons up and down; and the speed."""
     fields.learning_rate(settings.lr, plan.change_setting, step_rate)
+    fields.speed(settings.speed, plan.change_setting)
 
 
 def more_knobs(settings: LiveSettings) -> None:
     """The other settings that can be changed while the run trains."""
-    fields.speed(settings.speed, plan.change_setting)
+    fields.iterations(settings.max_steps, plan.change_setting)
     with st.popover("Batch, decay, clip", width="stretch"):
         fields.whole_number("batch_size", settings.batch_size, plan.change_setting, label="batch size, windows")
         fields.real_number(

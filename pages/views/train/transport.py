@@ -20,10 +20,23 @@ def play_label(run: Run | None) -> str:
     return "Resume" if run is not None and run.state is State.PAUSED else "Start"
 
 
-def transport(run: Run | None) -> None:
-    """The buttons, with their keys."""
+def play(run: Run | None) -> None:
+    """The large button."""
     asking = "asking" in st.session_state
     play_button(play_label(run), actions.play, key="play", disabled=asking, help="Start, pause, resume. Key: space.")
+
+
+def first_verbs(run: Run | None) -> None:
+    """What a beginner needs beside it: one step, and the same start again."""
+    asking = "asking" in st.session_state
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
+        one_step(asking)
+        reset_button(run, asking)
+
+
+def verbs(run: Run | None) -> None:
+    """All that can be done with the run, with their keys."""
+    asking = "asking" in st.session_state
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
         one_step(asking)
         st.button("+10", key="ten", on_click=actions.make_steps, args=(10,), disabled=asking, help="Ten steps.")
