@@ -4,12 +4,16 @@ from __future__ import annotations
 
 SPOKEN_NAMES = {"max_steps": "iterations"}
 """What people call a setting, where that is not its name."""
+SPOKEN_VALUES = {"unlimited": "max"}
+"""What people call a value, where that is not how it is written."""
 
 
 def format_setting(value: object) -> str:
-    """A setting's value: 32, 1,000, 0.001, off."""
+    """A setting's value: 32, 1,000, 0.001, off, max."""
     if value is None:
         return "off"
+    if isinstance(value, str):
+        return SPOKEN_VALUES.get(value, value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """Embeddings: the token table live, as colours and as points of a plane; and which tokens are near each other in it.
 
 Similarities are computed on a copy of the weights, taken when the page is opened, whenever the run stands still, and
-when somebody presses Look again. A session keeps that copy; the run is never held up for longer than one step.
+when somebody presses Refresh. A session keeps that copy; the run is never held up for longer than one step.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def transport(run: Run | None, own: Run | None) -> None:
                 play_label(run),
                 actions.play,
                 key="play",
-                help="Start, pause, resume the room's run. Key: space.",
+                help="Start, pause, resume the current run. Key: space.",
                 width="content",
             )
         st.button(
-            "Look again",
+            "Refresh",
             key="again",
             icon=":material/visibility:",
             disabled=own is None or scrubber.selected() is not None,

@@ -74,7 +74,7 @@ def weights_note(run: Run | None, seen: InspectedModel) -> None:
             return
         st.text(f"The weights after step {seen.step:,}.")
         st.button(
-            "Look again",
+            "Refresh",
             on_click=refresh,
             disabled=run.state is not State.RUNNING,
             icon=":material/refresh:",

@@ -26,7 +26,7 @@ ABOUT = """
 lanes stand at the same step, so whatever differs between them comes from that change. The losses are equal, bit for
 bit, up to the first step that the change can reach.
 
-The ready-made race asks the question that every training begins with: **how large should the learning rate be?** Four
+The ready-made race asks the first question of every training: **how large should the learning rate be?** Four
 lanes of a bigram under AdamW, at 3e-4, 1e-2, 1 and 10. When they are through, a picture says what each of them did.
 """
 

@@ -23,8 +23,9 @@ from ..text.baselines import Baselines
 
 LEAST_WINDOW = 20  # steps whose losses are averaged, at the least
 WINDOW = 0.02  # and as a share of the steps so far
+WORSE = 1.02  # times guessing: worse than it
 NEAR_FLOOR = 1.03  # times its floor: a bigram is as good as there
-LOST = 1.02  # times a level: the loss is above it again
+LOST = 1.05  # times a level: the loss is above it again, and that is no scatter
 SETTLED = 100  # steps after a change of the learning rate, until its effect is told; a share of the steps if more
 FLAT = 0.005  # a smaller part of the loss gained in the second half of the steps: nothing is gained any more
 FEWEST = 500  # steps before a run may be called flat
@@ -263,7 +264,7 @@ def untrained(past: Past) -> Line | None:
     if base is None or not base.uniform or first is None or not len(first.steps):
         return None
     loss = float(first.values[0])
-    than = "worse than" if loss > base.uniform * LOST else "as good as"
+    than = "worse than" if loss > base.uniform * WORSE else "as good as"
     return Line(0, f"Untrained it is {than} guessing: loss {_loss(loss)}, guessing {base.uniform:.3f}.")
 
 

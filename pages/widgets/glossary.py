@@ -15,7 +15,7 @@ TEXT: dict[str, str] = {
     "the more tokens a word takes and the smaller the table of units.",
     "tokenizer": "What cuts a text into tokens and joins tokens to text again. Model and tokenizer belong together, "
     "since a token's number means nothing to another one.",
-    "byte-level BPE": "A tokenizer that begins with the 256 bytes and joins the most frequent pair of tokens again "
+    "byte-level BPE": "A tokenizer that starts from the 256 bytes and joins the most frequent pair of tokens again "
     "and again. Any text can be written with it, and frequent words end up as one token.",
     "vocab_size": "How many different tokens there are, also written V or C. Guessing among them costs ln V nats, and "
     "the first and last tables of a model have so many rows.",
@@ -147,7 +147,7 @@ SAMPLING_AND_ANALYSIS: dict[str, str] = {
     "are each unlikely and together are not.",
     "greedy": "Always taking the likeliest token instead of drawing. The text is the same every time, and soon "
     "repeats itself.",
-    "prompt": "The text that a sample begins with. The model can only take it in as far as it sees back.",
+    "prompt": "The text that a sample starts with. The model can only take it in as far as it sees back.",
     "max_new_tokens": "How many tokens a sample adds to its prompt. Each one costs a forward pass.",
     "KL divergence": "How many nats more a prediction costs than the true probabilities would. For a bigram it is the "
     "loss less its floor, so 0 means that nothing is left to learn.",

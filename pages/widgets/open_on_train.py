@@ -10,7 +10,7 @@ from pages.widgets import plan
 
 def open_on_train_button(name: str) -> None:
     """Open Train with the preset `name` planned; a run under way goes on, and Train asks about it."""
-    if st.button("Train it on the stage", key=f"to_train-{name}", icon=":material/arrow_forward:", help=HELP):
+    if st.button("Open on Train", key=f"to_train-{name}", icon=":material/arrow_forward:", help=HELP):
         plan.prepare_for_train(preset(name))
         st.switch_page("train.py", query_params={"preset": name})
 

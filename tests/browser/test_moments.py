@@ -210,7 +210,7 @@ def test_out_of_a_divergence_with_one_click(server: Server, new_tab: Callable[..
     stage.number("max_steps_number").press("Enter")
     stage.is_in("diverged")
     diverged = stage.run
-    expect(stage.keyed("lesson")).to_contain_text("Turned: lr 0.001 → 1e+06 after step 500.", timeout=PATIENCE)
+    expect(stage.keyed("lesson")).to_contain_text("Changed: lr 0.001 → 1e+06 at step 500.", timeout=PATIENCE)
     for words in ("Last finite losses", "Largest gradient norm", "Largest update", "First out of the ordinary"):
         expect(stage.keyed("lesson")).to_contain_text(words)
     stage.page.get_by_role("button", name=re.compile("^Rewind")).click()

@@ -93,7 +93,7 @@ def test_the_table_tells_what_each_run_is(visit: Visit, house: RunManager) -> No
     assert "config.json is missing" in table.loc["20260103-000000-cccccc", "state"]
     first = table.loc["20260101-000000-aaaaaa"]
     assert (first["state"], first["model"], first["corpus"], first["steps"]) == ("done", "bigram", "lamplighters", 3000)
-    assert (first["validation loss"], first["at step"], first["time, s"], first["lr"]) == (2.5, 1000, 1500, 0.01)
+    assert (first["lowest validation loss"], first["at step"], first["time, s"], first["lr"]) == (2.5, 1000, 1500, 0.01)
     assert first["speed"] == "100"
     assert "seed" not in table.columns, "it is the same in all"
 
@@ -123,7 +123,7 @@ def test_a_fork_is_listed_with_what_it_went_on_with(
     ]
     page = visit("compare.py")
     table = page.dataframe[0].value.set_index("name")
-    assert table.loc[fork.id, "turned there"] == "lr 0.001 → 0.05, weight_decay 0.01 → 0"
+    assert table.loc[fork.id, "changed there"] == "lr 0.001 → 0.05, weight_decay 0.01 → 0"
     assert (table.loc[fork.id, "lr"], table.loc[fork.id, "parent"]) == (0.05, f"{parent.id} at step 30")
     assert fork.close(30)
     assert page.run().dataframe[0].value.set_index("name").loc[fork.id, "state"] == "paused"

@@ -272,7 +272,7 @@ def test_the_way_to_the_stage_prepares_the_preset_and_starts_nothing(
     opened: Callable[[], AppTest], manager: RunManager
 ) -> None:
     page = opened()
-    click(page, "Train it on the stage")
+    click(page, "Open on Train")
     assert page.query_params["preset"] == "document-002-line"
     (chosen,) = [box for box in page.selectbox if (box.key or "").startswith("preset")]
     assert (chosen.value, manager.current) == ("document-002-line", None)
@@ -282,7 +282,7 @@ def test_the_way_to_the_stage_asks_about_a_run_under_way(opened: Callable[[], Ap
     run = manager.prepare(preset("bigram").config, preset("bigram").settings)
     run.start()
     page = opened()
-    click(page, "Train it on the stage")
+    click(page, "Open on Train")
     assert re.search(
         r"document-002-line is set up, and bigram .* at step [\d,]+\. Stop it and start the new run\?", words(page)
     )

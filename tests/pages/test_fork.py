@@ -80,7 +80,7 @@ def test_a_divergence_is_told_in_numbers_and_undone_with_one_click(page, house, 
     wait_until(lambda: run.state is State.DIVERGED)
     page.run()
     said = words(page)
-    assert "Turned: lr 0.001 → 1e+06 after step 100." in said
+    assert "Changed: lr 0.001 → 1e+06 at step 100." in said
     for about in ("Last finite losses: ", "Largest gradient norm: ", "Largest update: ", "First out of the ordinary: "):
         assert about in said
     assert "A new run from step 50, before the trouble began." in "\n".join(caption.value for caption in page.caption)

@@ -151,7 +151,7 @@ def test_while_it_stands_the_look_follows_and_while_it_runs_it_stays(
     run = run_of("bigram", 3)
     page = opened()
     assert "The weights after step 3." in words(page)
-    (again,) = [one for one in page.button if one.label == "Look again"]
+    (again,) = [one for one in page.button if one.label == "Refresh"]
     assert again.disabled
     run.make_steps(2)
     wait_until(lambda: run.step == 5 and run.state is State.PAUSED)
@@ -161,7 +161,7 @@ def test_while_it_stands_the_look_follows_and_while_it_runs_it_stays(
     wait_until(lambda: run.step > 20)
     page.run()
     assert "The weights after step 5." in words(page)
-    (again,) = [one for one in page.button if one.label == "Look again"]
+    (again,) = [one for one in page.button if one.label == "Refresh"]
     again.click().run()
     assert not page.exception
     assert "The weights after step 5." not in words(page)

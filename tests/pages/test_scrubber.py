@@ -88,7 +88,7 @@ def test_inside_works_on_that_step_while_the_run_trains(trains, at_41, wait_unti
         control.set_value(view).run()
         assert not page.exception
         look = page.session_state[LOOK]
-        assert look.step == 41 and "Look again" not in {button.label for button in page.button}
+        assert look.step == 41 and "Refresh" not in {button.label for button in page.button}
         assert all(torch.equal(now, weights[each]) for each, now in look.model.named_parameters())
     assert run.state is State.RUNNING
     click(page, "past_live")

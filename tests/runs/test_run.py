@@ -178,7 +178,7 @@ def test_every_knob_leaves_an_event_with_its_step(tiny: Corpus, make_run: Make, 
         (5, "batch_size 32 → 4"),
         (5, "weight_decay 0.01 → 0.5"),
         (5, "grad_clip off → 1"),
-        (5, "speed unlimited → 1,000"),
+        (5, "speed max → 1,000"),
         (8, "grad_clip 1 → off"),
     ]
     assert run.loop.trainer is not None and run.loop.trainer.tokens_seen == 5 * 32 * 4 + 4 * 4 * 4

@@ -84,6 +84,7 @@ export class Header {
     this.numbers.tokens.parentNode.hidden = header.elsewhere === true && !(text ? header.tokens_seen : header.passes);
     write(this.numbers.tokens.previousSibling, text ? "tokens seen" : "passes over the data");
     const best = Number.isFinite(val) ? val : train;
+    write(this.numbers.bits.previousSibling, `${Number.isFinite(val) ? "val" : "train"} bits/char`);
     write(this.numbers.train, numberOr(lost["train/loss"], train));
     write(this.numbers.val, numberOr(lost["val/loss"], val));
     write(this.numbers.bits, figures(best / Math.LN2 / (header.characters_per_token || 1), 3));

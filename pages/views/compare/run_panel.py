@@ -176,7 +176,7 @@ def try_or_notify(verb: Callable[..., Any], *args: Any) -> None:
 def downloads(one: Overview) -> None:
     """Files to download; each is made when it is asked for."""
     run = one.run
-    with st.popover("Take away", icon=":material/download:", width="stretch"):
+    with st.popover("Download", icon=":material/download:", width="stretch"):
         weights = ("Weights as safetensors", ".safetensors", BYTES, lambda: export.weights_file(run), WEIGHTS)
         for label, ending, kind, made, help in (
             ("Replay as HTML", ".html", "text/html", lambda: page_of(one), REPLAY),

@@ -16,10 +16,12 @@ ROW, MOST_ROWS_SHOWN = 35, 9
 IN_COLUMNS = ("model", "corpus")  # these have columns of their own
 WHOLE = st.column_config.NumberColumn(format="localized")
 COLUMNS = {
-    "validation loss": st.column_config.NumberColumn(format="%.4f", help="The best so far, and the step it was at."),
+    "lowest validation loss": st.column_config.NumberColumn(
+        format="%.4f", help="The lowest so far; beside it the step it was at."
+    ),
     **dict.fromkeys(("at step", "steps", "max_steps", "vocab_size", "batch_size"), WHOLE),
     "parent": st.column_config.TextColumn(width=270, help="The run that it was forked from, and where."),
-    "turned there": st.column_config.TextColumn(width=150, help="The knobs that were turned where it was forked."),
+    "changed there": st.column_config.TextColumn(width=150, help="The knobs that were changed where it was forked."),
     "time, s": st.column_config.NumberColumn(format="%.1f", help="The steps' own times, pauses not counted."),
 }
 
@@ -61,12 +63,12 @@ def table_cells(shown: list[Overview]) -> pd.DataFrame:
             "state": state_text(one),
             "model": "recorded" if one.run.recorded else one.settings.get("model", ""),
             "corpus": one.run.config.corpus if one.run.config and one.run.config.reads_text else "",
-            "validation loss": one.best_val_loss,
+            "lowest validation loss": one.best_val_loss,
             "at step": one.best_val_step,
             "steps": one.updates,
             "time, s": one.seconds,
             "parent": one.parent,
-            "turned there": one.turned,
+            "changed there": one.turned,
             **{name: one.settings.get(name) for name in settings},
         }
         for one in shown
@@ -75,7 +77,7 @@ def table_cells(shown: list[Overview]) -> pd.DataFrame:
     for name in settings:
         if not all(value is None or type(value) in (int, float) for value in (row[name] for row in rows)):
             frame[name] = ["" if row[name] is None else str(row[name]) for row in rows]
-    return frame.drop(columns=[name for name in ("parent", "turned there") if not frame[name].any()])
+    return frame.drop(columns=[name for name in ("parent", "changed there") if not frame[name].any()])
 
 
 def state_text(one: Overview) -> str:

@@ -72,4 +72,4 @@ def unseen_loss(run: Run, told: TextStatistics) -> None:
         f"Mean losses on validation windows that hold one ({paid.windows:,}), with the weights of step {step:,}. As an "
         "answer it was only ever pushed down; as a question its row is nearly as it was drawn."
     )
-    st.button("Look again", key="again", icon=":material/visibility:", help="With the weights of this moment.")
+    st.button("Refresh", key="again", icon=":material/visibility:", help="With the weights of this moment.")

@@ -16,7 +16,7 @@ def learned_from_context() -> None:
     static.heading(
         "Learned from context: synonyms, antonyms, part and whole",
         f"A bigram of {found.words} words, trained on these sentences for {STEPS} steps. Cosines of two words' rows "
-        "without the average row: near 0 while rows are random; high where the two words are followed by the same "
+        "with the average row subtracted: near 0 while rows are random; high where the two are followed by the same "
         "words.",
     )
     left, right = st.columns([3, 2], gap="medium")

@@ -13,7 +13,7 @@ from pages.views.embeddings.inspected_table import InspectedTable
 
 NEAREST, FARTHEST = 8, 3
 MOST_CELLS = 80  # tokens on each side of the table of similarities
-COMPARED = ("without the average row", "rows as they are")
+COMPARED = ("average row subtracted", "rows as they are")
 
 
 def nearest_tokens(looked: InspectedTable) -> None:

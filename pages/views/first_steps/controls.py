@@ -60,7 +60,7 @@ def rate_and_speed(lane: Run) -> None:
     static.show(
         rate_figure(lane.settings.lr, most),
         "line_rates",
-        "How high it may be",
+        "Largest stable rate",
         "The dot is the learning rate, on a logarithmic axis; the line is the largest stable one, 2 divided by the "
         "steepest curvature of the loss. In the green the line settles; beyond it, it swings further out at each step.",
         height=130,

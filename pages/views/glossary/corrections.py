@@ -119,7 +119,7 @@ CORRECTIONS: tuple[Correction, ...] = (
 def corrections() -> None:
     """Each sentence, with the button that opens its view."""
     st.subheader("What the documents say, and what is right", anchor="corrections")
-    st.caption("Each button opens the place where it is computed. Nothing of the room's run is touched.")
+    st.caption("Each button opens the place where it is computed. The current run is not touched.")
     left, right = st.columns(2, gap="large")
     half = (len(CORRECTIONS) + 1) // 2
     for number, one in enumerate(CORRECTIONS):

@@ -50,7 +50,7 @@ def show(look: InspectedModel) -> None:
         static.heading(
             "The answer, on the current tensors",
             "The sentences and the table are computed from the weights of the step above and one batch of the training "
-            "text. Look again later, and the numbers have moved.",
+            "text. Refresh later, and the numbers have moved.",
         )
         st.markdown(answer.text)
         st.caption(f"Document 003, line {question.line}. {DOCUMENT[question.document]}")

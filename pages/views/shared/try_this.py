@@ -112,7 +112,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
         Suggestion(
             "Cold and hot",
             "Generate at temperature 0.1, then at 2, from the same prompt and seed. Cold, a bigram of 3,000 steps at "
-            "learning rate 0.01 begins with a newline and writes only newlines, the likeliest pair; hot, it forgets "
+            "learning rate 0.01 starts with a newline and writes only newlines, the likeliest pair; hot, it forgets "
             "most of what it learnt.",
             "Temperature 0.1",
             here=set_choices(look="Generation", inside_temperature=0.1),
@@ -150,7 +150,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
         Suggestion(
             "Everybody is alike",
             "Compare the rows of a trained bigram as they are: after 3,000 steps at 0.01 the cosines average 0.8. All "
-            "rows have learnt that most characters are rare; without the average row, the differences show.",
+            "rows have learnt that most characters are rare; with the average subtracted, the differences show.",
             "Rows as they are",
             here=set_choices(compared="rows as they are"),
         ),

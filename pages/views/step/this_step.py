@@ -43,9 +43,8 @@ def beneath(shown: InspectedStep) -> None:
     if code.open:
         with code:
             st.code(words.code, language="python", wrap_lines=True)
-            st.text(words.purpose)
+            st.text(words.purpose, help=f"In the teaching documents: {words.document}. {DOCUMENTS}")
             st.text(words.underneath)
-            st.caption(f"In the teaching documents: {words.document}.", help=DOCUMENTS)
     tensors = st.expander("The tensors of this stage", key="step_tensors", icon=":material/grid_on:", on_change="rerun")
     if tensors.open:
         with tensors:

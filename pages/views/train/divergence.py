@@ -84,7 +84,7 @@ def sentences(told: Divergence) -> Iterator[str]:
 
 def _changed_settings(told: Divergence) -> Iterator[str]:
     for event in told.turned:
-        yield f"Turned: {event.text} after step {event.step:,}."
+        yield f"Changed: {event.text} at step {event.step:,}."
 
 
 def _before(told: Divergence) -> str:

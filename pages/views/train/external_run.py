@@ -136,7 +136,7 @@ def transport(run: ExternalRun) -> None:
 def explanation(run: ExternalRun) -> str:
     """What its process accepts; or why nothing can be changed from here."""
     if run.state not in ALIVE:
-        more = "take it away" if run.config is None else "continue it, or take it away"
+        more = "download it" if run.config is None else "continue it, or download it"
         return f"This run is {run.stored_state}: no process is there to turn its knobs. Compare can {more}."
     if run.takes:
         taken = ", ".join(name.replace("_", " ") for name in run.takes)

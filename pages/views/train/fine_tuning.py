@@ -18,7 +18,7 @@ def fine_tuning(run: Run) -> None:
     now = run.dataset.name
     texts = {entry.name: entry.title for entry in run_manager().library.entries() if entry.ready and entry.name != now}
     st.caption(
-        "Or fine-tune: a new run begins with the weights that this one has now and learns from another text, which "
+        "Or fine-tune: a new run starts from the weights that this one has now and learns from another text, which "
         "must be written in the same characters. This run is paused; undo brings it back. The new "
         "one has the same knobs, a fresh optimizer and its own step 0, and its chart keeps an eye on the text before."
     )

@@ -34,7 +34,7 @@ def note_card(run: Run | None) -> None:
         st.text_area(f"note at step {step:,}", key="note_words", max_chars=notes.LONGEST_NOTE)
         st.form_submit_button("Pin it", key="pin", type="primary", on_click=pin, args=(run, step), width="stretch")
         st.form_submit_button("Cancel", key="pin_cancel", on_click=cancel, width="stretch")
-    st.caption("Everybody sees it on the charts. Compare lists a run's notes and takes them away again.")
+    st.caption("Everybody sees it on the charts. Compare lists a run's notes and removes them.")
 
 
 def pin(run: Run, step: int) -> None:
