@@ -24,10 +24,10 @@ from pages.server.gate import Gate
 from pages.server.headers import SecurityHeaders, framing_sites
 from pages.server.hub import Hub
 from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
-from pages.server.page_change import ignore_the_page_left
 from pages.server.quiet_log import leave_out_visitors_faults
 from pages.server.routes import PUBLIC_FILES, PUBLIC_PAGES, PUBLIC_SOCKETS, WATCH, routes, warm_up
 from pages.server.seats import Seating, Seats
+from pages.widgets.page_change import ignore_the_page_left
 
 address = st.config.get_option("server.address")
 base = rooms.base_path()

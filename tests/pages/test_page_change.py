@@ -9,7 +9,7 @@ import pytest
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 
-from pages.server.page_change import ignore_the_page_left
+from pages.widgets.page_change import ignore_the_page_left
 
 
 class Session:
