@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas  # noqa: F401  # whole before any figure: Plotly trips over one that another session is just importing
 import plotly.graph_objects as go
+import plotly.io
 import streamlit as st
 from numpy.typing import ArrayLike
 
@@ -43,6 +44,8 @@ PICTURE: dict[str, Any] = {
 }
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"})
 _LITERAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+plotly.io.templates.default = None  # Streamlit sets its own: each figure would carry it, and `themed` take it away
 
 
 def theme() -> Theme:
@@ -110,17 +113,17 @@ def heatmap(
 
 def plane(x_title: str, y_title: str, *, log_x: bool = False, log_y: bool = False) -> go.Figure:
     """An empty chart with titled axes. An axis holds numbers, or names where it is not logarithmic."""
-    figure = go.Figure()
-    figure.update_layout(
-        xaxis={
-            "title": {"text": x_title},
-            "type": "log" if log_x else "-",
-            "separatethousands": True,
-            "minexponent": 6,  # 5,000 rather than 5k
-        },
-        yaxis={"title": {"text": y_title}, "type": "log" if log_y else "-", "exponentformat": "power"},
+    return go.Figure(
+        layout={
+            "xaxis": {
+                "title": {"text": x_title},
+                "type": "log" if log_x else "-",
+                "separatethousands": True,
+                "minexponent": 6,  # 5,000 rather than 5k
+            },
+            "yaxis": {"title": {"text": y_title}, "type": "log" if log_y else "-", "exponentformat": "power"},
+        }
     )
-    return figure
 
 
 def enlarged(part: Any, scale: float) -> Any:
@@ -136,10 +139,20 @@ def enlarged(part: Any, scale: float) -> Any:
     return grown
 
 
-def themed(figure: go.Figure, name: Theme, scale: float = 1.0) -> go.Figure:
+def merged(part: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """`part` with `more` on top, level by level."""
+    both = part | more
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(part.get(key), dict):
+            both[key] = merged(part[key], value)
+    return both
+
+
+def themed(figure: go.Figure, name: Theme, scale: float = 1.0, layout: dict[str, Any] | None = None) -> go.Figure:
     """A copy in the theme `name`: its colours, one typeface and size, a transparent background, a quiet grid.
 
-    All type is `scale` times as large.
+    All type is `scale` times as large; `layout` comes on top. The copy is put together as plain JSON, since Plotly's
+    figures check every value at each change, which takes several times as long as all the rest.
     """
     size = FIGURE_FONT * scale
     written = figure.to_json()
@@ -148,7 +161,7 @@ def themed(figure: go.Figure, name: Theme, scale: float = 1.0) -> go.Figure:
             written = written.replace(json.dumps(sides["dark"], separators=(",", ":")), json.dumps(sides["light"]))
         for dark, light in TWINS.items():
             written = written.replace(dark, light)
-    figure = go.Figure(enlarged(json.loads(written), scale))
+    copy = enlarged(json.loads(written), scale)
     grid, quiet, text = (colours(name)[meaning] for meaning in ("grid", "baseline", "text"))
     axis = {
         "gridcolor": grid,
@@ -158,20 +171,22 @@ def themed(figure: go.Figure, name: Theme, scale: float = 1.0) -> go.Figure:
         "title": {"font": {"size": size, "color": quiet}, "standoff": 6},
         "automargin": True,
     }
-    figure.update_layout(
-        template=None,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": size, "color": text, "family": FONT},
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        separators=".,",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
-        hoverlabel={"font": {"size": size, "family": FONT}},
+    axes = {"xaxis", "yaxis", *(key for key in copy["layout"] if key.startswith(("xaxis", "yaxis")))}
+    look = {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"size": size, "color": text, "family": FONT},
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "separators": ".,",
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
+        "hoverlabel": {"font": {"size": size, "family": FONT}},
+        **dict.fromkeys(sorted(axes), axis),
+    }
+    bar = {"colorbar": {"tickfont": {"size": size, "color": quiet}}}
+    return go.Figure(
+        data=[merged(trace, bar) if trace["type"] == "heatmap" else trace for trace in copy["data"]],
+        layout=merged(merged(copy["layout"], look), layout or {}),
     )
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    figure.update_traces(colorbar_tickfont={"size": size, "color": quiet}, selector={"type": "heatmap"})
-    return figure
 
 
 def show(
@@ -190,18 +205,21 @@ def show(
     """
     heading(title, help)
     scale = LARGER if presenting() else 1.0
-    drawn = themed(figure, theme(), scale)
     ground, quiet = (colours(theme())[meaning] for meaning in ("background", "baseline"))
-    room = {"t": 30}  # for the button, which a touch screen always shows
-    drawn.update_layout(paper_bgcolor=ground, margin=room, modebar={"bgcolor": "rgba(0,0,0,0)", "color": quiet})
+    layout: dict[str, Any] = {
+        "paper_bgcolor": ground,
+        "margin": {"t": 30},  # room for the button, which a touch screen always shows
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": quiet},
+    }
     config = PICTURE | {
         "displayModeBar": True if picture else "hover",
         "toImageButtonOptions": {"format": "png", "filename": picture or key.replace("_", "-"), "scale": 2},
     }
     if least_width:
-        drawn.update_layout(dragmode=False)  # a finger that moves along it scrolls
+        layout["dragmode"] = False  # a finger that moves along it scrolls
         st.html(WIDE.replace("KEY", key).replace("WIDTH", str(least_width)))
     with st.container(key=f"{key}_wide") if least_width else nullcontext():
+        drawn = themed(figure, theme(), scale, layout)
         st.plotly_chart(drawn, key=key, theme=None, height=round(height * scale), config=config, alt=title)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import crowd, loops, room, stage
+from tests.bench import crowd, loops, pages, room, stage
 from tests.bench.figures import Figure
 
 Part = Callable[[str, bool], list[Figure]]
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Part] = {
     "tabs": stage.tabs,
     "travel": stage.travel,
     "step": stage.step,
+    "pages": pages.pages,
     "lessons": room.lessons,
     "length": room.length,
     "heap": room.heap,

@@ -137,7 +137,7 @@ def tabs(device: str, quick: bool) -> list[Figure]:
         for page in pages:
             page.goto(f"http://127.0.0.1:{server.port}/", wait_until="commit")
         for page in pages:
-            page.wait_for_function("window.firstPoint", timeout=PATIENCE)
+            page.wait_for_function("() => window.firstPoint", timeout=PATIENCE)
         waits = sorted(page.evaluate("window.firstPoint") / 1000 for page in pages)
     note = f"median {statistics.median(waits):.1f} s, first {waits[0]:.1f} s"
     name = f"the last of {count} tabs shows its first point"
