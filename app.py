@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import pkgutil
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -16,6 +18,7 @@ from starlette.middleware import Middleware
 from engine import link
 from engine.errors import InputError
 from engine.runs.manager import run_manager
+from pages import views
 from pages.server import room as rooms
 from pages.server.addresses import SETTING, read_hosts
 from pages.server.doorkeeper import Doorkeeper
@@ -55,7 +58,7 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(rooms.at_first_listener(doorkeeper)), asyncio.create_task(doorkeeper.keep())]
     run_manager().open()
     hub.open()
-    warming = threading.Thread(target=warm_up, args=(run_manager(),), name="warming up", daemon=True)
+    warming = threading.Thread(target=warm_up_all, name="warming up", daemon=True)
     warming.start()
     start_from_environment(os.environ.get("LOOPSCOPE_START"))
     for problem in read_hosts(os.environ.get(SETTING, ""))[1]:
@@ -74,6 +77,13 @@ async def lifespan(served: st.App) -> AsyncIterator[None]:
         if not joined or warming.is_alive():
             sys.stderr.flush()
             os._exit(1)  # a thread is inside a long step of torch: left alone, it would end in an abort
+
+
+def warm_up_all() -> None:
+    """Do what the first visitor would otherwise wait for, and then what the first one of each page would."""
+    warm_up(run_manager())
+    for module in pkgutil.walk_packages(views.__path__, f"{views.__name__}."):
+        importlib.import_module(module.name)
 
 
 def start_from_environment(query: str | None) -> None:
