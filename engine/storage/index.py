@@ -6,6 +6,7 @@ What was read of a folder is cached until its metrics change.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..config import LiveSettings, fields_of
+from ..errors import InputError
+from ..formatting import format_setting
+from ..presets import preset
 from . import checkpoint_files, manifest, notes, reader
 from .metrics import json_lines, schema
 from .metrics.reader import MetricsReader, open_metrics
@@ -23,6 +27,9 @@ from .reader import StoredRun
 
 Stamp = tuple[tuple[int, int], ...]
 Measured = tuple[StoredRun, tuple[float | None, int | None], float, LiveSettings | None, str]
+UNSAID = ("max_steps", "speed", "device", "preset", "eval_every", "observe_every", "sample_every", "snapshot_every")
+"""Settings that no name of a run tells."""
+BEGAN = re.compile(r"\d{8}-(\d\d)(\d\d)(\d\d)-")  # an id, with the time of day in it
 PACE = ("max_steps", "speed")  # how long and how fast: no part of what a fork tries
 SECONDS = 3  # the column of a block that has each step's own time
 
@@ -49,6 +56,25 @@ class Overview:
         """What people call it, else its id."""
         recorded = self.run.recorded
         return self.notes.name or (recorded.name if recorded else "") or self.run.id
+
+    @property
+    def label(self) -> str:
+        """A name that people can say: the given one, else the preset and what differs from it, with when it began."""
+        config, recorded = self.run.config, self.run.recorded
+        if self.notes.name or config is None or (recorded and recorded.name):
+            return self.name
+        try:
+            start = preset(config.preset)
+        except InputError:  # a preset of another version
+            return self.name
+        usual = {**start.settings.model_dump(), **start.config.model_dump()}
+        others = [
+            f"{name.replace('_', ' ')} {format_setting(value)}"
+            for name, value in self.settings.items()
+            if name not in UNSAID and value != usual.get(name)
+        ]
+        began = BEGAN.match(self.run.id)
+        return ", ".join([config.preset, *others]) + (f" · {':'.join(began.groups())}" if began else "")
 
     @property
     def parent(self) -> str:

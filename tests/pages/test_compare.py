@@ -68,10 +68,16 @@ def diverged(name: str) -> str:
     return name
 
 
+def label(run: str) -> str:
+    """What people call a run."""
+    return overview(home() / "runs" / run).label
+
+
 def choose(page: AppTest, *names: str) -> None:
     """Select these runs in the table."""
     (table,) = [one for one in page.dataframe if "state" in one.value.columns]
-    rows = [table.value["name"].tolist().index(name) for name in names]
+    cells = table.value[["id", "name"]].values.tolist()
+    rows = [next(place for place, both in enumerate(cells) if name in both) for name in names]
     page.session_state[table.key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     page.run()
     assert not page.exception
@@ -87,7 +93,7 @@ def test_the_table_tells_what_each_run_is(visit: Visit, house: RunManager) -> No
     (home() / "runs" / "20260103-000000-cccccc").mkdir()
     run = house.start(preset("bigram").config, preset("bigram").settings)
     page = visit("compare.py")
-    table = page.dataframe[0].value.set_index("name")
+    table = page.dataframe[0].value.set_index("id")
     assert list(table.index) == [run.id, "20260103-000000-cccccc", "20260102-000000-bbbbbb", "20260101-000000-aaaaaa"]
     assert table.loc[run.id, "state"] == "running"
     assert "config.json is missing" in table.loc["20260103-000000-cccccc", "state"]
@@ -122,11 +128,11 @@ def test_a_fork_is_listed_with_what_it_went_on_with(
         (0.001, 16),
     ]
     page = visit("compare.py")
-    table = page.dataframe[0].value.set_index("name")
+    table = page.dataframe[0].value.set_index("id")
     assert table.loc[fork.id, "changed there"] == "lr 0.001 → 0.05, weight_decay 0.01 → 0"
     assert (table.loc[fork.id, "lr"], table.loc[fork.id, "parent"]) == (0.05, f"{parent.id} at step 30")
     assert fork.close(30)
-    assert page.run().dataframe[0].value.set_index("name").loc[fork.id, "state"] == "paused"
+    assert page.run().dataframe[0].value.set_index("id").loc[fork.id, "state"] == "paused"
 
 
 def test_the_step_at_which_a_run_diverged_is_no_update(
@@ -144,9 +150,9 @@ def test_losses_lie_over_each_other(visit: Visit, house: RunManager) -> None:
     page = visit("compare.py")
     choose(page, one, other)
     train = chart(page, "Training loss")["data"]
-    assert {line["name"] for line in train} == {one, other}
+    assert {line["name"] for line in train} == {"bigram · 00:00:00", "bigram, lr 0.1 · 00:00:00"}
     assert all(len(line["x"]) <= 2000 for line in train)
-    assert [line["x"][-1] for line in train if line["name"] == other] == [30_000, 30_000]
+    assert [line["x"][-1] for line in train if line["name"] == label(other)] == [30_000, 30_000]
     val = chart(page, "Validation loss")["data"]
     assert [(line["x"], line["y"]) for line in val] == [([0, 1000, 2000], [4.2, 2.5, 2.75])] * 2
     assert val[0]["line"]["color"] != val[1]["line"]["color"]
@@ -257,9 +263,9 @@ def test_whatever_lies_in_one_folder_the_others_are_listed(visit: Visit, house: 
         database.execute(change)
     database.close()
     page = visit("compare.py")
-    assert page.dataframe[0].value["name"].tolist() == [good, bad]
+    assert page.dataframe[0].value["id"].tolist() == [good, bad]
     choose(page, bad, good)
-    assert good in {line["name"] for line in chart(page, "Training loss")["data"]}
+    assert label(good) in {line["name"] for line in chart(page, "Training loss")["data"]}
 
 
 def test_a_fork_names_its_parent(visit: Visit, house: RunManager) -> None:
@@ -370,16 +376,16 @@ def test_deleting_can_be_undone(visit: Visit, house: RunManager) -> None:
     page = visit("compare.py")
     choose(page, one)
     page.button(key="delete").click().run()
-    assert page.dataframe[0].value["name"].tolist() == [other]
+    assert page.dataframe[0].value["id"].tolist() == [other]
     assert trash.deleted() == [one]
     page.button(key="undo_delete").click().run()
     assert not page.exception
-    assert page.dataframe[0].value["name"].tolist() == [other, one]
+    assert page.dataframe[0].value["id"].tolist() == [other, one]
     choose(page, other)
     page.button(key="delete").click().run()
     fresh = visit("compare.py")
     fresh.button(key="back").click().run()
-    assert fresh.dataframe[0].value["name"].tolist() == [other, one]
+    assert fresh.dataframe[0].value["id"].tolist() == [other, one]
 
 
 def test_the_current_run_cannot_be_deleted(visit: Visit, house: RunManager) -> None:
@@ -399,13 +405,13 @@ def test_there_is_something_to_take_away(visit: Visit, house: RunManager) -> Non
 
 
 def test_a_run_that_diverged_leaves_the_others_their_scale(visit: Visit, house: RunManager) -> None:
-    names = diverged("20260101-000000-aaaaaa"), stored("20260102-000000-bbbbbb")
+    names = diverged("20260101-000000-aaaaaa"), stored("20260102-010101-bbbbbb")
     page = visit("compare.py")
     choose(page, *names)
     low, high = chart(page, "Training loss")["layout"]["yaxis"]["range"]
     assert 2 < low < 3 and 4 < high < 6
     (told,) = [one.value for one in page.text if "Far above" in one.value]
-    assert names[0] in told and names[1] not in told and "1e+30" in told
+    assert label(names[0]) in told and label(names[1]) not in told and "1e+30" in told
     assert "range" not in chart(page, "Validation loss")["layout"]["yaxis"]
     page.checkbox(key="compare_log_y").check().run()
     assert "range" not in chart(page, "Training loss")["layout"]["yaxis"]
@@ -443,3 +449,32 @@ def test_a_paused_run_that_was_killed_is_interrupted_unless_it_is_all_saved(hous
     kept = home() / "runs" / "kept"
     shutil.copytree(run.folder, kept)
     assert (overview(kept).run.state, overview(kept).run.step) == ("paused", 60)
+
+
+@pytest.mark.parametrize(
+    ("config", "live", "said"),
+    [
+        ({}, {}, "bigram"),
+        ({}, {"lr": 0.01}, "bigram, lr 0.01"),
+        ({}, {"lr": 0.01, "batch_size": 64}, "bigram, lr 0.01, batch size 64"),
+        ({}, {"grad_clip": 1.0}, "bigram, grad clip 1"),
+        ({}, {"max_steps": 7, "speed": 1000}, "bigram"),
+        ({"seed": 2}, {}, "bigram, seed 2"),
+        ({"corpus": "ferry-notebook"}, {}, "bigram, corpus ferry-notebook"),
+        ({"optimizer": "sgd"}, {}, "bigram, optimizer sgd"),
+        ({"epochs": 3}, {}, "bigram, epochs 3"),
+        ({"eval_every": 3}, {}, "bigram"),
+    ],
+)
+def test_a_run_has_a_name_that_people_can_say_made_of_what_differs(
+    config: dict[str, Any], live: dict[str, Any], said: str
+) -> None:
+    start = preset("bigram")
+    about = {
+        "config": changed(start.config, **config).model_dump(),
+        "settings": changed(start.settings, **live).model_dump(),
+    }
+    store = RunWriter(home() / "runs" / "20260101-101530-aaaaaa", about)
+    store.put([Scalars(1, 4.0, 1.0, 0.01, 0.1)])
+    assert store.close()
+    assert label("20260101-101530-aaaaaa") == f"{said} · 10:15:30"

@@ -84,7 +84,7 @@ def own_numbers(drawn: list[tuple[Overview, Curves]], name: str, view: View) -> 
 
 def off_scale(drawn: list[tuple[Overview, Curves]], split: Split) -> dict[str, tuple[str, float]]:
     """Runs whose loss would flatten all other curves: (name, highest loss) by run id."""
-    highest = {shown.run.id: (shown.name, float(np.nanmax(found))) for shown, found in _with_losses(drawn, split)}
+    highest = {shown.run.id: (shown.label, float(np.nanmax(found))) for shown, found in _with_losses(drawn, split)}
     return {run: told for run, told in highest.items() if told[1] > FAR * _highest_first_loss(drawn, split) > 0}
 
 
@@ -135,7 +135,7 @@ def _line(
     figure.add_scatter(
         x=x.tolist(),
         y=y.tolist(),
-        name=escape_markup(shown.name),
+        name=escape_markup(shown.label),
         legendgroup=shown.run.id,
         mode="lines+markers" if markers else "lines",
         line={"color": colour, "width": width},

@@ -26,18 +26,18 @@ def read_curves(chosen: list[Overview]) -> DrawnRuns:
     drawn: DrawnRuns = []
     for one in chosen:
         if one.run.reason is not None:
-            st.text(f"{one.name} {one.run.status}.")
+            st.text(f"{one.label} {one.run.status}.")
             continue
         try:
             found = curves(one)
         except (MetricsError, ValueError) as error:
-            st.text(f"{one.name} cannot be read: metrics.db is damaged ({error}).")
+            st.text(f"{one.label} cannot be read: metrics.db is damaged ({error}).")
             continue
         if one.run.unread:
             why = "\n".join(one.run.unread_because)
-            st.text(f"{one.name}: {one.run.unread:,} lines of records.jsonl cannot be read in full.\n{why}")
+            st.text(f"{one.label}: {one.run.unread:,} lines of records.jsonl cannot be read in full.\n{why}")
         if found.damaged:
-            st.text(f"{one.name}: {found.damaged:,} blocks of steps are damaged and left out.")
+            st.text(f"{one.label}: {found.damaged:,} blocks of steps are damaged and left out.")
         drawn.append((one, found))
     return drawn
 
@@ -70,7 +70,7 @@ def overlays(drawn: DrawnRuns) -> None:
     view = overlay_controls(drawn)
     if len({(one.settings.get("corpus"), one.settings.get("tokenizer")) for one, _ in drawn}) > 1:
         st.caption("These runs differ in their text or tokens: a loss per token is not the same measure in each.")
-    if view.by == "tokens" and (unknown := [one.name for one, _ in drawn if not counts_tokens(one)]):
+    if view.by == "tokens" and (unknown := [one.label for one, _ in drawn if not counts_tokens(one)]):
         st.text(f"These count no tokens, and are left out here: {', '.join(unknown)}.")
     gone = {} if view.log_y else loss_curves.off_scale(drawn, "val") | loss_curves.off_scale(drawn, "train")
     if gone:

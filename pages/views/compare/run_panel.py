@@ -28,10 +28,10 @@ def run_panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
         return
     one = chosen[0]
     if len(chosen) > 1:
-        names = {shown.run.id: shown.name for shown in chosen}
+        names = {shown.run.id: shown.label for shown in chosen}
         picked = st.selectbox("run", list(names), format_func=lambda run: names[run], key="compare_one")
         one = next(shown for shown in chosen if shown.run.id == picked)
-    st.text(f"{one.name}\n{one.run.status}")
+    st.text(f"{one.label}\n{one.run.status}")
     continue_section(one)
     name_and_notes(one)
     if one.run.reason is None:
@@ -128,7 +128,7 @@ def name_and_notes(one: Overview) -> None:
         one.notes.name,
         key=key,
         max_chars=notes.LONGEST_NAME,
-        placeholder=one.run.id,
+        placeholder=one.label,
         on_change=lambda: try_or_notify(notes.rename, folder, st.session_state[key]),
     )
     for place, note in enumerate(one.notes.notes):

@@ -59,7 +59,7 @@ def table_cells(shown: list[Overview]) -> pd.DataFrame:
     settings = [name for name in differing(shown) if name not in IN_COLUMNS]
     rows = [
         {
-            "name": one.name,
+            "name": one.label,
             "state": state_text(one),
             "model": "recorded" if one.run.recorded else one.settings.get("model", ""),
             "corpus": one.run.config.corpus if one.run.config and one.run.config.reads_text else "",
@@ -70,6 +70,7 @@ def table_cells(shown: list[Overview]) -> pd.DataFrame:
             "parent": one.parent,
             "changed there": one.turned,
             **{name: one.settings.get(name) for name in settings},
+            "id": one.run.id,
         }
         for one in shown
     ]

@@ -53,10 +53,10 @@ def side_by_side(drawn: DrawnRuns) -> None:
 
 def titles(shown: list[Overview]) -> dict[str, Overview]:
     """A column title for each run: its name, with its id where two have the same name."""
-    names = [one.name for one in shown]
+    names = [one.label for one in shown]
     reserved = ("setting", "step")
     return {
-        one.name if names.count(one.name) == 1 and one.name not in reserved else f"{one.name} ({one.run.id})": one
+        one.label if names.count(one.label) == 1 and one.label not in reserved else f"{one.label} ({one.run.id})": one
         for one in shown
     }
 
