@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,21 @@ from streamlit.testing.v1 import AppTest
 
 from engine import record
 from engine.config import changed
+from engine.errors import InputError
 from engine.paths import home
 from engine.presets import preset
+from engine.progress import Cancelled, Report
 from engine.runs.manager import RunManager
-from engine.storage import manifest, notes, reader, trash
+from engine.storage import export, manifest, notes, reader, trash
 from engine.storage.curves import curves
 from engine.storage.index import overview, overviews
 from engine.storage.lock import acquire_lock
 from engine.storage.writer import RunWriter
 from engine.stream.messages import Event, Observation, Scalars, Turn
 from engine.stream.status import State
+from pages.board.replay.export import page_of
 from pages.views.compare.overlays import counts_tokens
+from pages.widgets import waiting
 
 Visit = Callable[[str], AppTest]
 HOSTILE = "<img src=x onerror=alert(1)> $x$ :red[a] **b** &amp;"
@@ -400,8 +406,56 @@ def test_there_is_something_to_take_away(visit: Visit, house: RunManager) -> Non
     name = stored("20260101-000000-aaaaaa")
     page = visit("compare.py")
     choose(page, name)
-    labels = [button.label for button in page.get("download_button")]
-    assert labels == ["Replay as HTML", "Metrics as CSV", "Weights as safetensors"]
+    assert not page.get("download_button")
+    page.button(key="take.csv").click().run()
+    (save,) = page.get("download_button")
+    assert save.label.startswith(f"Save {name}.csv (") and not page.exception
+    assert [page.button(key=f"take{ending}").label for ending in (".html", ".csv", ".safetensors")] == [
+        "Replay as HTML",
+        "Metrics as CSV",
+        "Weights as safetensors",
+    ]
+
+
+def test_a_long_export_has_a_bar_and_cancel(visit: Visit, house: RunManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, ended = stored("20260101-000000-aaaaaa"), threading.Event()
+
+    def endless(_: object, report: Report) -> bytes:
+        try:
+            while True:
+                report("writing the table", 1, 2)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(export, "metrics_csv", endless)
+    monkeypatch.setattr(waiting, "PATIENCE", 0.3)
+    page = visit("compare.py")
+    choose(page, name)
+    page.button(key="take.csv").click().run()
+    assert [bar.proto.text for bar in page.get("progress")] == ["writing the table: 1 of 2"]
+    page.button(key="cancel-action").click().run()
+    assert ended.wait(30) and not page.get("download_button") and not page.exception
+
+
+def replay(run: reader.StoredRun, report: Report) -> bytes:
+    return page_of(overview(run.folder), report)
+
+
+@pytest.mark.parametrize("made", [export.metrics_csv, export.weights_file, replay])
+def test_each_export_tells_how_far_it_is_and_ends_when_told(house: RunManager, made: Callable[..., bytes]) -> None:
+    run, told = reader.read_run(home() / "runs" / stored("20260101-000000-aaaaaa")), list[str]()
+    try:
+        made(run, lambda what, done, total: told.append(what))
+    except InputError:  # there is no snapshot to take weights from
+        assert made is export.weights_file
+    assert told
+
+    def end(what: str, done: int, total: int) -> None:
+        raise Cancelled(what)
+
+    with pytest.raises(Cancelled):
+        made(run, end)
 
 
 def test_a_run_that_diverged_leaves_the_others_their_scale(visit: Visit, house: RunManager) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import math
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from engine.models import registry
+from engine.progress import Report, unheard
 from engine.runs.datasets import stored_dataset
 from engine.storage import reader
 from engine.storage.curves import Curves, Floats, curves
@@ -39,19 +41,24 @@ MOST_BYTES = 8_000_000
 FRAME_BYTES = 3_500_000  # tables, a byte a cell: at their worst gzip saves nothing, and base64 adds a third
 TEXT_BYTES = 300_000  # of samples, and of events
 MOST_POINTS = 4000
+BLOCK = 1 << 18
 LEVELS = 127
 STILL = "projection/"  # small companions of a table, not tables to look at
 
 
-def page_of(one: Overview) -> bytes:
-    """The whole file, at most MOST_BYTES; MetricsError where the run's metrics cannot be read."""
+def page_of(one: Overview, report: Report = unheard) -> bytes:
+    """The whole file, at most MOST_BYTES; MetricsError where the run's metrics cannot be read.
+
+    `report` is told how far it is; what it raises ends it.
+    """
+    report("reading the curves", 0, 0)
     filled = (HERE / "replay.html").read_text(encoding="utf-8")
     for mark, content in (
         ("@dark@", _properties("dark")),
         ("@light@", _properties("light")),
         ("@script@", _script()),
-        ("@plotly@", _packed(PLOTLY.read_bytes())),
-        ("@data@", _packed(_data(one))),
+        ("@plotly@", _packed(PLOTLY.read_bytes(), "packing the charts", report)),
+        ("@data@", _packed(_data(one, report), "packing the run", report)),
     ):
         filled = filled.replace(mark, content)
     return filled.encode()
@@ -70,7 +77,7 @@ def _properties(theme: Theme) -> str:
     return " ".join(f"--{name}: {colours(theme)[name]};" for name in names)
 
 
-def _data(one: Overview) -> bytes:
+def _data(one: Overview, report: Report) -> bytes:
     """u32 length of the header, the header as JSON padded to a multiple of 4, then its arrays back to back."""
     found = curves(one)
     arrays: dict[str, NDArray[Any]] = {
@@ -81,7 +88,7 @@ def _data(one: Overview) -> bytes:
     corpus = _corpus(one)
     own = _own_channels(one)
     arrays |= {f"own/{place}": points for place, points in enumerate(own.values())}
-    views, tables = _frames(one, corpus)
+    views, tables = _frames(one, corpus, report)
     header = {
         **_facts(one, found),
         "levels": _levels(one, corpus),
@@ -151,7 +158,9 @@ def _own_channels(one: Overview) -> dict[str, NDArray[np.float32]]:
     return {name: _points(points[:, 0], points[:, 1], most) for name, points in columns.items()}
 
 
-def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:
+def _frames(
+    one: Overview, corpus: Corpus | None, report: Report
+) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.int8]]]:
     """Tables over time, as many as fit: each view's steps and limits, and its cells (frames, rows, cols) in LEVELS."""
     views: list[dict[str, Any]] = []
     tables: dict[str, NDArray[np.int8]] = {}
@@ -160,7 +169,8 @@ def _frames(one: Overview, corpus: Corpus | None) -> tuple[list[dict[str, Any]],
         for name, rows, cols in shapes:
             steps = _spread(metrics.table_steps(name), FRAME_BYTES // len(shapes) // (rows * cols))
             cells, limits = [], []
-            for step in steps:
+            for place, step in enumerate(steps):
+                report(f"reading the tables of {name}", place, len(steps))
                 table = np.nan_to_num(metrics.table(name, step))
                 limits.append(float(np.abs(table).max(initial=0)) or 1.0)
                 cells.append(np.round(table / limits[-1] * LEVELS).astype(np.int8))
@@ -200,8 +210,13 @@ def _spread(items: list[Any], most: int) -> list[Any]:
     return [items[int(place)] for place in np.linspace(0, len(items) - 1, max(0, most)).round()]
 
 
-def _packed(content: bytes) -> str:
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+def _packed(content: bytes, what: str, report: Report) -> str:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=9, mtime=0) as file:
+        for first in range(0, len(content), BLOCK):
+            report(what, first, len(content))
+            file.write(content[first : first + BLOCK])
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def written(value: object) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from engine.config import MAX_STEPS
 from engine.errors import InputError
-from engine.progress import Job
+from engine.progress import Cancelled, Job, Report
 from engine.runs.manager import RunActive, run_manager
 from engine.runs.run import Run
 from engine.storage import export, notes, trash
@@ -174,30 +175,59 @@ def try_or_notify(verb: Callable[..., Any], *args: Any) -> None:
 
 
 def downloads(one: Overview) -> None:
-    """Files to download; each is made when it is asked for."""
+    """Files to take away: each is made when it is asked for, with a bar where that is long, and can then be saved."""
     run = one.run
     with st.popover("Download", icon=":material/download:", width="stretch"):
-        weights = ("Weights as safetensors", ".safetensors", BYTES, lambda: export.weights_file(run), WEIGHTS)
-        for label, ending, kind, made, help in (
-            ("Replay as HTML", ".html", "text/html", lambda: page_of(one), REPLAY),
-            ("Metrics as CSV", ".csv", "text/csv", lambda: csv(run), CSV),
+        weights = ("Weights as safetensors", ".safetensors", BYTES, partial(export.weights_file, run), WEIGHTS)
+        for label, ending, kind, work, help in (
+            ("Replay as HTML", ".html", "text/html", partial(page_of, one), REPLAY),
+            ("Metrics as CSV", ".csv", "text/csv", partial(export.metrics_csv, run), CSV),
             *(() if run.recorded else (weights,)),
         ):
-            st.download_button(
+            st.button(
                 label,
-                made,
-                f"{run.id}{ending}",
-                kind,
                 key=f"take{ending}",
-                on_click="ignore",
+                on_click=make,
+                args=(f"{run.id}{ending}", kind, work),
                 width="stretch",
                 help=help,
             )
+    made: Made | None = st.session_state.get("made")
+    if made is not None and made.name.startswith(run.id):
+        st.download_button(
+            f"Save {made.name} ({len(made.content) / 1e6:.1f} MB)",
+            made.content,
+            made.name,
+            made.kind,
+            key="save",
+            type="primary",
+            icon=":material/download:",
+            on_click="ignore",
+            width="stretch",
+        )
 
 
-def csv(run: StoredRun) -> bytes:
-    """All metrics as a table, one row a step."""
-    return export.metrics_table(run).to_csv(index=False).encode()
+class Made(NamedTuple):
+    """A file that has been made to be taken away."""
+
+    name: str
+    kind: str
+    content: bytes
+
+
+def make(name: str, kind: str, work: Callable[[Report], bytes]) -> None:
+    """Make a file; a notice says why where it cannot be made."""
+    st.session_state.pop("made", None)
+
+    def done(job: Job[bytes]) -> None:
+        try:
+            st.session_state.made = Made(name, kind, job.result())
+        except Cancelled:  # this person did it
+            return
+        except (InputError, MetricsError, OSError, ValueError) as error:
+            notices.add(f"{name} cannot be made: {error}")
+
+    waiting.begin(work, done)
 
 
 BYTES = "application/octet-stream"
