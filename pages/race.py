@@ -66,15 +66,15 @@ def questions() -> None:
 
 
 def live_board(race: Race | None, shown: Shown) -> None:
-    """The board, and above it what the last race has shown, or what a race is."""
+    """The board, above it what a race is if there is none, and below it what the last one has shown."""
     if race is None:
         introduction()
-    elif not race.alive:
-        results.show(race)
     for lane in race.lanes if race is not None else ():
         if lane.error:
             st.code(lane.error, language=None)
     board("race", run="race", shown=shown)
+    if race is not None and not race.alive:
+        results.show(race)  # below: the curves stay where they were, and as large
 
 
 @st.fragment
