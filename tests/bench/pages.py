@@ -19,19 +19,21 @@ TEXT, CHARTS, FIRST_CURVE = 1.0, 2.5, 2.0  # s, for the median; none may take tw
 
 # From the click: until text of the page can be read, and until its script has ended and all charts in view are drawn.
 VISIT = """(name) => new Promise((tell) => {
+  const LIVE = new Set(["Train", "Embeddings", "First steps"]); // with charts on their boards
   const found = { text: 0 };
   const open = (node) => node.checkVisibility() && node.getBoundingClientRect().top < innerHeight;
   const drawn = (plot) => !open(plot) || plot.querySelector(".main-svg");
-  const whole = ({ panels }) => panels.ready && !panels.waiting.length &&
-    [...panels.all.values()].every(({ chart }) => !chart.plot || drawn(chart.plot));
+  const whole = ({ node, panels }) => !node.isConnected || (!panels.waiting.length &&
+    [...panels.all.values()].every(({ chart }) => !chart.plot || drawn(chart.plot)));
   const look = () => {
     const main = document.querySelector(".stMain"), now = performance.now() - found.began;
     if (main.querySelector("h1")?.textContent === name) {
       const texts = [...main.querySelectorAll("p, label, h2, h3, h5")];
       if (texts.some((node) => open(node) && node.innerText.trim())) found.text ||= now;
       const ended = document.querySelector(".stApp").dataset.testScriptState === "notRunning";
-      const boards = [...window.loopscopeBoards.values()].filter(({ root }) => root);
-      if (found.text && ended && [...main.querySelectorAll(".stPlotlyChart")].every(drawn) && boards.every(whole))
+      const live = !LIVE.has(name) || main.querySelector(".ls-panel .main-svg");
+      const still = [...main.querySelectorAll(".stPlotlyChart")].every(drawn);
+      if (found.text && ended && live && still && [...window.loopscopeBoards.values()].every(whole))
         return tell([found.text / 1000, now / 1000]);
     }
     if (now > 60_000) return tell([found.text ? found.text / 1000 : Infinity, Infinity]);
@@ -55,6 +57,7 @@ def pages(device: str, quick: bool) -> list[Figure]:
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")
         page.locator(".ls-scrubber").wait_for(timeout=PATIENCE)
+        page.get_by_test_id("stTopNavLink").first.wait_for(timeout=PATIENCE)
         page.wait_for_timeout(5000 * SETTLE)
         for pace in ("at full speed", "idle"):
             if pace == "idle":
