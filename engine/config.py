@@ -15,7 +15,9 @@ from pydantic_core import PydanticKnownError
 from .errors import InputError
 from .models import registry
 
-OptimizerName = Literal["adamw", "sgd"]
+OptimizerName = Literal["adamw", "sgd", "muon"]
+FirstWeights = Literal["own", "zeros", "normal", "small", "small-scaled"]
+Schedule = Literal["constant", "cosine", "linear"]
 TokenizerName = Literal["char", "bpe", "gpt2"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Speed = Literal[1, 10, 100, 1000, "unlimited"]
@@ -75,7 +77,29 @@ class RunConfig(Frozen):
     points: Annotated[str, OfSomeModels()] = Field(
         "1,3 2,5 3,7", min_length=3, max_length=4000, description="x,y pairs that the line learns from (line only)."
     )
+    attention: Annotated[Literal["written-out", "fused"], OfSomeModels()] = Field(
+        "written-out",
+        description="How attention is computed while training: step by step, or in one kernel where nothing is "
+        "dropped; the same within rounding.",
+    )
+    first_weights: FirstWeights = Field(
+        "own",
+        description="The weights before the first step: the model's own, all 0, N(0, 1), N(0, 0.02), or N(0, 0.02) "
+        "with what adds to the stream scaled down by depth.",
+    )
     optimizer: OptimizerName = Field("adamw", description="The rule that turns gradients into an update.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="How much of its last move SGD keeps.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: how much of the mean gradient stays at each step.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW: how much of the mean square stays at each step.")
+    epsilon: float = Field(
+        1e-8, gt=0, le=1, allow_inf_nan=False, description="AdamW: added to the root of the mean square."
+    )
+    muon_scale: float = Field(
+        6.0, gt=0, le=1000, allow_inf_nan=False, description="Muon's rate for hidden matrices, in units of lr."
+    )
+    decays: Literal["all", "matrices"] = Field(
+        "all", description="What weight decay pulls at: all weights, or matrices alone (no biases, no norms)."
+    )
     seed: int = Field(1337, ge=0, le=2**63 - 1, description="Where all random numbers of the run start.")
     device: DeviceName = Field("auto", description="Where the model trains; auto picks CUDA where present.")
     draws: Literal["separate", "lecture", "document-003"] = Field(
@@ -111,6 +135,12 @@ class RunConfig(Frozen):
             raise ValueError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}; choose n_embd "
                 f"{self.n_embd // self.n_head * self.n_head or self.n_head} or another number of heads"
+            )
+        if self.optimizer == "muon" and "blocks" not in registry.find(self.model).features:
+            raise ValueError(f"optimizer 'muon' is for hidden matrices; {self.model} has none, choose 'adamw' or 'sgd'")
+        if self.first_weights != "own" and not self.reads_text:
+            raise ValueError(
+                f"first_weights {self.first_weights!r} is for models of text; leave {self.model} its 'own'"
             )
         if self.epochs is not None and not self.reads_text:
             raise ValueError(f"epochs {self.epochs} is for models of text; {self.model} learns from points, set it off")
@@ -148,6 +178,16 @@ class LiveSettings(Frozen):
     lr: float = Field(1e-3, gt=0, le=1e7, allow_inf_nan=False, description="Learning rate: how far one update moves.")
     max_steps: int = Field(100_000, ge=1, le=MAX_STEPS, description="Iterations: the run is done after this many.")
     batch_size: int = Field(32, ge=1, le=8192, description="Windows of text in one step.")
+    micro_batches: int = Field(
+        1, ge=1, le=1024, description="Parts that a batch is worked through in: the same gradient with less memory."
+    )
+    schedule: Schedule = Field(
+        "constant",
+        description="How lr goes on after the warm-up: it stays, falls along a cosine, or stays and falls at the end.",
+    )
+    warmup_steps: int = Field(0, ge=0, le=MAX_STEPS, description="Steps in which the rate climbs from 0 to lr.")
+    decay_share: float = Field(0.4, gt=0, le=1, description="Schedule linear: the share of the steps that it falls in.")
+    final_share: float = Field(0.1, ge=0, le=1, description="What is left of lr at the end of a schedule, as a share.")
     weight_decay: float = Field(
         0.01, ge=0, le=10, allow_inf_nan=False, description="Pull of all weights towards 0, per unit of lr."
     )
@@ -155,6 +195,15 @@ class LiveSettings(Frozen):
         None, gt=0, allow_inf_nan=False, description="Longest gradient allowed (global norm); none is off."
     )
     speed: Speed = Field("unlimited", description="Speed limit, steps per second. It never changes a loss.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LiveSettings:
+        if self.micro_batches > self.batch_size:
+            raise ValueError(
+                f"micro_batches {self.micro_batches} is more than the {self.batch_size} windows of a batch; choose at "
+                f"most {self.batch_size}"
+            )
+        return self
 
 
 class Drawing(Frozen):

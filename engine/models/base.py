@@ -153,6 +153,14 @@ class Model(nn.Module):
             layers.setdefault(layer.replace("blocks.", "block_"), []).append(parameter)
         return layers
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The matrices between embedding and head, for optimizers that treat them as such; here none."""
+        return []
+
+    def residual_matrices(self) -> list[nn.Parameter]:
+        """Those of them whose product is added to the stream that runs through all blocks."""
+        return []
+
     def parameter_count(self) -> int:
         """How many trainable numbers the model holds."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)

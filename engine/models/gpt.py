@@ -2,7 +2,8 @@
 
 It departs from GPT-2 in five things: no bias in queries, keys and values; a head of its own, where GPT-2 uses the
 token embedding a second time, as `tie_weights` does; the exact GELU, not its approximation by tanh; weights are drawn
-from a generator of the run; attention is written out, so that its weights can be looked at.
+from a generator of the run; attention can be written out, and is for whoever looks at its weights (in training it may
+be the fused kernel, equal to it within rounding).
 
 B  windows in a batch
 T  tokens in a window, at most block_size
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +26,17 @@ from torch import Tensor, nn
 from .base import EMBEDDING, Dropout, LanguageModel, StepCost
 from .registry import register
 
+RESIDUAL = ("project.weight", "narrow.weight")
+
 
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
     causal: Tensor
 
-    def __init__(self, block_size: int, n_head: int, n_embd: int, dropout: float) -> None:
+    def __init__(self, block_size: int, n_head: int, n_embd: int, dropout: float, fused: bool) -> None:
         super().__init__()
-        self.n_head = n_head
+        self.n_head, self.fused = n_head, fused
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=False)
         self.project = nn.Linear(n_embd, n_embd)
         self.dropout = Dropout(dropout)
@@ -56,7 +59,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         q, k, v = self.heads(x)  # (B, H, T, S) each
-        mixed = self.dropout(self.weights(q, k)) @ v  # (B, H, T, T) @ (B, H, T, S) -> (B, H, T, S)
+        if self.fused and not (self.training and self.dropout.p):  # its dropout draws from the process-wide generator
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, S)
+        else:
+            mixed = self.dropout(self.weights(q, k)) @ v  # (B, H, T, T) @ (B, H, T, S) -> (B, H, T, S)
         out: Tensor = self.project(mixed.transpose(1, 2).reshape(x.shape))  # heads side by side: (B, T, D)
         return out
 
@@ -64,10 +70,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, block_size: int, n_head: int, n_embd: int, dropout: float) -> None:
+    def __init__(self, block_size: int, n_head: int, n_embd: int, dropout: float, fused: bool) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(n_embd)
-        self.attention = Attention(block_size, n_head, n_embd, dropout)
+        self.attention = Attention(block_size, n_head, n_embd, dropout, fused)
         self.norm_2 = nn.LayerNorm(n_embd)
         self.widen = nn.Linear(n_embd, 4 * n_embd)
         self.narrow = nn.Linear(4 * n_embd, n_embd)
@@ -85,7 +91,7 @@ class GPT(LanguageModel):
     """A decoder-only transformer."""
 
     title = "GPT"
-    settings = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "tie_weights")
+    settings = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "tie_weights", "attention")
     preset = "gpt-small"
     features = frozenset({"embedding", "attention", "blocks"})
     heatmap = EMBEDDING
@@ -101,6 +107,7 @@ class GPT(LanguageModel):
         n_embd: int,
         dropout: float = 0.0,
         tie_weights: bool = False,
+        attention: Literal["written-out", "fused"] = "written-out",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -108,7 +115,8 @@ class GPT(LanguageModel):
         self.token_embedding = nn.Embedding(vocab_size, n_embd, _weight=torch.empty(vocab_size, n_embd))
         self.position_embedding = nn.Embedding(block_size, n_embd, _weight=torch.empty(block_size, n_embd))
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(block_size, n_head, n_embd, dropout) for _ in range(n_layer))
+        fused = attention == "fused"
+        self.blocks = nn.ModuleList(Block(block_size, n_head, n_embd, dropout, fused) for _ in range(n_layer))
         self.norm = nn.LayerNorm(n_embd)
         self.head = nn.Linear(n_embd, vocab_size, bias=False)
         if tie_weights:
@@ -139,9 +147,17 @@ class GPT(LanguageModel):
             if parameter.dim() < 2:
                 nn.init.zeros_(parameter)
                 continue
-            adds = name.endswith(("project.weight", "narrow.weight"))
+            adds = name.endswith(RESIDUAL)
             std = 0.02 / math.sqrt(2 * n_layer) if adds else 0.02
             nn.init.normal_(parameter, std=std, generator=generator)
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The matrices of the blocks: of attention and MLP."""
+        return [parameter for parameter in self.blocks.parameters() if parameter.dim() == 2]
+
+    def residual_matrices(self) -> list[nn.Parameter]:
+        """The last matrix of each attention and of each MLP."""
+        return [p for name, p in self.named_parameters() if name.endswith(RESIDUAL)]
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Token ids (B, T), T at most block_size -> scores (B, T, C)."""

@@ -12,14 +12,15 @@ from typing import NamedTuple
 import torch
 
 from ..config import RunConfig
+from ..models.base import Model
 from ..models.registry import build
 from ..text.corpus import Corpus
 from ..text.epochs import window_count
 from ..text.points import Points
 from ..training.checkpoint import Snapshot
 
-KEPT = {"adamw": {"exp_avg", "exp_avg_sq", "step"}, "sgd": set[str]()}
-"""What an optimizer keeps of each parameter."""
+ADAM = frozenset({"exp_avg", "exp_avg_sq", "step"})
+MOMENTUM = frozenset({"momentum_buffer"})
 GENERATOR = torch.Generator().get_state().numel()
 EMBEDDING = "token_embedding.weight"
 
@@ -39,7 +40,7 @@ class StateShape:
     """The weights by name, what the optimizer keeps of each, and the windows of an epoch (0 for random windows)."""
 
     weights: Mapping[str, tuple[int, ...]]
-    kept: frozenset[str]
+    kept: Mapping[str, frozenset[str]]
     windows: int
 
     @classmethod
@@ -50,7 +51,7 @@ class StateShape:
         weights = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
         epochs = config.epochs is not None and isinstance(dataset, Corpus)
         windows = window_count(len(dataset.train), config.block_size) if epochs else 0  # type: ignore[union-attr]
-        return cls(weights, frozenset(KEPT[config.optimizer]), windows)
+        return cls(weights, _kept(model, config), windows)
 
     def misfit(self, weights: Header, state: Header) -> str | None:
         """What of a snapshot's two files does not fit, in words; None if all does."""
@@ -70,8 +71,8 @@ class StateShape:
         if self.windows and there.get("batches") != {"order", "place"}:
             return "it has no place in the epoch"
         for name in self.weights:
-            kept = {key for key in self.kept if f"{name}/{key}" in there.get("optimizer", ())}
-            if kept and kept != self.kept:
+            kept = {key for key in self.kept[name] if f"{name}/{key}" in there.get("optimizer", ())}
+            if kept and kept != self.kept[name]:
                 return f"what the optimizer keeps of {name} is not whole"
         return None
 
@@ -80,7 +81,7 @@ class StateShape:
         name, _, key = rest.rpartition("/")
         if branch == "optimizer":
             shape = () if key == "step" else self.weights.get(name)
-            return name in self.weights and key in self.kept and stored == ("F32", shape)
+            return name in self.weights and key in self.kept[name] and stored == ("F32", shape)
         if branch == "generators":  # a GPU's dropout has a state of its own size
             return stored.dtype == "U8" and (
                 stored.shape == (GENERATOR,) or (rest == "dropout" and len(stored.shape) == 1 and stored.shape[0] < 100)
@@ -106,6 +107,13 @@ class StateShape:
             if epoch < 0 or not 0 <= at <= len(order) or not torch.equal(order.sort().values, torch.arange(len(order))):
                 return "its place in the epoch is none"
         return None
+
+
+def _kept(model: Model, config: RunConfig) -> dict[str, frozenset[str]]:
+    """What the optimizer of a run keeps of each parameter, by name."""
+    hidden = set(model.hidden_matrices()) if config.optimizer == "muon" else set()
+    plain = {"sgd": MOMENTUM if config.momentum else frozenset[str]()}.get(config.optimizer, ADAM)
+    return {name: MOMENTUM if parameter in hidden else plain for name, parameter in model.named_parameters()}
 
 
 def _words(stored: Stored) -> str:

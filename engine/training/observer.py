@@ -126,7 +126,7 @@ class Observer:
         self.extra_observations = max(0, self.extra_observations - 1)
         scalars = {f"grad_norm/{layer}": norm for layer, norm in self._layer_norms.items()}
         scalars |= probes.update_ratios(self._before, model.layers())
-        scalars |= probes.update_agreement(self._before, model.layers(), self._trainer.settings.lr)
+        scalars |= probes.update_agreement(self._before, model.layers(), self._trainer.rate)
         self._before = {}  # a copy of all weights: it must not stay until the next observation
         scalars |= self._slopes | probes.scalar_values(model) | probes.measured(model) | self._divergence()
         tables = self._gradients | probes.weight_tables(model)

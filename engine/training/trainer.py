@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from ..config import LiveSettings, RunConfig
 from ..generators import generator
 from ..models.base import Dropout
+from ..models.first_weights import draw_first_weights
 from ..models.registry import build
 from ..stream.messages import Event
 from ..text.corpus import Corpus
@@ -29,7 +30,8 @@ from . import probes
 from .guard import WeightBound, all_finite
 from .lecture import Opening, lecture_opening
 from .observer import Observer
-from .optimizers import make_optimizer
+from .optimizers import make_optimizer, set_rate
+from .schedule import is_constant, rate_at
 from .step_recorder import DeviceStepRecorder, Emit, HostStepRecorder, StepRecorder
 
 STAGES = ("batch", "forward", "loss", "backward", "measure", "guard", "update", "observe", "reset")
@@ -74,6 +76,7 @@ class Trainer:
             self.draws = torch.Generator().manual_seed(config.seed)
             self.opening = lecture_opening(config, dataset, self.draws)
             self.model = self.opening.model
+        draw_first_weights(self.model, config.first_weights, generator(config.seed, "first weights"))
         self.model.to(self.device).train()
         self.batcher = dataset.batcher(config, self.draws, self.device)
         self.epochs = self.batcher if isinstance(self.batcher, EpochBatcher) else None
@@ -83,13 +86,13 @@ class Trainer:
                 module.generator = self.dropout_draws
 
         self.parameters = list(self.model.parameters())
-        self.optimizer = make_optimizer(config.optimizer, self.model, settings)
+        self.optimizer = make_optimizer(config, self.model)
         self.recorder: StepRecorder = (
             DeviceStepRecorder(emit, self.optimizer, self.device)
             if self.device.type == "cuda"
             else HostStepRecorder(emit)
         )
-        self.weight_bound = WeightBound(self.parameters, config.optimizer)
+        self.weight_bound = WeightBound(self.optimizer, config)
         self.observer = Observer(self)
         self.tune(settings)
 
@@ -121,15 +124,24 @@ class Trainer:
     def batch(self) -> None:
         """Draw windows of text: inputs (B, T), and targets (B, T), the same windows one token later."""
         self._started = time.perf_counter()
+        if self._scheduled:
+            self._set_rate()
         self.inputs, self.targets = self.batcher.draw(self.settings.batch_size)
+        self.batch_tokens = self.inputs.numel()
+        self._earlier: tuple[Tensor, float] | None = None
 
     def forward(self) -> None:
-        """Score every possible next token: logits (B, T, C)."""
+        """Score every possible next token: logits (B, T, C); of a batch in parts, those of the last part."""
+        if self.settings.micro_batches > 1:
+            self._work_through_earlier_parts()
         self.logits, _ = self.model(self.inputs)
 
     def loss_stage(self) -> None:
         """How surprised the model is by the targets, on average: one number."""
         self.loss = self.model.loss(self.logits, self.targets)
+        if self._earlier is not None:
+            earlier, share = self._earlier
+            self.loss = earlier + share * self.loss
 
     def backward(self) -> None:
         """The slope of the loss in every weight, into `.grad`."""
@@ -157,13 +169,13 @@ class Trainer:
             clip_grads_with_norm_(self.parameters, settings.grad_clip, self.grad_norm)
         # SGD's reach depends on the gradient, and a GPU's host does not know it
         reach = self.recorder.grad_norm if self.device.type == "cpu" else float("inf")
-        if self.weight_bound.grow(settings.lr, settings.weight_decay, reach):
+        if self.weight_bound.grow(self.rate, settings.weight_decay, reach):
             self._careful_update()
         else:
             self.optimizer.step()
         if not self.recorder.diverged:
             self.step += 1
-            self.tokens_seen += self.inputs.numel()
+            self.tokens_seen += self.batch_tokens
 
     def observe(self) -> None:
         """What the update did, validation and a sample: each on its cadence."""
@@ -176,16 +188,28 @@ class Trainer:
         for parameter in self.parameters:
             parameter.grad = None  # what zero_grad() does, without its bookkeeping, which costs 5 % of a bigram step
         diverged_here = self.recorder.diverged and self.device.type == "cpu"
-        self.recorder.record(self.step + diverged_here, self.settings.lr, time.perf_counter() - self._started)
+        self.recorder.record(self.step + diverged_here, self.rate, time.perf_counter() - self._started)
 
     # ---------------------------------------------------------------- around it
 
     def tune(self, settings: LiveSettings) -> None:
         """Other live settings from the next step on; the cadences follow the speed limit, never the clock."""
         self.settings = settings
-        for group in self.optimizer.param_groups:
-            group["lr"], group["weight_decay"] = settings.lr, settings.weight_decay
+        self._scheduled = not is_constant(settings)
+        self._set_rate()
         self.observer.follow(settings)
+
+    def _set_rate(self) -> None:
+        """Give the optimizer the rate of the step under way, or of the next one."""
+        self.rate = rate_at(self.settings, self.step + 1, self.last_step)
+        set_rate(self.optimizer, self.rate, self.settings.weight_decay)
+
+    @property
+    def last_step(self) -> int:
+        """The step that ends the run as it is set now: the last of all, or of the epochs."""
+        if self.epochs is None or self.config.epochs is None:
+            return self.settings.max_steps
+        return min(self.settings.max_steps, self.config.epochs * self.epochs.batches(self.settings.batch_size))
 
     @property
     def epoch(self) -> int:
@@ -201,8 +225,25 @@ class Trainer:
         """Have every number of the steps so far emitted (a GPU's cross in blocks); withheld steps do not count."""
         self.recorder.flush(wait=True)
         if self.recorder.diverged and self.step >= self.recorder.step:
-            self.tokens_seen -= (self.step + 1 - self.recorder.step) * self.inputs.numel()
+            self.tokens_seen -= (self.step + 1 - self.recorder.step) * self.batch_tokens
             self.step = self.recorder.step - 1
+
+    def _work_through_earlier_parts(self) -> None:
+        """Forward and backward of all micro-batches but the last, each weighed by its share of the windows.
+
+        Their gradients add up in `.grad`. The last part, which the stages show, is left in `inputs` and `targets`.
+        """
+        parts = min(self.settings.micro_batches, len(self.inputs))
+        *earlier, (self.inputs, self.targets) = zip(
+            self.inputs.tensor_split(parts), self.targets.tensor_split(parts), strict=True
+        )
+        windows = sum(len(inputs) for inputs, _ in earlier) + len(self.inputs)
+        total = torch.zeros((), device=self.device)
+        for inputs, targets in earlier:
+            loss = self.model.loss(self.model(inputs)[0], targets) * (len(inputs) / windows)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        self._earlier = total, len(self.inputs) / windows
 
     def _careful_update(self) -> None:
         """An update that could overflow: keep copies, look, and put the last finite weights back if it did."""

@@ -1,0 +1,43 @@
+"""The learning rate of each step: a share of the peak that a knob sets.
+
+It depends on the step and on the settings in force at it, and on nothing that came before. So a rate or a number of
+steps that is changed on the way gives a new plan from that step on, and a run that is resumed or forked goes on with
+the very same rates.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..config import LiveSettings
+
+
+def rate_at(settings: LiveSettings, step: int, last: int) -> float:
+    """The learning rate of step `step`, counted from 1, of a run whose last step is `last`.
+
+    The first `warmup_steps` steps climb: lr · step / (warmup_steps + 1). Then "cosine" falls along half a cosine to
+    lr · final_share; "linear" stays at lr until `decay_share` of the steps are left, and falls along a line;
+    "constant" stays.
+    """
+    if step <= settings.warmup_steps:
+        return settings.lr * step / (settings.warmup_steps + 1)
+    if settings.schedule == "constant":
+        return settings.lr
+    begins = settings.warmup_steps
+    if settings.schedule == "linear":
+        begins = max(begins, round(last * (1 - settings.decay_share)))
+    fallen = min(1.0, max(0, step - 1 - begins) / max(1, last - begins))
+    left = 0.5 * (1 + math.cos(math.pi * fallen)) if settings.schedule == "cosine" else 1 - fallen
+    return settings.lr * (settings.final_share + (1 - settings.final_share) * left)
+
+
+def is_constant(settings: LiveSettings) -> bool:
+    """Does every step have the same rate?"""
+    return settings.schedule == "constant" and settings.warmup_steps == 0
+
+
+def rates(settings: LiveSettings, last: int, points: int = 200, begin: int = 1) -> tuple[list[int], list[float]]:
+    """At most `points` steps from `begin` to `last`, evenly spread, and the rate planned for each, for a chart."""
+    every = max(1, (last - begin) / max(1, points - 1))
+    steps = sorted({min(last, round(begin + every * i)) for i in range(points)}) if begin <= last else []
+    return steps, [rate_at(settings, step, last) for step in steps]
