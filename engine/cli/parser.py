@@ -12,6 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from ..config import DEFAULT_CORPUS, Drawing, Frozen, LiveSettings, RunConfig
@@ -22,7 +23,7 @@ from ..presets import PRESETS
 from ..storage.metrics.schema import MetricsError
 from ..text import gpt2
 from ..text.download import PINNED_TEXTS
-from .train import KNOBS, STRUCTURE
+from .train import KNOBS, OFF, STRUCTURE
 
 VERBS = "choose train, runs, resume, evaluate, sample, export, fetch or check"
 
@@ -134,10 +135,13 @@ def _add_stored(verbs: Any) -> None:
 def _add_field(parser: argparse.ArgumentParser, record: type[Frozen], name: str) -> None:
     """A flag that sets the field `name` of `record`."""
     field = record.model_fields[name]
+    whole = partial(_number, int, what="a whole number", bounds=_bounds(record, name))
+    finite = partial(_number, float, what="a finite number", bounds=_bounds(record, name))
     kinds: dict[object, Callable[[str], object]] = {
-        int: lambda text: _number(int, text, "a whole number", _bounds(record, name)),
-        int | None: lambda text: _number(int, text, "a whole number", _bounds(record, name)),
-        float: lambda text: _number(float, text, "a finite number", _bounds(record, name)),
+        int: whole,
+        float: finite,
+        int | None: lambda text: OFF if text == OFF else whole(text),
+        float | None: lambda text: OFF if text == OFF else finite(text),
     }
     parser.add_argument(
         f"--{name.replace('_', '-')}",

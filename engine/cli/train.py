@@ -10,9 +10,11 @@ from ..link import DEFAULT_PRESET
 from ..models import registry
 from ..presets import preset
 
-# Flags that set a field of RunConfig, and of LiveSettings.
-STRUCTURE = ("model", "tokenizer", "vocab_size", "epochs", "block_size", "optimizer", "seed", "device")
-KNOBS = ("max_steps", "lr", "weight_decay", "batch_size")
+# Flags that set a field of RunConfig, and of LiveSettings; the preset and the text have their own, speed is unlimited.
+STRUCTURE = tuple(name for name in RunConfig.model_fields if name not in ("preset", "corpus"))
+KNOBS = tuple(name for name in LiveSettings.model_fields if name != "speed")
+OFF = "off"
+"""What a flag says for a setting of nothing."""
 SHAPE = ("preset", "model", "tokenizer", "vocab_size", "block_size")  # fixed once a model has been trained
 
 
@@ -59,7 +61,7 @@ def apply_flags(
     config: RunConfig, settings: LiveSettings, arguments: argparse.Namespace
 ) -> tuple[RunConfig, LiveSettings]:
     """These settings with the flags over them, at unlimited speed."""
-    flags = {name: value for name, value in vars(arguments).items() if value is not None}
+    flags = {name: None if value == OFF else value for name, value in vars(arguments).items() if value is not None}
     structure = {name: flags[name] for name in STRUCTURE if name in flags}
     knobs = {name: flags[name] for name in KNOBS if name in flags}
     if "epochs" in flags:

@@ -43,10 +43,6 @@ class EpochBatcher:
         """Windows of this epoch still to be used; 0 between two epochs."""
         return len(self._order) - self._at
 
-    def batches(self, batch_size: int) -> int:
-        """The steps of an epoch whose batches all have this size."""
-        return max(1, self.windows // batch_size)
-
     def draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """One batch: (inputs, targets), int64 (B, T) each, on the data's device."""
         if not self.windows_left:

@@ -12,8 +12,8 @@ import math
 from ..config import LiveSettings
 
 
-def rate_at(settings: LiveSettings, step: int, last: int) -> float:
-    """The learning rate of step `step`, counted from 1, of a run whose last step is `last`.
+def rate_at(settings: LiveSettings, step: int) -> float:
+    """The learning rate of step `step`, counted from 1.
 
     The first `warmup_steps` steps climb: lr · step / (warmup_steps + 1). Then "cosine" falls along half a cosine to
     lr · final_share; "linear" stays at lr until `decay_share` of the steps are left, and falls along a line;
@@ -23,7 +23,7 @@ def rate_at(settings: LiveSettings, step: int, last: int) -> float:
         return settings.lr * step / (settings.warmup_steps + 1)
     if settings.schedule == "constant":
         return settings.lr
-    begins = settings.warmup_steps
+    begins, last = settings.warmup_steps, settings.max_steps
     if settings.schedule == "linear":
         begins = max(begins, round(last * (1 - settings.decay_share)))
     fallen = min(1.0, max(0, step - 1 - begins) / max(1, last - begins))
@@ -36,8 +36,9 @@ def is_constant(settings: LiveSettings) -> bool:
     return settings.schedule == "constant" and settings.warmup_steps == 0
 
 
-def rates(settings: LiveSettings, last: int, points: int = 200, begin: int = 1) -> tuple[list[int], list[float]]:
-    """At most `points` steps from `begin` to `last`, evenly spread, and the rate planned for each, for a chart."""
+def rates(settings: LiveSettings, begin: int = 1, points: int = 200) -> tuple[list[int], list[float]]:
+    """At most `points` steps from `begin` to the last, evenly spread, and the rate planned for each, for a chart."""
+    last = settings.max_steps
     every = max(1, (last - begin) / max(1, points - 1))
     steps = sorted({min(last, round(begin + every * i)) for i in range(points)}) if begin <= last else []
-    return steps, [rate_at(settings, step, last) for step in steps]
+    return steps, [rate_at(settings, step) for step in steps]

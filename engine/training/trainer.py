@@ -20,13 +20,13 @@ from torch.nn.utils import clip_grads_with_norm_
 from ..config import LiveSettings, RunConfig
 from ..generators import generator
 from ..models.base import Dropout
-from ..models.first_weights import draw_first_weights
 from ..models.registry import build
 from ..stream.messages import Event
 from ..text.corpus import Corpus
 from ..text.epochs import EpochBatcher
 from ..text.points import Points
 from . import probes
+from .first_weights import draw_first_weights
 from .guard import WeightBound, all_finite
 from .lecture import Opening, lecture_opening
 from .observer import Observer
@@ -201,15 +201,8 @@ class Trainer:
 
     def _set_rate(self) -> None:
         """Give the optimizer the rate of the step under way, or of the next one."""
-        self.rate = rate_at(self.settings, self.step + 1, self.last_step)
+        self.rate = rate_at(self.settings, self.step + 1)
         set_rate(self.optimizer, self.rate, self.settings.weight_decay)
-
-    @property
-    def last_step(self) -> int:
-        """The step that ends the run as it is set now: the last of all, or of the epochs."""
-        if self.epochs is None or self.config.epochs is None:
-            return self.settings.max_steps
-        return min(self.settings.max_steps, self.config.epochs * self.epochs.batches(self.settings.batch_size))
 
     @property
     def epoch(self) -> int:

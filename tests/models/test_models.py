@@ -95,7 +95,7 @@ def test_only_the_last_token_moves_a_bigram() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3, 7])
 def test_attention_agrees_with_torch(steps: int, device: str) -> None:
-    attention = Attention(block_size=7, n_head=3, n_embd=12, dropout=0.0).to(device)
+    attention = Attention(block_size=7, n_head=3, n_embd=12, dropout=0.0, fused=False).to(device)
     x = torch.randn(2, steps, 12, generator=seeded()).to(device)
     q, k, v = attention.heads(x)
     assert q.shape == (2, 3, steps, 4)
@@ -105,7 +105,7 @@ def test_attention_agrees_with_torch(steps: int, device: str) -> None:
 
 
 def test_attention_weights_agree_with_torch(device: str) -> None:
-    attention = Attention(block_size=9, n_head=2, n_embd=8, dropout=0.0).to(device)
+    attention = Attention(block_size=9, n_head=2, n_embd=8, dropout=0.0, fused=False).to(device)
     q, k = torch.randn(2, 5, 2, 6, 4, generator=seeded()).to(device)
     weights = attention.weights(q, k)
     # with the identity as values, what comes out are the weights themselves
@@ -116,7 +116,7 @@ def test_attention_weights_agree_with_torch(device: str) -> None:
 
 
 def test_a_block_agrees_with_torchs_encoder_layer() -> None:
-    block = Block(block_size=7, n_head=3, n_embd=12, dropout=0.0)
+    block = Block(block_size=7, n_head=3, n_embd=12, dropout=0.0, fused=False)
     theirs = nn.TransformerEncoderLayer(12, 3, 48, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
     theirs.load_state_dict(
         {

@@ -101,6 +101,7 @@ def test_an_added_model_trains_forks_and_shows_its_heatmap(
         "n_embd",
         "dropout",
         "tie_weights",
+        "attention",
     }
 
 

@@ -32,18 +32,20 @@ def largest(tensors: list[nn.Parameter]) -> float:
 
 @given(
     st.sampled_from(["adamw", "sgd"]),
+    st.sampled_from([0.0, 0.5, 0.99]),
     st.lists(st.tuples(st.floats(1e-8, 1e4), st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=40),
     st.floats(0, 1),
     st.integers(0, 2**31),
 )
 def test_the_bound_is_never_below_the_weights(
-    name: str, knobs: list[tuple[float, float, float]], sparsity: float, seed: int
+    name: str, momentum: float, knobs: list[tuple[float, float, float]], sparsity: float, seed: int
 ) -> None:
     draws = torch.Generator().manual_seed(seed)
     parameters = [nn.Parameter(torch.randn(shape, generator=draws)) for shape in ((4, 4), (3,))]
-    kinds = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    optimizer = kinds[name](parameters, lr=1.0, fused=True)
-    headroom = WeightBound(parameters, name)
+    optimizer: torch.optim.Optimizer = torch.optim.AdamW(parameters, lr=1.0, fused=True)
+    if name == "sgd":
+        optimizer = torch.optim.SGD(parameters, lr=1.0, momentum=momentum, fused=True)
+    headroom = WeightBound(optimizer, changed(BIGRAM, optimizer=name, momentum=momentum))
     assert headroom.bound == largest(parameters)
     for lr, decay, size in knobs:
         for parameter in parameters:
@@ -68,7 +70,7 @@ def test_the_bound_holds_for_gradients_made_to_break_it(growth: float) -> None:
     parameter.grad = torch.zeros(1)
     optimizer.step()
     optimizer.state[parameter]["step"].fill_(20_000.0)  # as after so many steps without a gradient
-    headroom = WeightBound([parameter], "adamw")
+    headroom = WeightBound(optimizer, BIGRAM)
     for step in range(60):
         parameter.grad = torch.full((1,), growth**step)
         if step > 40:
@@ -79,7 +81,8 @@ def test_the_bound_holds_for_gradients_made_to_break_it(growth: float) -> None:
 
 
 def test_no_grad_norm_means_that_every_update_is_checked() -> None:
-    assert WeightBound([nn.Parameter(torch.ones(1))], "sgd").grow(1e-3, 0.0, math.inf)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1e-3)
+    assert WeightBound(optimizer, changed(BIGRAM, optimizer="sgd")).grow(1e-3, 0.0, math.inf)
 
 
 # ---------------------------------------------------------------- alarm

@@ -18,6 +18,7 @@ from engine.stream.downsampling import bin_starts
 from engine.stream.messages import Observation
 from engine.training import probes
 from engine.training.trainer import Trainer
+from tests.plain import plain
 
 MODELS = ["bigram", "gpt-tiny"]
 
@@ -188,7 +189,7 @@ def test_update_agreement_is_none_without_a_gradient() -> None:
 
 
 def test_after_its_first_step_adamw_moves_many_weights_along_their_slope_and_by_less_than_lr(corpus) -> None:
-    start = PRESETS["gpt-tiny"]
+    start = plain("gpt-tiny")
     emitted: list[object] = []
     settings = changed(start.settings, speed="unlimited", max_steps=60)
     trainer = Trainer(changed(start.config, observe_every=1, sample_every=10**6), settings, corpus, emitted.append)

@@ -15,11 +15,12 @@ from engine.models.base import Dropout
 from engine.models.bigram import Bigram
 from engine.models.gpt import GPT
 from engine.models.registry import build
-from engine.presets import PRESETS, preset
+from engine.presets import PRESETS
 from engine.stream.messages import Event
 from engine.text.corpus import Corpus
 from engine.training.sampling import confidence, evaluating, generate, next_token
 from engine.training.trainer import Trainer
+from tests.plain import plain
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -150,7 +151,7 @@ def test_scores_that_are_not_finite_are_named(bad: float) -> None:
 
 @pytest.mark.parametrize("lr", [1e4, 1e6])
 def test_a_gpt_whose_scores_overflow_diverges_and_a_sample_in_between_is_no_error(lr: float, corpus: Corpus) -> None:
-    start = preset("gpt-tiny")
+    start = plain("gpt-tiny")
     told: list[object] = []
     config = changed(start.config, device="cpu", sample_every=1, block_size=8)
     trainer = Trainer(config, changed(start.settings, lr=lr, weight_decay=0.1), corpus, told.append)

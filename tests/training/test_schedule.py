@@ -35,13 +35,13 @@ def nanogpt(iteration: int, peak: float, least: float, warmup: int, last: int) -
 
 @pytest.mark.parametrize(("warmup", "last"), [(0, 50), (10, 50), (100, 2000)])
 def test_cosine_with_warm_up_is_that_of_nanogpt(warmup: int, last: int) -> None:
-    plan = LiveSettings(lr=1e-3, schedule="cosine", warmup_steps=warmup, final_share=0.1)
+    plan = LiveSettings(lr=1e-3, max_steps=last, schedule="cosine", warmup_steps=warmup, final_share=0.1)
     for step in range(1, last + 20):
-        assert rate_at(plan, step, last) == pytest.approx(nanogpt(step - 1, 1e-3, 1e-4, warmup, last), rel=1e-12)
+        assert rate_at(plan, step) == pytest.approx(nanogpt(step - 1, 1e-3, 1e-4, warmup, last), rel=1e-12)
 
 
 def test_linear_is_a_plateau_and_torchs_linear_decay() -> None:
-    plan = LiveSettings(lr=0.5, schedule="linear", decay_share=0.4, final_share=0.2)
+    plan = LiveSettings(lr=0.5, max_steps=100, schedule="linear", decay_share=0.4, final_share=0.2)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.2, 40)
     expected = [0.5] * 60
@@ -49,7 +49,7 @@ def test_linear_is_a_plateau_and_torchs_linear_decay() -> None:
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         falling.step()
-    assert [rate_at(plan, step, 100) for step in range(1, 101)] == pytest.approx(expected, rel=1e-9)
+    assert [rate_at(plan, step) for step in range(1, 101)] == pytest.approx(expected, rel=1e-9)
 
 
 @given(
@@ -62,8 +62,14 @@ def test_linear_is_a_plateau_and_torchs_linear_decay() -> None:
 def test_a_rate_climbs_stays_and_falls_between_its_bounds(
     schedule: str, warmup: int, last: int, final: float, share: float
 ) -> None:
-    plan = changed(LiveSettings(lr=2.0), schedule=schedule, warmup_steps=warmup, final_share=final, decay_share=share)
-    planned = [rate_at(plan, step, last) for step in range(1, last + 1)]
+    plan = changed(
+        LiveSettings(lr=2.0, max_steps=last),
+        schedule=schedule,
+        warmup_steps=warmup,
+        final_share=final,
+        decay_share=share,
+    )
+    planned = [rate_at(plan, step) for step in range(1, last + 1)]
     assert all(0 < rate <= 2.0 or final == 0 for rate in planned)
     assert all(after > before for before, after in pairwise(planned[:warmup]))
     assert all(after <= before + 1e-12 for before, after in pairwise(planned[warmup:]))
@@ -71,10 +77,10 @@ def test_a_rate_climbs_stays_and_falls_between_its_bounds(
 
 
 def test_the_plan_for_a_chart_ends_at_the_last_step() -> None:
-    steps, planned = rates(PLAN, STEPS, points=7, begin=20)
+    steps, planned = rates(PLAN, begin=20, points=7)
     assert (steps[0], steps[-1], len(steps)) == (20, STEPS, 7)
-    assert planned == [rate_at(PLAN, step, STEPS) for step in steps]
-    assert rates(PLAN, STEPS, begin=STEPS + 1) == ([], [])
+    assert planned == [rate_at(PLAN, step) for step in steps]
+    assert rates(PLAN, begin=STEPS + 1) == ([], [])
 
 
 def trained(
@@ -105,14 +111,6 @@ def test_a_run_goes_on_exactly_from_within_warm_up_and_decay_with_knobs_turned_o
     for record in whole:
         peak, last = 0.02 if record.step > 8 else 0.01, 80 if record.step > 35 else STEPS
         assert record.lr == pytest.approx(nanogpt(record.step - 1, peak, 0.1 * peak, 10, last), rel=1e-12)
-
-
-def test_a_run_by_epochs_plans_to_the_end_of_its_epochs(corpus: Corpus) -> None:
-    config = RunConfig(model="bigram", epochs=2, block_size=64)
-    trainer = Trainer(config, changed(PLAN, max_steps=1_000_000, batch_size=16), corpus, lambda _: None)
-    steps = 2 * ((len(corpus.train) - 1) // 64 // 16)
-    assert trainer.last_step == steps
-    assert rate_at(trainer.settings, steps, trainer.last_step) == pytest.approx(0.001, rel=0.01)
 
 
 def test_more_parts_than_windows_are_refused() -> None:

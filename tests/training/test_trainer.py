@@ -29,6 +29,7 @@ from engine.stream.messages import Observation, Record, Sample, Scalars
 from engine.text.corpus import Corpus
 from engine.training.evaluation import mean_loss, split_loss
 from engine.training.trainer import STAGES, Trainer
+from tests.plain import plain
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = HERE / "reference_losses.json"
@@ -40,7 +41,7 @@ LIVE = LiveSettings()
 
 def textbook(name: str, corpus: Corpus, steps: int, fused: bool) -> list[float]:
     """Losses of the preset `name` from a loop as the documents write it: slices stacked, nothing measured."""
-    config, live = PRESETS[name].config, PRESETS[name].settings
+    config, live = plain(name).config, plain(name).settings
     data, size = corpus.train.long(), config.block_size
     draws, weights = generator(config.seed, "data"), generator(config.seed, "weights")
     model: LanguageModel
@@ -89,7 +90,7 @@ class Recorded(Trainer):
 
 
 def preset_trainer(name: str, corpus: Corpus, device: str = "cpu") -> Recorded:
-    start = PRESETS[name]
+    start = plain(name)
     return Recorded(corpus, start.config, changed(start.settings, speed="unlimited"), device)
 
 

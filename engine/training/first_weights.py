@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..config import FirstWeights
-from .base import Model
+from ..models.base import Model
 
 STD = {"normal": 1.0, "small": 0.02, "small-scaled": 0.02}
 
