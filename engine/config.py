@@ -113,6 +113,12 @@ class RunConfig(Frozen):
         le=100_000,
         description="Passes over the training windows, shuffled anew for each; off draws random windows instead.",
     )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Validation losses in a row without a new lowest after which the run stops; off trains to the end.",
+    )
     observe_every: int = Field(200, ge=1, description="Steps between looks at tables, layers and update ratio.")
     eval_every: int = Field(2000, ge=1, description="Steps between validation losses.")
     eval_batches: int = Field(20, ge=1, le=1000, description="Fixed batches behind one validation loss.")

@@ -6,6 +6,7 @@ A query such as `preset=gpt-small&lr=0.003&speed=unlimited` names a preset and w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 from urllib.parse import urlencode
 
 from .config import MAX_STEPS, MOST_SHOWN, SPEEDS, LiveSettings, RunConfig, changed
@@ -15,6 +16,13 @@ from .presets import Preset, preset
 DEFAULT_PRESET = "bigram"
 STAGE = "stage"
 """Which stage a link opens, a beginner's or the engine room: nothing of the run."""
+OPTIONAL = {
+    name
+    for record in (RunConfig, LiveSettings)
+    for name, field in record.model_fields.items()
+    if type(None) in get_args(field.annotation)
+}
+"""Settings that may be nothing, "off" in a link."""
 
 
 def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
@@ -76,6 +84,6 @@ def write(config: RunConfig, settings: LiveSettings) -> str:
 
 def _plain(name: str, value: str) -> object:
     """A setting's text as a value: "off" is None, a speed limit a number."""
-    if name in ("grad_clip", "epochs") and value == "off":
+    if value == "off" and name in OPTIONAL:
         return None
     return {str(speed): speed for speed in SPEEDS}.get(value, value) if name == "speed" else value

@@ -1,4 +1,4 @@
-"""`evaluate`: the exact loss of a run's newest snapshot over a whole split."""
+"""`evaluate`: the exact loss of a run over a whole split, at one of its steps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .stored_model import load_model
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Say the exact loss of the newest snapshot over a whole split."""
+    """Say the exact loss over a whole split, of the moment asked for."""
     split = arguments.split
     if split not in SPLITS:
         raise InputError(f"--split {split!r} is not possible; choose {', '.join(SPLITS)}")
-    stored, model, corpus, snapshot = load_model(arguments.run)
+    stored, model, corpus, snapshot = load_model(arguments.run, arguments.at)
     config, _ = reader.configuration(stored)
     if split not in corpus.splits or len(corpus.splits[split]) < 2:
         raise InputError(f"run {stored.id} has no {split} split; choose {', '.join(corpus.splits)}")

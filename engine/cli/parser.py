@@ -121,15 +121,29 @@ def _add_stored(verbs: Any) -> None:
     resume = add("resume", "go on with a run that was interrupted or stopped, from its newest snapshot")
     _add_field(resume, LiveSettings, "max_steps")
     resume.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
-    evaluate = add("evaluate", "the exact loss of a run's newest snapshot over a whole split")
+    evaluate = add("evaluate", "the exact loss of a run over a whole split")
+    _add_moment(evaluate)
     evaluate.add_argument("--split", default="val", metavar="S", help="train, val or test (default val)")
     evaluate.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
-    sample = add("sample", "text from a run's newest snapshot")
+    sample = add("sample", "text that a run writes")
+    _add_moment(sample)
     sample.add_argument("--prompt", default="", help="what the text begins with")
     for name in Drawing.model_fields:
         _add_field(sample, Drawing, name)
-    export = add("export", "a run's numbers as a table")
-    export.add_argument("--csv", required=True, metavar="FILE", help="where to write it")
+    export = add("export", "a run's numbers as a table, or its weights")
+    export.add_argument("--csv", metavar="FILE", help="where to write the numbers of every step")
+    export.add_argument("--weights", metavar="FILE", help="where to write the weights, as safetensors")
+    _add_moment(export)
+
+
+def _add_moment(parser: Parser) -> None:
+    """The flag that says at which step a stored run is looked at."""
+    parser.add_argument(
+        "--at",
+        default="last",
+        metavar="MOMENT",
+        help="best (the lowest validation loss), last (the newest snapshot, the default) or the number of a step",
+    )
 
 
 def _add_field(parser: argparse.ArgumentParser, record: type[Frozen], name: str) -> None:

@@ -37,6 +37,7 @@ def result_of(run: Run, totals: RunTotals) -> dict[str, Any]:
         "best_val_loss": totals.best_val_loss,
         "best_val_step": totals.best_val_step,
         "test_loss": totals.test_loss,
+        "test_step": totals.test_step,
         "tokens_seen": run.status().tokens_seen if run.config.reads_text else None,
         "parameters": run.parameters,
         "steps_per_second": totals.steps_per_second,
@@ -91,7 +92,8 @@ def summary(run: Run, result: dict[str, Any], folder: Path) -> str:
         step = result["best_val_step"]
         lines.append(f"  best   {result['best_val_loss']:.4f} on validation batches, at step {step:,}")
     if result["test_loss"] is not None:
-        lines.append(f"  test   {result['test_loss']:.4f}, measured once at the end")
+        step = result["test_step"]
+        lines.append(f"  test   {result['test_loss']:.4f}, measured once, with the weights of step {step:,}")
     if exact := shown(train_split_loss="training", val_split_loss="validation", test_split_loss="test"):
         lines.append(f"  exact  {exact}")
     pace = result["steps_per_second"]

@@ -21,6 +21,8 @@ class RunTotals:
     former_val_loss: float | None = None
     best_val_loss: float | None = None
     best_val_step: int | None = None
+    test_step: int | None = None
+    """The step whose weights were tested."""
     test_loss: float | None = None
     steps: int = 0
     seconds: float = 0.0  # these steps' own times; both start again at step 101
@@ -43,6 +45,8 @@ class RunTotals:
 
     def _add_losses(self, step: int, scalars: Mapping[str, float]) -> None:
         self.test_loss = scalars.get("test/loss", self.test_loss)
+        if "test/step" in scalars:
+            self.test_step = int(scalars["test/step"])
         self.former_val_loss = scalars.get("val/former_loss", self.former_val_loss)
         if "val/loss" in scalars:
             self.val_loss = scalars["val/loss"]

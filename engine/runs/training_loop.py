@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 from ..config import LiveSettings, RunConfig
 from ..errors import OUT_OF_MEMORY, machine_trouble, print_error
+from ..storage import checkpoint_files
 from ..storage.resume_point import ResumePoint
 from ..storage.writer import RunWriter
 from ..stream.messages import Event, Observation, Record, Scalars
@@ -150,6 +152,8 @@ class TrainingLoop:
             self._checkpoints.save(trainer)
         if trainer.recorder.diverged or trainer.step >= self._end_at or self._steps_left is not None:
             self._after_last_step(trainer)
+        elif trainer.observer.out_of_patience:
+            self._stop_early(trainer)
         elif trainer.settings.speed != "unlimited":
             trainer.recorder.flush()
         return True
@@ -196,6 +200,7 @@ class TrainingLoop:
         self._steps_left = steps
         if self.state is not State.RUNNING:
             name = "started" if self.state is State.READY else "resumed"
+            self.trainer.observer.looks_since_best = 0
             self.state, self.message = State.RUNNING, ""
             if steps is None:
                 self._event(name, name)
@@ -216,6 +221,10 @@ class TrainingLoop:
             best = None if self.past is None else self.past.best
             self._checkpoints = CheckpointPolicy(store, self.config.snapshot_every, best)
             self._checkpoints.save(self.trainer)
+            if best is not None and self.trainer.observer.will_test:
+                with suppress(checkpoint_files.SnapshotError):  # then the last ones are tested
+                    kept = checkpoint_files.at(store.folder / "snapshots", best[1])
+                    self.trainer.observer.best_weights = dict(checkpoint_files.read(kept).weights)
 
     def apply(self, settings: LiveSettings, repeated: bool = False) -> None:
         """Train with other settings from here on; a `repeated` change is in the run's folder already."""
@@ -255,6 +264,9 @@ class TrainingLoop:
         restore(trainer, past.snapshot)
         if (tested := past.history.series.get("test/loss")) is not None:
             trainer.observer.test_loss = tested.last  # once is once
+        trainer.observer.best = past.best
+        if past.best is not None and (looks := past.history.series.get("val/loss")) is not None:
+            trainer.observer.looks_since_best = int((looks.view(looks.count).steps > past.best[1]).sum())
         if past.goal > past.snapshot.step:
             message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
             repeat_steps(trainer, past.goal, past.turns, self.closing)
@@ -315,6 +327,19 @@ class TrainingLoop:
         trainer.observer.test()
         self._stays_paused = self.state is State.PAUSED or self._steps_left is not None
         self._enter(State.DONE, f"done at step {self.step:,}")
+
+    def _stop_early(self, trainer: Trainer) -> None:
+        """Validation has not fallen for as long as the run has patience."""
+        trainer.settle()
+        if trainer.recorder.diverged:
+            self._diverge(trainer)
+            return
+        trainer.observer.test()
+        looks, best = trainer.observer.looks_since_best, trainer.observer.best
+        lowest = "" if best is None else f"; the lowest was {best[0]:.4f} at step {best[1]:,}"
+        why = f"no lower validation loss in {looks:,} looks{lowest}"
+        self._event("patience", why)
+        self._enter(State.STOPPED, f"stopped at step {self.step:,}: {why}")
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step

@@ -15,10 +15,12 @@ from ..config import LiveSettings
 from ..errors import InputError, machine_trouble
 from ..generators import generator
 from ..models.base import LanguageModel
+from ..models.registry import build_language_model
 from ..stream.messages import Event, Observation
 from ..text.bigram_counts import BigramCounts
 from ..text.corpus import Corpus
 from . import probes
+from .checkpoint import copied
 from .evaluation import mean_loss, split_loss
 from .projection import Projector
 from .sampling import generate, sample_record
@@ -47,6 +49,12 @@ class Observer:
         """Asked between two sampled tokens: is there something more urgent?"""
         self.val_loss: float | None = None
         self.test_loss: float | None = None
+        self.best: tuple[float, int] | None = None
+        """The lowest validation loss so far, and its step."""
+        self.best_weights: dict[str, Tensor] = {}
+        """The weights that had it, where a test will ask for them."""
+        self.looks_since_best = 0
+        """Validation losses on the cadence since then."""
         self.observing = False
         """Is the step under way one that is observed?"""
         self._before: dict[str, list[Tensor]] = {}
@@ -116,7 +124,7 @@ class Observer:
             self._observe_epoch(step)
         else:
             if self._due(step, self.eval_every) or self.observe_next:
-                self.validate()
+                self.validate(step % self.eval_every == 0)
             if self._due(step, self.sample_every):
                 self.sample()
         self.observe_next = False
@@ -139,7 +147,7 @@ class Observer:
         """The cadence of a run by epochs: losses every `eval_every` steps whatever the speed, a sample at its end."""
         trainer = self._trainer
         if step % trainer.config.eval_every == 0 or step == self._last or self.observe_next:
-            self.validate()
+            self.validate(step % trainer.config.eval_every == 0)
         if trainer.epochs is not None and not trainer.epochs.windows_left:
             trainer.emit(Event(step, "epoch", f"epoch {trainer.epochs.epoch}"))
             self.sample()
@@ -182,10 +190,17 @@ class Observer:
         if self._due(self._trainer.step, self._project_every):
             probes.projection(self._trainer.model, self.projector)
 
-    def validate(self) -> None:
+    @property
+    def out_of_patience(self) -> bool:
+        """Has validation not fallen for as many looks as the configuration allows?"""
+        patience = self._trainer.config.patience
+        return patience is not None and self.looks_since_best >= patience
+
+    def validate(self, counts: bool = False) -> None:
         """Emit the mean losses on the fixed batches there are: of validation, by epochs of training too.
 
-        Of a fine-tuned model also the validation loss on the text that it learnt before: what it forgets.
+        One that `counts` is a look for `patience`. Of a fine-tuned model also the validation loss on the text that it
+        learnt before: what it forgets.
         """
         trainer, model = self._trainer, self._trainer.model
         if not isinstance(model, LanguageModel):
@@ -196,10 +211,27 @@ class Observer:
             scalars["eval/train_loss"] = mean_loss(model, self._train_batches)
         if self.val_batches:
             self.val_loss = scalars["val/loss"] = mean_loss(model, self.val_batches)
+            self._compare_with_best(self.val_loss, counts)
         if self._former_batches:
             scalars["val/former_loss"] = mean_loss(model, self._former_batches)
         if scalars:
             trainer.emit(Observation(trainer.step, scalars, {}))
+
+    def _compare_with_best(self, loss: float, counts: bool) -> None:
+        trainer = self._trainer
+        if self.best is None or loss < self.best[0]:
+            self.best, self.looks_since_best = (loss, trainer.step), 0
+            if self.will_test:
+                self.best_weights = copied(dict(trainer.model.named_parameters()))
+        else:
+            self.looks_since_best += counts
+
+    @property
+    def will_test(self) -> bool:
+        """Is the run one by epochs, with a test split that nothing has touched yet?"""
+        dataset = self._trainer.dataset
+        by_epochs = self._trainer.epochs is not None and isinstance(dataset, Corpus)
+        return by_epochs and self.test_loss is None and "test" in dataset.splits  # type: ignore[union-attr]
 
     def sample(self) -> None:
         """Emit a sample from the fixed prompt and seed."""
@@ -219,15 +251,24 @@ class Observer:
         trainer.emit(sample_record(tokenizer, trainer.step, start, made))
 
     def test(self) -> None:
-        """At the end of a run by epochs, once: the exact loss on the test split, which nothing else has touched."""
+        """At the end of a run by epochs, once: the exact loss on the test split, which nothing else has touched.
+
+        The weights that are tested are those with the lowest validation loss; the last ones where these are not there.
+        """
         self._attempt(self._test)
 
     def _test(self) -> None:
         trainer, model, dataset = self._trainer, self._trainer.model, self._trainer.dataset
         if not isinstance(dataset, Corpus) or not isinstance(model, LanguageModel):
             return
-        if trainer.epochs is None or self.test_loss is not None or "test" not in dataset.splits:
+        if not self.will_test:
             return
+        tested, which = trainer.step, "the last weights"
+        if self.best_weights and self.best is not None:
+            tested, which = self.best[1], f"the weights of step {self.best[1]:,}, the best by validation"
+            model = build_language_model(trainer.config, dataset.vocab_size).to(trainer.device)
+            model.load_weights(self.best_weights)
+            self.best_weights = {}
         self.test_loss = split_loss(model, dataset.test, trainer.config.block_size)
-        trainer.emit(Observation(trainer.step, {"test/loss": self.test_loss}, {}))
-        trainer.emit(Event(trainer.step, "test", f"test loss {self.test_loss:.4f}"))
+        trainer.emit(Observation(trainer.step, {"test/loss": self.test_loss, "test/step": float(tested)}, {}))
+        trainer.emit(Event(trainer.step, "test", f"test loss {self.test_loss:.4f} with {which}"))
