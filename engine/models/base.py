@@ -9,6 +9,7 @@ C  vocab_size: scores per token
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -160,6 +161,19 @@ class Model(nn.Module):
     def residual_matrices(self) -> list[nn.Parameter]:
         """Those of them whose product is added to the stream that runs through all blocks."""
         return []
+
+    def draw_weights(self, kind: str, generator: torch.Generator) -> None:
+        """Draw all matrices anew, in their order; biases and norms stay as they are.
+
+        "zeros" sets them to 0, "normal" draws from N(0, 1), "small" from N(0, 0.02), and "small-scaled" divides that by
+        the root of the number of matrices that add to the stream, for these (GPT-2's way); "own" changes nothing.
+        """
+        if kind == "own":
+            return
+        adds = set(self.residual_matrices()) if kind == "small-scaled" else set()
+        for matrix in (parameter for parameter in self.parameters() if parameter.dim() >= 2):
+            std = {"zeros": 0.0, "normal": 1.0}.get(kind, 0.02) / (math.sqrt(len(adds)) if matrix in adds else 1.0)
+            nn.init.normal_(matrix, std=std, generator=generator)
 
     def parameter_count(self) -> int:
         """How many trainable numbers the model holds."""

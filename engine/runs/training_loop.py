@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from ..text.corpus import Corpus
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, PausedState, Snapshot
 from ..training.device import pick_device, threads_for
+from ..training.evaluation import Lowest
 from ..training.loss_monitor import HIGH_STEPS, SPIKE, LossMonitor
 from ..training.state import repeat_steps, restore, take_snapshot
 from ..training.trainer import STAGES, Trainer
@@ -82,9 +82,7 @@ class TrainingLoop:
         self.step = past.goal
         over = self.step >= self._end_at
         self.state = State.DONE if over else State.PAUSED
-        self.message = f"{'done' if over else 'forked' if past.parent else 'opened'} at step {self.step:,}"
-        if past.pending:
-            self.message += f"; the knobs turned up to step {past.pending[-1][0]:,} turn again there"
+        self.message = _opened_words(past, over)
         if past.parent is not None:
             self._event("forked", f"forked at step {self.step:,}")
         done = Event(self.step, "done", f"done at step {self.step:,}")
@@ -150,10 +148,9 @@ class TrainingLoop:
         self.step = trainer.step
         if self._checkpoints is not None and trainer.step >= self._checkpoints.due_at:
             self._checkpoints.save(trainer)
-        if trainer.recorder.diverged or trainer.step >= self._end_at or self._steps_left is not None:
+        may_end = trainer.recorder.diverged or trainer.observer.out_of_patience or trainer.step >= self._end_at
+        if may_end or self._steps_left is not None:
             self._after_last_step(trainer)
-        elif trainer.observer.out_of_patience:
-            self._stop_early(trainer)
         elif trainer.settings.speed != "unlimited":
             trainer.recorder.flush()
         return True
@@ -200,7 +197,7 @@ class TrainingLoop:
         self._steps_left = steps
         if self.state is not State.RUNNING:
             name = "started" if self.state is State.READY else "resumed"
-            self.trainer.observer.looks_since_best = 0
+            self.trainer.observer.be_patient_again()
             self.state, self.message = State.RUNNING, ""
             if steps is None:
                 self._event(name, name)
@@ -222,9 +219,7 @@ class TrainingLoop:
             self._checkpoints = CheckpointPolicy(store, self.config.snapshot_every, best)
             self._checkpoints.save(self.trainer)
             if best is not None and self.trainer.observer.will_test:
-                with suppress(checkpoint_files.SnapshotError):  # then the last ones are tested
-                    kept = checkpoint_files.at(store.folder / "snapshots", best[1])
-                    self.trainer.observer.best_weights = dict(checkpoint_files.read(kept).weights)
+                self.trainer.observer.lowest.weights = checkpoint_files.weights_of(store.folder / "snapshots", best[1])
 
     def apply(self, settings: LiveSettings, repeated: bool = False) -> None:
         """Train with other settings from here on; a `repeated` change is in the run's folder already."""
@@ -264,9 +259,7 @@ class TrainingLoop:
         restore(trainer, past.snapshot)
         if (tested := past.history.series.get("test/loss")) is not None:
             trainer.observer.test_loss = tested.last  # once is once
-        trainer.observer.best = past.best
-        if past.best is not None and (looks := past.history.series.get("val/loss")) is not None:
-            trainer.observer.looks_since_best = int((looks.view(looks.count).steps > past.best[1]).sum())
+        trainer.observer.lowest = _lowest_in(past)
         if past.goal > past.snapshot.step:
             message, self.message = self.message, f"making steps {past.snapshot.step + 1:,} to {past.goal:,} again"
             repeat_steps(trainer, past.goal, past.turns, self.closing)
@@ -308,38 +301,25 @@ class TrainingLoop:
 
     def _after_last_step(self, trainer: Trainer) -> None:
         """After a step that may be the last one: of the run, or of a few made by hand."""
-        if trainer.recorder.diverged:
-            trainer.settle()
-            self._diverge(trainer)
-            return
         if self._steps_left is not None:
             self._steps_left -= 1
-        if trainer.step >= self._end_at:
-            trainer.settle()
-            if trainer.recorder.diverged:
-                self._diverge(trainer)
-            else:
-                self._end(trainer)
+        if trainer.recorder.diverged or trainer.step >= self._end_at or trainer.observer.out_of_patience:
+            self._end(trainer)
         elif self._steps_left == 0:
             self._enter(State.PAUSED, f"paused at step {trainer.step:,}")
 
     def _end(self, trainer: Trainer) -> None:
-        trainer.observer.test()
-        self._stays_paused = self.state is State.PAUSED or self._steps_left is not None
-        self._enter(State.DONE, f"done at step {self.step:,}")
-
-    def _stop_early(self, trainer: Trainer) -> None:
-        """Validation has not fallen for as long as the run has patience."""
+        """It diverged, all steps are made, or validation has not fallen for as long as it has patience."""
         trainer.settle()
         if trainer.recorder.diverged:
             self._diverge(trainer)
             return
         trainer.observer.test()
-        looks, best = trainer.observer.looks_since_best, trainer.observer.best
-        lowest = "" if best is None else f"; the lowest was {best[0]:.4f} at step {best[1]:,}"
-        why = f"no lower validation loss in {looks:,} looks{lowest}"
-        self._event("patience", why)
-        self._enter(State.STOPPED, f"stopped at step {self.step:,}: {why}")
+        self._stays_paused = self.state is State.PAUSED or self._steps_left is not None
+        if trainer.step >= self._end_at:
+            self._enter(State.DONE, f"done at step {self.step:,}")
+        else:
+            self._enter(State.STOPPED, f"stopped at step {self.step:,}: {trainer.observer.lowest.told}")
 
     def _diverge(self, trainer: Trainer) -> None:
         self.step = trainer.step
@@ -365,11 +345,26 @@ class TrainingLoop:
             self.losses.add(record)
         elif isinstance(record, Observation):
             self.losses.update(record.step)
-            # a step by hand has no snapshot of its own
             by_hand = self.trainer is None or self.trainer.observer.observe_next
-            if self._checkpoints is not None and not by_hand:
+            if self._checkpoints is not None and not by_hand:  # such a step has no snapshot of its own
                 self._checkpoints.note_validation(record)
 
     def _observe_more(self) -> None:
         if self.trainer is not None:
             self.trainer.observer.extra_observations = OBSERVED_AFTER_SPIKE
+
+
+def _opened_words(past: ResumePoint, over: bool) -> str:
+    """Where a run stands that begins where `past` ends, in a sentence; is it `over` there?"""
+    words = f"{'done' if over else 'forked' if past.parent else 'opened'} at step {past.goal:,}"
+    if past.pending:
+        words += f"; the knobs turned up to step {past.pending[-1][0]:,} turn again there"
+    return words
+
+
+def _lowest_in(past: ResumePoint) -> Lowest:
+    """The lowest validation loss that a run has shown, and the looks since."""
+    looks = past.history.series.get("val/loss")
+    if past.best is None or looks is None:
+        return Lowest()
+    return Lowest(*past.best, looks=int((looks.view(looks.count).steps > past.best[1]).sum()))

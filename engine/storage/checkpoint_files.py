@@ -137,6 +137,14 @@ def read(path: Path, shape: StateShape | None = None) -> Snapshot:
         raise SnapshotError(f"snapshot {path.name} cannot be used: it is damaged ({reason})") from None
 
 
+def weights_of(folder: Path, step: int) -> dict[str, Tensor]:
+    """The weights in the snapshot of `step`, by parameter name; none where that cannot be used."""
+    try:
+        return dict(read(at(folder, step)).weights)
+    except SnapshotError:
+        return {}
+
+
 def steps(folder: Path) -> list[int]:
     """The steps that there is a snapshot of, in order; a half-written one has no name of that kind."""
     if not folder.is_dir():

@@ -5,7 +5,9 @@ Always `eval()` and without gradients; touches no generator of the training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -15,6 +17,35 @@ from ..text.corpus import windows
 from .sampling import evaluating
 
 Batch = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Lowest:
+    """The lowest validation loss of a run so far, its step, and the looks on the cadence since then.
+
+    `weights` are a copy of those that had it, where somebody will ask for them.
+    """
+
+    loss: float = math.inf
+    step: int = 0
+    looks: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def note(self, loss: float, step: int, counts: bool) -> bool:
+        """Take note of another validation loss; is it the lowest? One that does not count is no look."""
+        if loss < self.loss:
+            self.loss, self.step, self.looks = loss, step, 0
+            return True
+        self.looks += counts
+        return False
+
+    @property
+    def told(self) -> str:
+        """Why a run ends that has waited long enough."""
+        return (
+            f"no lower validation loss in {self.looks:,} {'look' if self.looks == 1 else 'looks'}; "
+            f"the lowest was {self.loss:.4f} at step {self.step:,}"
+        )
 
 
 def mean_loss(model: LanguageModel, batches: Sequence[Batch]) -> float:

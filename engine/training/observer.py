@@ -21,7 +21,7 @@ from ..text.bigram_counts import BigramCounts
 from ..text.corpus import Corpus
 from . import probes
 from .checkpoint import copied
-from .evaluation import mean_loss, split_loss
+from .evaluation import Lowest, mean_loss, split_loss
 from .projection import Projector
 from .sampling import generate, sample_record
 
@@ -49,12 +49,9 @@ class Observer:
         """Asked between two sampled tokens: is there something more urgent?"""
         self.val_loss: float | None = None
         self.test_loss: float | None = None
-        self.best: tuple[float, int] | None = None
-        """The lowest validation loss so far, and its step."""
-        self.best_weights: dict[str, Tensor] = {}
-        """The weights that had it, where a test will ask for them."""
-        self.looks_since_best = 0
-        """Validation losses on the cadence since then."""
+        self.lowest = Lowest()
+        self.out_of_patience = False
+        """Has validation not fallen for as many looks as the configuration allows?"""
         self.observing = False
         """Is the step under way one that is observed?"""
         self._before: dict[str, list[Tensor]] = {}
@@ -190,11 +187,9 @@ class Observer:
         if self._due(self._trainer.step, self._project_every):
             probes.projection(self._trainer.model, self.projector)
 
-    @property
-    def out_of_patience(self) -> bool:
-        """Has validation not fallen for as many looks as the configuration allows?"""
-        patience = self._trainer.config.patience
-        return patience is not None and self.looks_since_best >= patience
+    def be_patient_again(self) -> None:
+        """Count the looks since the lowest validation loss from here on."""
+        self.lowest.looks, self.out_of_patience = 0, False
 
     def validate(self, counts: bool = False) -> None:
         """Emit the mean losses on the fixed batches there are: of validation, by epochs of training too.
@@ -211,20 +206,17 @@ class Observer:
             scalars["eval/train_loss"] = mean_loss(model, self._train_batches)
         if self.val_batches:
             self.val_loss = scalars["val/loss"] = mean_loss(model, self.val_batches)
-            self._compare_with_best(self.val_loss, counts)
+            self._note_lowest(self.val_loss, counts)
         if self._former_batches:
             scalars["val/former_loss"] = mean_loss(model, self._former_batches)
         if scalars:
             trainer.emit(Observation(trainer.step, scalars, {}))
 
-    def _compare_with_best(self, loss: float, counts: bool) -> None:
-        trainer = self._trainer
-        if self.best is None or loss < self.best[0]:
-            self.best, self.looks_since_best = (loss, trainer.step), 0
-            if self.will_test:
-                self.best_weights = copied(dict(trainer.model.named_parameters()))
-        else:
-            self.looks_since_best += counts
+    def _note_lowest(self, loss: float, counts: bool) -> None:
+        trainer, patience = self._trainer, self._trainer.config.patience
+        if self.lowest.note(loss, trainer.step, counts) and self.will_test:
+            self.lowest.weights = copied(dict(trainer.model.named_parameters()))
+        self.out_of_patience = patience is not None and self.lowest.looks >= patience
 
     @property
     def will_test(self) -> bool:
@@ -264,11 +256,11 @@ class Observer:
         if not self.will_test:
             return
         tested, which = trainer.step, "the last weights"
-        if self.best_weights and self.best is not None:
-            tested, which = self.best[1], f"the weights of step {self.best[1]:,}, the best by validation"
+        if self.lowest.weights:
+            tested, which = self.lowest.step, f"the weights of step {self.lowest.step:,}, the best by validation"
             model = build_language_model(trainer.config, dataset.vocab_size).to(trainer.device)
-            model.load_weights(self.best_weights)
-            self.best_weights = {}
+            model.load_weights(self.lowest.weights)
+            self.lowest.weights = {}
         self.test_loss = split_loss(model, dataset.test, trainer.config.block_size)
         trainer.emit(Observation(trainer.step, {"test/loss": self.test_loss, "test/step": float(tested)}, {}))
         trainer.emit(Event(trainer.step, "test", f"test loss {self.test_loss:.4f} with {which}"))

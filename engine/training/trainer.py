@@ -26,7 +26,6 @@ from ..text.corpus import Corpus
 from ..text.epochs import EpochBatcher
 from ..text.points import Points
 from . import probes
-from .first_weights import draw_first_weights
 from .guard import WeightBound, all_finite
 from .lecture import Opening, lecture_opening
 from .observer import Observer
@@ -76,7 +75,7 @@ class Trainer:
             self.draws = torch.Generator().manual_seed(config.seed)
             self.opening = lecture_opening(config, dataset, self.draws)
             self.model = self.opening.model
-        draw_first_weights(self.model, config.first_weights, generator(config.seed, "first weights"))
+        self.model.draw_weights(config.first_weights, generator(config.seed, "first weights"))
         self.model.to(self.device).train()
         self.batcher = dataset.batcher(config, self.draws, self.device)
         self.epochs = self.batcher if isinstance(self.batcher, EpochBatcher) else None

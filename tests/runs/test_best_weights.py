@@ -131,7 +131,7 @@ def test_patience_stops_at_the_look_that_a_hand_count_gives(
     assert end is not None
     told = trained(text, tmp_path / "run", capsys, "--patience", str(patience))
     assert (told["state"], told["step"], told["best_val_step"], told["test_step"]) == ("stopped", end, best[1], best[1])
-    assert f"no lower validation loss in {patience}" in told["message"]
+    assert f"no lower validation loss in {patience} " in told["message"]
     assert main(["resume", str(tmp_path / "run"), "--json"]) == 0  # goes on, with new patience
     resumed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert resumed["step"] > end and resumed["test_loss"] == told["test_loss"]
