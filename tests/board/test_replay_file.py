@@ -91,6 +91,7 @@ def test_its_loss_has_the_dashed_lines_of_the_stage() -> None:
     assert "vocab_size" not in header["settings"], "it is the number of tokens that bpe learns; this run has characters"
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_steps_with_large_tables_stay_small() -> None:
     rng = np.random.default_rng(2)
 

@@ -30,7 +30,7 @@ def axe() -> str:
     return AXE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("theme", ["dark", pytest.param("light", marks=pytest.mark.thorough)])
 def test_axe_finds_nothing_serious_on_any_page(
     server: Server, new_tab: Callable[..., Stage], axe: str, theme: str
 ) -> None:

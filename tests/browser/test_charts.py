@@ -64,7 +64,7 @@ def reset_after_some_steps(stage: Stage) -> None:
     stage.press("Backspace")
 
 
-@pytest.mark.parametrize("width", [1280, 1600])
+@pytest.mark.parametrize("width", [1280, pytest.param(1600, marks=pytest.mark.thorough)])
 def test_the_back_row_reads_the_names_of_all_curves(server: Server, new_tab: Callable[..., Stage], width: int) -> None:
     stage = new_tab(server, viewport={"width": width, "height": width * 9 // 16}).fresh(STEADY).start()
     reset_after_some_steps(stage)

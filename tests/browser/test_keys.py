@@ -183,6 +183,7 @@ def quiet(stage: Stage, held: list[str | bytes]) -> bool:
     return len(held) == before
 
 
+@pytest.mark.thorough
 def test_a_page_that_lags_behind_turns_no_knob_back(server: Server, new_tab: Callable[..., Stage]) -> None:
     """The page still shows the old number when the next key is pressed: only what was pressed may count."""
     stage = new_tab(server)

@@ -153,7 +153,7 @@ def test_a_note_is_pinned_and_a_fork_turns_a_knob_at_a_scrubbed_step(
     stage.is_in("paused")
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("theme", ["dark", pytest.param("light", marks=pytest.mark.thorough)])
 def test_each_chart_is_saved_as_a_picture(
     server: Server, new_tab: Callable[..., Stage], theme: str, tmp_path: Path
 ) -> None:

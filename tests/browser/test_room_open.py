@@ -37,6 +37,7 @@ def ask(host: str, method: str, path: str) -> int:
         return int(plug.recv(4096).split(b" ")[1])
 
 
+@pytest.mark.thorough
 def test_a_display_wall_starts_by_itself_and_ctrl_c_ends_it_with_viewers_connected(
     serve: Callable[..., Server], new_tab: Callable[..., Stage]
 ) -> None:
@@ -59,7 +60,7 @@ def test_a_display_wall_starts_by_itself_and_ctrl_c_ends_it_with_viewers_connect
         plug.close()
 
 
-@pytest.mark.parametrize("query", ["preset=bigram&lr=fast", "corpus=nowhere"])
+@pytest.mark.parametrize("query", ["preset=bigram&lr=fast", pytest.param("corpus=nowhere", marks=pytest.mark.thorough)])
 def test_a_wrong_start_is_one_printed_line_and_the_server_comes_up(
     serve: Callable[..., Server], new_tab: Callable[..., Stage], query: str
 ) -> None:

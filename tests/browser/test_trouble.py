@@ -208,6 +208,7 @@ def test_a_lost_connection_is_said_and_mended(server: Server, tab: Stage) -> Non
     stage.retried(stage.has_whole_history)
 
 
+@pytest.mark.thorough
 def test_a_connection_that_is_silently_dead_shows_no_old_news_as_new(
     server: Server, tab: Stage, new_tab: Callable[..., Stage]
 ) -> None:

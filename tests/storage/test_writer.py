@@ -122,6 +122,7 @@ def test_frames_stay_bounded_and_spread(folder) -> None:
     assert max(np.diff(steps)) <= 4 * 40_000 / len(steps)
 
 
+@pytest.mark.thorough
 def test_a_million_steps_are_small_and_open_soon(folder) -> None:
     import time
 
