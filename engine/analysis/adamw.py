@@ -54,9 +54,11 @@ def adamw_update(
     number: int,
     lr: float,
     weight_decay: float,
+    betas: tuple[float, float] = BETAS,
+    epsilon: float = EPS,
 ) -> AdamWUpdate:
     """Update number `number` (from 1) of `weight`; all tensors float32 of one shape, moments None before the first."""
-    beta, beta_sq = BETAS
+    beta, beta_sq = betas
     before = torch.zeros_like(weight) if exp_avg is None else exp_avg
     before_sq = torch.zeros_like(weight) if exp_avg_sq is None else exp_avg_sq
     correction, correction_sq = 1 - beta**number, 1 - beta_sq**number
@@ -64,16 +66,26 @@ def adamw_update(
     first = _fused(_single(1 - beta), gradient - before, before)
     second = _fused(_single(1 - beta_sq) * gradient, gradient, before_sq * _single(beta_sq))
     root = second.double().sqrt().float()  # torch's own root of float32 is not always the nearest number
-    denominator = root / _single(correction_sq**0.5) + _single(EPS)
+    denominator = root / _single(correction_sq**0.5) + _single(epsilon)
     after = decayed + _single(-(lr / correction)) * first / denominator
     return AdamWUpdate(
         gradient, first, second, correction, correction_sq, decayed, denominator, after, weight=weight, number=number
     )
 
 
-def sgd_update(weight: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
-    """The weight after an update of plain SGD: weight - lr · (gradient + weight_decay · weight), float32."""
+def sgd_update(
+    weight: Tensor,
+    gradient: Tensor,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.0,
+    velocity: Tensor | None = None,
+) -> Tensor:
+    """The weight after an update of SGD: weight - lr · v, float32; v is gradient + weight_decay · weight, and with
+    momentum that plus momentum · the last v (`velocity`, None before the first update)."""
     slope = _fused(_single(weight_decay), weight, gradient) if weight_decay else gradient
+    if momentum and velocity is not None:
+        slope = _fused(_single(momentum), velocity, slope)
     return _fused(_single(-lr), slope, weight)
 
 

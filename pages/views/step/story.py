@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from engine.lessons.whole_step import Followed, WholeStep
+from engine.training.schedule import rate_at
 from engine.training.trainer import STAGES
 from pages.charts.static import visible
 from pages.charts.token_axes import shortened
@@ -151,7 +152,7 @@ def _of_points(whole: WholeStep, found: Followed) -> tuple[list[tuple[Card, str]
 def _of_the_weight(shown: InspectedStep, whole: WholeStep, found: Followed) -> list[tuple[Card, str]]:
     """From the slope to the move of one weight."""
     move = found.after - found.before
-    lr = shown.copy.whole.following.snapshot.settings.lr
+    lr = rate_at(shown.copy.whole.following.snapshot.settings, shown.number)
     weights = sum(gradient.numel() for gradient in whole.gradients.values())
     guard: tuple[Literal["go on", "stop"], str]
     if whole.withheld:

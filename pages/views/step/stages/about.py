@@ -127,11 +127,16 @@ SGD = {
 }
 
 
+MUON = "Hidden matrices move by Muon: their momentum, made orthogonal by Newton and Schulz. The rest are AdamW's."
+
+
 def about(stage: str | None, config: RunConfig) -> About:
     """The words for a stage (None: before the first) of a run with `config`."""
     words = BEFORE if stage is None else STAGES_ABOUT[stage]
     if config.optimizer == "sgd" and stage in SGD:
         words = replace(words, code=words.code.replace("AdamW", "SGD"), underneath=SGD[stage])
+    if config.optimizer == "muon" and stage == "update":
+        words = replace(words, underneath=f"{MUON} {words.underneath}")
     if stage is None:
         return words
     model = registry.find(config.model)

@@ -28,7 +28,7 @@ def measured(shown: InspectedStep) -> dict[str, float]:
     parts = shown.model.layers()
     named = {id(parameter): name for name, parameter in shown.parameters.items()}
     before = {part: [shown.before[named[id(p)]] for p in group] for part, group in parts.items()}
-    return probes.update_agreement(before, parts, shown.trainer.settings.lr)
+    return probes.update_agreement(before, parts, shown.trainer.rate)
 
 
 def against_or_along(shown: InspectedStep) -> str:
@@ -40,9 +40,14 @@ def against_or_along(shown: InspectedStep) -> str:
     told = f"Of the weights with a gradient {percent(share)} moved against their slope in this update"
     if shown.config.optimizer == "sgd":
         return f"{told}: SGD takes the slope of this batch alone."
-    if shown.number == 1:
+    if shown.number == 1 and shown.config.optimizer == "adamw":
         return f"{told}: at its first AdamW knows this batch alone."
-    return f"{told}, the others along it or not at all: AdamW follows the mean of many batches."
+    rule = (
+        "Muon turns a mean of many batches"
+        if shown.config.optimizer == "muon"
+        else "AdamW follows the mean of many batches"
+    )
+    return f"{told}, the others along it or not at all: {rule}."
 
 
 def agreement_view(shown: InspectedStep) -> None:
@@ -144,7 +149,7 @@ def following(shown: InspectedStep) -> dict[float, dict[str, float]]:
         before = probes.weight_copies(parts)
         for _ in range(STAGES.index("update") + 1):
             trainer.stage()
-        found[float(trainer.step)] = probes.update_agreement(before, parts, trainer.settings.lr)
+        found[float(trainer.step)] = probes.update_agreement(before, parts, trainer.rate)
         trainer.advance()  # the rest of the step
         if trainer.recorder.diverged:
             break

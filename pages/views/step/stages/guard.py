@@ -86,7 +86,7 @@ def guard_view(shown: InspectedStep) -> None:
     same = all(torch.equal(p, shown.before[name]) for name, p in other.model.named_parameters())
     plain = torch.nn.Parameter(broken.detach().clone())
     plain.grad = broken.grad.clone()
-    torch.optim.AdamW([plain], lr=trainer.settings.lr).step()
+    torch.optim.AdamW([plain], lr=trainer.rate).step()
     lost = int((~torch.isfinite(plain)).sum())
     heading(
         "The same step with one infinity in the gradient",

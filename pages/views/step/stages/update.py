@@ -1,6 +1,8 @@
-"""The update stage: AdamW taken apart for one weight, beside what SGD would have done."""
+"""The update stage: the optimizer's rule taken apart for one weight, beside what another would have done."""
 
 from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.analysis.adamw import AdamWUpdate, adamw_update, sgd_update, ulps
+from engine.analysis.muon import muon_update
 from pages.charts.palette import EVENT, TRAIN
 from pages.charts.static import heading, plane, show
 from pages.views.shared.inspected_step import InspectedStep
@@ -33,26 +36,29 @@ def update_view(shown: InspectedStep) -> None:
         st.text("The guard withheld this update: no weight was moved.")
         return
     name, spot = weight_picker(shown)
-    taken = update_of(shown, name)
-    settings = shown.trainer.settings
-    plain = -settings.lr * taken.gradient  # document 000's formula, before it is rounded into a weight
+    rule, taken = rule_of(shown, name), update_of(shown, name)
+    plain = -rule.lr * taken.gradient  # document 000's formula, before it is rounded into a weight
+    if rule.name == "muon":
+        muon_table(shown, name, spot, rule)
+        agreement_view(shown)
+        return
     one, other = st.columns([1, 1])
     with one:
-        if shown.config.optimizer == "adamw":
+        if rule.name == "adamw":
             adamw_table(shown, name, spot, taken, plain)
         else:
             sgd_table(shown, name, spot, taken)
     with other:
         if taken.gradient.numel() > FEW:
             show(
-                moves_figure(taken, plain, settings.lr),
+                moves_figure(taken, plain, rule.lr),
                 "step_moves",
                 "How far each weight moves, against its gradient",
                 "A dot is a weight of this parameter. Under −lr · gradient (pink) the move grows with the gradient; "
                 "under AdamW (blue) the first moves are all about lr, however small the gradient; later ones shorter.",
                 height=360,
             )
-        if shown.config.optimizer == "adamw":
+        if rule.name == "adamw":
             compare_with_formula(shown, taken, plain)
         else:
             plain_rule(shown, taken, spot)
@@ -65,29 +71,89 @@ def update_view(shown: InspectedStep) -> None:
     agreement_view(shown)
 
 
+class Rule(NamedTuple):
+    """The rule that moves a parameter in this step, its rate, and its weight decay."""
+
+    name: Literal["adamw", "sgd", "muon"]
+    lr: float
+    weight_decay: float
+
+
+def rule_of(shown: InspectedStep, name: str) -> Rule:
+    """How the parameter of that name is moved. Muon leaves all but hidden matrices to AdamW."""
+    parameter = shown.parameters[name]
+    groups = shown.trainer.optimizer.param_groups
+    number = next(i for i, group in enumerate(groups) if any(one is parameter for one in group["params"]))
+    kind = shown.config.optimizer if number == 0 or shown.config.optimizer != "muon" else "adamw"
+    return Rule(kind, groups[number]["lr"], groups[number]["weight_decay"])
+
+
 def update_of(shown: InspectedStep, name: str) -> AdamWUpdate:
-    """The parts of AdamW's update of a parameter; for a run under SGD, of AdamW's first update from here."""
-    kept = shown.moment.snapshot.optimizer.get(name, {})
-    settings = shown.trainer.settings
+    """The parts of AdamW's update of a parameter; under another rule, of AdamW's first update from here."""
+    kept, rule, config = shown.moment.snapshot.optimizer.get(name, {}), rule_of(shown, name), shown.config
     return adamw_update(
         shown.before[name],
         gradient_of(shown, name),
         kept.get("exp_avg"),
         kept.get("exp_avg_sq"),
         int(kept["step"]) + 1 if "step" in kept else 1,
-        settings.lr,
-        settings.weight_decay,
+        rule.lr,
+        rule.weight_decay,
+        (config.beta1, config.beta2),
+        config.epsilon,
     )
+
+
+def muon_table(shown: InspectedStep, name: str, spot: tuple[int, ...], rule: Rule) -> None:
+    """Each quantity on the way to the Δw of one weight of a hidden matrix, and torch's own result."""
+    kept = shown.moment.snapshot.optimizer.get(name, {}).get("momentum_buffer")
+    before, gradient, after = shown.before[name], gradient_of(shown, name), shown.parameters[name].detach()
+    taken = muon_update(before, gradient, kept, rule.lr, rule.weight_decay)
+    sizes = torch.linalg.svdvals(taken.way), torch.linalg.svdvals(taken.direction)
+    spread = [f"{short(float(one.min()))} to {short(float(one.max()))}" for one in sizes]
+    heading(
+        "Muon, taken apart for one weight of a hidden matrix",
+        "Muon moves a matrix as a whole: its momentum is turned into a matrix whose directions all have about the "
+        "same size, so that rare directions move as far as common ones. Embeddings, head, biases and norms are "
+        "AdamW's: choose one of them above.",
+    )
+    number_table(
+        [
+            ("w, before", "", digits(float(before[spot]))),
+            ("g, the gradient", "", digits(float(gradient[spot]))),
+            ("m, momentum", "0.95 · m + 0.05 · g", digits(float(taken.momentum[spot]))),
+            ("the way", "0.05 · g + 0.95 · m", digits(float(taken.way[spot]))),
+            ("its directions' sizes (singular values)", "from the least to the largest", spread[0]),
+            ("the way, made orthogonal", "five steps of Newton and Schulz", digits(float(taken.direction[spot]))),
+            ("its directions' sizes", "all near 1", spread[1]),
+            (
+                "the step",
+                f"−{rule.lr:g} · √max(1, rows/columns) = −{rule.lr * taken.stretch:.4g}, times that",
+                digits(-rule.lr * taken.stretch * float(taken.direction[spot])),
+            ),
+            (
+                "the decay",
+                f"−{rule.lr:g} · {rule.weight_decay:g} · w",
+                digits(-rule.lr * rule.weight_decay * float(before[spot])),
+            ),
+            ("w, after, by hand", "", digits(float(taken.after[spot]))),
+            ("w, after, by the optimizer", "", digits(float(after[spot]))),
+            ("Δw of AdamW instead", "its first update from here", digits(float(update_of(shown, name).change[spot]))),
+        ],
+        (weight_name(shown, name, spot), "how", "value"),
+    )
+    apart = float((taken.after - after).abs().max())
+    st.text(f"Over all {after.numel():,} weights of this matrix the two results differ by at most {apart:.1e}.")
 
 
 def adamw_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: AdamWUpdate, plain: Tensor) -> None:
     """Each quantity on the way to one weight's Δw, and torch's own result."""
-    settings, n = shown.trainer.settings, taken.number
+    rule, n, config = rule_of(shown, name), taken.number, shown.config
     kept = shown.moment.snapshot.optimizer.get(name, {})
     m, v = (float(kept[key][spot]) if kept else 0.0 for key in ("exp_avg", "exp_avg_sq"))
     after = shown.parameters[name].detach()
     at = {key: float(getattr(taken, key)[spot]) for key in ("weight", "gradient", "exp_avg", "exp_avg_sq", "after")}
-    pull = -settings.lr * settings.weight_decay * at["weight"]
+    pull = -rule.lr * rule.weight_decay * at["weight"]
     mean, size = float(taken.mean[spot]), float(taken.denominator[spot])
     heading(
         "AdamW, taken apart for one weight",
@@ -98,16 +164,20 @@ def adamw_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: A
         [
             ("w, before", "", digits(at["weight"])),
             ("g, the gradient", "", digits(at["gradient"])),
-            ("m, first moment", f"0.9 · {short(m)} + 0.1 · g", digits(at["exp_avg"])),
-            ("v, second moment", f"0.999 · {short(v)} + 0.001 · g²", digits(at["exp_avg_sq"])),
-            ("m̂, bias corrected", f"m / (1 − 0.9^{n:,}) = m / {taken.correction:.6g}", digits(mean)),
-            ("√v̂ + ε", f"√(v / (1 − 0.999^{n:,})) + 1e-8", digits(size)),
+            ("m, first moment", f"{config.beta1:g} · {short(m)} + {1 - config.beta1:.3g} · g", digits(at["exp_avg"])),
+            (
+                "v, second moment",
+                f"{config.beta2:g} · {short(v)} + {1 - config.beta2:.3g} · g²",
+                digits(at["exp_avg_sq"]),
+            ),
+            ("m̂, bias corrected", f"m / (1 − {config.beta1:g}^{n:,}) = m / {taken.correction:.6g}", digits(mean)),
+            ("√v̂ + ε", f"√(v / (1 − {config.beta2:g}^{n:,})) + {config.epsilon:g}", digits(size)),
             ("m̂ / (√v̂ + ε)", "about ±1 while all gradients point one way", digits(mean / size)),
-            ("lr / (√v̂ + ε)", "this weight's own learning rate", digits(settings.lr / size)),
-            ("the step", f"−lr · that, lr = {settings.lr:g}", digits(-settings.lr * mean / size)),
+            ("lr / (√v̂ + ε)", "this weight's own learning rate", digits(rule.lr / size)),
+            ("the step", f"−lr · that, lr = {rule.lr:g}", digits(-rule.lr * mean / size)),
             (
                 "the decay",
-                f"−lr · {settings.weight_decay:g} · w",
+                f"−lr · {rule.weight_decay:g} · w",
                 digits(pull),
             ),
             ("w, after, by hand", "", digits(at["after"])),
@@ -135,10 +205,13 @@ def agreement(mine: Tensor, theirs: Tensor) -> str:
 
 def sgd_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: AdamWUpdate) -> None:
     """The same for a run under SGD: its formula, torch's result, and what AdamW would do first."""
-    settings, after = shown.trainer.settings, shown.parameters[name].detach()
+    rule, after = rule_of(shown, name), shown.parameters[name].detach()
     before, g = float(shown.before[name][spot]), float(taken.gradient[spot])
-    change = -settings.lr * (g + settings.weight_decay * before)
-    mine = sgd_update(shown.before[name], taken.gradient, settings.lr, settings.weight_decay)
+    kept, momentum = shown.moment.snapshot.optimizer.get(name, {}).get("momentum_buffer"), shown.config.momentum
+    velocity = 0.0 if kept is None else float(kept[spot])
+    change = -rule.lr * (g + rule.weight_decay * before + momentum * velocity)
+    mine = sgd_update(shown.before[name], taken.gradient, rule.lr, rule.weight_decay, momentum, kept)
+    pushed = f" + {momentum:g} · {short(velocity)}" if momentum else ""
     heading(
         "SGD, taken apart for one weight",
         "The whole rule in one line: against the slope, by the learning rate. The result is held against what torch "
@@ -150,7 +223,7 @@ def sgd_table(shown: InspectedStep, name: str, spot: tuple[int, ...], taken: Ada
             ("g, the gradient", "", digits(g)),
             (
                 "Δw",
-                f"−{settings.lr:g} · (g + {settings.weight_decay:g} · w)",
+                f"−{rule.lr:g} · (g + {rule.weight_decay:g} · w{pushed})",
                 digits(change),
             ),
             ("w, after, by hand", "", digits(float(mine[spot]))),
@@ -197,7 +270,7 @@ def plain_rule(shown: InspectedStep, taken: AdamWUpdate, spot: tuple[int, ...]) 
 
 def compare_with_formula(shown: InspectedStep, taken: AdamWUpdate, plain: Tensor) -> None:
     """Document 000's formula beside both rules, on the real weights."""
-    lr, has = shown.trainer.settings.lr, taken.gradient != 0
+    lr, has = shown.trainer.rate, taken.gradient != 0
     if not bool(has.any()):
         return
     g = taken.gradient.abs()[has]
@@ -223,7 +296,7 @@ def compare_with_formula(shown: InspectedStep, taken: AdamWUpdate, plain: Tensor
 
 def sample_of_weights(shown: InspectedStep, taken: AdamWUpdate, plain: Tensor) -> list[tuple[str, str, str, str]]:
     """Weights from the largest gradient to none: place, gradient, and both moves in units of lr."""
-    flat, lr = taken.gradient.abs().flatten(), shown.trainer.settings.lr
+    flat, lr = taken.gradient.abs().flatten(), shown.trainer.rate
     order = flat.argsort(descending=True)
     has = int((flat > 0).sum())
     ranks = [0, has // 3, 2 * has // 3, has - 1] + ([has] if has < len(flat) else [])
