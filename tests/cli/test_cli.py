@@ -78,7 +78,7 @@ def until(condition, seconds=60.0):
         ("train --lr", ["--lr", "one argument", "--help"]),
         ("train --preset nope", ["'nope'", "gpt-small"]),
         ("train --model lstm", ["'lstm'", "'bigram', 'gpt', 'line' or 'logistic'"]),
-        ("train --optimizer lion", ["'lion'", "'adamw' or 'sgd'"]),
+        ("train --optimizer lion", ["'lion'", "'adamw', 'sgd' or 'muon'"]),
         ("train --device tpu", ["'tpu'", "'cpu'"]),
         ("train --lr nan", ["--lr", "'nan'", "above 0 and at most 1e+07"]),
         ("train --lr inf", ["--lr", "'inf'", "at most 1e+07"]),
