@@ -6,7 +6,7 @@ A query such as `preset=gpt-small&lr=0.003&speed=unlimited` names a preset and w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from .config import MAX_STEPS, MOST_SHOWN, SPEEDS, LiveSettings, RunConfig, changed
@@ -23,6 +23,8 @@ OPTIONAL = {
     if type(None) in get_args(field.annotation)
 }
 """Settings that may be nothing, "off" in a link."""
+MOST_NAMED = 3
+"""Differences from a preset that a description names."""
 
 
 def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
@@ -51,6 +53,11 @@ def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
     return Preset(config, settings, start.about), notices
 
 
+def sets_up(query: Mapping[str, str]) -> bool:
+    """Does `query` name an experiment? A token, or the view that a page opens with, sets nothing up."""
+    return any(name in RunConfig.model_fields or name in LiveSettings.model_fields for name in query)
+
+
 def _structured(config: RunConfig, structure: dict[str, object], notices: list[str]) -> RunConfig:
     """`config` with all of `structure` at once, as values may depend on each other; else with each that fits alone."""
     try:
@@ -72,14 +79,49 @@ def _end_by_epochs(asked: bool, config: RunConfig, settings: LiveSettings) -> Li
 
 def write(config: RunConfig, settings: LiveSettings) -> str:
     """The shortest query that `read` turns back into these settings."""
+    values = {name: "off" if value is None else str(value) for name, value in _differences(config, settings).items()}
+    return urlencode({"preset": config.preset, **values})
+
+
+def describe(config: RunConfig, settings: LiveSettings, text: str) -> str:
+    """An experiment in a few words: its preset, and what differs from it; `text` is what people call its text.
+
+    For example "bigram on The Ferry Notebook, lr 10, 3,000 steps". The speed changes no loss: it is named where nothing
+    else differs.
+    """
+    start, differs = preset(config.preset), _differences(config, settings)
+    name = config.preset if config.model == start.config.model else config.model
+    if differs.pop("corpus", None) is not None and config.reads_text:
+        name = f"{name} on {text}"
+    speed = differs.pop("speed", None)
+    differs.pop("model", None)
+    named = [_named(*one) for one in sorted(differs.items(), key=lambda one: one[0] != "lr")]
+    if speed is not None and not named:
+        named = ["speed max" if speed == "unlimited" else f"{speed:,} steps/s"]
+    more = len(named) - MOST_NAMED
+    return ", ".join([name, *named[:MOST_NAMED]]) + (f" and {more} more" if more > 0 else "")
+
+
+def _named(name: str, value: Any) -> str:
+    """A setting with its value, as one says it."""
+    if name == "max_steps":
+        return f"{value:,} steps"
+    if name in ("optimizer", "draws"):
+        return {"adamw": "AdamW", "sgd": "SGD"}.get(value, f"draws {value}")
+    shown = "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name.replace('_', ' ')} {shown[:MOST_SHOWN]}"
+
+
+def _differences(config: RunConfig, settings: LiveSettings) -> dict[str, Any]:
+    """Each setting that is not as its preset has it."""
     start = preset(config.preset)
-    query = {"preset": config.preset}
     expected = _end_by_epochs(config.epochs != start.config.epochs, config, start.settings)
-    for now, then in ((config, start.config), (settings, expected)):
-        for name, value in now.model_dump().items():
-            if value != getattr(then, name):
-                query[name] = "off" if value is None else str(value)
-    return urlencode(query)
+    return {
+        name: value
+        for now, then in ((config, start.config), (settings, expected))
+        for name, value in now.model_dump().items()
+        if value != getattr(then, name)
+    }
 
 
 def _plain(name: str, value: str) -> object:

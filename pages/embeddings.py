@@ -18,7 +18,7 @@ from pages.views.embeddings.inspected_table import InspectedTable, inspected_tab
 from pages.views.embeddings.similarity import nearest_tokens, row_arithmetic
 from pages.views.shared import frame, scrubber
 from pages.views.shared.try_this import try_this
-from pages.views.train.transport import play_label
+from pages.views.train.transport import answers, play_label
 from pages.widgets import actions, notices, plan
 from pages.widgets.play_button import play_button
 from pages.widgets.style import STYLE
@@ -40,6 +40,7 @@ def transport(run: Run | None, own: Run | None) -> None:
                 help="Start, pause, resume the current run. Key: space.",
                 width="content",
             )
+            answers()
         st.button(
             "Refresh",
             key="again",

@@ -16,12 +16,13 @@ from pages.board.board import Shown, board, shown_of
 from pages.charts.static import presenting
 from pages.views.shared import frame, scrubber
 from pages.views.train import external_run, fork, lesson, pin_note
-from pages.views.train.divergence import divergence_card
+from pages.views.train.divergence import divergence_card, is_told
 from pages.views.train.knobs import live_knobs, more_knobs, step_rate
 from pages.views.train.new_run import estimate, new_run
 from pages.views.train.sampling import sampling
+from pages.views.train.set_up import hint, set_up_card
 from pages.views.train.share import share
-from pages.views.train.transport import brief_transport, confirmation, first_verbs, play, verbs
+from pages.views.train.transport import brief_transport, first_verbs, play, verbs
 from pages.widgets import fields, notices, plan
 from pages.widgets.engine_room import in_engine_room, switch
 from pages.widgets.style import STYLE
@@ -35,7 +36,7 @@ def watch(run: ExternalRun) -> None:
         with frame.bar():
             external_run.brief_panel(run)
         notices.show()
-        board("train", run="current", shown=shown, engine_room=in_engine_room())
+        watched_board(shown)
         return
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
@@ -45,42 +46,47 @@ def watch(run: ExternalRun) -> None:
         switch()
         frame.present_button()
     with right:
+        watched_board(shown)
+
+
+def watched_board(shown: Shown) -> None:
+    """The board of a run from elsewhere, and what is set up beside it."""
+    with st.container(key="on_board", gap=None):
+        set_up_card()
         board("train", run="current", shown=shown, engine_room=in_engine_room())
 
 
-def questions(run: Run | None) -> None:
-    """What is asked now, and what went wrong."""
-    if "asking" in st.session_state:
-        confirmation()
-    fork.fork_card(run)
-    pin_note.note_card(run)
-    notices.show()
-
-
 def live_board(run: Run | None, shown: Shown) -> None:
-    """The board, with what stands above it."""
-    divergence_card(run)
+    """The board, with what stands above it and what lies over it."""
     scrubber.status_line("Train")
-    board(
-        "train",
-        run="current",
-        shown=shown,
-        past=scrubber.displayed_step(),
-        verbs=scrubber.allowed("open", "fork", "note") if in_engine_room() else (),
-        on_moment=scrubber.handle_request,
-        engine_room=in_engine_room(),
-    )
+    with st.container(key="on_board", gap=None):
+        with st.container():  # what comes and goes here leaves the board where it is
+            set_up_card()
+            divergence_card(run)
+            fork.fork_card(run, "board")
+            pin_note.note_card(run)
+        board(
+            "train",
+            run="current",
+            shown=shown,
+            past=scrubber.displayed_step(),
+            verbs=scrubber.allowed("open", "fork", "note") if in_engine_room() else (),
+            on_moment=scrubber.handle_request,
+            engine_room=in_engine_room(),
+            hint=hint(),
+            told=is_told(run),
+        )
 
 
 @st.fragment
 def stage() -> None:
     """The page."""
+    plan.planned()
     if (watched := run_manager().watched) is not None:
         watch(watched)
         return
     run = run_manager().current
     shown = shown_of(run, moment=True)
-    plan.planned()
     settings = plan.settings_shown()
     st.html(STYLE)
     if presenting():
@@ -88,13 +94,13 @@ def stage() -> None:
             brief_transport(run)
             fields.exact_rate(settings.lr, plan.change_setting, step_rate)
             fields.speed_list(settings.speed, plan.change_setting)
-        questions(run)
+        notices.show()
         live_board(run, shown)
         return
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
-            questions(run)
+            notices.show()
             external_run.offer_to_watch()
         with st.container(horizontal=True, gap="xsmall", wrap=False, key="start"):
             play(run)

@@ -9,6 +9,8 @@ from statistics import median
 
 import numpy as np
 
+from ..config import RunConfig
+from ..presets import preset
 from ..stream.history import MAX_POINTS, History
 from ..stream.messages import Event
 
@@ -17,6 +19,10 @@ REWIND_STEPS = 50
 KNOBS = ("lr", "batch_size", "weight_decay", "grad_clip")
 USUAL_STEPS = 100  # before the last REWIND_STEPS; later values are compared with the median of these
 LAST_LOSSES = 5
+USUAL_RATES = {"adamw": 1e-3, "sgd": 0.1}
+"""What an optimizer trains well with, where the run's preset has another one."""
+FAR_TOO_HIGH = 20.0
+"""Times the usual rate, from which half of a rate is no remedy for a run that was in trouble from its first steps."""
 UNUSUAL = 3.0  # times its usual size, from which a layer's update or gradient is unusual
 
 Point = tuple[int, float]
@@ -42,6 +48,8 @@ class Divergence:
     """What was not finite, and where."""
     turned: tuple[Event, ...]
     """The settings changed on the way."""
+    rates: tuple[tuple[int, float, float], ...] = ()
+    """Those of them that are learning rates: after which step, from what to what."""
 
 
 def find_divergence(history: History, layers: tuple[str, ...], last: int, limit: float = math.inf) -> Divergence:
@@ -56,6 +64,7 @@ def find_divergence(history: History, layers: tuple[str, ...], last: int, limit:
     grown = [*_unusual(ratios, "update", since), *_unusual(gradients, "gradient", since)]
     with history.lock:
         events = list(history.events)
+    turned = tuple(event for event in events if event.name in KNOBS and event.step > since)
     faults = [event.text for event in events if event.name == "not finite" and event.step > last]
     top = max(recent, default=None)
     return Divergence(
@@ -67,8 +76,40 @@ def find_divergence(history: History, layers: tuple[str, ...], last: int, limit:
         None if top is None else (top[1], top[2], top[0]),
         min(grown, key=lambda found: (found[0], -found[3]), default=None),
         faults[-1] if faults else None,
-        tuple(event for event in events if event.name in KNOBS and event.step > since),
+        turned,
+        tuple(_rates(history, [event.step for event in turned if event.name == "lr"])),
     )
+
+
+def _rates(history: History, turned: list[int]) -> Iterator[tuple[int, float, float]]:
+    """After each of these steps, the learning rate before and after; what was turned twice between two steps, once."""
+    for step in dict.fromkeys(turned):
+        after = _points(history, "lr", step + 1, step + 1)
+        if (before := rate_at(history, step)) is not None and after:
+            yield step, before, _as_set(after[0][1])
+
+
+def rate_at(history: History, step: int) -> float | None:
+    """The learning rate of update `step` (of the first one for step 0), as far as the history goes back."""
+    found = _points(history, "lr", 0, max(1, step))
+    return _as_set(found[-1][1]) if found else None
+
+
+def _as_set(rate: float) -> float:
+    """A rate as a person set it: the history has float32."""
+    return float(f"{rate:.6g}")
+
+
+def lower_rate(lr: float, step: int, config: RunConfig) -> float:
+    """The learning rate to start again with from `step`, where it was `lr`.
+
+    Half of it: it did well up to there. A run that was in trouble from its first steps has not shown that, so that one
+    gets the usual rate of its preset and optimizer where `lr` is far above that.
+    """
+    own = preset(config.preset)
+    same = own.config.optimizer == config.optimizer
+    usual = own.settings.lr if same else USUAL_RATES[config.optimizer]
+    return usual if step == 0 and lr >= FAR_TOO_HIGH * usual else lr / 2
 
 
 def rewind_step(history: History, last: int, limit: float = math.inf) -> int:

@@ -19,7 +19,7 @@ from ..training.checkpoint import FineTuneSource
 from . import forks
 from .cost import Cost, check_memory, estimate_cost
 from .directory import RunDirectory
-from .divergence import rewind_step
+from .divergence import lower_rate, rewind_step
 from .fine_tuning import fine_tune_source, plan_fine_tuning
 from .forks import ForkPoint, paused
 from .races.lanes import Change, forked_lanes, lane_config, lane_names, lane_settings
@@ -168,8 +168,8 @@ class RunManager(RunDirectory):
         self._discard(unused)
         return run
 
-    def rewind(self) -> Run:
-        """Fork the current run 50 steps before its trouble began, at half the learning rate of that step, and train.
+    def rewind(self, lr: float | None = None) -> Run:
+        """Fork the current run 50 steps before its trouble began, at a lower learning rate (`lower_rate`), and train.
 
         InputError for one that has not diverged, and whose loss is not absurd.
         """
@@ -183,7 +183,12 @@ class RunManager(RunDirectory):
             then, last = forks.settings_at(reader.open_run(parent.id), step), parent.settings
             # max_steps and speed did not cause the trouble: they keep their newest values
             max_steps = last.max_steps if last.max_steps > step else then.max_steps
-            run = self._fork(parent, step, {"lr": then.lr / 2, "max_steps": max_steps, "speed": last.speed}, True)
+            run = self._fork(
+                parent,
+                step,
+                {"lr": lr or lower_rate(then.lr, step, parent.config), "max_steps": max_steps, "speed": last.speed},
+                True,
+            )
         run.start()
         return run
 

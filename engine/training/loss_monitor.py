@@ -125,5 +125,5 @@ class LossMonitor:
     def _high_warning(self) -> str:
         return (
             f"the loss has been above 10·ln V = {self._high.limit:.1f} for {HIGH_STEPS} steps; "
-            "press Rewind on the stage, or reset and lower the learning rate"
+            "start again with a lower learning rate, as the stage offers"
         )

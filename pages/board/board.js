@@ -29,9 +29,10 @@ import { Scrubber } from "./panels/scrubber.js";
  * page has opened, else null; `verbs` and `onMoment`: what the page can do with a moment, and the way to ask for it;
  * `onReady`: called when the main chart is drawn, or will not be; `calm`: draw rarely, and the main chart alone: the
  * page needs the time; `audience`: for people who are shown no tracebacks and file names; `engineRoom`: all panels, where
- * the page knows, else as this browser chose last.
+ * the page knows, else as this browser chose last; `told`: the page itself says what is the matter with a run that diverges.
  * @typedef {{page?: string, audience?: boolean, base?: string, run?: string, shown?: Shown, onChange?: (shown: Shown) => void,
  *   presenter?: boolean, hint?: string, past?: number | null, verbs?: string[], onReady?: () => void, calm?: boolean, engineRoom?: boolean,
+ *   told?: boolean,
  *   onMoment?: (request: {verb: string, step: number, run: string}) => void}} Options
  */
 
@@ -296,7 +297,7 @@ export class Board {
     this.header.show(shown, data.losses(past?.step), !CUT.has(this.node.dataset.connection));
     scrubber?.show(header, run);
     this.header.tell(run === null ? (this.options?.hint ?? HINT) : (shown.narration?.text ?? ""));
-    this.notices.show(header);
+    this.notices.show(header, this.options?.told);
     this.node.classList.toggle("ls-example", run === null);
   }
 

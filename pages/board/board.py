@@ -72,6 +72,8 @@ def board(
     verbs: Sequence[str] = (),
     on_moment: Callable[[Any], None] | None = None,
     engine_room: bool | None = None,
+    hint: str | None = None,
+    told: bool = False,
 ) -> Any:
     """Show the live board with the panels of `page` for `run`: "here" is this process's own current run, "current"
     whatever is on the stage, which may be a run of another process; or the name of a side lane.
@@ -79,7 +81,9 @@ def board(
     The script reruns by itself when the stream differs from `shown`; `result.change` is then a dict like `shown`, and
     None in every other rerun. `past` is the step of an earlier moment to show. `verbs` are what a person can do with a
     moment at the scrubber; `on_moment` is called with what the browser then sends: {"verb", "step", "run"}, if it is
-    our own script. `engine_room` says whether all panels are shown, or a beginner's; the browser keeps that.
+    our own script. `engine_room` says whether all panels are shown, or a beginner's; the browser keeps that. `hint` is
+    the line over the recorded example while there is no run. With `told` the page itself says what is the matter with a
+    run that diverges, and the board does not.
     """
     key = f"board-{page}-{run}"
 
@@ -97,6 +101,8 @@ def board(
             "past": past,
             "verbs": list(verbs),
             **({} if engine_room is None else {"engineRoom": engine_room}),
+            "hint": hint,
+            "told": told,
             "drawn": monotonic_ns(),  # a page drawn again with the same old state has to be told again that it is old
         },
         on_change_change=_nothing,

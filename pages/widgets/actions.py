@@ -23,26 +23,51 @@ class Action(NamedTuple):
     """What follows in this session."""
 
 
-def request(action: str) -> None:
-    """Start or reset; if a run is under way, the page asks first. The panel of the new run closes."""
-    st.session_state.panel = st.session_state.get("panel", 0) + 1
-    _perform(action, replace=False)
+class Question(NamedTuple):
+    """Whether to stop what is under way, for the sake of an action."""
+
+    action: str
+    about: str
+    """What is under way."""
+    place: str
+    """Where it was asked for: the answer is given there."""
+
+
+def request(action: str, place: str = "verbs") -> None:
+    """Start or reset; if a run is under way, the page asks first, at `place`. The panel of the new run closes."""
+    _perform(action, place, replace=False)
 
 
 def confirm(action: str) -> None:
     """The answer was yes: stop the run and do it."""
-    st.session_state.pop("asking", None)
-    _perform(action, replace=True)
+    _perform(action, "verbs", replace=True)
 
 
-def _perform(name: str, replace: bool) -> None:
+def close_panels() -> None:
+    """Close what is folded out: the new run's settings, the experiments to try."""
+    st.session_state.panel = st.session_state.get("panel", 0) + 1
+
+
+def asked(*places: str) -> Question | None:
+    """The question that is open at one of these places, or anywhere; one that needs no answer any more is dropped."""
+    state, house = st.session_state, run_manager()
+    question: Question | None = state.get("asking")
+    if question is not None and not any(source is not None and source.alive for source in (house.current, house.race)):
+        question = None
+        del state.asking
+    return question if question is None or not places or question.place in places else None
+
+
+def _perform(name: str, place: str, replace: bool) -> None:
     action = ACTIONS[name](replace)
+    st.session_state.pop("asking", None)
 
     def done(job: Job[Run]) -> None:
         try:
-            finish(job, action.then)
+            if finish(job, action.then):
+                close_panels()
         except RunActive as active:
-            st.session_state.asking = name, str(active)
+            st.session_state.asking = Question(name, str(active), place)
 
     waiting.begin(action.work, done)
 
@@ -90,9 +115,9 @@ def switch_to(make: Callable[[], Run]) -> bool:
     return True
 
 
-def rewind() -> None:
-    """Out of a divergence: fork from before it, at half the learning rate."""
-    switch_to(run_manager().rewind)
+def rewind(lr: float) -> None:
+    """Out of a divergence: fork from before it, with the learning rate `lr`."""
+    switch_to(lambda: run_manager().rewind(lr))
 
 
 def undo() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.widgets import waiting
+from pages.widgets.over import over
 
 
 def add(sentence: str) -> None:
@@ -16,7 +17,7 @@ def show() -> None:
     """How far a long action is, and all notices in a box, until somebody closes it."""
     waiting.action()
     if sentences := st.session_state.get("notices") or []:
-        with st.container(border=True, key="notices"):
+        with over("notices"), st.container(key="notices"):
             for sentence in sentences:
                 st.text(sentence)
             st.button("Close", key="close_notices", on_click=lambda: st.session_state.update(notices=[]))

@@ -23,12 +23,45 @@ def planned() -> Preset:
     state, run = st.session_state, run_manager().current
     if "plan" not in state:
         prepared, state.notices = link.read(st.query_params)
-        state.planned = bool(set(st.query_params) - {link.STAGE})
+        state.planned = link.sets_up(st.query_params)
+        state.text_chosen = st.query_params.get("corpus")
         prepare(prepared)
+        state.planned = state.planned and not _is_on_stage(state.plan)  # opened anew, the link has done its work
     elif run is not None and not state.planned and run.config != state.plan.config:
         prepare(Preset(run.config, run.settings, preset(run.config.preset).about))
     prepared_plan: Preset = state.plan
     return prepared_plan
+
+
+def _is_on_stage(prepared: Preset) -> bool:
+    """Is the run on the stage what `prepared` would start, whatever knobs were turned since?"""
+    run = run_manager().current
+    if run is None or run_manager().watched is not None or run.config != prepared.config:
+        return False
+    return prepared.settings in (run.settings, run.first_settings)
+
+
+def set_up() -> str:
+    """What is planned beside the run on the stage, in a few words; empty where that is nothing else."""
+    made = planned()
+    if not st.session_state.planned or _is_on_stage(made):
+        return ""
+    return link.describe(made.config, made.settings, text_title(made.config.corpus))
+
+
+def text_title(name: str) -> str:
+    """What people call the text `name`."""
+    try:
+        return run_manager().library.entry(name).title
+    except InputError:
+        return name
+
+
+def keep() -> None:
+    """Drop what is planned: the next run is the one on the stage again."""
+    st.session_state.planned = False
+    if (run := run_manager().current) is not None:
+        follow(run)
 
 
 def prepare(prepared: Preset) -> None:
@@ -109,25 +142,32 @@ def change_config(name: str, value: Any) -> None:
     """Change something that needs a new run."""
     try:
         config = changed(planned().config, **{name: value})
+        if name == "corpus":
+            st.session_state.text_chosen = value
         change(config=config, settings=_limit(config, planned().settings, anew=True))
     except InputError as error:
         notices.add(str(error))
 
 
 def choose_preset(name: str) -> None:
-    """Plan another preset, with all of its settings."""
-    prepare(preset(name))
-    st.session_state.planned = True
+    """Plan another preset, with all of its settings, on the text that this person has chosen, if they have."""
+    now, chosen = planned().config, preset(name)
+    if now.corpus == st.session_state.text_chosen != chosen.config.corpus:
+        title = text_title(now.corpus)
+        if not chosen.config.reads_text:
+            notices.add(f"{name} learns from numbers, not from a text: {title} is set aside.")
+        else:
+            if chosen.config.corpus != DEFAULT_CORPUS:
+                notices.add(f"The text stays {title}; {name}'s own is {text_title(chosen.config.corpus)}.")
+            config = changed(chosen.config, corpus=now.corpus)
+            chosen = Preset(config, chosen.settings, chosen.about)
+    prepare_for_train(chosen)
 
 
 def prepare_for_train(prepared: Preset) -> None:
-    """Plan `prepared` for Train to open with. If a run is under way, Train asks at once whether to stop it."""
+    """Plan `prepared`; Train then says what is set up, and asks whether to start it."""
     prepare(prepared)
     st.session_state.planned = True
-    run = run_manager().current
-    if run is not None and run.alive:
-        about = f"{prepared.config.preset} is set up, and {run.title} is {run.state.value} at step {run.step:,}"
-        st.session_state.asking = "start", about
 
 
 def replaces(run: Run) -> bool:

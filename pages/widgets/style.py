@@ -2,6 +2,7 @@
 
 from pages.charts.palette import colours
 from pages.widgets.icon_button import NAME_STYLE
+from pages.widgets.over import OVER_STYLE
 from pages.widgets.tabs import TAB_STYLE
 
 LIGHT, DARK = colours("light"), colours("dark")
@@ -45,7 +46,8 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
   margin: 0; padding: 0 0.6rem 0.4rem; white-space: normal; font-size: 0.85rem; line-height: 1.25; }
 [data-testid="stNumberInput"]:has([role="alert"]) [data-testid="InputInstructions"] { display: none; }
 .st-key-controls [data-testid="stColumn"]:has([role="alert"]) { min-width: 100%; }
-.st-key-start_these { position: sticky; bottom: -1rem; z-index: 1; } /* in sight, however much stands above it */
+[data-testid="stLayoutWrapper"]:has(> .st-key-new_run_foot) { position: sticky; bottom: -1rem; z-index: 1;
+  padding: 0.4rem 0; backdrop-filter: blur(12px); } /* in sight, however much stands above it */
 .st-key-forms [data-testid="stColumn"] { min-width: 9rem; }
 .stElementContainer:has(> .stFullScreenFrame .stPlotlyChart), .st-key-forms .stElementContainer { overflow: visible; }
 .st-key-lanes .stColumn { min-width: 5rem; } .st-key-lanes .stColumn:first-child { min-width: 7.8rem; }
@@ -84,14 +86,14 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
   }
 }
 @media (min-width: 1000px) {
-  [data-testid="stPopoverBody"]:has(.st-key-start_these) { /* beside the controls, below the header */
+  [data-testid="stPopoverBody"]:has(.st-key-new_run_foot) { /* beside the controls, below the header */
     transform: none !important; left: max(15.5rem, 19vw) !important; top: 4.25rem !important;
     max-height: calc(100vh - 5rem) !important;
   }
 }
 </style>"""
 
-STYLE = NAME_STYLE + TAB_STYLE + OWN_STYLE.replace("ON_FILL", ON_FILL).replace("QUIET", QUIET)
+STYLE = NAME_STYLE + TAB_STYLE + OVER_STYLE + OWN_STYLE.replace("ON_FILL", ON_FILL).replace("QUIET", QUIET)
 
 # Streamlit measures in rem: its root's size makes all of it larger. The bar has its own sizes, to stay slim.
 PRESENTER_STYLE = """<style>

@@ -210,10 +210,21 @@ def test_out_of_a_divergence_with_one_click(server: Server, new_tab: Callable[..
     stage.number("max_steps_number").press("Enter")
     stage.is_in("diverged")
     diverged = stage.run
-    expect(stage.keyed("lesson")).to_contain_text("Changed: lr 0.001 → 1e+06 at step 500.", timeout=PATIENCE)
-    for words in ("Last finite losses", "Largest gradient norm", "Largest update", "First out of the ordinary"):
+    expect(stage.keyed("lesson")).to_contain_text(
+        "After step 500 the learning rate was raised from 0.001 to 1 million.", timeout=PATIENCE
+    )
+    for words in ("diverged at step", "The first sign came in step 501", "one update moved token embedding by"):
         expect(stage.keyed("lesson")).to_contain_text(words)
-    stage.page.get_by_role("button", name=re.compile("^Rewind")).click()
+    expect(stage.page.get_by_role("alert").filter(has_text="diverged")).to_have_count(0)  # it is said once
+    panels = stage.page.locator(".ls-panel")
+    high = [panel.bounding_box()["height"] for panel in panels.all()]
+    stage.keyed("lesson_close").get_by_role("button").click()
+    expect(stage.page.get_by_role("alert").filter(has_text="diverged at step")).to_be_visible()
+    assert all(
+        box["height"] <= before for box, before in zip((p.bounding_box() for p in panels.all()), high, strict=True)
+    )
+    stage.page.reload()
+    stage.page.get_by_role("button", name="Start again with learning rate 0.0005 instead of 1 million").click()
     stage.wait(
         "board.data.run !== given && board.data.stream.step > 600 && board.data.stream.state === 'running'", diverged
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.config import changed
+from engine.presets import preset
 from engine.stream.status import State
 
 
@@ -80,16 +81,42 @@ def test_a_divergence_is_told_in_numbers_and_undone_with_one_click(page, house, 
     wait_until(lambda: run.state is State.DIVERGED)
     page.run()
     said = words(page)
-    assert "Changed: lr 0.001 → 1e+06 at step 100." in said
-    for about in ("Last finite losses: ", "Largest gradient norm: ", "Largest update: ", "First out of the ordinary: "):
+    assert f"This run diverged at step {run.step + 1:,}." in said
+    assert "After step 100 the learning rate was raised from 0.001 to 1 million." in said
+    for about in ("The first sign came in step 101: the ", "one update moved ", "the loss was ", "Then numbers were "):
         assert about in said
-    assert "A new run from step 50, before the trouble began." in "\n".join(caption.value for caption in page.caption)
+    captions = "\n".join(caption.value for caption in page.caption)
+    assert "From step 50, before the trouble began and the learning rate was 0.001." in captions
+    assert page.button(key="rewind").label == "Start again with learning rate 0.0005 instead of 1 million"
     click(page, "rewind")
     again = house.current
     wait_until(lambda: again.step > 60)
     assert (again.parent, again.settings.lr, house.previous) == ((run.id, 50), 0.0005, run)
     page.run()
     assert not [button for button in page.button if button.key == "rewind"]
+
+
+def test_a_run_that_diverged_at_once_starts_again_with_a_sensible_rate(house, visit, wait_until) -> None:
+    house.pump.start()
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, lr=1e6, weight_decay=0.1, speed="unlimited"))
+    wait_until(lambda: run.state is State.DIVERGED)
+    page = visit("train.py")
+    assert page.button(key="rewind").label == "Start again with learning rate 0.001 instead of 1 million"
+    assert "From the first step." in "\n".join(caption.value for caption in page.caption)
+    click(page, "rewind")
+    again = house.current
+    wait_until(lambda: again.step > 100)
+    assert (again.parent, again.settings.lr, again.trouble) == ((run.id, 0), 0.001, False)
+
+
+def test_the_card_of_a_divergence_can_be_closed(house, visit, wait_until) -> None:
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, lr=1e6, weight_decay=0.1, speed="unlimited"))
+    wait_until(lambda: run.state is State.DIVERGED)
+    page = visit("train.py")
+    click(page, "lesson_close")
+    assert "diverged at step" not in words(page) and not [one for one in page.button if one.key == "rewind"]
 
 
 def test_a_run_is_fine_tuned_on_another_text_from_the_page(page, house, wait_until) -> None:

@@ -217,9 +217,9 @@ def test_over_a_run_that_is_under_way_train_asks(
     wait_until(lambda: run.state is State.RUNNING and run.step > 1)
     page = visit("embeddings.py")
     page.button(key="try-Embeddings-Digits gather").click().run()
-    assert "Stop it and start the new run?" in words(page)
+    assert "gpt-tiny is set up. Start it?" in words(page)
     assert house.current is run and run.state is State.RUNNING
-    (yes,) = [button for button in page.button if button.label == "Stop it"]
+    (yes,) = [button for button in page.button if button.label == "Start it"]
     yes.click().run()
     assert house.current is not run and house.current is not None
     assert house.current.config.preset == "gpt-tiny"

@@ -227,7 +227,7 @@ for sentence in st.session_state.get("notices") or []:
     assert house.restored is not None and house.restored is page.session_state[scrubber.STATE_KEY]
     assert house.restored.wait(60) and scrubber.describe(house.restored).startswith("Step 41, past")
     click(page, "f")
-    assert page.session_state["forking"] == 37
+    assert page.session_state["forking"] == (37, "board")
     click(page, "n")
     assert page.session_state["pinning"] == (run.id, 38)
     click(page, "far")

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from engine.config import changed
 from engine.errors import InputError
 from engine.presets import preset
-from engine.runs.divergence import REWIND_STEPS, USUAL_STEPS, Divergence, find_divergence, rewind_step, trouble_began
+from engine.runs.divergence import (
+    REWIND_STEPS,
+    USUAL_STEPS,
+    Divergence,
+    find_divergence,
+    lower_rate,
+    rewind_step,
+    trouble_began,
+)
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.storage import reader
@@ -23,7 +31,7 @@ from engine.stream.messages import Event, Observation, Scalars, drain_queue
 from engine.stream.series import SeriesPoints
 from engine.stream.status import State
 from engine.training.loss_monitor import FEWEST, RECENT, SPIKE, SpikeDetector
-from pages.views.train.divergence import sentences
+from pages.views.train.divergence import sentences, spoken
 
 BIGRAM = changed(preset("bigram").config, corpus="tiny", snapshot_every=400)
 GPT = changed(preset("gpt-tiny").config, corpus="tiny", block_size=8, n_layer=2, n_embd=8)
@@ -234,9 +242,59 @@ def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:
     turned = (Event(100, "weight_decay", "weight_decay 0 → 0.01"),)
     for step, said in ((90, True), (100, True), (101, False)):
         told = Divergence(107, ((106, 1e19),), 8029454.0, None, None, (step, "a", 1933.4), None, None, turned)
-        (update,) = [sentence for sentence in sentences(told) if sentence.startswith("Largest update: 1,933 times")]
-        assert update.endswith(f"step {step}, measured before a knob was turned.") is said
-        assert "Last finite losses: 1e+19 (before: about 8,029,454)." in sentences(told)
+        early = ", before a knob was turned" if said else ""
+        assert f"In step {step}{early}, one update moved a by 1,900 times its own size." in sentences(told)
+        assert "In step 106 the loss was 1.0·10¹⁹; it had been about 8.03 million." in sentences(told)
+
+
+@pytest.mark.parametrize(
+    ("lr", "step", "config", "lower"),
+    [
+        (0.003, 0, BIGRAM, 0.0015),
+        (0.003, 450, BIGRAM, 0.0015),
+        (0.001, 0, BIGRAM, 0.0005),
+        (0.01, 0, BIGRAM, 0.005),
+        (1e6, 0, BIGRAM, 0.001),
+        (10.0, 0, BIGRAM, 0.001),
+        (1e6, 450, BIGRAM, 5e5),
+        (1e6, 0, GPT, 0.003),
+        (1e6, 0, changed(BIGRAM, optimizer="sgd"), 0.1),
+        (1.0, 0, changed(BIGRAM, optimizer="sgd"), 0.5),
+        (30.0, 120, changed(BIGRAM, optimizer="sgd"), 15.0),
+        (100.0, 0, preset("document-002-line").config, 0.05),
+    ],
+)
+def test_the_rate_to_start_again_with(lr: float, step: int, config, lower: float) -> None:
+    assert lower_rate(lr, step, config) == pytest.approx(lower)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0005, "0.0005"),
+        (0.0015, "0.0015"),
+        (2.3456, "2.35"),
+        (41.73, "41.7"),
+        (590_169.0, "590,000"),
+        (1e6, "1 million"),
+        (9.21e8, "921 million"),
+        (4.01e9, "4.01 billion"),
+        (3.3e13, "33 trillion"),
+        (1.424e34, "1.4·10³⁴"),
+        (0.0, "0"),
+    ],
+)
+def test_numbers_as_a_learner_reads_them(value: float, said: str) -> None:
+    assert spoken(value) == said
+
+
+def test_the_turns_of_the_rate_are_told_from_what_it_was_to_what(manager: RunManager, diverged) -> None:
+    run = diverged(BIGRAM)
+    manager.flush(run)
+    told = find_divergence(run.history, run.layers, run.step)
+    assert told.rates == ((500, pytest.approx(1e-3), pytest.approx(1e6)),)
+    assert "After step 500 the learning rate was raised from 0.001 to 1 million." in sentences(told)
+    assert not [sentence for sentence in sentences(told) if not sentence.endswith(".")], "whole sentences"
 
 
 @pytest.mark.parametrize("diverges", [False, True], ids=["absurd", "diverged"])

@@ -252,7 +252,7 @@ def test_a_huge_lr_without_decay_rings_the_alarm(corpus: Corpus, make_run: Make,
     limit = 10 * math.log(corpus.distinct)
     first = next(n for n in losses if all(losses.get(m, 0) > limit for m in range(n, n + HIGH_STEPS)))
     warning = events(records)["warning"]
-    assert run.warning == warning.text and "press Rewind" in warning.text and "lower the learning rate" in warning.text
+    assert run.warning == warning.text and "start again with a lower learning rate" in warning.text
     assert f"{limit:.1f}" in warning.text and run.trouble and run.status().trouble
     assert warning.step == first + HIGH_STEPS - 1
     assert run.status().warning == run.warning

@@ -26,11 +26,12 @@ export class Notices {
     box.hidden = !text;
   }
 
-  /** `header` is that of the newest frame. */
-  show(header) {
-    const bad = header.state === "failed" || header.state === "diverged";
+  /** `header` is that of the newest frame; `told` says that the page tells of a divergence itself. */
+  show(header, told = false) {
+    const bad = header.state === "failed" || (header.state === "diverged" && !told);
     const text = bad ? header.message || `The run ${header.state}.` : "";
-    this.say(this.warning, header.warning === text ? null : header.warning); // nothing is said twice
+    const twice = header.warning === text || (told && header.trouble);
+    this.say(this.warning, twice ? null : header.warning);
     this.say(this.unsaved, header.unsaved);
     this.failure.hidden = !bad;
     write(this.message, text);

@@ -18,7 +18,7 @@ from engine.runs.run import Run
 from pages.board.board import board, shown_of
 from pages.charts.static import presenting
 from pages.views.train.knobs import step_rate
-from pages.views.train.transport import confirmation, play_label
+from pages.views.train.transport import answers, play_label
 from pages.widgets import actions, fields, notices, plan
 from pages.widgets.icon_button import icon_button
 from pages.widgets.play_button import play_button
@@ -67,8 +67,7 @@ def room_bar(run: Run | None) -> None:
         play_button(play_label(run), actions.play, key="play", help=None, width="content")
         fields.exact_rate(settings.lr, plan.change_setting, step_rate, keys=False)
         fields.speed_list(settings.speed, plan.change_setting)
-    if "asking" in st.session_state:
-        confirmation()
+        answers()
     notices.show_once()
 
 

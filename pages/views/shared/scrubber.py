@@ -86,8 +86,10 @@ def handle_request(asked: Any) -> None:
     if asked.get("verb") == "open":
         open_step(asked["step"])
     elif asked.get("verb") == "fork":
-        fork.ask(asked["step"])
+        pin_note.cancel()
+        fork.ask(asked["step"], "board")
     elif asked.get("verb") == "note":
+        fork.cancel()
         pin_note.ask(run.id, max(0, asked["step"]))
     elif asked.get("verb") == "live":
         return_to_live()
@@ -108,7 +110,7 @@ def status_line(here: str) -> None:
             st.text(describe(made), width="content")
             page_links(made, here)
             if here == "Train":
-                st.button("Fork here", key="past_fork", on_click=fork.ask, args=(made.step,))
+                st.button("Fork here", key="past_fork", on_click=fork.ask, args=(made.step, "board"))
         word = "Cancel" if made.in_progress else "Live"
         st.button(
             word,

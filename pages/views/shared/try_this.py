@@ -17,7 +17,7 @@ from engine import link
 from engine.config import changed
 from engine.runs.manager import run_manager
 from pages.views.shared import inspected_step
-from pages.widgets import plan
+from pages.widgets import actions, plan
 
 LAYER_TAB = "The 5→3 layer"  # the name of the tab on First steps
 SENTENCE = "The lamps along the quay are lit every evening."
@@ -219,9 +219,17 @@ def suggestions(page: str) -> None:
             key = f"try-{page}-{trial.title}"
             if trial.here is not None:
                 st.button(trial.button, key=key, on_click=trial.here, width="stretch")
+            elif page == "Train":
+                st.button(trial.button, key=key, width="stretch", on_click=set_up_here, args=(trial.query,))
             elif st.button(trial.button, key=key, icon=":material/arrow_forward:", width="stretch"):
                 prepare(trial.query)
                 st.switch_page("train.py")
+
+
+def set_up_here(query: str) -> None:
+    """Plan a run on Train itself: its panel closes, and the stage says what is set up."""
+    prepare(query)
+    actions.close_panels()
 
 
 def prepare(query: str) -> None:

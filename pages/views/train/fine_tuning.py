@@ -35,7 +35,7 @@ def fine_tuning(run: Run) -> None:
 
 def start_fine_tuning() -> None:
     """Start the new run on the chosen text; this one is paused, and the panel closes."""
-    st.session_state.panel = st.session_state.get("panel", 0) + 1
+    actions.close_panels()
     text = st.session_state.tune_text
     waiting.begin(
         lambda report: run_manager().fine_tune(text, replace=True, report=report),

@@ -13,6 +13,7 @@ from engine.config import MAX_STEPS
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from pages.widgets import actions, fields
+from pages.widgets.over import over
 
 STATE_KEY = "forking"
 KNOBS = {
@@ -24,11 +25,11 @@ KNOBS = {
 UNCHANGED = "as it was"
 
 
-def ask(step: int | None = None) -> None:
-    """Open the card, with `step` filled in, or empty for where the run stands."""
+def ask(step: int | None = None, place: str = "verbs") -> None:
+    """Open the card at `place`, with `step` filled in, or empty for where the run stands."""
     for name in ("step", "max_steps", *KNOBS):
         st.session_state.pop(f"fork_{name}", None)
-    st.session_state[STATE_KEY] = step
+    st.session_state[STATE_KEY] = step, place
 
 
 def cancel() -> None:
@@ -36,12 +37,13 @@ def cancel() -> None:
     st.session_state.pop(STATE_KEY, None)
 
 
-def fork_card(run: Run | None) -> None:
-    """The card, while it is open: at which step, and what to change there."""
-    if STATE_KEY not in st.session_state or run is None:
+def fork_card(run: Run | None, here: str) -> None:
+    """The card, while it is open `here`: at which step, and what to change there."""
+    step, place = st.session_state.get(STATE_KEY, (None, ""))
+    if place != here or run is None:
         return
-    st.session_state.setdefault("fork_step", st.session_state[STATE_KEY])
-    with st.form("fork", border=True):
+    st.session_state.setdefault("fork_step", step)
+    with over(here), st.form("fork", border=False):
         st.text(
             "Fork: a new run goes on from that step with the same weights, optimizer state and random numbers. "
             "This run is paused and loses nothing; undo brings it back."

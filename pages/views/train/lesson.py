@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import streamlit as st
 
 from engine import link
+from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from pages.views.train.knobs import step_rate
 from pages.views.train.transport import play_label
@@ -31,10 +32,10 @@ class Chapter(NamedTuple):
 
 
 def begin(query: str) -> None:
-    """Start the run that `query` describes; if one is under way, the page asks first."""
+    """Start the run that `query` describes; if one is under way, the stage asks first."""
     planned, _ = link.read(dict(parse_qsl(query)))
     plan.prepare_for_train(planned)
-    if "asking" not in st.session_state:
+    if (run := run_manager().current) is None or not run.alive:
         actions.request("start")
 
 

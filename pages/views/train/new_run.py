@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from engine import link
 from engine.config import RunConfig, fields_of
 from engine.errors import InputError
 from engine.models import registry
@@ -18,8 +19,11 @@ from engine.runs.run import Run
 from engine.text import gpt2
 from pages.views.shared.add_text import add_texts, fetch_gpt2
 from pages.views.train.fine_tuning import fine_tuning
+from pages.views.train.transport import confirmation
 from pages.widgets import actions, fields, plan, waiting
 
+PLACE = "new_run"
+"""Where what is asked for in this panel is answered."""
 SIZES = ("n_layer", "n_head", "n_embd")
 """The sizes of a model that has them, shown in one row."""
 
@@ -54,15 +58,27 @@ def new_run(run: Run | None) -> None:
             fields.real_number("dropout", planned.dropout, plan.change_config, three[2])
         add_texts(lambda name: plan.change_config("corpus", name))
         if run is not None:
-            st.button(
-                "Start a new run with these",
-                key="start_these",
-                type="primary",
-                on_click=actions.request,
-                args=("start",),
-                width="stretch",
-            )
             fine_tuning(run)
+        with st.container(key="new_run_foot"):
+            foot(run)
+
+
+def foot(run: Run | None) -> None:
+    """Start what is set up; or, over a run that is under way, the question whether to stop that one."""
+    if (question := actions.asked(PLACE)) is not None:
+        confirmation(question)
+        return
+    made = plan.planned()
+    st.caption(f"Set up: {link.describe(made.config, made.settings, plan.text_title(made.config.corpus))}.")
+    st.button(
+        "Start with these" if run is None else "Start a new run with these",
+        key="start_these",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=actions.request,
+        args=("start", PLACE),
+        width="stretch",
+    )
 
 
 def token_fields(planned: RunConfig) -> None:

@@ -11,6 +11,7 @@ from engine.errors import InputError
 from engine.runs.run import Run
 from engine.storage import notes
 from pages.widgets import notices
+from pages.widgets.over import over
 
 STATE_KEY = "pinning"
 
@@ -30,11 +31,11 @@ def note_card(run: Run | None) -> None:
     about, step = st.session_state.get(STATE_KEY, ("", 0))
     if run is None or run.id != about:
         return
-    with st.form("note", border=True):
+    with over("board"), st.form("note", border=False):
         st.text_area(f"note at step {step:,}", key="note_words", max_chars=notes.LONGEST_NOTE)
+        st.caption("Everybody sees it on the charts. Compare lists a run's notes and removes them.")
         st.form_submit_button("Pin it", key="pin", type="primary", on_click=pin, args=(run, step), width="stretch")
         st.form_submit_button("Cancel", key="pin_cancel", on_click=cancel, width="stretch")
-    st.caption("Everybody sees it on the charts. Compare lists a run's notes and removes them.")
 
 
 def pin(run: Run, step: int) -> None:

@@ -19,7 +19,7 @@ def share() -> None:
             st.code(f"{st.context.url}?{query}", language=None, wrap_lines=True)
         with st.popover("QR", help="The audience's address."):
             audience()
-        with st.popover("Try", help="Three short experiments."):
+        with st.popover("Try", help="Three short experiments.", key=f"try-{st.session_state.get('panel', 0)}"):
             suggestions("Train")
         present_button()
 

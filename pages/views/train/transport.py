@@ -10,6 +10,7 @@ from engine.stream.status import State
 from pages.views.train import fork
 from pages.widgets import actions
 from pages.widgets.icon_button import icon_button
+from pages.widgets.over import over
 from pages.widgets.play_button import play_button
 
 
@@ -22,21 +23,41 @@ def play_label(run: Run | None) -> str:
 
 def play(run: Run | None) -> None:
     """The large button."""
-    asking = "asking" in st.session_state
+    asking = actions.asked("verbs") is not None
     play_button(play_label(run), actions.play, key="play", disabled=asking, help="Start, pause, resume. Key: space.")
 
 
 def first_verbs(run: Run | None) -> None:
     """What a beginner needs beside it: one step, and the same start again."""
-    asking = "asking" in st.session_state
-    with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
-        one_step(asking)
-        reset_button(run, asking)
+    asking = actions.asked("verbs") is not None
+    with st.container(key="asks_here"):
+        with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
+            one_step(asking)
+            reset_button(run, asking)
+        with st.container(key="answers"):  # what comes and goes here builds none of the controls anew
+            answers()
 
 
 def verbs(run: Run | None) -> None:
     """All that can be done with the run, with their keys."""
-    asking = "asking" in st.session_state
+    with st.container(key="asks_here"):
+        _verbs(run, actions.asked("verbs") is not None)
+        with st.container(key="answers"):  # as for a beginner's
+            answers()
+            fork.fork_card(run, "verbs")
+    with st.container():  # as for the answers
+        if run is not None and run.state is State.STOPPED and run.can_resume:
+            st.button("Go on with this run", on_click=run.start, width="stretch")
+
+
+def answers() -> None:
+    """What the verbs ask, over what stands below them."""
+    if (question := actions.asked("verbs")) is not None:
+        with over("verbs"):
+            confirmation(question)
+
+
+def _verbs(run: Run | None, asking: bool) -> None:
     with st.container(horizontal=True, gap="xsmall", wrap=False, key="verbs"):
         one_step(asking)
         st.button("+10", key="ten", on_click=actions.make_steps, args=(10,), disabled=asking, help="Ten steps.")
@@ -65,17 +86,15 @@ def verbs(run: Run | None) -> None:
             disabled=asking or run_manager().previous is None,
             help="Bring the previous run back.",
         )
-    with st.container():  # as for what is above the verbs
-        if run is not None and run.state is State.STOPPED and run.can_resume:
-            st.button("Go on with this run", on_click=run.start, width="stretch")
 
 
 def brief_transport(run: Run | None) -> None:
     """What a lesson needs of it, in the presenter's bar: without help, which in large type would cover the buttons."""
-    asking = "asking" in st.session_state
+    asking = actions.asked("verbs") is not None
     play_button(play_label(run), actions.play, key="play", disabled=asking, help=None, width="content")
     one_step(asking)
     reset_button(run, asking)
+    answers()
 
 
 def one_step(asking: bool) -> None:
@@ -105,12 +124,10 @@ def reset_button(run: Run | None, asking: bool) -> None:
     )
 
 
-def confirmation() -> None:
+def confirmation(question: actions.Question) -> None:
     """A new start or a reset would end a run: stop it and go on, or cancel."""
-    action, about = st.session_state.asking
-    verb = {"start": "start the new run", "reset": "reset"}[action]
-    with st.container(border=True):
-        st.text(f"{about}. Stop it and {verb}?")
-        yes, no = st.columns(2)
-        yes.button("Stop it", type="primary", on_click=actions.confirm, args=(action,), width="stretch")
-        no.button("Cancel", on_click=lambda: st.session_state.pop("asking"), width="stretch")
+    verb = {"start": "start the new run", "reset": "reset"}[question.action]
+    st.text(f"{question.about}. Stop it and {verb}?")
+    yes, no = st.columns(2)
+    yes.button("Stop it", type="primary", on_click=actions.confirm, args=(question.action,), width="stretch")
+    no.button("Cancel", on_click=lambda: st.session_state.pop("asking", None), width="stretch")
