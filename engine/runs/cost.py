@@ -6,12 +6,15 @@ Shape letters as in `engine.models`.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
+import numpy as np
 import torch
 
 from ..config import LiveSettings, RunConfig, fields_of
@@ -19,6 +22,8 @@ from ..errors import InputError
 from ..models import registry
 from ..models.base import StepCost
 from ..models.registry import build
+from ..progress import Report, unheard
+from ..stream.history import History
 from ..text.corpus import Corpus
 from ..text.points import Points
 from ..training.device import free_memory, pick_device, threads_for
@@ -29,6 +34,11 @@ MAX_MEASURED = 20_000_000
 LARGE = 1_000_000
 """Parameters from which the command line says what a run will cost."""
 MEASURE_SECONDS = 0.15
+COST_SECONDS = 60.0
+"""How long a measured time is believed."""
+STEPS_TIMED = 200
+FEWEST_TIMED = 20
+"""Steps of a run whose own speed counts for more than a measurement: the newest so many, at least so many."""
 BASE_BYTES = 400 * 2**20  # Python, torch and the text
 FLOAT = 4  # bytes
 
@@ -59,6 +69,56 @@ def estimate_cost(config: RunConfig, settings: LiveSettings, dataset: Corpus | P
         return Cost(parameters, needed, measured_step_seconds(config, settings, dataset))
     except (MemoryError, RuntimeError) as error:
         raise InputError(f"a first step does not work here: {str(error).splitlines()[0]}") from None
+
+
+class MadeRun(Protocol):
+    """What is asked of a run that says how long its steps took."""
+
+    config: RunConfig
+    dataset: Corpus | Points
+    history: History
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def settings(self) -> LiveSettings: ...
+
+
+class Costs:
+    """Costs that were estimated; a time that was measured is measured anew after COST_SECONDS: the machine was busy."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[tuple[object, ...], tuple[float, Cost]] = {}
+
+    def cost(
+        self,
+        config: RunConfig,
+        settings: LiveSettings,
+        dataset: Corpus | Points,
+        made: Iterable[MadeRun] = (),
+        report: Report = unheard,
+    ) -> Cost:
+        """The cost of a run, as `estimate_cost`; its time is what such a run among those `made` has really taken."""
+        key = (config, settings.batch_size, dataset.sha256)
+        at, known = self._known.get(key, (-math.inf, None))
+        if known is None or self._clock() - at > COST_SECONDS:
+            report("timing a few steps", 0, 0)
+            known = estimate_cost(config, settings, dataset)
+            self._known[key] = self._clock(), known
+        else:
+            check_memory(config, settings, dataset)
+        for run in made:
+            if (run.config, run.settings.batch_size, run.dataset.sha256) == key and (took := seconds_taken(run)):
+                return replace(known, seconds_per_step=took)
+        return known
+
+
+def seconds_taken(run: MadeRun) -> float | None:
+    """The median time of the newest steps of a run, without its waiting for a speed limit; None for a few steps."""
+    found = run.history.points_between("step_time", max(1, run.step - STEPS_TIMED + 1), None)
+    return float(np.median(found.means)) if found is not None and len(found.steps) >= FEWEST_TIMED else None
 
 
 def check_memory(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points, runs: int = 1) -> tuple[int, int]:

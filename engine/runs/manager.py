@@ -17,7 +17,7 @@ from ..text.corpus import Corpus
 from ..text.library import Library
 from ..training.checkpoint import FineTuneSource
 from . import forks
-from .cost import Cost, check_memory, estimate_cost
+from .cost import Cost, Costs, check_memory
 from .directory import RunDirectory
 from .divergence import lower_rate, rewind_step
 from .fine_tuning import fine_tune_source, plan_fine_tuning
@@ -37,7 +37,7 @@ class RunManager(RunDirectory):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)
-        self._costs: dict[tuple[object, ...], Cost] = {}
+        self._costs = Costs()
 
     def estimate(self, config: RunConfig, settings: LiveSettings, report: Report = unheard) -> float | None:
         """Seconds that a run would take here; None while a run is under way, which would be slowed down."""
@@ -57,13 +57,8 @@ class RunManager(RunDirectory):
             return None
         dataset = self.datasets.load(config, report)
         dataset.check(config)
-        key = (config, settings.batch_size, dataset.sha256)
-        if key in self._costs:
-            check_memory(config, settings, dataset)
-        else:
-            report("timing a few steps", 0, 0)
-            self._costs[key] = estimate_cost(config, settings, dataset)
-        return self._costs[key]
+        made = [run for run in (self.current, self.previous) if run is not None]
+        return self._costs.cost(config, settings, dataset, made, report)
 
     # ---------------------------------------------------------------- the current run
 

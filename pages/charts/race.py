@@ -5,6 +5,8 @@ holds the rows of all lanes, lane after lane. A layout says in `meta`:
 
 - `lanes`: [{"name", "colour"}] in order, for a panel of kind "lane-table" or "lane-samples".
 
+- `calm`: the heights follow the lanes that stay near where they began, for the panel of their losses.
+
 A view of that table says in `of` which of two chosen lanes it shows: "first", "second" or "difference".
 """
 
@@ -39,7 +41,7 @@ def race_panels(info: RunInfo) -> list[Panel]:
 def _losses(info: RunInfo, alone: Panel) -> Panel:
     assert alone.figure is not None
     figure = go.Figure(layout=alone.figure.layout)  # with its axes and the lines to compare with
-    figure.update_layout(meta={"events": "text"}, yaxis={"type": "log"})
+    figure.update_layout(meta={"events": "text", "calm": True}, yaxis={"type": "log"})
     if info.forked:
         figure.add_scatter(
             name="before the fork",

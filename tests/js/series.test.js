@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Series, average, clip, hasLeapt, overlay, thin } from "../../pages/board/charts/series.js";
+import { Series, average, calmHeights, clip, hasLeapt, overlay, thin } from "../../pages/board/charts/series.js";
 
 const LIMIT = 2000;
 
@@ -109,4 +109,15 @@ test("a loss has leapt when it is a thousand times the first, and none is 0 or b
   assert.equal(hasLeapt([4, 0, 4001]), false, "a logarithmic axis could not show it");
   assert.equal(hasLeapt([4, NaN, Infinity]), true);
   assert.equal(hasLeapt([]), false);
+});
+
+test("the heights of a race follow the lanes that have not leapt", () => {
+  const calm = [4.3, 3.1, 2.5];
+  const other = [4.3, 4.1, 4.6];
+  const leapt = [4.3, 900, 1e37];
+  assert.deepEqual(calmHeights([calm, other, leapt]), [2.5, 4.6]);
+  assert.deepEqual(calmHeights([calm, leapt, [4.3, 1e9, Infinity, NaN]]), [2.5, 4.3]);
+  assert.equal(calmHeights([calm, other]), null);
+  assert.equal(calmHeights([leapt, leapt]), null);
+  assert.equal(calmHeights([[], []]), null);
 });

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from engine.config import LiveSettings, RunConfig, changed
 from engine.errors import InputError
 from engine.formatting import format_number
-from engine.runs import training_loop
+from engine.runs import cost, training_loop
 from engine.runs.manager import RunActive, RunManager
 from engine.runs.run import Run
 from engine.runs.training_loop import TrainingLoop
@@ -600,6 +601,31 @@ def test_estimate_is_measured_and_knows_the_speed_limit(manager: RunManager, wai
     run = manager.start(TINY, ENDLESS)
     wait_until(lambda: run.alive)
     assert manager.estimate(TINY, LIVE) is None
+
+
+def test_an_estimate_of_a_busy_machine_is_measured_again(tiny: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, took = [0.0], [5.0]
+    monkeypatch.setattr(cost, "estimate_cost", lambda *_: cost.Cost(1, 1, took[0]))
+    costs = cost.Costs(clock=lambda: clock[0])
+    assert costs.cost(TINY, LIVE, tiny).seconds_per_step == 5.0
+    took[0] = 1.0
+    assert costs.cost(TINY, LIVE, tiny).seconds_per_step == 5.0, "two looks in a moment measure once"
+    clock[0] += cost.COST_SECONDS + 1
+    assert costs.cost(TINY, LIVE, tiny).seconds_per_step == 1.0
+
+
+def test_an_estimate_goes_by_what_such_a_run_has_taken(
+    manager: RunManager, wait_until: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "estimate_cost", lambda *_: cost.Cost(1, 1, 5.0))
+    run = manager.start(TINY, changed(LIVE, max_steps=60))
+    wait_until(lambda: run.state is State.DONE)
+    manager.flush(run)
+    steps = changed(LIVE, max_steps=100)
+    times = run.history.series["step_time"].view(1000)[1]
+    assert manager.estimate(TINY, steps) == pytest.approx(100 * float(np.median(times)))
+    assert manager.estimate(changed(TINY, seed=5), steps) == 500.0, "another one has not been made"
+    assert manager.estimate(TINY, changed(steps, batch_size=3)) == 500.0
 
 
 # ---------------------------------------------------------------- text on request

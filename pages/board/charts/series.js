@@ -186,6 +186,18 @@ export function hasLeapt(values) {
   return values.some((value) => value > LEAP * values[0]) && !values.some((value) => value <= 0);
 }
 
+/**
+ * The lowest and the highest of the curves that have not leapt, where others have: those would flatten them.
+ * @param {number[][]} lanes values of each
+ * @returns {[number, number] | null} null where all have leapt, or none
+ */
+export function calmHeights(lanes) {
+  const known = lanes.map((values) => values.filter(Number.isFinite)).filter((values) => values.length);
+  const calm = known.filter((values) => !hasLeapt(values)).flat();
+  if (!calm.length || known.every((values) => !hasLeapt(values))) return null;
+  return [calm.reduce((a, b) => Math.min(a, b)), calm.reduce((a, b) => Math.max(a, b))];
+}
+
 /** Index of the first of the ascending `steps` that is greater than `step`. */
 function firstAfter(steps, step) {
   let low = 0;

@@ -8,11 +8,12 @@ import { SMOOTHING, below, drawnPart, highest, lowest, mostPoints, smoothingWind
 import { arrange, lengthOf, put } from "./labels.js";
 import { FIGURE_FONT, axisName, halo, themed } from "./layout.js";
 import { labelsOf, linesOf, marksOf, takenRows } from "./marks.js";
-import { average, hasLeapt, overlay, upTo } from "./series.js";
+import { average, calmHeights, hasLeapt, overlay, upTo } from "./series.js";
 import { repaint } from "./theme.js";
 import { countTicks, roundTicks, tickText } from "./ticks.js";
 
 const ROW = 19; // px: the height of a label
+const HEADROOM = 0.06; // of the heights, above and below them
 const NARROW = 480; // px: there, labels go without what they have in brackets
 const TICK_HEIGHT = 20; // px
 const TICK_WIDTH = 110; // px
@@ -40,7 +41,7 @@ export class StepChart extends Chart {
     this.figure = panel.figure;
     this.traces = this.figure.data.map((trace, index) => ({ index, ...trace.meta })).filter((one) => one.channel);
     this.log = this.figure.layout.yaxis?.type === "log";
-    this.chosen = this.zoomed = false;
+    this.chosen = this.zoomed = this.calmed = false;
     this.places = [];
     this.detail.clear();
     this.frame.setPanel(panel);
@@ -96,10 +97,13 @@ export class StepChart extends Chart {
     const { series, header } = this.board.data;
     const own = this.traces.filter(({ run, channel }) => run !== "previous" && !channel.endsWith(GAPS));
     const words = new Set();
-    for (const { channel } of own) {
+    for (const { channel, smooth, index } of own) {
       const since = header.not_finite?.[channel];
       if (since !== undefined) words.add(`NaN since step ${whole(since)}`);
       else if (series.get(channel + GAPS)?.steps.length) words.add("NaN");
+      if (this.figure.layout.meta?.calm && !smooth && hasLeapt(series.get(channel)?.values ?? [])) {
+        words.add(`${this.figure.data[index].name} leaves the chart`);
+      }
       if (this.log && series.get(channel)?.values.some((value) => value <= 0)) words.add("0 and below: not on a log axis");
     }
     return [...words];
@@ -206,6 +210,7 @@ export class StepChart extends Chart {
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
     const heights = String(this.plot._fullLayout.yaxis.range);
     const curves = this.curves(range);
+    this.calm(change, curves);
     this.mark(change, range, curves);
     this.countAbove(change, range);
     this.nameAxis(change);
@@ -213,6 +218,19 @@ export class StepChart extends Chart {
     if (this.log) this.markDecades();
     this.dirty = String(this.plot._fullLayout.yaxis.range) !== heights; // labels were placed by the one before
     return true;
+  }
+
+  /** The lanes of a race: heights that follow those that have not leapt. */
+  calm(change, { y }) {
+    if (!this.figure.layout.meta?.calm || this.zoomed) return;
+    const heights = calmHeights(y.filter((_, at) => !this.traces[at].smooth));
+    if (heights) {
+      const [low, high] = this.log ? heights.map(Math.log10) : heights;
+      const room = HEADROOM * (high - low || 1);
+      change["yaxis.range"] = [low - room, high + room];
+      delete change["yaxis.autorange"];
+    } else if (this.calmed) change["yaxis.autorange"] = true;
+    this.calmed = heights !== null;
   }
 
   /** Is there a loss on it that has leapt? */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import streamlit as st
@@ -13,7 +14,7 @@ from engine.models import registry
 from engine.paths import home
 from engine.presets import PRESETS
 from engine.progress import Report
-from engine.runs.cost import LARGE, Cost, duration
+from engine.runs.cost import COST_SECONDS, LARGE, Cost, duration
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text import gpt2
@@ -105,8 +106,9 @@ def estimate(run: Run | None) -> None:
         return house.estimate(config, settings, report), house.cost(config, settings, report)
 
     busy = house.race is not None and house.race.alive
+    news = (house.library.version, busy, run and (run.id, run.step), time.monotonic() // COST_SECONDS)
     try:
-        made = waiting.result("estimate", (config, settings, house.library.version, busy), work)
+        made = waiting.result("estimate", (config, settings, news), work)
     except InputError as error:
         st.text(str(error))
         return
