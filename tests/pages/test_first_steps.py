@@ -274,8 +274,7 @@ def test_the_way_to_the_stage_prepares_the_preset_and_starts_nothing(
     page = opened()
     click(page, "Open on Train")
     assert page.query_params["preset"] == "document-002-line"
-    (chosen,) = [box for box in page.selectbox if (box.key or "").startswith("preset")]
-    assert (chosen.value, manager.current) == ("document-002-line", None)
+    assert (page.session_state.plan.config.preset, manager.current) == ("document-002-line", None)
 
 
 def test_the_way_to_the_stage_asks_about_a_run_under_way(opened: Callable[[], AppTest], manager: RunManager) -> None:

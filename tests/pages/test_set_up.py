@@ -29,6 +29,7 @@ STATES = ["running", "paused", "done", "watched"]
 
 def opened(query: str = "") -> AppTest:
     page = AppTest.from_file(str(ROOT / "pages" / "shell.py"), default_timeout=60)
+    page.session_state.engine_room = True
     for name, value in parse_qsl(query):
         page.query_params[name] = value
     page.run()

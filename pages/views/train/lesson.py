@@ -35,7 +35,8 @@ def begin(query: str) -> None:
     """Start the run that `query` describes; if one is under way, the stage asks first."""
     planned, _ = link.read(dict(parse_qsl(query)))
     plan.prepare_for_train(planned)
-    if (run := run_manager().current) is None or not run.alive:
+    run = run_manager().current
+    if run is None or not run.alive or not plan.set_up():  # the same once more: nothing else says so
         actions.request("start")
 
 
