@@ -106,8 +106,8 @@ def _named(name: str, value: Any) -> str:
     """A setting with its value, as one says it."""
     if name == "max_steps":
         return f"{value:,} steps"
-    if name in ("optimizer", "draws"):
-        return {"adamw": "AdamW", "sgd": "SGD"}.get(value, f"draws {value}")
+    if name == "optimizer":
+        return {"adamw": "AdamW", "sgd": "SGD"}.get(value, str(value).capitalize())
     shown = "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return f"{name.replace('_', ' ')} {shown[:MOST_SHOWN]}"
 

@@ -19,7 +19,7 @@ REWIND_STEPS = 50
 KNOBS = ("lr", "batch_size", "weight_decay", "grad_clip")
 USUAL_STEPS = 100  # before the last REWIND_STEPS; later values are compared with the median of these
 LAST_LOSSES = 5
-USUAL_RATES = {"adamw": 1e-3, "sgd": 0.1}
+USUAL_RATES = {"adamw": 1e-3, "muon": 1e-3, "sgd": 0.1}
 """What an optimizer trains well with, where the run's preset has another one."""
 FAR_TOO_HIGH = 20.0
 """Times the usual rate, from which half of a rate is no remedy for a run that was in trouble from its first steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import median
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import changed
+from engine.config import OptimizerName, changed
 from engine.errors import InputError
 from engine.presets import preset
 from engine.runs.divergence import (
     REWIND_STEPS,
+    USUAL_RATES,
     USUAL_STEPS,
     Divergence,
     find_divergence,
@@ -266,6 +268,10 @@ def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:
 )
 def test_the_rate_to_start_again_with(lr: float, step: int, config, lower: float) -> None:
     assert lower_rate(lr, step, config) == pytest.approx(lower)
+
+
+def test_every_optimizer_has_a_usual_rate() -> None:
+    assert set(USUAL_RATES) == set(get_args(OptimizerName))
 
 
 @pytest.mark.parametrize(
