@@ -259,7 +259,7 @@ def test_an_update_measured_before_the_knob_was_turned_says_so() -> None:
         (1e6, 0, BIGRAM, 0.001),
         (10.0, 0, BIGRAM, 0.001),
         (1e6, 450, BIGRAM, 5e5),
-        (1e6, 0, GPT, 0.003),
+        (1e6, 0, GPT, preset("gpt-tiny").settings.lr),
         (1e6, 0, changed(BIGRAM, optimizer="sgd"), 0.1),
         (1.0, 0, changed(BIGRAM, optimizer="sgd"), 0.5),
         (30.0, 120, changed(BIGRAM, optimizer="sgd"), 15.0),
