@@ -29,6 +29,7 @@ from ..text.description import title_of, training_size
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, PausedState
 from ..training.sampling import generate, sample_record
+from ..training.schedule import is_constant
 from ..training.trainer import Trainer
 from .settings_journal import SettingsJournal
 from .training_loop import TrainingLoop
@@ -228,7 +229,7 @@ class Run:
             reads_text=self.config.reads_text,
             device=self.device.type,
             parameters=self.parameters,
-            charts=0,
+            charts=int(not is_constant(self.settings)),
         )
 
     # ---------------------------------------------------------------- asked by anyone

@@ -87,7 +87,7 @@ class RunStatus:
     parameters: int
     """0 if not known."""
     charts: int
-    """How many charts a recorded loop has made so far: the board asks for them anew when there are more."""
+    """Counts the charts that came on the way, of a recorded loop or of a schedule: the board asks for them anew."""
 
     def header(self) -> dict[str, Any]:
         """The header's fields; `settings` has the version in it."""

@@ -2,7 +2,7 @@
 
 It depends on the step and on the settings in force at it, and on nothing that came before. So a rate or a number of
 steps that is changed on the way gives a new plan from that step on, and a run that is resumed or forked goes on with
-the very same rates.
+the very same rates. The board draws what is planned by the same rule, in pages/board/charts/schedule.js.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def rate_at(settings: LiveSettings, step: int) -> float:
         return settings.lr
     begins, last = settings.warmup_steps, settings.max_steps
     if settings.schedule == "linear":
-        begins = max(begins, round(last * (1 - settings.decay_share)))
+        begins = max(begins, int(last * (1 - settings.decay_share)))
     fallen = min(1.0, max(0, step - 1 - begins) / max(1, last - begins))
     left = 0.5 * (1 + math.cos(math.pi * fallen)) if settings.schedule == "cosine" else 1 - fallen
     return settings.lr * (settings.final_share + (1 - settings.final_share) * left)
@@ -34,11 +34,3 @@ def rate_at(settings: LiveSettings, step: int) -> float:
 def is_constant(settings: LiveSettings) -> bool:
     """Does every step have the same rate?"""
     return settings.schedule == "constant" and settings.warmup_steps == 0
-
-
-def rates(settings: LiveSettings, begin: int = 1, points: int = 200) -> tuple[list[int], list[float]]:
-    """At most `points` steps from `begin` to the last, evenly spread, and the rate planned for each, for a chart."""
-    last = settings.max_steps
-    every = max(1, (last - begin) / max(1, points - 1))
-    steps = sorted({min(last, round(begin + every * i)) for i in range(points)}) if begin <= last else []
-    return steps, [rate_at(settings, step) for step in steps]

@@ -96,6 +96,30 @@ def layer_note(info: RunInfo) -> str:
     )
 
 
+def learning_rate() -> Panel:
+    """The learning rate of each step, and faintly what the schedule has ahead."""
+    figure = step_chart("learning rate")
+    figure.add_scatter(
+        name="planned",
+        mode="lines",
+        line={"color": TRAIN, "width": 2, "dash": "dot"},
+        opacity=0.5,
+        meta={"channel": "lr", "only": "planned"},
+    )
+    figure.add_scatter(name="in force", mode="lines", line={"color": TRAIN, "width": 3}, meta={"channel": "lr"})
+    return Panel(
+        key="learning_rate",
+        title="Learning rate",
+        help=(
+            "How far an update may move the weights, step by step; dotted is what the schedule has planned. A warm-up "
+            "climbs while the optimizer has seen little, and the fall at the end lets the weights settle. The knob "
+            "sets the peak: turn it, or the iterations, and the rest is planned anew from that step."
+        ),
+        area="left",
+        figure=figure,
+    )
+
+
 def live_heatmap(views: list[dict[str, str]], columns: str, rows: str, tokens: str = "") -> go.Figure:
     """An empty table; the board reads `views` and `tokens` (see `panel`); `columns` and `rows` are the axis titles."""
     figure = go.Figure(go.Heatmap(zsmooth=False, meta={"views": views}))

@@ -7,7 +7,7 @@ A trace says in `meta` what feeds it:
 
 - `channel`: the name of the scalar channel that it draws ("train/loss").
   With ":nan" behind it: where that channel is no finite number, at the height of the value before.
-- `only`: "lowest" draws the lowest point of the channel alone.
+- `only`: "lowest" draws the lowest point of the channel alone, "planned" the learning rates that are still to come.
 - `smooth`: draw the moving average instead of the values; the panel then has a smoothing slider.
 - `run`: "previous" draws the run before this one (the ghost), until somebody dismisses it.
 - `group`: traces of one group share one entry in the legend, a strip from the first colour to the last.
@@ -69,6 +69,8 @@ class RunInfo:
     """The names of a race's lanes."""
     forked: bool = False
     """Does the race begin at a fork of another run?"""
+    scheduled: bool = False
+    """Does its learning rate follow a schedule?"""
 
     def has(self, feature: Feature) -> bool:
         """Has the run's model this feature? Of a recorded run's model nothing is known."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from engine.training.probes import QUANTITIES
 from pages.charts import language_model, points
-from pages.charts.live_figures import gauge, table
+from pages.charts.live_figures import gauge, learning_rate, table
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.recorded import recorded_panels
 
@@ -21,6 +21,7 @@ def training_panels(info: RunInfo) -> list[Panel]:
         for panel in (
             language_model.gradient_norm(info),
             language_model.update_ratio(info),
+            *([learning_rate()] if info.scheduled else []),
             *(gauge(one) for one in QUANTITIES.values()),
         )
     ]

@@ -14,6 +14,7 @@ from engine.text.baselines import Baselines
 from engine.text.corpus import Corpus
 from engine.text.points import read_points
 from engine.tracking.external_run import ExternalRun
+from engine.training.schedule import is_constant
 from pages.charts.panel import RunInfo
 
 EXAMPLE = SHIPPED_FOLDER / "example.frame"
@@ -39,6 +40,7 @@ def run_info(run: Run | Race | ExternalRun) -> RunInfo:
         None if former is None else former.title,
         lanes=run.names if isinstance(run, Race) else (),
         forked=isinstance(run, Race) and run.forked,
+        scheduled=isinstance(run, Run) and not is_constant(run.settings),
     )
 
 

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 
+from engine.config import LiveSettings, changed
 from engine.stream.history import Frame
+from engine.training.schedule import rate_at
 from tests.board.node import node, unavailable
 
 JS = Path(__file__).resolve().parents[1] / "js"
@@ -34,7 +37,29 @@ def test_the_board_s_own_tests_pass(tmp_path: Path) -> None:
     expected = json.dumps([[name, list(array.shape), array.ravel().tolist()] for name, array in arrays.items()])
     tests = [path.name for path in sorted(JS.glob("*.test.js"))]
     assert tests
-    passes([node(), "--test", *tests], LOOPSCOPE_FRAME=str(tmp_path / "frame"), LOOPSCOPE_EXPECTED=expected)
+    passes(
+        [node(), "--test", *tests],
+        LOOPSCOPE_FRAME=str(tmp_path / "frame"),
+        LOOPSCOPE_EXPECTED=expected,
+        LOOPSCOPE_RATES=json.dumps(planned_rates()),
+    )
+
+
+def planned_rates() -> list[dict[str, Any]]:
+    """Schedules of all kinds, with the rate of each step and of some after the end."""
+    found = []
+    for schedule in get_args(LiveSettings.model_fields["schedule"].annotation):
+        for warmup, share, final in ((0, 0.4, 0.0), (7, 0.33, 0.1), (70, 1.0, 1.0)):
+            settings = changed(
+                LiveSettings(lr=0.3, max_steps=50),
+                schedule=schedule,
+                warmup_steps=warmup,
+                decay_share=share,
+                final_share=final,
+            )
+            rates = [rate_at(settings, step) for step in range(1, 60)]
+            found.append({"settings": settings.model_dump(), "rates": rates})
+    return found
 
 
 def test_the_board_s_types_hold() -> None:

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from engine.config import RunConfig, changed
+from engine.config import LiveSettings, RunConfig, changed
 from engine.paths import home
 from engine.presets import preset
 from engine.runs.manager import RunManager
@@ -60,7 +60,7 @@ CONTRACT = {
     "events": list,
     "samples": list,
 }
-LIVE_SETTINGS = {"lr", "max_steps", "batch_size", "weight_decay", "grad_clip", "speed", "version"}
+LIVE_SETTINGS = {*LiveSettings.model_fields, "version"}
 
 
 @dataclass

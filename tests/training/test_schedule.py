@@ -15,7 +15,7 @@ from engine.errors import InputError
 from engine.stream.messages import Record, Scalars
 from engine.text.corpus import Corpus
 from engine.training.checkpoint import Snapshot
-from engine.training.schedule import rate_at, rates
+from engine.training.schedule import rate_at
 from engine.training.state import restore, take_snapshot
 from engine.training.trainer import Trainer
 
@@ -74,13 +74,6 @@ def test_a_rate_climbs_stays_and_falls_between_its_bounds(
     assert all(after > before for before, after in pairwise(planned[:warmup]))
     assert all(after <= before + 1e-12 for before, after in pairwise(planned[warmup:]))
     assert min(planned[warmup:], default=2.0) >= final * 2.0 - 1e-12
-
-
-def test_the_plan_for_a_chart_ends_at_the_last_step() -> None:
-    steps, planned = rates(PLAN, begin=20, points=7)
-    assert (steps[0], steps[-1], len(steps)) == (20, STEPS, 7)
-    assert planned == [rate_at(PLAN, step) for step in steps]
-    assert rates(PLAN, begin=STEPS + 1) == ([], [])
 
 
 def trained(

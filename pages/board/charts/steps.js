@@ -8,6 +8,7 @@ import { SMOOTHING, below, drawnPart, highest, lowest, mostPoints, smoothingWind
 import { arrange, lengthOf, put } from "./labels.js";
 import { FIGURE_FONT, axisName, halo, themed } from "./layout.js";
 import { labelsOf, linesOf, marksOf, takenRows } from "./marks.js";
+import { planned } from "./schedule.js";
 import { average, calmHeights, hasLeapt, overlay, upTo } from "./series.js";
 import { repaint } from "./theme.js";
 import { countTicks, roundTicks, tickText } from "./ticks.js";
@@ -241,7 +242,7 @@ export class StepChart extends Chart {
 
   /** What the curves show where the axis has this range: {x, y}, each an array for each of `traces`. */
   curves(range) {
-    const { axis } = this.board;
+    const { axis, data } = this.board;
     const stretch = axis.steps(range);
     const window = this.window(stretch[1] - Math.max(0, stretch[0]));
     const most = mostPoints(this.traces.length, this.zoomed);
@@ -254,6 +255,7 @@ export class StepChart extends Chart {
       if (trace.smooth) curve = { steps: points.steps, values: average(points.steps, points.means, window) };
       if (trace.run === "previous") curve = below(curve, this.highest());
       if (trace.only === "lowest") curve = lowest(curve);
+      if (trace.only === "planned") curve = planned(data.header.settings, data.moment, stretch[1], most);
       const part = drawnPart(curve, stretch, most, this.zoomed, (step) => axis.place(step));
       x.push(part.steps);
       y.push(part.values);

@@ -1,4 +1,4 @@
-"""What can be changed while a run trains: learning rate, speed, batch size, decay, clipping."""
+"""What can be changed while a run trains: learning rate and its schedule, speed, batch size, decay, clipping."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ def more_knobs(settings: LiveSettings) -> None:
             "weight_decay", settings.weight_decay, plan.change_setting, label="weight decay, per unit of lr"
         )
         fields.real_number("grad_clip", settings.grad_clip, plan.change_setting, label="gradient clip, norm", step=0.1)
+        fields.whole_number("micro_batches", settings.micro_batches, plan.change_setting, label="parts of a batch")
+    with st.popover("Schedule of the rate", width="stretch"):
+        schedule(settings)
+
+
+def schedule(settings: LiveSettings) -> None:
+    """How the learning rate goes over the steps; what a choice does not use is not shown."""
+    names = {"constant": "constant", "cosine": "falls along a cosine", "linear": "falls at the end"}
+    fields.choice("schedule", settings.schedule, plan.change_setting, shown=names.__getitem__)
+    fields.whole_number("warmup_steps", settings.warmup_steps, plan.change_setting, label="warm-up, steps")
+    if settings.schedule == "linear":
+        label = "falls over the last share of the steps"
+        fields.real_number("decay_share", settings.decay_share, plan.change_setting, label=label, step=0.1)
+    if settings.schedule != "constant":
+        label = "share of the rate left at the end"
+        fields.real_number("final_share", settings.final_share, plan.change_setting, label=label, step=0.1)
 
 
 def step_rate(up: int) -> None:

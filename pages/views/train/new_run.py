@@ -57,6 +57,8 @@ def new_run(run: Run | None) -> None:
         fields.choice("device", planned.device, plan.change_config, three[1])
         if "dropout" in own:
             fields.real_number("dropout", planned.dropout, plan.change_config, three[2])
+        with st.expander("Optimizer, first weights, patience"):
+            rule_fields(planned)
         add_texts(lambda name: plan.change_config("corpus", name))
         if run is not None:
             fine_tuning(run)
@@ -80,6 +82,34 @@ def foot(run: Run | None) -> None:
         args=("start", PLACE),
         width="stretch",
     )
+
+
+def rule_fields(planned: RunConfig) -> None:
+    """The numbers of the chosen optimizer, what decay pulls at, the first weights, and when to stop early."""
+    left, right = st.columns(2)
+    if planned.optimizer == "sgd":
+        fields.real_number("momentum", planned.momentum, plan.change_config, left, step=0.1)
+    else:
+        fields.real_number("beta1", planned.beta1, plan.change_config, left, "β1, of the mean gradient")
+        fields.real_number("beta2", planned.beta2, plan.change_config, right, "β2, of the mean square")
+        fields.real_number("epsilon", planned.epsilon, plan.change_config, left, "ε", step=1e-8)
+    if planned.optimizer == "muon":
+        fields.real_number("muon_scale", planned.muon_scale, plan.change_config, right, "Muon's rate ÷ lr", step=1.0)
+    shown = {"all": "all weights", "matrices": "matrices alone"}
+    fields.choice("decays", planned.decays, plan.change_config, left, "weight decay pulls at", shown=shown.__getitem__)
+    if planned.reads_text:
+        names = {
+            "own": "the model's own",
+            "zeros": "all 0",
+            "normal": "N(0, 1)",
+            "small": "N(0, 0.02)",
+            "small-scaled": "N(0, 0.02), by depth",
+        }
+        weights = planned.first_weights
+        fields.choice("first_weights", weights, plan.change_config, right, "first weights", shown=names.__getitem__)
+        fields.whole_number("patience", planned.patience, plan.change_config, left, "patience, validation losses")
+    if "attention" in fields_of(planned.model):
+        fields.choice("attention", planned.attention, plan.change_config, right)
 
 
 def token_fields(planned: RunConfig) -> None:
