@@ -217,7 +217,7 @@ def test_what_is_set_up_before_the_first_run_is_said_over_the_example(
     page = opened()
     assert hints[-1] is None
     click(page, "try-Train-Too large a step")
-    assert hints[-1] is not None and hints[-1].startswith("bigram, lr 10, 3,000 steps is set up: press Start.")
+    assert hints[-1] is not None and hints[-1].startswith("bigram, lr 10, 3,000 steps is set up. Press Start.")
     assert house.current is None
 
 

@@ -40,4 +40,4 @@ def consequence() -> str:
 def hint() -> str | None:
     """The line over the recorded example, while there is no run: what Start will start, if something is set up."""
     words = plan.set_up()
-    return f"{words} is set up: press Start. Until then, an example: a recorded run." if words else None
+    return f"{words} is set up. Press Start. Until then, an example: a recorded run." if words else None
