@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { placesOf } from "../../pages/board/panels/places.js";
 
-/** The cells of a 6-column grid that a place covers. */
+/** The cells of a 12-column grid that a place covers. */
 function cells(place) {
   const [row, from, , span] = place.split(" / ");
   const width = Number(span.split(" ")[1]);
@@ -28,17 +28,17 @@ for (const [name, make] of Object.entries(SETS)) {
       assert.equal(places.length, panels.length);
       const taken = places.flatMap(cells);
       assert.equal(new Set(taken).size, taken.length, `${count}: one lies on another`);
-      assert.equal(taken.length, 6 * rows, `${count}: a cell is empty`);
-      for (const cell of taken) assert.match(cell, /^\d+:[1-6]$/);
+      assert.equal(taken.length, 12 * rows, `${count}: a cell is empty`);
+      for (const cell of taken) assert.match(cell, /^\d+:(?:[1-9]|1[0-2])$/);
       const widths = places.map((place) => cells(place).length);
-      assert.ok(Math.min(6, ...widths) >= 2, `${count}: one is too narrow`);
+      assert.ok(Math.min(12, ...widths) >= 3, `${count}: one is too narrow`);
     }
   });
 }
 
 test("the five panels of a language model lie as they always did", () => {
   const panels = ["main", "side", "left", "right", "foot"].map((area) => ({ area }));
-  const expected = ["1 / 1 / auto / span 4", "1 / 5 / auto / span 2"];
-  for (const from of [1, 3, 5]) expected.push(`2 / ${from} / auto / span 2`);
+  const expected = ["1 / 1 / auto / span 8", "1 / 9 / auto / span 4"];
+  for (const from of [1, 5, 9]) expected.push(`2 / ${from} / auto / span 4`);
   assert.deepEqual(placesOf(panels), { places: expected, rows: 2 });
 });

@@ -5,13 +5,14 @@
  * @typedef {{places: string[], rows: number}} Places of each panel as CSS's grid-area, and how many rows they fill
  */
 
-const COLUMNS = 6; // a row has one, two or three panels
+const COLUMNS = 12; // a row has one to four panels
 const MOST_BESIDE = 3;
-const MAIN = 4; // columns of the main panel beside another
+const ALL_BESIDE = 4; // so many are no reason for another row
+const MAIN = 8; // columns of the main panel beside another
 
 /**
  * The main panel is on top, with the tables or else the samples beside it; the others follow below in their order, in
- * rows of up to three that differ by at most one panel.
+ * rows of up to three that differ by at most one panel; four have one row.
  * @param {Placed[]} panels
  * @returns {Places}
  */
@@ -29,7 +30,7 @@ export function placesOf(panels) {
     if (!beside.length) beside = order.splice(0, 1);
     rows.push([...main, ...beside]);
   }
-  for (let left = Math.ceil(order.length / MOST_BESIDE); left > 0; left--) {
+  for (let left = order.length === ALL_BESIDE ? 1 : Math.ceil(order.length / MOST_BESIDE); left > 0; left--) {
     rows.push(order.splice(0, Math.ceil(order.length / left)));
   }
   const places = new Array(panels.length);
