@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import crowd, loops, pages, room, stage
+from tests.bench import crowd, loops, pages, recipe, room, stage
 from tests.bench.figures import Figure
 
 Part = Callable[[str, bool], list[Figure]]
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Part] = {
     "store": loops.store,
     "trackio": loops.trackio,
     "gpt": loops.gpt,
+    "recipe": recipe.recipe,
     "audience": room.audience,
     "browser": room.browser,
     "tabs": stage.tabs,
@@ -40,7 +41,7 @@ PARTS: Mapping[str, Part] = {
     "crowd": crowd.crowd,
 }
 ON_A_GPU = ("bigram", "gpt")
-ON_REQUEST = ("heap", "crowd")
+ON_REQUEST = ("heap", "crowd", "recipe")
 
 
 def main() -> int:

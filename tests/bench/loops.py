@@ -22,7 +22,6 @@ import torch
 from engine.config import LiveSettings, RunConfig, changed
 from engine.models.base import LanguageModel
 from engine.models.registry import build
-from engine.presets import preset
 from engine.runs.run import Run
 from engine.runs.run_folder import run_description
 from engine.storage.writer import RunWriter
@@ -30,6 +29,7 @@ from engine.stream.pump import Pump
 from engine.stream.status import State
 from engine.text.corpus import Corpus
 from tests.bench.figures import Figure, interleave, ratio, told
+from tests.plain import plain
 
 Loop = Callable[[int], None]
 ENDLESS = 100_000_000
@@ -44,9 +44,11 @@ def text(characters: int = 1_000_000) -> str:
 
 
 def setting(name: str, device: str) -> tuple[RunConfig, LiveSettings, Corpus]:
-    """Preset `name` on the bench's text, at full speed and without an end."""
-    start = preset(name)
+    """Preset `name` on the bench's text with plain AdamW, at full speed and without an end."""
+    start = plain(name)
     config = changed(start.config, device=device, corpus="bench")
+    if config.model == "gpt":
+        config = changed(config, attention="fused")
     return config, changed(start.settings, speed="unlimited", max_steps=ENDLESS), Corpus.of(text(), name="bench")
 
 
