@@ -87,8 +87,10 @@ def test_what_it_cannot_do_is_said_in_one_sentence(manager: RunManager) -> None:
     for verb in (
         lambda: manager.resume(log.id),
         lambda: resume.resume(Namespace(run=log.id, max_steps=None, json=False)),
-        lambda: evaluate.evaluate(Namespace(run=log.id, split="val", json=False)),
-        lambda: sample.sample(Namespace(run=log.id, prompt="", max_new_tokens=9, temperature=1.0, top_k=None, seed=0)),
+        lambda: evaluate.evaluate(Namespace(run=log.id, split="val", json=False, at="last")),
+        lambda: sample.sample(
+            Namespace(run=log.id, at="last", prompt="", max_new_tokens=9, temperature=1.0, top_k=None, seed=0)
+        ),
         lambda: export.weights_file(run),
     ):
         with pytest.raises(InputError, match="recorded from another program's loop") as refused:
