@@ -44,7 +44,8 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
 [data-testid="stNumberInputContainer"]:has([role="alert"]) { height: auto; flex-wrap: wrap; }
 [data-testid="stNumberInputContainer"] [role="alert"] { position: static; flex: 0 0 100%; height: auto; clip: auto;
   margin: 0; padding: 0 0.6rem 0.4rem; white-space: normal; font-size: 0.85rem; line-height: 1.25; }
-[data-testid="stNumberInput"]:has([role="alert"]) [data-testid="InputInstructions"] { display: none; }
+[data-testid="stNumberInput"]:has([role="alert"]) { --ls-hint: hidden; } /* why by a property: see board.css */
+[data-testid="InputInstructions"] { visibility: var(--ls-hint, inherit); }
 .st-key-controls [data-testid="stColumn"]:has([role="alert"]) { min-width: 100%; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-new_run_foot) { position: sticky; bottom: -1rem; z-index: 1;
   padding: 0.4rem 0; backdrop-filter: blur(12px); } /* in sight, however much stands above it */

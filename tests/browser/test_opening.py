@@ -46,6 +46,7 @@ def test_the_run_is_drawn_before_streamlit_has_come_and_stays_in_its_place(
         route.continue_()
     expect(tab.button("play")).to_be_enabled(timeout=PATIENCE)
     expect(tab.page.locator(".ls-early")).to_have_count(0)
+    expect(tab.page.locator("link[rel=stylesheet][href$='board.css']")).to_have_count(1)
     assert tab.page.evaluate(PLACE) == early
     assert tab.page.evaluate("document.querySelector('.stApp .ls-board').mark") == 1
     tab.retried(lambda: tab.page.locator(".js-plotly-plot .main-svg").count() >= 4)

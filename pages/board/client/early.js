@@ -31,7 +31,8 @@ function chosenTheme() {
 
 /** Where the page's right column will be, until the board moves there or the page turns out to be another one. */
 function makePlace() {
-  const place = document.body.appendChild(element("div", "ls-early"));
+  const place = element("div", "ls-early");
+  document.body.prepend(place); // before Streamlit's page, which board.css keeps out of sight meanwhile
   const { pathname } = location;
   const watch = setInterval(() => {
     const wrong = location.pathname !== pathname || document.querySelector('[data-testid="stException"]');

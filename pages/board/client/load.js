@@ -24,7 +24,9 @@ export function loadPlotly(base) {
 
 export function loadStyle(base) {
   const href = new URL("board.css", base).href;
-  if (document.querySelector(`link[href="${href}"]`)) return;
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const links = document.querySelectorAll("link[rel=stylesheet]");
+  if ([...links].some((link) => link.href === href)) return; // the front page names it by another path
   document.head.append(element("link", "", "", { rel: "stylesheet", href }));
 }
 
