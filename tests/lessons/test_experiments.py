@@ -273,6 +273,7 @@ def test_a_learning_rate_far_too_high_does_not_settle(start) -> None:
     assert "does not settle" in result.summary
 
 
+@pytest.mark.thorough
 def test_the_batch_loss_rises_half_the_time_while_the_model_gets_better_at_every_step(start) -> None:
     numbers = rates.every_step_better(start, quiet()).numbers
     assert numbers["text"] == 0

@@ -208,6 +208,7 @@ def test_the_byte_pair_trial_counts_its_own_sentence(play) -> None:
         assert len(make_tokenizer(play, config).encode(SENTENCE)) == count
 
 
+@pytest.mark.thorough
 def test_the_diarys_lowest_validation_is_where_it_says(diary) -> None:
     (characters,) = told("Too short a text", "the diary of # characters")
     assert characters == diary.characters

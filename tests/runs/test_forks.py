@@ -58,7 +58,7 @@ def go(manager: RunManager, wait_until):
 
 @pytest.mark.parametrize(
     ("config", "step"),
-    [(BIGRAM, None), (BIGRAM, 533), (GPT, 396), (EPOCHS, 396)],
+    [(BIGRAM, None), (BIGRAM, 533), (GPT, 396), pytest.param(EPOCHS, 396, marks=pytest.mark.thorough)],
     ids=["bigram now", "bigram", "gpt", "epochs"],
 )
 def test_a_fork_with_nothing_changed_is_its_parent_for_1000_steps(manager: RunManager, go, config, step) -> None:

@@ -62,7 +62,11 @@ def opened(manager: RunManager, step: int) -> RestoredState:
     return made
 
 
-@pytest.mark.parametrize("config", [BIGRAM, GPT, TIED, EPOCHS], ids=["bigram", "gpt", "tied", "epochs"])
+@pytest.mark.parametrize(
+    "config",
+    [BIGRAM, GPT, pytest.param(TIED, marks=pytest.mark.thorough), pytest.param(EPOCHS, marks=pytest.mark.thorough)],
+    ids=["bigram", "gpt", "tied", "epochs"],
+)
 def test_an_earlier_step_is_what_it_was(manager: RunManager, wait_until, config) -> None:
     run = manager.prepare(config, SETTINGS)
     there = {0: run.paused_state().snapshot}

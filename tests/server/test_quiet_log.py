@@ -29,13 +29,17 @@ MALFORMED = [
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("uvicorn", *quiet_log.LOGGERS):  # as they are before a server in this process sets them up
-        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
-        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+    loggers = [logging.getLogger(name) for name in ("uvicorn", *quiet_log.LOGGERS)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:  # as they are before a server in this process sets them up
+        monkeypatch.setattr(logger, "propagate", True)
+        monkeypatch.setattr(logger, "disabled", False)
+        logger.setLevel(logging.NOTSET)
     quiet_log.leave_out_visitors_faults()
     yield
-    for name in quiet_log.LOGGERS:
-        logging.getLogger(name).removeFilter(quiet_log._is_worth_a_line)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.removeFilter(quiet_log._is_worth_a_line)
+        logger.setLevel(level)
 
 
 def test_a_malformed_request_and_a_socket_that_went_write_no_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -334,6 +334,7 @@ def test_links_carry_epochs() -> None:
     assert "epochs=none was ignored" in notices[0]
 
 
+@pytest.mark.thorough
 def test_simple_learns_its_text_by_heart_while_validation_turns(make_run, wait_until) -> None:
     start = preset("simple")
     run = make_run(start.config, start.settings, Corpus.of(NOTEBOOK.read_text(encoding="utf-8"), "ferry-notebook"))

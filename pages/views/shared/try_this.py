@@ -80,7 +80,7 @@ SUGGESTIONS: dict[str, tuple[Suggestion, Suggestion, Suggestion]] = {
         Suggestion(
             "Look back further",
             "A small GPT sees 32 characters. It passes 2.34, the floor of any bigram on this text, after about 200 "
-            "steps and is at 1.9 after 1,000; read how its samples change on the way.",
+            "steps and is at 1.83 after 1,000; read how its samples change on the way.",
             "Small GPT",
             "preset=gpt-tiny",
         ),
