@@ -13,5 +13,10 @@ import torch
 
 def generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator for `purpose` ("data", "weights", "dropout", "evaluation", "sample")."""
+    return torch.Generator(device).manual_seed(seed_for(seed, purpose))
+
+
+def seed_for(seed: int, purpose: str) -> int:
+    """The seed of a generator for `purpose`, at most 63 bits."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return int.from_bytes(digest[:8], "little") >> 1

@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from ..config import changed
 from ..console import Progress, complain, printable, say
+from ..distributed.place import ProcessLost
 from ..errors import InputError
 from ..runs.run import Run
 from ..storage.command_inbox import CommandInbox
@@ -26,6 +28,8 @@ POLL_SECONDS = 0.1
 FIRST_POLL = 0.01
 SHORTEST_POLL = 0.002
 INTERRUPTED = 130
+OTHERS_SECONDS = 12.0
+"""How long a run of several processes may take to stop; torchrun kills it 30 s after it has asked."""
 
 
 def follow(run: Run, totals: RunTotals, interrupts: Sequence[int] = ()) -> None:
@@ -53,10 +57,14 @@ def follow(run: Run, totals: RunTotals, interrupts: Sequence[int] = ()) -> None:
             for line in epoch_log(records):
                 progress.line(line, say)
 
-    before, wait = (time.perf_counter(), run.step), FIRST_POLL
+    before, wait, asked_at = (time.perf_counter(), run.step), FIRST_POLL, None
     while run.state not in ENDED:
         time.sleep(wait)
         now = (time.perf_counter(), run.step)
+        if interrupts and run.processes is not None:
+            asked_at = asked_at or now[0]
+            if now[0] - asked_at > OTHERS_SECONDS:
+                leave_stuck_run(run)
         totals.reached(*now)
         drain()
         if inbox is not None:
@@ -75,6 +83,25 @@ def follow(run: Run, totals: RunTotals, interrupts: Sequence[int] = ()) -> None:
     drain()
     progress.show(run.step, totals.progress_note)
     progress.close("" if run.state is State.FAILED else run.message)
+
+
+def leave_stuck_run(run: Run) -> NoReturn:
+    """End a run whose thread waits for another process that does not answer: write its end, then the process ends.
+
+    torchrun, which has asked to end, kills this process a moment later.
+    """
+    try:
+        raise ProcessLost(
+            f"another process of this run has not answered for {OTHERS_SECONDS:.0f} s after it was to end; `resume` "
+            "goes on from the newest snapshot, with as many processes as you like"
+        )
+    except ProcessLost as error:
+        run.loop.fail(error)
+        complain(f"failed: {error}")
+    if run.store is not None:
+        run.store.put(drain_queue(run.queue))
+        run.store.close(OTHERS_SECONDS / 2)
+    os._exit(1)
 
 
 def apply_commands(run: Run, inbox: CommandInbox) -> None:
@@ -156,7 +183,7 @@ def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluat
         complain(unsaved)
     status = int(run.state not in (State.DONE, State.STOPPED) or unsaved is not None)
     status = report(run, result, folder, as_json) or status
-    return INTERRUPTED if interrupted else status
+    return INTERRUPTED if interrupted and run.state is not State.FAILED else status
 
 
 def close_run(run: Run) -> None:

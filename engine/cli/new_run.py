@@ -9,6 +9,7 @@ import torch
 
 from ..config import DEFAULT_CORPUS, LiveSettings, RunConfig, changed
 from ..console import Stages, complain, printable, say
+from ..distributed.processes import Processes
 from ..errors import InputError
 from ..paths import cli_command, home
 from ..runs.cost import LARGE, check_memory, estimate_cost
@@ -23,11 +24,11 @@ from ..text.corpus import Corpus
 from ..text.library import Library, TextEntry
 from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, Snapshot
-from ..training.device import check_alone
 from ..training.lecture import lecture_opening
 from .follow import close_run, finish, follow, stop_on_interrupt
 from .result import create_folder, free_folder
 from .run_totals import RunTotals
+from .worker import begin_together, say_processes
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,19 @@ class TrainOptions:
     as_json: bool
 
 
-def train_new(options: TrainOptions) -> int:
+def train_new(options: TrainOptions, processes: Processes | None) -> int:
     """Train a new run to its end, or to Ctrl-C; returns the exit status. InputError for bad input."""
     config, dataset, notice = read_dataset(Library(home()), options)
-    return train_on(replace(options, config=config), dataset, notice)
+    return train_on(replace(options, config=config), dataset, processes, notice)
 
 
-def fine_tune(stored: StoredRun, former: Corpus | Points, snapshot: Snapshot, options: TrainOptions) -> int:
+def fine_tune(
+    stored: StoredRun,
+    former: Corpus | Points,
+    snapshot: Snapshot,
+    options: TrainOptions,
+    processes: Processes | None,
+) -> int:
     """Train a new run on the text in `options`; its first weights are those of `snapshot`, of `stored` on `former`."""
     if not isinstance(former, Corpus):
         raise InputError(f"run {stored.id} learnt from points, not from text; choose another run")
@@ -61,18 +68,24 @@ def fine_tune(stored: StoredRun, former: Corpus | Points, snapshot: Snapshot, op
     if snapshot.step == 0:
         raise InputError(f"run {stored.id} has learnt nothing yet; resume it first, then fine-tune it")
     source = FineTuneSource(stored.id, snapshot.step, snapshot.weights)
-    return train_on(replace(options, config=fine_tuning_config(options.config, dataset)), dataset, source=source)
+    options = replace(options, config=fine_tuning_config(options.config, dataset))
+    return train_on(options, dataset, processes, source=source)
 
 
 def train_on(
-    options: TrainOptions, dataset: Corpus | Points, notice: str | None = None, source: FineTuneSource | None = None
+    options: TrainOptions,
+    dataset: Corpus | Points,
+    processes: Processes | None,
+    notice: str | None = None,
+    source: FineTuneSource | None = None,
 ) -> int:
     """Train a new run on `dataset` to its end, from the weights of `source` if there is one."""
-    check_alone()
     folder, config = None if options.out is None else free_folder(Path(options.out)), options.config
     dataset.check(config)
     announce(config, limit_to_epochs(config, options.settings, dataset), dataset)
-    run = Run(config, options.settings, dataset, origin=source)
+    if processes is not None:
+        begin_together(processes, config, options.settings, dataset, origin=source)
+    run = Run(config, options.settings, dataset, origin=source, processes=processes)
     try:
         if folder is None:
             folder = home() / "runs" / run.id
@@ -82,6 +95,7 @@ def train_on(
             description = run_description(run)
             create_folder(folder, description)
             run.save_to(RunWriter(folder, description))
+            say_processes(run)
             if notice:
                 complain(notice)
             totals = RunTotals(say_opening(run))

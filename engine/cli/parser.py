@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from ..config import DEFAULT_CORPUS, Drawing, Frozen, LiveSettings, RunConfig
 from ..console import complain
+from ..distributed.place import ProcessLost, is_worker
 from ..errors import InputError
 from ..paths import INSTALLED, cli_command, dashboard_command
 from ..presets import PRESETS
@@ -25,6 +26,8 @@ from ..text import gpt2
 from ..text.download import PINNED_TEXTS
 from .train import KNOBS, OFF, STRUCTURE
 
+TOGETHER = ("train", "resume")
+"""What several processes do together."""
 VERBS = "choose train, runs, resume, evaluate, sample, export, fetch or check"
 
 
@@ -47,6 +50,10 @@ def run(words: Sequence[str]) -> int:
     """Do what `words` ask for; returns the exit status."""
     parser = _parser()
     try:
+        if words and words[0] in TOGETHER and not {"-h", "--help"} & set(words) and is_worker():
+            from .worker import work  # the first process reads the flags, and refuses them once
+
+            return work()
         arguments, unknown = parser.parse_known_args(words)
         if arguments.verb is None:
             parser.error(f"{unknown[0]!r} is not a verb; {VERBS}" if unknown else f"there is no verb; {VERBS}")
@@ -64,6 +71,9 @@ def run(words: Sequence[str]) -> int:
     except InputError as error:
         complain(str(error))
         return 2
+    except ProcessLost as error:  # before the run began
+        complain(str(error))
+        return 1
 
 
 def _parser() -> Parser:

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..config import changed
 from ..console import Stages, complain, say
+from ..distributed.place import LOST
+from ..distributed.processes import Processes, together
 from ..errors import InputError
 from ..formatting import format_change
 from ..runs.datasets import stored_dataset
@@ -23,10 +25,11 @@ from ..storage.writer import RunWriter
 from ..stream.messages import Event, Turn
 from ..text.corpus import Corpus
 from ..text.points import Points
-from ..training.device import check_alone, pick_device
+from ..training.device import pick_device
 from .follow import close_run, finish, follow, stop_on_interrupt
 from .result import json_line
 from .run_totals import RunTotals
+from .worker import begin_together, say_processes
 
 GOOD = ("done", "stopped")
 LONGEST_RESULT = 1_000_000  # bytes
@@ -34,11 +37,18 @@ LONGEST_RESULT = 1_000_000  # bytes
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run from its newest snapshot; one that is over says its result again."""
+    with together() as processes:
+        return _resume(arguments, processes)
+
+
+def _resume(arguments: argparse.Namespace, processes: Processes | None) -> int:
     stored = reader.open_run(arguments.run)
     config, first_settings = reader.configuration(stored)
     max_steps = arguments.max_steps
     wanted = {"speed": "unlimited"} if max_steps is None else {"speed": "unlimited", "max_steps": max_steps}
     changed(first_settings, **wanted)
+    if stored.state == "failed" and _lost_a_process(stored):
+        stored = dataclasses.replace(stored, state="interrupted")
     if _is_over(stored, max_steps):
         return _report_again(stored, arguments.json)
     if stored.live:
@@ -47,7 +57,6 @@ def resume(arguments: argparse.Namespace) -> int:
         dataset = stored_dataset(stored, report=report)
     dataset.check(config)
     pick_device(config.device)
-    check_alone()
     at = resume_point.newest_snapshot(stored, dataset)[0].step
     if max_steps is not None and max_steps < at:
         raise InputError(
@@ -56,11 +65,16 @@ def resume(arguments: argparse.Namespace) -> int:
     point = resume_point.load(stored, dataset)
     for reason in point.refused:
         complain(reason)
-    return _train_on(stored, dataset, point, wanted, arguments.json)
+    return _train_on(stored, dataset, point, wanted, processes, arguments.json)
 
 
 def _train_on(
-    stored: StoredRun, dataset: Corpus | Points, point: ResumePoint, wanted: dict[str, Any], as_json: bool
+    stored: StoredRun,
+    dataset: Corpus | Points,
+    point: ResumePoint,
+    wanted: dict[str, Any],
+    processes: Processes | None,
+    as_json: bool,
 ) -> int:
     """Train the run on from `point`, with the settings that are `wanted`; returns the exit status."""
     config, first_settings = reader.configuration(stored)
@@ -69,9 +83,12 @@ def _train_on(
     snapshot = dataclasses.replace(point.snapshot, settings=settings)
     pending = tuple((step, stages, changed(knobs, **wanted)) for step, stages, knobs in point.pending)
     point = dataclasses.replace(point, snapshot=snapshot, pending=pending)
-    run = Run(config, first_settings, dataset, point)
+    if processes is not None:
+        begin_together(processes, config, settings, dataset, snapshot=snapshot)
+    run = Run(config, first_settings, dataset, point, processes=processes)
     try:
         run.save_to(RunWriter(stored.folder, {}))
+        say_processes(run)
         for step, stages, knobs in ((snapshot.step, 0, settings), *pending):
             run.queue.put(Turn(step, stages, knobs.model_dump()))
         if settings.max_steps != before.max_steps:
@@ -85,6 +102,12 @@ def _train_on(
         return finish(run, totals, stored.folder, bool(interrupts), evaluate=False, as_json=as_json)
     finally:
         close_run(run)
+
+
+def _lost_a_process(stored: StoredRun) -> bool:
+    """Did the run fail since one of its processes ended? Nothing of it is wrong, and it can go on."""
+    ends = [event.name for event in reader.read_history(stored).events if event.name in (LOST, *reader.STATES)]
+    return ends[-2:] == [LOST, "failed"]
 
 
 def _is_over(stored: StoredRun, max_steps: int | None) -> bool:

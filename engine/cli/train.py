@@ -23,10 +23,12 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.before is not None:
         return _fine_tune(arguments)
     config, settings = read_experiment(arguments)
-    from .new_run import TrainOptions, train_new  # torch takes seconds to import
+    from ..distributed.processes import together  # torch takes seconds to import
+    from .new_run import TrainOptions, train_new
 
     options = TrainOptions(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json)
-    return train_new(options)
+    with together() as processes:
+        return train_new(options, processes)
 
 
 def _fine_tune(arguments: argparse.Namespace) -> int:
@@ -35,6 +37,7 @@ def _fine_tune(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} does not go with --from {arguments.before}, whose model is made; leave it out")
+    from ..distributed.processes import together
     from .new_run import TrainOptions, fine_tune
     from .stored_model import load_snapshot
 
@@ -43,7 +46,8 @@ def _fine_tune(arguments: argparse.Namespace) -> int:
     start = snapshot.settings if before.config.epochs is None else changed(snapshot.settings, max_steps=MAX_STEPS)
     config, settings = apply_flags(before.config, start, arguments)
     options = TrainOptions(config, settings, arguments.corpus, arguments.out, arguments.evaluate, arguments.json)
-    return fine_tune(before, former, snapshot, options)
+    with together() as processes:
+        return fine_tune(before, former, snapshot, options, processes)
 
 
 def read_experiment(arguments: argparse.Namespace) -> tuple[RunConfig, LiveSettings]:

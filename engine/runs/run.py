@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..config import LiveSettings, RunConfig, changed
+from ..distributed.processes import Processes
 from ..errors import InputError
 from ..models.registry import build_language_model
 from ..storage.resume_point import ResumePoint
@@ -52,7 +53,8 @@ def limit_to_epochs(config: RunConfig, settings: LiveSettings, dataset: Corpus |
 class Run:
     """One training run, from its first weights to its end, on a thread of its own.
 
-    With a `thread` it is one of several that take turns there, which is then for the caller to start.
+    With a `thread` it is one of several that take turns there, which is then for the caller to start. With `processes`
+    this is the first of several that train it together.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Run:
         past: ResumePoint | None = None,
         thread: TrainingThread | None = None,
         origin: FineTuneSource | None = None,
+        processes: Processes | None = None,
     ) -> None:
         dataset.check(config)
         if past is None:
@@ -71,12 +74,13 @@ class Run:
         self.parent = past.parent if past else (origin.run, origin.step) if origin else None
         self.config, self.dataset, self.first_settings = config, dataset, settings
         self.baselines = Baselines.of(dataset) if isinstance(dataset, Corpus) else None
+        self.processes = processes
         self.queue: Queue = SimpleQueue()
         self.drain_lock = threading.Lock()
         self.history = past.history if past else History()
         self.store: RunWriter | None = None
         self._journal = SettingsJournal(past.settings, past.pending) if past else SettingsJournal(settings)
-        self.loop = TrainingLoop(config, settings, dataset, self._journal, self.queue.put, past, origin)
+        self.loop = TrainingLoop(config, settings, dataset, self._journal, self.queue.put, past, origin, processes)
         self._rate = StepRate(64)
         self._characters_per_token = dataset.characters_per_token if isinstance(dataset, Corpus) else 1.0
         self._asked = self._trains_on = False

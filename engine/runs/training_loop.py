@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from ..config import LiveSettings, RunConfig
+from ..distributed.place import LOST, ProcessLost
+from ..distributed.processes import Processes
 from ..errors import OUT_OF_MEMORY, machine_trouble, print_error
 from ..storage import checkpoint_files
 from ..storage.resume_point import ResumePoint
@@ -48,16 +50,16 @@ class TrainingLoop:
         emit: Callable[[Record], None],
         past: ResumePoint | None,
         origin: FineTuneSource | None,
+        processes: Processes | None = None,
     ) -> None:
-        self.config, self.dataset, self.journal, self.past = config, dataset, journal, past
+        self.config, self.dataset, self.journal, self.past, self.processes = config, dataset, journal, past, processes
         self.device = pick_device(config.device)
         self.trainer: Trainer | None = None
         self.losses = LossMonitor(dataset.highest_loss, emit, self._observe_more)
         self.state = State.READY
         self.message = ""
         self.error: str | None = None
-        self.step = 0
-        self.parameters = 0
+        self.step = self.parameters = 0
         self.layers: tuple[str, ...] = ()
         self.built = threading.Event()
         self.prepared = threading.Event()
@@ -95,7 +97,7 @@ class TrainingLoop:
 
     def build(self) -> None:
         """Make the model, or go back to where the past ends, and emit what there is before the first step."""
-        trainer = Trainer(self.config, self._first_settings, self.dataset, self._emit, self.device)
+        trainer = Trainer(self.config, self._first_settings, self.dataset, self._emit, self.device, self.processes)
         self.trainer = trainer
         self.parameters = trainer.model.parameter_count()
         self.layers = tuple(trainer.model.layers())
@@ -173,11 +175,9 @@ class TrainingLoop:
             print_error(error)
             return
         self.error = traceback.format_exc()
-        message = f"{type(error).__name__}: {error}"
-        if machine_trouble(error) == OUT_OF_MEMORY:
-            advice = memory_advice(self.config, self.journal.settings, self.dataset)
-            message = f"out of memory on {self.device.type}; {advice}"
-        self._enter(State.FAILED, message)
+        if isinstance(error, ProcessLost):
+            self._event(LOST, str(error))
+        self._enter(State.FAILED, _failed_words(self, error))
         self.built.set()
         self.prepared.set()
 
@@ -204,6 +204,8 @@ class TrainingLoop:
 
     def hold(self, state: State) -> None:
         """Pause or stop, if it runs; a paused run can be stopped."""
+        if self.processes is not None and self.state in ALIVE:
+            self.processes.see_all()  # torchrun ends the others when one is lost, and then this run has failed
         if self.state is State.RUNNING or (self.state is State.PAUSED and state is State.STOPPED):
             self._enter(state, f"{state.value} at step {self.step:,}")
 
@@ -360,6 +362,14 @@ def _opened_words(past: ResumePoint, over: bool) -> str:
     if past.pending:
         words += f"; the knobs turned up to step {past.pending[-1][0]:,} turn again there"
     return words
+
+
+def _failed_words(loop: TrainingLoop, error: Exception) -> str:
+    """What ended the run, in a sentence, with what to do about it where that is known."""
+    if machine_trouble(error) == OUT_OF_MEMORY:
+        advice = memory_advice(loop.config, loop.journal.settings, loop.dataset)
+        return f"out of memory on {loop.device.type}; {advice}"
+    return str(error) if isinstance(error, ProcessLost) else f"{type(error).__name__}: {error}"
 
 
 def _lowest_in(past: ResumePoint) -> Lowest:

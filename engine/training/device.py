@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
 import psutil  # type: ignore[import-untyped]
 import torch
 
@@ -33,14 +30,3 @@ def free_memory(device: torch.device) -> int | None:
 def threads_for(parameters: int, device: torch.device) -> int:
     """How many of torch's threads a model is worth: a small one is faster alone, and leaves the rest to the server."""
     return 1 if device.type == "cpu" and parameters < SMALL else THREADS
-
-
-def check_alone(environment: Mapping[str, str] = os.environ) -> None:
-    """InputError for one of several processes that torchrun started: each would train a run of its own, unseen."""
-    rank, world = environment.get("RANK"), environment.get("WORLD_SIZE")
-    if (rank is None and world is None) or world == "1":
-        return
-    raise InputError(
-        f"this is process {rank or '?'} of {world or 'several'} (RANK and WORLD_SIZE are set, as torchrun sets them), "
-        "and a run trains in one process; start it without torchrun"
-    )

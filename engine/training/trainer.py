@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
 from ..config import LiveSettings, RunConfig
-from ..generators import generator
+from ..distributed.processes import Processes
+from ..generators import generator, seed_for
 from ..models.base import Dropout
 from ..models.registry import build
 from ..stream.messages import Event
@@ -46,9 +47,10 @@ class Trainer:
         dataset: Corpus | Points,
         emit: Emit,
         device: torch.device | str = "cpu",
+        processes: Processes | None = None,
     ) -> None:
         self.config, self.settings, self.dataset, self.emit = config, settings, dataset, emit
-        self.device = torch.device(device)
+        self.device, self.processes = torch.device(device), processes
         self.step = 0
         self.tokens_seen = 0
         self.opening: Opening | None = None
@@ -123,11 +125,16 @@ class Trainer:
     def batch(self) -> None:
         """Draw windows of text: inputs (B, T), and targets (B, T), the same windows one token later."""
         self._started = time.perf_counter()
+        if self.processes is not None:
+            self._agree_on_settings(self.processes)
         if self._scheduled:
             self._set_rate()
         self.inputs, self.targets = self.batcher.draw(self.settings.batch_size)
         self.batch_tokens = self.inputs.numel()
-        self._earlier: tuple[Tensor, float] | None = None
+        self._earlier: Tensor | None = None  # the loss of the parts before the one that the stages show
+        self._share = 1.0  # of the batch, in what the stages show
+        if self.processes is not None:
+            self.inputs, self.targets, self._share = self.processes.share(self.inputs, self.targets)
 
     def forward(self) -> None:
         """Score every possible next token: logits (B, T, C); of a batch in parts, those of the last part."""
@@ -138,13 +145,16 @@ class Trainer:
     def loss_stage(self) -> None:
         """How surprised the model is by the targets, on average: one number."""
         self.loss = self.model.loss(self.logits, self.targets)
+        if self._share != 1:
+            self.loss = self._share * self.loss
         if self._earlier is not None:
-            earlier, share = self._earlier
-            self.loss = earlier + share * self.loss
+            self.loss = self._earlier + self.loss
 
     def backward(self) -> None:
         """The slope of the loss in every weight, into `.grad`."""
         self.loss.backward()  # type: ignore[no-untyped-call]
+        if self.processes is not None:
+            self.loss = self.processes.add_up(self.loss, self.parameters)
 
     def measure(self) -> None:
         """The length of the whole gradient; on the cadence, copies of what is shown."""
@@ -220,6 +230,18 @@ class Trainer:
             self.tokens_seen -= (self.step + 1 - self.recorder.step) * self.batch_tokens
             self.step = self.recorder.step - 1
 
+    def _agree_on_settings(self, processes: Processes) -> None:
+        """The step begins in all processes with the settings of the first one.
+
+        That one's dropout goes on from its snapshot; the others draw theirs anew for each step, by its number and their
+        own, so that a run that is resumed with as many processes drops the same.
+        """
+        settings = processes.agree(self.settings)
+        if settings is not self.settings:
+            self.tune(settings)
+        if processes.rank:
+            self.dropout_draws.manual_seed(seed_for(self.config.seed, f"dropout {processes.rank}/{self.step + 1}"))
+
     def _work_through_earlier_parts(self) -> None:
         """Forward and backward of all micro-batches but the last, each weighed by its share of the windows.
 
@@ -232,10 +254,10 @@ class Trainer:
         windows = sum(len(inputs) for inputs, _ in earlier) + len(self.inputs)
         total = torch.zeros((), device=self.device)
         for inputs, targets in earlier:
-            loss = self.model.loss(self.model(inputs)[0], targets) * (len(inputs) / windows)
+            loss = self.model.loss(self.model(inputs)[0], targets) * (self._share * len(inputs) / windows)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        self._earlier = total, len(self.inputs) / windows
+        self._earlier, self._share = total, self._share * len(self.inputs) / windows
 
     def _careful_update(self) -> None:
         """An update that could overflow: keep copies, look, and put the last finite weights back if it did."""
