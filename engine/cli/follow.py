@@ -148,7 +148,8 @@ def seconds_to_next_poll(before: tuple[float, int], now: tuple[float, int], goal
 def stop_on_interrupt(run: Run) -> Iterator[list[int]]:
     """Within it, Ctrl-C, SIGTERM and SIGHUP stop `run` between two steps and are noted in the list.
 
-    A second one ends the process.
+    A second one ends the process. After it torchrun's SIGTERM, which comes when a process is lost, is passed by: what
+    is left to do of a run that has failed so is to write its end.
     """
     interrupts: list[int] = []
 
@@ -168,6 +169,8 @@ def stop_on_interrupt(run: Run) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if run.processes is not None and run.state is State.FAILED:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:
