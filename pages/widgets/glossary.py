@@ -120,6 +120,12 @@ TRAINING: dict[str, str] = {
     "the weights' memory. Both begin at 0, and bias correction makes up for that in the first steps.",
     "lr": "The learning rate: how far one update moves. Too low wastes time, and too high makes updates undo each "
     "other.",
+    "schedule": "How the learning rate goes over the steps: a warm-up from almost 0, a plateau or half a cosine, and a "
+    "fall. In that fall at the end the weights settle.",
+    "Muon": "An optimizer for the matrices inside a network: it moves a matrix by its momentum, turned so that all of "
+    "its directions have the same size. Rare directions then move as far as common ones.",
+    "patience": "How many validation losses in a row may fail to be the lowest before a run stops by itself. Off, it "
+    "trains to its last step.",
     "weight decay": "A pull of all weights towards 0, a little at each step. It keeps weights that the data does not "
     "need from growing.",
     "update_ratio": "How far one update moved the weights, compared with their size: ‖Δw‖ ÷ ‖w‖. For deep networks "
