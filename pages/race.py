@@ -14,7 +14,7 @@ from engine.runs.races.race import Race
 from pages.board.board import Shown, board, shown_of
 from pages.charts.static import presenting
 from pages.views.race import results
-from pages.views.race.plan import start_learning_rate_race
+from pages.views.race.plan import start_learning_rate_race, start_optimizer_race
 from pages.views.race.setup import race_setup
 from pages.views.race.transport import brief_transport, confirmation, steps_and_speed, transport
 from pages.views.shared import frame
@@ -34,7 +34,9 @@ lanes of a bigram under AdamW, at 3e-4, 1e-2, 1 and 10. When they are through, a
 def introduction() -> None:
     """Before the first race: what a race is, and one obvious button."""
     st.markdown(ABOUT)
-    learning_rate_button("Race the learning rates 3e-4, 1e-2, 1 and 10", "primary")
+    with st.container(horizontal=True, key="race_starts"):
+        learning_rate_button("Race the learning rates 3e-4, 1e-2, 1 and 10", "primary")
+        optimizer_button()
     results.example()
 
 
@@ -49,6 +51,19 @@ def learning_rate_button(label: str, kind: Literal["primary", "secondary"]) -> N
         on_click=start_learning_rate_race,
         help="3e-4, 1e-2, 1 and 10: a bigram, AdamW, from the same first weights. It ends in a picture.",
         width="stretch" if kind == "secondary" else "content",
+    )
+
+
+def optimizer_button() -> None:
+    """Start the ready-made race of optimizers."""
+    st.button(
+        "Race SGD, AdamW and Muon",
+        key="race_optimizers",
+        icon=":material/flag:",
+        disabled="race_asking" in st.session_state,
+        on_click=start_optimizer_race,
+        help="The small GPT, 600 steps each from the same first weights: SGD with momentum 0.9 at 0.1, AdamW at 1e-2, "
+        "Muon at 5e-3.",
     )
 
 

@@ -158,6 +158,17 @@ def test_a_race_from_a_run_that_is_far_goes_on_from_there(page, house, wait_unti
     assert {lane.step for lane in end(page, house, wait_until).lanes} == {1020}
 
 
+def test_the_race_of_three_optimizers_trains_each_by_its_own_rule(page, house, wait_until) -> None:
+    click(page, "race_optimizers")
+    wait_until(lambda: house.race is not None and all(lane.parameters for lane in house.race.lanes))
+    assert house.race.names == ("sgd, momentum 0.9, lr 0.1", "adamw, lr 0.01", "muon, lr 0.005")
+    kinds = [type(lane.loop.trainer.optimizer).__name__ for lane in house.race.lanes]
+    assert kinds == ["SGD", "AdamW", "Muon"]
+    assert house.race.lanes[0].loop.trainer.optimizer.param_groups[0]["momentum"] == 0.9
+    wait_until(lambda: min(lane.step for lane in house.race.lanes) > 3, 60)
+    house.race.stop()
+
+
 def test_the_ready_made_race_begins_at_first_weights_whatever_was_chosen(page, house, wait_until, monkeypatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(policies._LOGGER, "warning", lambda text, *_: said.append(text))

@@ -16,8 +16,9 @@ from ..run import Run
 from ..training_thread import TrainingThread
 
 MIN_LANES, MAX_LANES = 2, 4
-LANE_FIELDS = (*KNOBS, "optimizer")
-"""What a lane may have for itself; the optimizer only from a fresh start."""
+STRUCTURE = ("optimizer", "momentum")
+LANE_FIELDS = (*KNOBS, *STRUCTURE)
+"""What a lane may have for itself; of STRUCTURE only from a fresh start."""
 
 Change = Mapping[str, Any]
 """A lane's own values, by the names of LANE_FIELDS."""
@@ -40,12 +41,13 @@ def lane_names(changes: Sequence[Change]) -> list[str]:
 
 def lane_config(config: RunConfig, change: Change) -> RunConfig:
     """The structure of a lane from a fresh start."""
-    return changed(config, optimizer=change["optimizer"]) if "optimizer" in change else config
+    own = {name: change[name] for name in STRUCTURE if name in change}
+    return changed(config, **own) if own else config
 
 
 def lane_settings(settings: LiveSettings, change: Change) -> LiveSettings:
     """The knobs of a lane; InputError for a value that is not possible."""
-    return changed(settings, **{name: value for name, value in change.items() if name != "optimizer"})
+    return changed(settings, **{name: value for name, value in change.items() if name not in STRUCTURE})
 
 
 def forked_lanes(

@@ -15,6 +15,13 @@ from engine.runs.races.race import Race
 from pages.widgets import notices, plan, waiting
 
 LEARNING_RATES: tuple[Change, ...] = ({"lr": 3e-4}, {"lr": 1e-2}, {"lr": 1.0}, {"lr": 10.0})
+OPTIMIZERS: tuple[Change, ...] = (
+    {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1},
+    {"optimizer": "adamw", "lr": 1e-2},
+    {"optimizer": "muon", "lr": 5e-3},
+)
+"""Each at a rate that suits it, on the small GPT."""
+OPTIMIZER_STEPS = 600
 DEFAULT_STEPS = 2000  # of each lane, until somebody says otherwise
 DEFAULT_SETTINGS: dict[str, Any] = {"max_steps": None, "speed": 100}
 STARTS = ("first weights", "this run")
@@ -70,6 +77,15 @@ def start_learning_rate_race() -> None:
     replace_lanes([dict(one) for one in LEARNING_RATES])
     st.session_state.race_from = STARTS[0]
     plan.choose_preset("bigram")
+    start_race("start")
+
+
+def start_optimizer_race() -> None:
+    """Race SGD with momentum, AdamW and Muon on the small GPT."""
+    replace_lanes([dict(one) for one in OPTIMIZERS])
+    st.session_state.race_from = STARTS[0]
+    st.session_state.race_shared = {"max_steps": OPTIMIZER_STEPS, "speed": "unlimited"}
+    plan.choose_preset("gpt-tiny")
     start_race("start")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
+from engine.config import OptimizerName
 from engine.presets import PRESETS
 from engine.runs.manager import run_manager
 from engine.runs.races.lanes import MAX_LANES, MIN_LANES
@@ -100,7 +101,8 @@ def lane_fields(place: int) -> None:
 def value_field(knob: str, now: Any, key: str, keep: Any) -> None:
     """The field for the value of a knob, within its bounds."""
     if knob == "optimizer":
-        st.selectbox("to", ("adamw", "sgd"), ("adamw", "sgd").index(now), key=key, on_change=keep)
+        names = get_args(OptimizerName)
+        st.selectbox("to", names, names.index(now), key=key, on_change=keep)
         return
     low, high = fields.bounds(fields.field_of(knob))
     if knob == "batch_size":
