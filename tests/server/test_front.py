@@ -33,6 +33,22 @@ def linked(html: str) -> set[str]:
     return set(re.findall(r'(?:src|href|data-next)="\./([^"]+)"', html))
 
 
+def later() -> set[str]:
+    return {f"static/js/{name}" for name in front.later_modules()}
+
+
+def test_what_other_pages_are_made_of_is_asked_for_last_and_by_names_that_streamlit_has() -> None:
+    names = front.later_modules()
+    first = dict.fromkeys(name.partition(".")[0] for name in names)
+    assert list(first)[: len(front.LATER)] == list(front.LATER), "Streamlit has renamed one: its first use will be slow"
+    for name in names:
+        imports = front.IMPORTED.findall((INDEX.parent / "static" / "js" / name).read_text(encoding="utf-8"))
+        assert set(imports) <= set(names), f"what {name} imports would be asked for only when it has come"
+    told = front.front_page()
+    assert told.index("client/early.js") < told.index("data-later")
+    assert told.count("PlotlyChart") == 1 and told.count("data-later") == len(later() - linked(INDEX.read_text()))
+
+
 def test_the_board_comes_before_streamlit_and_nothing_of_streamlit_is_lost() -> None:
     told, own = front.front_page(), INDEX.read_text(encoding="utf-8")
     entry = front.ENTRY_SCRIPT.search(own)
@@ -41,7 +57,7 @@ def test_the_board_comes_before_streamlit_and_nothing_of_streamlit_is_lost() -> 
     assert f'src="{entry[1]}"' not in told, "the board's script asks for it"
     assert 'modulepreload" crossorigin' not in told, "and for its parts"
     board = {name for name in ASSETS if name.endswith((".js", ".css"))} | {"vendor/plotly.min.js"}
-    assert linked(told) == linked(own) | board
+    assert linked(told) == linked(own) | board | later()
     assert told.count("data-part") == own.count("modulepreload") > 20
 
 
@@ -58,7 +74,7 @@ def test_every_address_of_the_first_page_and_of_watch_is_answered_under_the_base
     served = {
         route.path for route in routes.routes(Hub(run_manager()), base) if isinstance(route, Route | WebSocketRoute)
     }
-    own = linked(INDEX.read_text(encoding="utf-8"))
+    own = linked(INDEX.read_text(encoding="utf-8")) | later()
     wanted = {urljoin(f"{base}/", f"./{link}") for link in linked(front.front_page()) - own}
     watch = (Path(routes.__file__).parent / "watch.html").read_text(encoding="utf-8")
     wanted |= {urljoin(f"{base}/watch", link) for link in re.findall(r'(?:href="|from ")((?!data:)[^"]+)', watch)}

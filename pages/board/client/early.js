@@ -1,5 +1,6 @@
 // The stage before Streamlit: the board stands where the page will place it, and draws the run meanwhile. Streamlit's
-// script, which is large, is asked for when the first curve is drawn, or after a while if none comes.
+// script, which is large, is asked for when the first curve is drawn, or after a while if none comes; and what other
+// pages are made of, once the board has moved into Streamlit's page and the browser has nothing to do.
 import { element } from "../dom.js";
 
 const PATIENCE = 8000; // ms
@@ -17,6 +18,16 @@ function askForStreamlit() {
   /** @type {HTMLScriptElement} */
   const entry = document.querySelector("script[data-next]");
   document.head.append(element("script", "", "", { type: "module", crossOrigin: "", src: entry.dataset.next }));
+}
+
+function askForOtherPages() {
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const parts = document.querySelectorAll("link[data-later]");
+  const next = (at) => parts[at] && (window.requestIdleCallback ?? setTimeout)(() => {
+    parts[at].rel = "modulepreload";
+    next(at + 1);
+  });
+  next(0);
 }
 
 /** "dark" or "light", as Streamlit keeps what was chosen in its menu; null where it follows the system. */
@@ -39,6 +50,7 @@ function makePlace() {
     if (place.firstChild && !wrong) return;
     clearInterval(watch);
     place.remove();
+    askForOtherPages();
   }, 100);
   return place;
 }
