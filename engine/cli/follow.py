@@ -175,6 +175,8 @@ def stop_on_interrupt(run: Run) -> Iterator[list[int]]:
 
 def finish(run: Run, totals: RunTotals, folder: Path, interrupted: bool, evaluate: bool, as_json: bool) -> int:
     """Write and say the run's result; returns the exit status."""
+    if run.processes is not None and run.state is State.FAILED:
+        run.processes.broken = True
     result = result_of(run, totals)
     if evaluate:
         losses, late = exact_losses(run, interrupted)

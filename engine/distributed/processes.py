@@ -45,7 +45,8 @@ class Processes:
         on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
         if on_gpus and self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
-        self._lost = False
+        self.broken = False
+        """Is there no more talk, since one is lost or the first one failed within a step?"""
         self._together(dist.init_process_group, "cpu:gloo,cuda:nccl" if on_gpus else "gloo")
         self._words = self._together(dist.new_group, backend="gloo", timeout=LONG)
         self._word = torch.zeros(1, dtype=torch.int64)
@@ -118,8 +119,11 @@ class Processes:
         self._together(dist.barrier, self._words)
 
     def leave(self) -> None:
-        """Part from the others; the first process tells them that there is no more to do."""
-        if not self._lost:
+        """Part from the others; the first process tells them that there is no more to do.
+
+        After a break they see it when this process ends: they may wait in the middle of a step, and hear no word.
+        """
+        if not self.broken:
             with suppress(ProcessLost):
                 if self.rank == 0:
                     self._say(END)
@@ -145,7 +149,7 @@ class Processes:
         try:
             return talk(*arguments, **options)
         except RuntimeError as error:
-            self._lost = True
+            self.broken = True
             raise ProcessLost(
                 f"one of the {self.size} processes that train this run has ended or cannot be reached (torchrun says "
                 "which one); `resume` goes on from the newest snapshot, with as many processes as you like"

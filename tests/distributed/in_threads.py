@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class InThreads(Processes):
 
     def __init__(self, rank: int, size: int, meeting: Meeting) -> None:
         self.rank, self.size, self.local_rank, self.local_size = rank, size, rank, size
-        self._lost, self._said, self._words, self._word = False, None, None, torch.zeros(1, dtype=torch.int64)
+        self.broken, self._said, self._words, self._word = False, None, None, torch.zeros(1, dtype=torch.int64)
         self.meeting = meeting
         self.said = 0
         """How many objects this one has passed on."""
@@ -50,7 +50,7 @@ class InThreads(Processes):
             arguments[0].copy_(self.meeting.exchange(self.rank, arguments[0].clone())[0])
         elif talk is dist.broadcast_object_list:
             self.said += 1
-            arguments[0][:] = copy.deepcopy(self.meeting.exchange(self.rank, arguments[0][:])[0])
+            arguments[0][:] = pickle.loads(pickle.dumps(self.meeting.exchange(self.rank, arguments[0][:])[0]))
         elif talk is dist.barrier:
             self.meeting.exchange(self.rank, None)
 

@@ -13,6 +13,7 @@ from engine.config import LiveSettings, RunConfig, changed
 from engine.distributed.place import Place, is_worker, place_here
 from engine.errors import InputError
 from engine.stream.messages import Scalars
+from engine.text.bpe import ByteTokenizer
 from engine.text.corpus import Corpus
 from engine.text.points import Points
 from engine.training.state import restore, take_snapshot
@@ -62,6 +63,7 @@ CASES = {
     "clipped": (2, GPT, changed(KNOBS, grad_clip=0.1)),
     "by epochs": (2, changed(BIGRAM, epochs=5, block_size=8), changed(KNOBS, batch_size=20)),
     "schedule": (2, GPT, changed(KNOBS, schedule="cosine", warmup_steps=10, max_steps=STEPS)),
+    "bytes joined by pairs": (2, changed(BIGRAM, tokenizer="bpe", vocab_size=300), KNOBS),
     "tied weights": (2, changed(GPT, tie_weights=True, optimizer="sgd"), changed(KNOBS, lr=0.1)),
 }
 
@@ -69,6 +71,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_n_processes_make_the_losses_of_one_with_the_whole_batch(case, corpus: Corpus) -> None:
     size, config, knobs = CASES[case]
+    if config.tokenizer == "bpe":
+        text = "".join(corpus.tokenizer.decode(corpus.train[:20_000]))
+        corpus = Corpus.of(text, tokenizer=ByteTokenizer.train_on(text, config.vocab_size))
     lower = changed(knobs, lr=knobs.lr / 3)
     fewer = changed(lower, batch_size=knobs.batch_size - 2)
     alone, one = losses_alone(config, knobs, corpus, STEPS, [(8, lower), (16, fewer)])

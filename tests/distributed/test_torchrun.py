@@ -28,16 +28,31 @@ TOLERANCE = 1e-5
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
 
+FAULT = """
+import os, sys
+from engine.__main__ import main
+from engine.training.trainer import Trainer
+
+def forward(trainer, whole=Trainer.forward):
+    if trainer.step == 20 and os.environ["RANK"] == os.environ["FAULTY"]:
+        raise ValueError("a fault in one process")
+    whole(trainer)
+
+Trainer.forward = forward
+sys.exit(main())
+"""
+
+
 @contextmanager
-def torchrun(*words, processes=2):
-    """A command under torchrun; whatever is left of it is killed at the end."""
+def torchrun(*words, program=("-m", "engine")):
+    """A command on two processes by torchrun; whatever is left of it is killed at the end."""
     job = subprocess.Popen(
-        [*TORCHRUN, str(processes), "-m", "engine", *map(str, words)],
+        [*TORCHRUN, "2", *program, *map(str, words)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
     try:
         yield job
@@ -177,3 +192,33 @@ def test_a_wrong_flag_is_said_once_and_nobody_waits(tmp_path) -> None:
         "batch_size 1 is smaller than the 2 processes that share it; choose at least 2, or start fewer processes"
     ]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.thorough
+def test_a_rank_that_hangs_is_given_up_when_torchrun_is_told_to_end(tmp_path) -> None:
+    run = tmp_path / "run"
+    words = ("--preset", "bigram", "--batch-size", 32, "--max-steps", 1_000_000, "--device", "cpu")
+    with torchrun("train", *words, "--out", run) as job:
+        wait_until(lambda: step_of(run) >= 20, job)
+        worker_of(job, 1).suspend()
+        job.terminate()
+        wait_until(lambda: reader.read_run(run).state == "failed", job)
+    assert "another process of this run has not answered" in events_of(run)[-1][1]
+    assert reader.read_run(run).step == len(losses_of(run)) >= 20
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("faulty", ["0", "1"])
+def test_an_error_in_the_step_of_one_process_ends_all(tmp_path, monkeypatch, faulty) -> None:
+    run, program = tmp_path / "run", tmp_path / "program.py"
+    program.write_text(FAULT)
+    monkeypatch.setenv("FAULTY", faulty)
+    words = ("--preset", "bigram", "--max-steps", 1_000_000, "--device", "cpu")
+    with torchrun("train", *words, "--out", run, program=(program,)) as job:
+        _, err = job.communicate(timeout=PATIENCE)
+        assert job.returncode == 1
+    assert "forcefully" not in err, "nobody had to be killed"
+    assert "a fault in one process" in err
+    assert reader.read_run(run).state == "failed"
+    said = json.loads((run / "result.json").read_text())["message"]
+    assert said.startswith("one of the 2 processes" if faulty == "1" else "ValueError: a fault")
