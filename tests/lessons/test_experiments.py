@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from engine.config import LiveSettings, RunConfig, changed
 from engine.generators import generator
-from engine.lessons.experiments import EXPERIMENTS, Pacer, Start, batches, clearing, mistakes, rates
+from engine.lessons.experiments import EXPERIMENTS, Pacer, Start, batches, clearing, mistakes, rates, recipes
 from engine.lessons.experiments.loops import USUAL_ORDER, FullTextLoss, max_weight_difference, run_stages, weights_of
 from engine.lessons.results import Chart, CodeOutput
 from engine.presets import preset
@@ -33,6 +33,8 @@ FEW = {
     "sgd": {"steps": 20},
     "learning-rates": {"steps": 20},
     "every-step-better": {"steps": 10},
+    "decay-at-the-end": {"steps": 10},
+    "first-weights": {"steps": 10},
     "memorizing": {"steps": 60},
     "until-80-percent": {"steps": 10},
     "batch-sizes": {"draws": 2},
@@ -305,6 +307,23 @@ def test_backward_runs_once_a_step_and_repeating_one_batch_does_not_get_to_80_pe
 
 
 # ------------------------------------------------------------------ batches
+
+
+def test_a_rate_that_falls_at_the_end_ends_nearer_the_floor(start) -> None:
+    figures = recipes.decay_at_the_end(start, quiet()).numbers
+    assert 0 < figures["falling"] < 0.5 * figures["constant"]
+
+
+def test_weights_of_zero_begin_at_guessing_and_large_ones_above(start, corpus) -> None:
+    figures = recipes.other_first_weights(start, quiet(), steps=5).numbers
+    assert figures["guessing"] == pytest.approx(math.log(corpus.vocab_size))
+    assert figures["zeros"] == pytest.approx(figures["guessing"], abs=1e-6)
+    assert figures["normal"] > figures["guessing"] + 0.3
+
+
+def test_the_parts_of_a_batch_add_up_to_its_gradient(start) -> None:
+    figures = recipes.a_batch_in_parts(start, quiet()).numbers
+    assert 0 <= figures["apart"] < 1e-5 * figures["largest"]
 
 
 def test_the_noise_of_the_gradient_falls_with_the_root_of_the_batch_size(start, corpus) -> None:

@@ -241,7 +241,7 @@ def test_a_gpt_hands_its_text_to_a_bigram_where_one_is_needed(manager) -> None:
     assert "of the GPT on" in page.text[-1].value
 
 
-def test_the_eighteen_what_ifs_are_cards_of_one_plain_question_each_by_topic(manager) -> None:
+def test_the_what_ifs_are_cards_of_one_plain_question_each_by_topic(manager) -> None:
     page = opened(whatif_page)
     assert not page.selectbox and [topic.value for topic in page.subheader] == list(TOPICS)
     cards = {button.key: button.label for button in page.button}

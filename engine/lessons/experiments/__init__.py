@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..results import ExperimentResult
-from . import batches, clearing, mistakes, rates
+from . import batches, clearing, mistakes, rates, recipes
 from .start import MOST_PARAMETERS, Pacer, Start
 
 __all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "TOPICS", "Experiment", "Pacer", "Start"]
@@ -133,6 +133,44 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "first",
         "bigram",
         rates.learning_rates,
+    ),
+    Experiment(
+        "decay-at-the-end",
+        STEPPING,
+        "What if the steps became smaller at the end?",
+        "A learning rate that falls",
+        "The same bigram twice at 0.03, 3,000 steps of AdamW. In one loop the rate falls to 0 over the last 40 %.",
+        "for step in range(1, max_steps + 1):\n    for group in optimizer.param_groups:\n"
+        "        group['lr'] = lr * min(1, (max_steps - step) / (0.4 * max_steps))",
+        "000 lines 18–25",
+        "first",
+        "bigram",
+        recipes.decay_at_the_end,
+    ),
+    Experiment(
+        "first-weights",
+        STEPPING,
+        "What if the weights began as zeros, or as large numbers?",
+        "Other first weights",
+        "A bigram from zeros, from N(0, 0.02) and from N(0, 1): the loss before the first step, and 500 steps at 0.01.",
+        "nn.init.zeros_(table.weight)\nnn.init.normal_(table.weight, std=0.02)\nnn.init.normal_(table.weight)",
+        "003 lines 449–460",
+        "first",
+        "bigram",
+        recipes.other_first_weights,
+    ),
+    Experiment(
+        "parts-of-a-batch",
+        CLEARING,
+        "What if a batch is too large for the memory?",
+        "Gradient accumulation",
+        "The slopes of 32 windows at once, and of four parts of eight whose slopes add up before they are used.",
+        "for part, targets in parts:\n    (model.loss(model(part), targets) * len(part) / 32).backward()   # adds up\n"
+        "optimizer.step()\noptimizer.zero_grad()",
+        "004 lines 31–36",
+        "moment",
+        "small",
+        recipes.a_batch_in_parts,
     ),
     Experiment(
         "every-step-better",

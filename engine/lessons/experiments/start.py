@@ -63,7 +63,14 @@ class Start:
         An optimizer other than the run's starts with an empty state.
         """
         config = changed(self.config, optimizer=optimizer or self.config.optimizer, eval_batches=1)
-        turned = changed(self.settings, max_steps=10**9, speed="unlimited", **settings)
+        usual = {
+            "max_steps": 10**9,
+            "speed": "unlimited",
+            "schedule": "constant",
+            "warmup_steps": 0,
+            "micro_batches": 1,
+        }
+        turned = changed(self.settings, **(usual | settings))
         if self.moment is None:
             return Trainer(config, turned, self.dataset, lambda _: None)
         moment = self.moment
