@@ -35,6 +35,7 @@ FEW = {
     "every-step-better": {"steps": 10},
     "decay-at-the-end": {"steps": 10},
     "first-weights": {"steps": 10},
+    "largest-step": {"steps": 5},
     "memorizing": {"steps": 60},
     "until-80-percent": {"steps": 10},
     "batch-sizes": {"draws": 2},
@@ -324,6 +325,12 @@ def test_weights_of_zero_begin_at_guessing_and_large_ones_above(start, corpus) -
 def test_the_parts_of_a_batch_add_up_to_its_gradient(start) -> None:
     figures = recipes.a_batch_in_parts(start, quiet()).numbers
     assert 0 <= figures["apart"] < 1e-5 * figures["largest"]
+
+
+def test_below_two_over_lambda_one_batch_only_falls_and_above_it_leaps(start) -> None:
+    numbers = recipes.how_far_a_step_may_go(start, quiet()).numbers
+    assert numbers["0.5"] == 0
+    assert numbers["4"] > numbers["0.5"] + 20
 
 
 def test_the_noise_of_the_gradient_falls_with_the_root_of_the_batch_size(start, corpus) -> None:

@@ -148,6 +148,20 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         recipes.decay_at_the_end,
     ),
     Experiment(
+        "largest-step",
+        STEPPING,
+        "How far may a step go before it does harm?",
+        "2 / λ, measured",
+        "First steps shows it on a line: above 2 / λ a step leaves the valley. Here λ, the sharpest curvature, is "
+        "measured on this model at this moment, and one batch is descended at rates around that limit, 100 steps each.",
+        "gradients = torch.autograd.grad(loss, weights, create_graph=True)\nfor _ in range(100):   # power iteration\n"
+        "    way = torch.autograd.grad(gradients, weights, grad_outputs=way / way.norm(), retain_graph=True)",
+        "002 line 51",
+        "moment",
+        "small",
+        recipes.how_far_a_step_may_go,
+    ),
+    Experiment(
         "first-weights",
         STEPPING,
         "What if the weights began as zeros, or as large numbers?",

@@ -1,19 +1,24 @@
-"""What if the rate fell at the end, the first weights were others, or a batch were worked through in parts?"""
+"""What if the rate fell at the end, or were the largest possible, the first weights others, a batch in parts?"""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 
+from ...analysis.curvature import largest_curvature
 from ...config import FirstWeights, changed
-from ..results import Chart, Curve, ExperimentResult, Table
+from ...generators import generator
+from ..results import Chart, Curve, ExperimentResult, Table, Tone
 from .clearing import LOSS_HELP, LOSS_TITLE, curves
-from .loops import FullTextLoss, run_loop
+from .loops import FullTextLoss, language_model, run_loop
 from .start import Pacer, Start
 
 FALLING = 0.4
 """The share of the steps in which the rate falls."""
+SHARES = (0.5, 0.9, 1.1, 4.0)
+"""Of the rate at which plain gradient descent becomes unstable."""
 STARTS: dict[FirstWeights, str] = {"zeros": "all 0", "small": "N(0, 0.02)", "normal": "N(0, 1)"}
 
 
@@ -106,3 +111,54 @@ def a_batch_in_parts(start: Start, pacer: Pacer, parts: int = 4) -> ExperimentRe
         ),
     )
     return ExperimentResult(summary, (table,), start.about(), {"apart": apart, "largest": largest})
+
+
+def how_far_a_step_may_go(start: Start, pacer: Pacer, steps: int = 100) -> ExperimentResult:
+    """Measure the sharpest curvature of one batch's loss, and descend that batch at rates around 2 / curvature."""
+    start = start.small()
+    pacer.expect(len(SHARES) * steps + 1)
+    trainer = start.trainer("sgd", batch_size=32, weight_decay=0.0, grad_clip=None)
+    trainer.batch()
+    model, parameters = language_model(trainer), trainer.parameters
+    first = [p.detach().clone() for p in parameters]
+
+    def loss() -> torch.Tensor:
+        return model.loss(model(trainer.inputs)[0], trainer.targets)
+
+    limit = 2 / abs(largest_curvature(loss, parameters, generator(start.config.seed, "curvature")))
+    pacer.advance()
+    losses: dict[float, list[float]] = {}
+    for share in SHARES:
+        with torch.no_grad():
+            for parameter, weights in zip(parameters, first, strict=True):
+                parameter.copy_(weights)
+        losses[share] = []
+        for _ in range(steps):
+            now = loss()
+            losses[share].append(now.item())
+            with torch.no_grad():
+                for parameter, slope in zip(parameters, torch.autograd.grad(now, parameters), strict=True):
+                    parameter.sub_(slope, alpha=share * limit)
+            pacer.advance()
+    rises = {share: sum(after > before for before, after in pairwise(found)) for share, found in losses.items()}
+    summary = (
+        f"The sharpest curvature of this batch's loss is {2 / limit:.3g}, so that a step of plain gradient descent "
+        f"leaves the valley above 2 / {2 / limit:.3g} = {limit:.3g}. In {steps} steps on this one batch the loss rose "
+        + ", ".join(f"{count} times at {share:g} of that rate" for share, count in rises.items())
+        + ". Above the limit a step lands higher on the other side of the narrowest valley. Often it throws weights "
+        "to where the valley is wider, and the loss still falls, in leaps."
+    )
+    tones: tuple[Tone, ...] = ("usual", "usual", "changed", "other")
+    chart = Chart(
+        "One batch, four rates",
+        "The loss of one batch, descended by plain gradients. Smooth below the limit, in zigzags above it.",
+        "step",
+        "loss of this batch, nats per token",
+        tuple(
+            Curve(f"{share:g} × 2/λ = {share * limit:.3g}", range(steps), found, tone)
+            for (share, found), tone in zip(losses.items(), tones, strict=True)
+        ),
+    )
+    return ExperimentResult(
+        summary, (chart,), start.about(), {"limit": limit} | {f"{k:g}": n for k, n in rises.items()}
+    )

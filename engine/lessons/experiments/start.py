@@ -62,7 +62,8 @@ class Start:
 
         An optimizer other than the run's starts with an empty state.
         """
-        config = changed(self.config, optimizer=optimizer or self.config.optimizer, eval_batches=1)
+        own = {"optimizer": optimizer or self.config.optimizer, "attention": "written-out"}  # has second derivatives
+        config = changed(self.config, **own, eval_batches=1)
         usual = {
             "max_steps": 10**9,
             "speed": "unlimited",
