@@ -92,7 +92,7 @@ def test_the_style_sheet_gets_each_colour_that_it_asks_for_and_has_none_of_its_o
 ) -> None:
     sheet = (ROOT / "pages/board/board.css").read_text(encoding="utf-8")
     asked = set(re.findall(r"var\((--ls-[\w-]+)", sheet)) - {"--ls-scale", "--ls-size", "--ls-top", "--ls-foot"}
-    asked -= {"--ls-place", "--ls-area"}  # of panels
+    asked -= {"--ls-place", "--ls-area", "--ls-words"}  # of panels, and of a hint
     assert board["properties"][theme].keys() == asked
     assert not HEX.findall(sheet)
     train = colours(theme)["train"]

@@ -23,8 +23,9 @@ def shows(tab: Stage, panels: set[str]) -> None:
 
 
 def test_a_first_visit_is_a_beginners_and_the_engine_room_is_remembered(
-    server: Server, new_tab: Callable[..., Stage]
+    serve: Callable[..., Server], new_tab: Callable[..., Stage]
 ) -> None:
+    server = serve()  # one of its own: on it there was no run before
     tab = new_tab(server)
     tab.fresh("/?preset=bigram&lr=0.01&speed=100&max_steps=1000000")
     tab.choose(None)

@@ -132,8 +132,8 @@ def test_tokens_in_a_plane_follow_the_run(training: Stage) -> None:
 def test_a_phone_has_the_chart_in_reach_and_its_note_goes_away(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open()
     assert stage.page.get_by_test_id("stMainMenu").evaluate("node => node.getBoundingClientRect().right") <= 390
-    chart, speed = stage.loss.bounding_box(), stage.keyed("speed").bounding_box()
-    assert chart and speed and chart["y"] < 844 < speed["y"], "the other controls are below the board"
+    chart, more = stage.loss.bounding_box(), stage.keyed("more").first.bounding_box()
+    assert chart and more and chart["y"] < 844 < more["y"], "the other controls are below the board"
     help_button, note = stage.loss.get_by_role("button", name="How to read"), stage.loss.locator(".ls-note")
     for place in (help_button, note):
         help_button.tap()

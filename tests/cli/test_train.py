@@ -146,12 +146,12 @@ def test_divergence_is_exit_1(data_home, text, capsys):
     assert result["state"] == "diverged"
     assert result["message"].startswith("diverged at step ")
     assert len(err) == 1
-    assert "lower the learning rate" in err[0]
+    assert "a lower learning rate" in err[0]
 
 
 def test_an_absurd_loss_is_warned_of_once(data_home, text, capsys):
     result = trained(capsys, "--lr", 1e6, "--weight-decay", 0, "--max-steps", 3000, "--corpus", text)
-    assert "lower the learning rate" in result["warning"]
+    assert "a lower learning rate" in result["warning"]
 
 
 def test_numbers_that_json_cannot_hold_are_null(data_home, text, monkeypatch, capsys):
