@@ -52,6 +52,7 @@ def test_a_first_visit_is_a_beginners_and_the_engine_room_is_remembered(
     expect(tab.button("stop")).to_be_enabled(timeout=PATIENCE)
     tab.button("stop").click()
     tab.is_in("stopped")
+    tab.page.close()  # else it would remember its choice once more
     watching = new_tab(server)
     watching.choose(None)
     watching.page.goto(watching.url + "/watch")

@@ -107,6 +107,7 @@ def test_the_scrubber_by_key_and_in_motion(server: Server, new_tab: Callable[...
     stage.wait("board.scrubber.past === null && !board.scrubber.active")
 
 
+@pytest.mark.thorough
 def test_a_moment_opens_on_every_page_and_live_is_one_click_away(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(STEADY).start()
     stage.reaches(300)

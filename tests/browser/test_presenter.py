@@ -45,9 +45,8 @@ def within(stage: Stage, selector: str) -> dict[str, float]:
     return {**place}
 
 
-@pytest.mark.parametrize(
-    "width, height, theme", [(1280, 720, "dark"), pytest.param(1600, 900, "light", marks=pytest.mark.thorough)]
-)
+@pytest.mark.parametrize("width, height, theme", [(1280, 720, "dark"), (1600, 900, "light")])
+@pytest.mark.thorough
 def test_presenter_mode_on_each_page(
     server: Server, new_tab: Callable[..., Stage], tmp_path: Path, width: int, height: int, theme: str
 ) -> None:

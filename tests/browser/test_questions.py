@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.served import Server
@@ -55,6 +56,7 @@ def test_a_link_opened_over_a_run_asks_beside_it_and_starts_nothing(
     expect(card).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_what_is_asked_appears_where_one_clicked_and_moves_nothing(
     server: Server, new_tab: Callable[..., Stage]
 ) -> None:
