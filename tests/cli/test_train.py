@@ -146,7 +146,7 @@ def test_divergence_is_exit_1(data_home, text, capsys):
     assert result["state"] == "diverged"
     assert result["message"].startswith("diverged at step ")
     assert len(err) == 1
-    assert "a lower learning rate" in err[0]
+    assert "lower the learning rate" in err[0]
 
 
 def test_an_absurd_loss_is_warned_of_once(data_home, text, capsys):
