@@ -68,7 +68,8 @@ class Past:
         self.steps, self.losses = _averaged(train)
         """Steps [n] and the average of the last training losses there [n], nats per token for a text."""
         with history.lock:
-            self.events = [event for event in history.events if event.step <= self.step]
+            # a step that was withheld has no loss: its event comes after the last one
+            self.events = [event for event in history.events if step is None or event.step <= step]
 
     def points(self, channel: str) -> tuple[Steps, Values]:
         """Steps and values [n] of a channel."""

@@ -205,19 +205,24 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def measured_step_seconds(config: RunConfig, settings: LiveSettings, dataset: Corpus | Points) -> float:
-    """Seconds of one step: the median of as many as fit into MEASURE_SECONDS, on a throw-away trainer."""
+    """Seconds of one step: the median of as many as fit into MEASURE_SECONDS, on a throw-away trainer.
+
+    On a CPU it is the time that this thread computes: what it waits for others, while the server comes up say, is no
+    part of a run.
+    """
     device, before = pick_device(config.device), torch.get_num_threads()
     trainer = Trainer(config, settings, dataset, lambda _: None, device)
     torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))
     trainer.advance()  # the first one warms up
     trainer.settle()
+    clock = time.thread_time if device.type == "cpu" else time.perf_counter
     times: list[float] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < MEASURE_SECONDS or len(times) < 2:
-        started = time.perf_counter()
+        started = clock()
         trainer.advance()
         trainer.settle()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     torch.set_num_threads(before)
     return statistics.median(times)
 

@@ -105,6 +105,11 @@ CASES = {
         BIGRAM,
         "Diverged at learning rate 0.01",
     ),
+    "diverged at once: the withheld step has no loss": (
+        history(6, falling(4.8, 200), events=(Event(7, "diverged", "diverged"),)),
+        BIGRAM,
+        "Diverged at learning rate 0.01",
+    ),
     "leapt": (
         history(300, falling(2.5, 200), events=(Event(300, "leap", "loss leaps to 9"),)),
         BIGRAM,
@@ -173,7 +178,7 @@ def test_scrubbing_shows_the_line_of_that_moment() -> None:
         )
         if half and not made.events and "val/loss" not in made.series and "val/former_loss" not in made.series:
             assert line_at(made, subject, half) == line_at(cut, subject)
-        assert newest.step <= int(train.steps[-1])
+        assert newest.step <= max(int(train.steps[-1]), *(event.step for event in made.events), 0)
 
 
 def test_a_knob_turned_while_it_stands_still_waits_for_the_next_step() -> None:

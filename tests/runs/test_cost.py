@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,15 @@ from engine.config import changed
 from engine.errors import InputError
 from engine.models.registry import build
 from engine.presets import preset
-from engine.runs.cost import Cost, check_memory, computed_step_seconds, duration, estimate_cost, memory_needed
+from engine.runs.cost import (
+    Cost,
+    check_memory,
+    computed_step_seconds,
+    duration,
+    estimate_cost,
+    measured_step_seconds,
+    memory_needed,
+)
 from engine.text.corpus import Corpus
 from engine.training import device
 
@@ -99,6 +108,27 @@ def test_small_models_are_timed_and_large_ones_reckoned(tiny: Corpus) -> None:
     one = computed_step_seconds(config, settings, 162_419_712, 50_257)
     two = computed_step_seconds(config, changed(settings, batch_size=4), 162_419_712, 50_257)
     assert 0 < one < two < 2 * one, "the optimizer's share does not grow with the batch"
+
+
+def test_a_busy_interpreter_makes_no_estimate_long(tiny: Corpus) -> None:
+    """Other threads hold it for 5 ms at a time, as while a server comes up; a step waits a thousand times its length."""
+    start, ended = preset("bigram"), threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            sum(range(1000))
+
+    alone = measured_step_seconds(changed(start.config, device="cpu"), start.settings, tiny)
+    others = [threading.Thread(target=work) for _ in range(4)]
+    for other in others:
+        other.start()
+    try:
+        beside = measured_step_seconds(changed(start.config, device="cpu"), start.settings, tiny)
+    finally:
+        ended.set()
+        for other in others:
+            other.join()
+    assert beside < 100 * alone
 
 
 def test_it_is_said_in_one_sentence() -> None:
