@@ -17,8 +17,9 @@ def rate_at(settings: LiveSettings, step: int) -> float:
 
     The first `warmup_steps` steps climb: lr · step / (warmup_steps + 1). Then "cosine" falls along half a cosine to
     lr · final_share; "linear" stays at lr until `decay_share` of the steps are left, and falls along a line;
-    "constant" stays.
+    "constant" stays. A step after the last one, as it is looked at when a run is done, has the rate of the last.
     """
+    step = min(step, settings.max_steps)
     if step <= settings.warmup_steps:
         return settings.lr * step / (settings.warmup_steps + 1)
     if settings.schedule == "constant":

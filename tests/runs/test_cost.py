@@ -111,7 +111,7 @@ def test_small_models_are_timed_and_large_ones_reckoned(tiny: Corpus) -> None:
 
 
 def test_a_busy_interpreter_makes_no_estimate_long(tiny: Corpus) -> None:
-    """Other threads hold it for 5 ms at a time, as while a server comes up; a step waits a thousand times its length."""
+    """Other threads hold it for 5 ms at a time, as while a server comes up."""
     start, ended = preset("bigram"), threading.Event()
 
     def work() -> None:

@@ -36,8 +36,16 @@ def nanogpt(iteration: int, peak: float, least: float, warmup: int, last: int) -
 @pytest.mark.parametrize(("warmup", "last"), [(0, 50), (10, 50), (100, 2000)])
 def test_cosine_with_warm_up_is_that_of_nanogpt(warmup: int, last: int) -> None:
     plan = LiveSettings(lr=1e-3, max_steps=last, schedule="cosine", warmup_steps=warmup, final_share=0.1)
-    for step in range(1, last + 20):
+    for step in range(1, last + 1):
         assert rate_at(plan, step) == pytest.approx(nanogpt(step - 1, 1e-3, 1e-4, warmup, last), rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
+@pytest.mark.parametrize("last", [1, 2, 50])
+def test_no_step_has_a_rate_of_zero_and_after_the_last_one_it_stays(schedule: str, last: int) -> None:
+    plan = changed(LiveSettings(), schedule=schedule, warmup_steps=3, final_share=0.0, max_steps=last)
+    assert min(rate_at(plan, step) for step in range(1, last + 5)) > 0
+    assert rate_at(plan, last + 4) == rate_at(plan, last)
 
 
 def test_linear_is_a_plateau_and_torchs_linear_decay() -> None:

@@ -9,6 +9,7 @@
  */
 export function rateAt(settings, step) {
   const { lr, max_steps: last, schedule, warmup_steps: warmup, decay_share: share, final_share: final } = settings;
+  step = Math.min(step, last);
   if (step <= warmup) return (lr * step) / (warmup + 1);
   if (schedule === "constant") return lr;
   const begins = schedule === "linear" ? Math.max(warmup, Math.floor(last * (1 - share))) : warmup;
