@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.text.corpus import Corpus
 from pages.widgets import waiting
+from tests.shakespeare import MISSING, tiny_shakespeare
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAY = ROOT / "data" / "lamplighters.txt"
@@ -53,14 +53,7 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def shakespeare() -> str:
     """Tiny shakespeare, where somebody has brought it; else the test is skipped."""
-    places = [
-        ROOT / "data" / "downloads" / "tiny-shakespeare.txt",
-        Path(os.environ.get("LOOPSCOPE_CORPORA") or ROOT.parent / "shared" / "corpora") / "tinyshakespeare.txt",
-    ]
-    for place in places:
-        if place.is_file():
-            return place.read_text(encoding="utf-8")
-    pytest.skip("tiny shakespeare is not here; python -m engine fetch tiny-shakespeare brings it")
+    return tiny_shakespeare() or pytest.skip(MISSING)
 
 
 @pytest.fixture(scope="session")

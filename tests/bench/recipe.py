@@ -8,10 +8,8 @@ at norm 1, a warm-up of 100 steps to 1e-3, and a cosine down to 1e-4. Nothing of
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,26 +21,14 @@ from engine.presets import preset
 from engine.text.corpus import Corpus
 from engine.training.trainer import Trainer
 from tests.bench.figures import Figure
+from tests.shakespeare import MISSING, tiny_shakespeare
 
-ROOT = Path(__file__).resolve().parents[2]
 WIDTH, BLOCK, HEADS, LAYERS, BATCH, STEPS = 128, 64, 4, 4, 12, 2000
 GOAL = 1.89
 LOOKS = 25  # steps between two looks at the validation loss
 QUICK = 60  # steps
 
 Windows = tuple[Tensor, Tensor]
-
-
-def tiny_shakespeare() -> str:
-    """Tiny shakespeare, fetched before by the command line, or in a folder of texts."""
-    places = [
-        ROOT / "data" / "downloads" / "tiny-shakespeare.txt",
-        Path(os.environ.get("LOOPSCOPE_CORPORA") or ROOT.parent / "shared" / "corpora") / "tinyshakespeare.txt",
-    ]
-    for place in places:
-        if place.is_file():
-            return place.read_text(encoding="utf-8")
-    raise FileNotFoundError("tiny shakespeare is not here; `python -m engine fetch tiny-shakespeare` brings it")
 
 
 class Layer(nn.Module):
@@ -156,7 +142,10 @@ def windows(data: Tensor, count: int, draws: torch.Generator | None) -> Windows:
 
 def recipe(device: str, quick: bool) -> list[Figure]:
     """gpt-small against nanoGPT's recipe for a CPU: steps and processor time to a validation loss of 1.89."""
-    corpus = Corpus.of(tiny_shakespeare(), "tiny-shakespeare", 0.1, 0.0)
+    text = tiny_shakespeare()
+    if text is None:
+        raise FileNotFoundError(MISSING)
+    corpus = Corpus.of(text, "tiny-shakespeare", 0.1, 0.0)
     draws = torch.Generator().manual_seed(1)
     fixed = [windows(corpus.val.long(), 64, draws) for _ in range(20)]
 

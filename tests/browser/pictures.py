@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/ from the real app: `python -m tests.browser.pictures`.
+"""Takes the pictures in docs/ from the real app, its engine room open: `python -m tests.browser.pictures`.
 
 One run of the bigram on the shipped play, its learning rate raised on the way, in both themes at four sizes; the
 smallest is a phone that watches.
@@ -42,8 +42,8 @@ def main() -> None:
         for theme in ("dark", "light"):
             for width, height in SIZES:
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
-                page.goto(server.url + ("/watch" if width == PHONE else "/"))
-                for panel in ("loss", "table", "grad_norm", "update_ratio"):
+                page.goto(server.url + ("/watch" if width == PHONE else "/?stage=engine-room"))
+                for panel in ("loss", "table") if width == PHONE else ("loss", "table", "grad_norm", "update_ratio"):
                     page.locator(f".ls-panel[data-panel={panel}] .js-plotly-plot").wait_for(timeout=60_000)
                 if width != PHONE:
                     page.locator(".st-key-share:visible").wait_for(timeout=60_000)

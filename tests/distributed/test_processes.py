@@ -26,14 +26,18 @@ KNOBS = LiveSettings(batch_size=32, lr=0.01, max_steps=1000)
 STEPS = 24
 
 
-def losses_alone(config, knobs, dataset, steps, turns=()):
-    records = []
-    trainer = Trainer(config, knobs, dataset, records.append)
+def make_steps(trainer, steps, turns):
     for step in range(steps):
         for at, settings in turns:
             if at == step:
                 trainer.tune(settings)
         trainer.advance()
+
+
+def losses_alone(config, knobs, dataset, steps, turns=()):
+    records = []
+    trainer = Trainer(config, knobs, dataset, records.append)
+    make_steps(trainer, steps, turns)
     return [r.loss for r in records if isinstance(r, Scalars)], trainer
 
 
@@ -44,11 +48,7 @@ def losses_together(size, config, knobs, dataset, steps, turns=(), snapshot=None
         trainer = Trainer(config, knobs, dataset, records.append, "cpu", first)
         if snapshot is not None:
             restore(trainer, snapshot)
-        for step in range(steps):
-            for at, settings in turns:
-                if at == step:
-                    trainer.tune(settings)
-            trainer.advance()
+        make_steps(trainer, steps, turns)
     return [r.loss for r in records if isinstance(r, Scalars)], trainer
 
 
