@@ -239,7 +239,7 @@ def test_a_run_paused_inside_a_step_opens_there(page, manager, wait_until) -> No
     page.run()
     assert page.subheader[0].value == "3 loss"
     click(page, "step_finish")
-    assert run.stage == 0
+    wait_until(lambda: run.stage == 0)
 
 
 def test_a_step_that_another_makes_while_the_page_is_drawn_is_shown_by_the_next_drawing(
