@@ -135,9 +135,13 @@ class Drawing:
         if not answers:
             return []
         steps = np.linspace(self.first, self.last, MOST_POINTS)
-        drawn = np.array([np.interp(steps, *np.array(curve).T, left=np.nan, right=np.nan) for curve in answers])
+        drawn = np.empty((len(answers), len(steps)))
+        for row, curve in zip(drawn, answers, strict=True):
+            at, values = np.array(curve).T
+            row[:] = np.interp(steps, at, values, left=np.nan, right=np.nan)
         reached = ~np.isnan(drawn).all(axis=0)
-        return np.column_stack([steps[reached], np.nanmedian(drawn[:, reached], axis=0)]).tolist()
+        medians = np.nanmedian(drawn[:, reached], axis=0)
+        return [[float(step), float(value)] for step, value in zip(steps[reached], medians, strict=True)]
 
     def header(self) -> dict[str, Any]:
         """The kind as plain data."""

@@ -1,0 +1,80 @@
+"""The lesson under way on this server: one, as there is one current run. All pages and phones see the same scene."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any
+
+from .poll import Closed, Kind, Poll
+
+
+class Classroom:
+    """Which question stands before the room, and what is told of it. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self.poll: Poll | None = None
+        self.hidden = False
+        """Has the presenter hidden the distribution?"""
+        self._revealed: dict[str, Any] = {}
+        self._version = 0
+        self._lock = threading.Lock()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another one whenever `header` says something else."""
+        return self._version, self.poll.count if self.poll else 0
+
+    def ask(self, id: str, text: str, kind: Kind) -> None:
+        """Put a question before the room, open."""
+        with self._lock:
+            self.poll, self._revealed, self.hidden = Poll(id, text, kind), {}, False
+            self._version += 1
+
+    def close(self) -> None:
+        """Take no more answers; the distribution is told from now on."""
+        with self._lock:
+            if self.poll is not None:
+                self.poll.close()
+            self._version += 1
+
+    def reveal(self, answer: Any, because: str) -> None:
+        """Say what came out: an option's place, a number or the points of a curve, and the explanation."""
+        with self._lock:
+            self._revealed = {"right": answer, "because": because}
+            self._version += 1
+
+    def hide(self, hidden: bool) -> None:
+        """Hide the distribution, or show it again."""
+        with self._lock:
+            self.hidden = hidden
+            self._version += 1
+
+    def end(self) -> None:
+        """Take the question away."""
+        with self._lock:
+            self.poll, self._revealed = None, {}
+            self._version += 1
+
+    def answer(self, question: str, browser: str, value: object) -> None:
+        """Take a browser's answer to the question with that id; Refused, Closed or Full say why not."""
+        poll = self.poll
+        if poll is None or poll.id != question:
+            raise Closed("this question is closed; wait for the next one")
+        poll.answer(browser, value)
+
+    def header(self) -> dict[str, Any] | None:
+        """The question for the header of a frame; None where none is asked."""
+        poll = self.poll
+        if poll is None:
+            return None
+        header = {**poll.header(), **self._revealed, "hidden": self.hidden}
+        if self.hidden:
+            header.pop("distribution", None)
+        return header
+
+
+@cache
+def classroom() -> Classroom:
+    """This process's one."""
+    return Classroom()
