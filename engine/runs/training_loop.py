@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ..config import LiveSettings, RunConfig
 from ..distributed.place import LOST, ProcessLost
 from ..distributed.processes import Processes
 from ..errors import OUT_OF_MEMORY, machine_trouble, print_error
+from ..progress import Cancelled
 from ..storage import checkpoint_files
 from ..storage.resume_point import ResumePoint
 from ..storage.writer import RunWriter
@@ -316,7 +318,7 @@ class TrainingLoop:
         if trainer.recorder.diverged:
             self._diverge(trainer)
             return
-        trainer.observer.test()
+        trainer.observer.test(partial(_testing, self))
         self._stays_paused = self.state is State.PAUSED or self._steps_left is not None
         if trainer.step >= self._end_at:
             self._enter(State.DONE, f"done at step {self.step:,}")
@@ -362,6 +364,12 @@ def _opened_words(past: ResumePoint, over: bool) -> str:
     if past.pending:
         words += f"; the knobs turned up to step {past.pending[-1][0]:,} turn again there"
     return words
+
+
+def _testing(loop: TrainingLoop, _: str, done: int, total: int) -> None:
+    loop.message = f"testing on the part kept for the end: {done / total:.0%}"
+    if loop.closing():
+        raise Cancelled("the run was closed while it was tested")
 
 
 def _failed_words(loop: TrainingLoop, error: Exception) -> str:

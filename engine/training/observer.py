@@ -7,6 +7,8 @@ Cadences are counted in steps. They follow the speed limit, so that a slow run i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -16,6 +18,7 @@ from ..errors import InputError, machine_trouble
 from ..generators import generator
 from ..models.base import LanguageModel
 from ..models.registry import build_language_model
+from ..progress import Cancelled, Report, unheard
 from ..stream.messages import Event, Observation
 from ..text.bigram_counts import BigramCounts
 from ..text.corpus import Corpus
@@ -242,25 +245,27 @@ class Observer:
             return
         trainer.emit(sample_record(tokenizer, trainer.step, start, made))
 
-    def test(self) -> None:
+    def test(self, report: Report = unheard) -> None:
         """At the end of a run by epochs, once: the exact loss on the test split, which nothing else has touched.
 
         The weights that are tested are those with the lowest validation loss; the last ones where these are not there.
+        Where `report` ends it early, the run is not tested.
         """
-        self._attempt(self._test)
+        with suppress(Cancelled):
+            self._attempt(partial(self._test, report))
 
-    def _test(self) -> None:
+    def _test(self, report: Report) -> None:
         trainer, model, dataset = self._trainer, self._trainer.model, self._trainer.dataset
         if not isinstance(dataset, Corpus) or not isinstance(model, LanguageModel):
             return
         if not self.will_test:
             return
-        tested, which = trainer.step, "the last weights"
-        if self.lowest.weights:
+        tested, which, weights = trainer.step, "the last weights", self.lowest.weights
+        if weights:
             tested, which = self.lowest.step, f"the weights of step {self.lowest.step:,}, the best by validation"
             model = build_language_model(trainer.config, dataset.vocab_size).to(trainer.device)
-            model.load_weights(self.lowest.weights)
-            self.lowest.weights = {}
-        self.test_loss = split_loss(model, dataset.test, trainer.config.block_size)
+            model.load_weights(weights)
+        self.test_loss = split_loss(model, dataset.test, trainer.config.block_size, report)
+        self.lowest.weights = {}
         trainer.emit(Observation(trainer.step, {"test/loss": self.test_loss, "test/step": float(tested)}, {}))
         trainer.emit(Event(trainer.step, "test", f"test loss {self.test_loss:.4f} with {which}"))

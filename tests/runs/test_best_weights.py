@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from engine.__main__ import main
 from engine.config import LiveSettings, RunConfig
 from engine.models.base import LanguageModel
+from engine.progress import Cancelled
 from engine.storage import reader
 from engine.text.corpus import Corpus
 from engine.training.evaluation import mean_loss, split_loss
@@ -115,6 +116,22 @@ def test_evaluate_sample_and_export_take_best_last_or_a_step(text: Path, tmp_pat
         assert f"choose best, last, or a step from 0 to {last:,}" in capsys.readouterr().err
     assert main(["export", folder]) == 2
     assert "--csv FILE or --weights FILE" in capsys.readouterr().err
+
+
+def test_the_test_at_the_end_tells_how_far_it_is_and_may_be_ended(text: Path) -> None:
+    corpus = looks_by_hand(text)[0]
+    trainer = Trainer(CONFIG, SETTINGS, corpus, lambda _: None)
+    heard: list[tuple[int, int]] = []
+
+    def report(_: str, done: int, total: int) -> None:
+        heard.append((done, total))
+        if len(heard) == 2:
+            raise Cancelled("enough")
+
+    trainer.observer.test(report)
+    assert trainer.observer.test_loss is None and heard[0] == (0, len(corpus.test) - 1) and heard[1][0] > 0
+    trainer.observer.test()
+    assert trainer.observer.test_loss == pytest.approx(split_loss(trainer.model, corpus.test, 8), rel=1e-6)
 
 
 @pytest.mark.parametrize("patience", [1, 3])
