@@ -10,6 +10,7 @@ from ..config import LiveSettings, RunConfig
 from ..console import complain
 from ..errors import InputError
 from ..paths import home
+from ..progress import Jobs
 from ..stream.messages import Record
 from ..stream.pump import Pump
 from ..stream.status import State
@@ -33,6 +34,8 @@ class RunDirectory:
     def __init__(self, library: Library) -> None:
         self.library, self.datasets = library, Datasets(library)
         self.stores = OpenStores()
+        self.jobs = Jobs()
+        """Long work that belongs to no run and ends with the process, such as a sweep."""
         self.current: Run | None = None
         self.previous: Run | None = None
         self.demos: dict[str, Run] = {}
@@ -152,6 +155,7 @@ class RunDirectory:
         ended = [thread.close(max(0.0, deadline - time.monotonic())) for thread in threads]
         self.pump.stop()
         self.library.stop()
+        ended.append(self.jobs.close(max(0.5, deadline - time.monotonic())))
         ended.append(self.datasets.close(max(0.5, deadline - time.monotonic())))
         ended.append(self.external_runs.stop(max(0.5, deadline - time.monotonic())))
         written = [self._is_written(run, give_up) for run in runs]
