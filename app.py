@@ -28,7 +28,7 @@ from pages.server.headers import SecurityHeaders, framing_sites
 from pages.server.hub import Hub
 from pages.server.limits import descriptors_in_use, limits_for, raise_descriptor_limit
 from pages.server.quiet_log import leave_out_visitors_faults
-from pages.server.routes import PUBLIC_FILES, PUBLIC_PAGES, PUBLIC_SOCKETS, WATCH, routes, warm_up
+from pages.server.routes import PUBLIC_FILES, PUBLIC_PAGES, PUBLIC_POSTS, PUBLIC_SOCKETS, WATCH, routes, warm_up
 from pages.server.seats import Seating, Seats
 from pages.widgets.page_change import ignore_the_page_left
 
@@ -46,7 +46,8 @@ try:
     headers = Middleware(SecurityHeaders, sites=framing_sites(), pages=with_scripts)
 except InputError as error:
     sys.exit(str(error))
-gate = Middleware(Gate, pages=PUBLIC_PAGES, sockets=PUBLIC_SOCKETS, files=PUBLIC_FILES, base=base, room=room)
+public = {"pages": PUBLIC_PAGES, "sockets": PUBLIC_SOCKETS, "files": PUBLIC_FILES, "posts": PUBLIC_POSTS}
+gate = Middleware(Gate, **public, base=base, room=room)
 
 
 @asynccontextmanager

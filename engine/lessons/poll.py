@@ -7,6 +7,7 @@ poll afterwards, and what anybody is shown, are counts and values without ids.
 from __future__ import annotations
 
 import math
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,6 +180,8 @@ class Poll:
 
     def __init__(self, id: str, text: str, kind: Kind) -> None:
         self.id, self.text, self.kind = id, text, kind
+        self.asking = secrets.token_hex(4)
+        """Tells it from the same question asked at another time."""
         self._answers: dict[str, Answer] = {}
         self._open = True
         self._lock = threading.Lock()
@@ -222,6 +225,7 @@ class Poll:
         closed = {} if self._open else {"distribution": self.told()}
         return {
             "id": self.id,
+            "asking": self.asking,
             "text": self.text,
             **self.kind.header(),
             "open": self._open,

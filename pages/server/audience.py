@@ -16,7 +16,7 @@ from engine.stream.status import State
 from pages.server.gate import is_presenter
 
 UNSAVED = "what this run makes is not being saved now; the presenter sees why"
-AS_IT_IS = frozenset({"samples"})  # what a model wrote is shown as it wrote it
+AS_IT_IS = frozenset({"samples", "question"})  # what a model wrote, and the characters of a text, are shown literally
 # A quoted path is taken whole; of one that stands free all up to the last separator of its line, since folders may
 # have spaces in their names. It begins with a slash, ~/, C: or two backslashes, and not in a word, as in "bits/char".
 START = r"(?:[A-Za-z]:[\\/]|\\\\|~[\w.-]*[\\/]|/(?=[^\s/]))"
@@ -43,6 +43,9 @@ def audience_header(header: Mapping[str, Any]) -> dict[str, Any]:
     if header.get("unsaved"):
         told["unsaved"] = UNSAVED
     told["events"] = [_event(event) for event in told.get("events", ())]
+    question = told.get("question")
+    if question and question["open"]:  # how many have answered is for the presenter to know
+        told["question"] = {name: value for name, value in question.items() if name != "count"}
     return told
 
 

@@ -46,7 +46,8 @@ class Gate:
     `pages` are the audience's exact paths over HTTP, `sockets` its exact WebSocket paths, both under the base path
     `base` ("" or as "/loop"): with an open room, all that anybody gets without the token. `files` are those of `pages`
     that hold code and no word of a run: browsers ask for scripts with an Origin, and where a proxy has spoilt that, the
-    board must still come, to say so.
+    board must still come, to say so. `posts` are the paths that the audience may send something to, from a page of this
+    server alone: whoever names no Origin may not, the presenter included.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Gate:
         pages: Collection[str] = (),
         sockets: Collection[str] = (),
         files: Collection[str] = (),
+        posts: Collection[str] = (),
         base: str = "",
         room: Room | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Gate:
         self.pages = frozenset(base + path for path in pages)
         self.sockets = frozenset(base + path for path in sockets)
         self.files = frozenset(base + path for path in files)
+        self.posts = frozenset(base + path for path in posts)
         self.base = base
         self.room = room
         self.listed = room.listed if room else ()
@@ -120,6 +123,8 @@ class Gate:
         client = scope.get("client")
         if scope["type"] == "websocket" and not origins and not (client and is_loopback(client[0])):
             return "A client that names no Origin may connect from this machine only."
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self.posts and not origins:
+            return "This is taken from a page of this server only; open that and send it from there."
         return None
 
     def _mismatch(self, origin: Origin, host: str, scheme: str) -> str:
@@ -152,6 +157,8 @@ class Gate:
             return False
         if scope["type"] == "websocket":
             return path in self.sockets
+        if scope["method"] == "POST":
+            return path in self.posts
         return path in self.pages and scope["method"] in SAFE_METHODS
 
 
@@ -162,7 +169,7 @@ def is_presenter(scope: Scope) -> bool:
 
 def holds_token(headers: Headers, room: Room) -> bool:
     """Does a request carry the presenter's token in its cookie?"""
-    return any(_same(value, room.token) for value in _cookies(headers, room.cookie))
+    return any(_same(value, room.token) for value in cookies(headers, room.cookie))
 
 
 def _brings_token(scope: Scope, room: Room) -> bool:
@@ -222,7 +229,8 @@ def _query(scope: Scope) -> Iterator[tuple[str, str]]:
             yield unquote_plus(name), value
 
 
-def _cookies(headers: Headers, wanted: str) -> Iterator[str]:
+def cookies(headers: Headers, wanted: str) -> Iterator[str]:
+    """The values of all cookies of that name, as they were sent."""
     for header in headers.getlist("cookie"):
         for pair in header.split(";"):
             name, _, value = pair.strip().partition("=")

@@ -1,7 +1,8 @@
 """The frame socket: the engine's frames go out to all viewers, and nothing comes in.
 
 The pump's thread encodes a frame once; the event loop sends the same bytes to everybody. A viewer that cannot keep up
-is skipped, and gets a fresh snapshot when it can listen again, so no queue grows. What a viewer sends is dropped.
+is skipped, and gets a fresh snapshot when it can listen again, so no queue grows. What a viewer sends is dropped. The
+question that stands before the room goes out with the next frame, or in one of its own where there is no other.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from typing import Any
 
+import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.errors import InputError
+from engine.lessons.classroom import classroom
 from engine.link import DEFAULT_PRESET
 from engine.presets import preset
 from engine.runs.directory import SOURCE_NAMES
@@ -20,11 +24,14 @@ from engine.runs.manager import RunManager
 from engine.stream.history import Frame
 from engine.stream.pump import Frames, Pump, Source
 from engine.stream.status import status_of_no_run
+from pages.server.answers.browsers import Browsers
 from pages.server.audience import audience_frame, for_audience
 from pages.server.narration import Narrations
 
 UNKNOWN_RUN = 4404
 AT_ONCE = 24  # viewers; between two such groups the event loop answers others
+COUNT_SECONDS = 0.5  # between two frames for no more than another number of answers
+BESIDE_SNAPSHOT = 4_000  # bytes of a question that a snapshot, which is large, may have besides
 
 
 def no_run() -> Frame:
@@ -53,6 +60,7 @@ class Viewer:
         self.needs_snapshot = True
         self.source: Source | None = None
         self.told = 0.0  # when it was sent something last, by the monotonic clock
+        self.question: tuple[int, int] | None = None  # which one it was told last; None: nothing yet
         self.gone = False
 
     @property
@@ -78,15 +86,32 @@ class Viewer:
                 return
 
 
+class Question:
+    """The question as frames tell it, each viewer once: it may be long, and frames are many."""
+
+    def __init__(self, version: tuple[int, int], header: dict[str, Any] | None, at: float) -> None:
+        self.version, self.header, self.at = version, header, at
+        self.is_small = len(orjson.dumps(header)) <= BESIDE_SNAPSHOT
+
+    def is_news_for(self, viewer: Viewer) -> bool:
+        """Has the viewer still to be told? The audience does not hear how many have answered."""
+        if viewer.question is None or viewer.question[0] != self.version[0]:
+            return True
+        return not viewer.audience and viewer.question != self.version
+
+
 class Hub:
     """All viewers of all runs."""
 
     def __init__(self, manager: RunManager) -> None:
         self.manager = manager
+        self.classroom = classroom()
+        self.browsers = Browsers()
         self.viewers: set[Viewer] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._library = 0
         self._narrations = Narrations()
+        self._question: Question | None = None
 
     def open(self) -> None:
         """Subscribe to the pump. Call it on the event loop that will send."""
@@ -107,9 +132,10 @@ class Hub:
             for viewer in viewers:
                 viewer.needs_snapshot = True
         now = time.monotonic()
+        question = self._newest_question(now)
         deltas = {source.id: frame for source, frame in frames}
         made: dict[tuple[str | None, str], Frame] = {}
-        encoded: dict[tuple[str | None, str, bool], bytes] = {}
+        encoded: dict[tuple[str | None, str, bool, bool], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
         for viewer in viewers:
             run = self.manager.source(viewer.follows)
@@ -121,8 +147,9 @@ class Hub:
                 viewer.needs_snapshot = True
                 continue
             kind = "snapshot" if viewer.needs_snapshot or viewer.source is not run else "delta"
+            asks = question.is_news_for(viewer) and (kind == "delta" or question.is_small)
             if kind == "delta" and deltas.get(run_id or "") is None:
-                if now - viewer.told < Pump.HEARTBEAT_SECONDS:
+                if now - viewer.told < Pump.HEARTBEAT_SECONDS and not asks:
                     continue
                 kind = "no news"
             if (run_id, kind) not in made:
@@ -133,19 +160,34 @@ class Hub:
                 frame.header["library"] = library
                 frame.header["narration"] = self._narrations.newest(run) if run else None
                 made[run_id, kind] = frame
-            key = (run_id, kind, viewer.audience)
+            key = (run_id, kind, viewer.audience, asks)
             if key not in encoded:
                 frame = made[run_id, kind]
+                if asks:
+                    frame = Frame({**frame.header, "question": question.header}, frame.arrays)
                 encoded[key] = (audience_frame(frame) if viewer.audience else frame).encode()
             viewer.needs_snapshot, viewer.source, viewer.told = False, run, now
+            if asks:
+                viewer.question = question.version
             post.append((viewer, encoded[key]))
         if post:
             self._loop.call_soon_threadsafe(_deliver, self._loop, post)
 
+    def _newest_question(self, now: float) -> Question:
+        """What stands before the room; another number of answers alone is news every COUNT_SECONDS."""
+        kept, version = self._question, self.classroom.version
+        if (
+            kept is None
+            or version[0] != kept.version[0]
+            or (version != kept.version and now - kept.at >= COUNT_SECONDS)
+        ):
+            kept = self._question = Question(version, self.classroom.header(), now)
+        return kept
+
     async def live(self, socket: WebSocket) -> None:
         """`GET /live?run=<id|current>[&audience]`: a snapshot, then deltas, for as long as the viewer stays."""
         follows = socket.query_params.get("run", "current")
-        await socket.accept()
+        await socket.accept(headers=self.browsers.cookie_for(socket.scope))
         if follows not in SOURCE_NAMES and self.manager.source(follows) is None:
             try:
                 await asyncio.to_thread(self.manager.external_runs.follow, follows)

@@ -28,6 +28,8 @@ from pages.board.board import ASSETS
 from pages.charts.live_figures import MOST_CELLS
 from pages.charts.pages import PANELS
 from pages.charts.panel import RunInfo
+from pages.server.answers.route import PATH as ANSWER
+from pages.server.answers.route import Answers
 from pages.server.audience import for_audience, without_paths
 from pages.server.front import front
 from pages.server.hub import Hub
@@ -199,14 +201,15 @@ def routes(hub: Hub, base: str = "") -> list[BaseRoute]:
     answers = RunRoutes(hub.manager)
     return [
         *([Route(base, add_slash)] if base else []),
-        Route(f"{base}/", front),
+        Route(f"{base}/", hub.browsers.welcomed(front)),
         WebSocketRoute(f"{base}/live", hub.live),
         Route(f"{base}/series", answers.series),
         Route(f"{base}/panels", answers.panels),
         Route(f"{base}/frame", answers.frame),
         Route(f"{base}/notes", answers.notes),
         Route(f"{base}/example", example),
-        Route(f"{base}/watch", watch),
+        Route(f"{base}/watch", hub.browsers.welcomed(watch)),
+        Route(f"{base}{ANSWER}", Answers(hub.classroom, hub.browsers)),
         *(Route(f"{base}/{name}", asset(name)) for name in ASSETS),
         Route(f"{base}/vendor/plotly.min.js", vendor.plotly_script),
         Route(f"{base}/vendor/source-sans.woff2", vendor.typeface),
@@ -224,6 +227,7 @@ PUBLIC_PAGES = (
     *PUBLIC_FILES,
 )
 PUBLIC_SOCKETS = ("/live",)
+PUBLIC_POSTS = (ANSWER,)
 
 
 def _json(content: Any) -> Response:

@@ -25,7 +25,8 @@ TOKEN = "the-presenters-token"
 ROOM = Room(port=8501, addresses=("192.168.1.20", "10.0.0.5"), names=("lectern", "lectern.local"), token=TOKEN)
 PAGES = ("/watch", "/series", "/board/board.js", "/vendor/plotly.min.js")
 SOCKETS = ("/live",)
-CLOSED: dict[str, Any] = {"pages": PAGES, "sockets": SOCKETS}
+POSTS = ("/answer",)
+CLOSED: dict[str, Any] = {"pages": PAGES, "sockets": SOCKETS, "posts": POSTS}
 OPEN: dict[str, Any] = {**CLOSED, "room": ROOM}
 HOME = ("127.0.0.1", 50000)
 NEIGHBOUR = ("192.168.1.77", 50000)
@@ -236,6 +237,57 @@ def test_audience_gets_its_pages_and_nothing_else(client: tuple[str, int]) -> No
             assert reply.status == 403
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "post")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_audience_may_post_an_answer_from_a_page_of_this_server_and_nothing_else(method: str) -> None:
+    common: dict[str, Any] = {"host": "192.168.1.20:8501", "client": NEIGHBOUR, "gate": OPEN, "method": method}
+    own = [("origin", HTTP)]
+    assert ask("/answer", own, **common).passed is (method == "POST")
+    assert ask("/answer?question=1", own, **common).passed is (method == "POST")
+    for origin in (
+        "http://evil.example",
+        "http://192.168.1.20",
+        "http://192.168.1.20:8502",
+        "http://lectern:8501",
+        "null",
+    ):
+        assert not ask("/answer", [("origin", origin)], **common).passed
+    for path in (
+        "/answer/",
+        "//answer",
+        "/answer/.",
+        "/%61nswer",
+        "/answer%2f",
+        "/Answer",
+        "/watch/../answer",
+        "/answers",
+    ):
+        assert not ask(path, own, **common).passed, path
+    for path in ("/watch", "/series", "/live", "/", "/_stcore/upload_file/a/b"):
+        assert ask(path, own, **common).passed is (path in PAGES and method in ("GET", "HEAD")), path
+    assert not ask_socket("/answer", HTTP, host="192.168.1.20:8501", client=NEIGHBOUR, gate=OPEN).passed
+
+
+@pytest.mark.parametrize("client", [HOME, NEIGHBOUR])
+def test_an_answer_without_an_origin_is_refused_whoever_sends_it(client: tuple[str, int]) -> None:
+    """Every browser names it with a POST."""
+    for gate, headers in ((CLOSED, []), (OPEN, []), (OPEN, [("cookie", COOKIE)])):
+        reply = ask("/answer", headers, client=client, method="POST", gate=gate)
+        assert (reply.passed, reply.status, reply.body.count("\n")) == (False, 403, 1)
+        own = [*headers, ("origin", "http://127.0.0.1:8501")]
+        assert ask("/answer", own, client=client, method="POST", gate=gate).passed
+        assert not ask("/answer", [*own, own[-1]], client=client, method="POST", gate=gate).passed, "two of them"
+
+
+def test_an_answer_of_a_listed_page_gets_through() -> None:
+    gate = listing("https://loop.example/lab", base="/lab")
+    own = [("origin", "https://loop.example")]
+    assert ask("/lab/answer", own, client=NEIGHBOUR, method="POST", gate=gate).passed
+    assert not ask("/answer", own, client=NEIGHBOUR, method="POST", gate=gate).passed
+
+
 def test_audience_gets_its_socket_and_no_other() -> None:
     host, origin = "192.168.1.20:8501", HTTP
     assert ask_socket("/live?run=current", origin, host=host, client=NEIGHBOUR, gate=OPEN).passed
@@ -364,7 +416,7 @@ SEGMENTS = st.sampled_from(
     ["watch", "live", "series", "board", "board.js", "_stcore", "stream", "..", ".", "", "%2e%2e", "%2f", "WATCH", "a"]
 )
 TRICKY = st.lists(SEGMENTS, max_size=6).map(lambda parts: "/" + "/".join(parts))
-NEAR = st.tuples(st.sampled_from(PAGES + SOCKETS), st.text(max_size=4), st.text(max_size=4)).map(
+NEAR = st.tuples(st.sampled_from(PAGES + SOCKETS + POSTS), st.text(max_size=4), st.text(max_size=4)).map(
     lambda parts: quote(parts[1], safe="/%.;\\") + parts[0] + quote(parts[2], safe="/%.;\\#")
 )
 ANYTHING = st.text(st.characters(codec="ascii", exclude_characters="?"), max_size=40)
@@ -376,13 +428,20 @@ ANYTHING = st.text(st.characters(codec="ascii", exclude_characters="?"), max_siz
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get", "CONNECT"]),
     kind=st.sampled_from(["http", "websocket"]),
     cookie=st.text(st.characters(codec="latin-1"), max_size=20),
+    origin=st.sampled_from([None, "http://127.0.0.1:8501", "http://evil.example"]),
 )
 def test_nothing_outside_the_list_gets_through_without_the_token(
-    target: str, query: str, method: str, kind: str, cookie: str
+    target: str, query: str, method: str, kind: str, cookie: str, origin: str | None
 ) -> None:
-    reply = ask(target + query, [("cookie", cookie)], method=method, kind=kind, gate=OPEN)
-    listed = target in SOCKETS if kind == "websocket" else target in PAGES and method in ("GET", "HEAD")
-    assert reply.passed is listed
+    headers = [("cookie", cookie), *([] if origin is None else [("origin", origin)])]
+    reply = ask(target + query, headers, method=method, kind=kind, gate=OPEN)
+    if kind == "websocket":
+        listed = target in SOCKETS
+    elif method == "POST":
+        listed = target in POSTS and origin is not None
+    else:
+        listed = target in PAGES and method in ("GET", "HEAD")
+    assert reply.passed is (listed and origin != "http://evil.example")
     assert reply.passed or reply.status == 403
 
 

@@ -117,7 +117,9 @@ class Served:
         self.manager, self.hub = manager, Hub(manager)
         app = Starlette(
             routes=[Route("/open", self._open), *routes.routes(self.hub)],
-            middleware=[Middleware(Gate, pages=routes.PUBLIC_PAGES, sockets=routes.PUBLIC_SOCKETS)],
+            middleware=[
+                Middleware(Gate, pages=routes.PUBLIC_PAGES, sockets=routes.PUBLIC_SOCKETS, posts=routes.PUBLIC_POSTS)
+            ],
         )
         listener = listening_socket()
         self.port = listener.getsockname()[1]

@@ -1,0 +1,1 @@
+"""What the audience can send: an answer to an open question."""
