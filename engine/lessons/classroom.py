@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ class Classroom:
         self.hidden = False
         """Has the presenter hidden the distribution?"""
         self._revealed: dict[str, Any] = {}
+        self._before: dict[str, Any] | None = None
         self._version = 0
         self._lock = threading.Lock()
 
@@ -25,10 +27,11 @@ class Classroom:
         """Another one whenever `header` says something else."""
         return self._version, self.poll.count if self.poll else 0
 
-    def ask(self, id: str, text: str, kind: Kind) -> None:
-        """Put a question before the room, open."""
+    def ask(self, id: str, text: str, kind: Kind, before: dict[str, Any] | None = None) -> None:
+        """Put a question before the room, open. before: what was said when it was asked first."""
         with self._lock:
             self.poll, self._revealed, self.hidden = Poll(id, text, kind), {}, False
+            self._before = before
             self._version += 1
 
     def close(self) -> None:
@@ -38,10 +41,14 @@ class Classroom:
                 self.poll.close()
             self._version += 1
 
-    def reveal(self, answer: Any, because: str) -> None:
-        """Say what came out: an option's place, a number or the points of a curve, and the explanation."""
+    def reveal(self, answer: Any, because: str, reasons: Mapping[int, str] | None = None) -> None:
+        """Say what came out: an option's place, a number or the points of a curve, and the explanation.
+
+        reasons: why one may have chosen a wrong option, by its place.
+        """
         with self._lock:
-            self._revealed = {"right": answer, "because": because}
+            told = {str(place): reason for place, reason in (reasons or {}).items()}
+            self._revealed = {"right": answer, "because": because, "reasons": told}
             self._version += 1
 
     def hide(self, hidden: bool) -> None:
@@ -71,6 +78,8 @@ class Classroom:
         header = {**poll.header(), **self._revealed, "hidden": self.hidden}
         if self.hidden:
             header.pop("distribution", None)
+        elif not poll.open and self._before is not None:
+            header["before"] = self._before
         return header
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...runs.run import Run
+from ...sweeps.sweep import RunningSweep
 from ..poll import Kind
 from ..results import ExperimentResult
 
@@ -43,10 +44,11 @@ Experiment = Training | WhatIf | Bets
 
 
 class Outcome(NamedTuple):
-    """What running an experiment gave: a finished run, or the result of a what-if or of bets."""
+    """What running an experiment gave: a finished run, the result of a what-if, or the losses of bets."""
 
     run: Run | None = None
     result: ExperimentResult | None = None
+    sweep: RunningSweep | None = None
 
 
 class Measured(NamedTuple):
