@@ -27,3 +27,11 @@ def format_number(value: float, digits: int = 4) -> str:
 def format_change(name: str, before: object, after: object) -> str:
     """A change of a setting: `batch_size 32 → 64`."""
     return f"{SPOKEN_NAMES.get(name, name)} {format_setting(before)} → {format_setting(after)}"
+
+
+def format_layer(name: str) -> str:
+    """What people call a layer of one of our models: "block_0" is block 1, as on Inside."""
+    words = name.split("_")
+    if words[0] == "block" and words[-1].isdigit():
+        return f"block {int(words[-1]) + 1}"
+    return " ".join(words)

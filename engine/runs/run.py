@@ -225,6 +225,7 @@ class Run:
             max_steps=self.settings.max_steps,
             steps_per_second=rate,
             eta_s=left / rate if rate else None,
+            train_loss=self.history.recent_loss(scatters=self.config.reads_text),
             tokens_seen=seen,
             epoch=self.loop.trainer.epoch if self.loop.trainer else 0,
             epochs=self.config.epochs,

@@ -22,6 +22,7 @@ SNAPSHOT_BYTES = 250_000
 MAX_POINTS = 2000
 DELTA_POINTS = 32
 MAX_ENTRIES = 200
+REPEATED = ("epoch", "paused", "resumed")  # events that a long run may have by the hundred: they go first
 EVENT_BYTES = 30_000
 SAMPLE_BYTES = 100_000
 MAX_KEPT = 8  # steps with tables whose points a delta keeps, the newest
@@ -29,6 +30,7 @@ SLOW_POINTS = 8  # in a delta, of a channel that hardly moves
 SLOW = ("lr", "step_time")
 TABLE_BYTES_A_SECOND = 40_000
 TABLE_SECONDS = 0.5
+HEADLINE_SHARE, HEADLINE_STEPS = 100, 5  # the headline's loss averages this part of the steps, and so many at least
 
 
 @dataclass
@@ -61,7 +63,7 @@ class History:
         self.averaged = averaged
         self.series: dict[str, Series] = {}
         self.tables: dict[str, Floats] = {}
-        self.events: deque[Event] = deque(maxlen=MAX_ENTRIES)
+        self.events = deque[Event]()
         self.samples: deque[Sample] = deque(maxlen=MAX_ENTRIES)
         self._clock = clock
         self._new_points: dict[str, list[SeriesPoints]] = {}
@@ -86,11 +88,18 @@ class History:
                 if isinstance(record, Observation):
                     self._add_observation(record)
                 elif isinstance(record, Event):
-                    self.events.append(record)
+                    self._keep(record)
                     self._new_events.append(record)
                 elif isinstance(record, Sample):
                     self.samples.append(record)
                     self._new_samples.append(record)
+
+    def _keep(self, event: Event) -> None:
+        """Keep MAX_ENTRIES events: the newest, but what happens again and again pushes out no other."""
+        self.events.append(event)
+        if len(self.events) > MAX_ENTRIES:
+            oldest = next((one for one in self.events if one.name in REPEATED), self.events[0])
+            self.events.remove(oldest)
 
     def _add_rows(self, rows: list[Scalars]) -> None:
         block = np.array(rows, np.float64)  # (n, 5)
@@ -212,6 +221,18 @@ class History:
             if self.averaged(name) and not np.array_equal(means, values):
                 arrays.append((name + MEAN, wire_array(steps, means, base)))
         return base, arrays
+
+    def recent_loss(self, step: int | None = None, scatters: bool = True) -> float | None:
+        """The training loss of the headline at `step` (None: the newest): the mean of the last hundredth of the steps,
+        or the last loss alone where none `scatters`. None without losses. Sent along, so that all viewers read the same.
+        """
+        with self.lock:
+            series = self.series.get("train/loss")
+            if series is None:
+                return None
+            at = series.last_step if step is None else step
+            window = max(HEADLINE_STEPS, at // HEADLINE_SHARE) if scatters else 1
+            return series.mean_before(step, window)
 
     def points_between(self, channel: str, first: int, last: int | None) -> SeriesPoints | None:
         """At most MOST_POINTS points of `channel` with steps in first..last; None for an unknown channel."""

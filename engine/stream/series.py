@@ -92,6 +92,26 @@ class Series:
         """The newest value."""
         return float(self._values[self.count - 1]) if self.count else None
 
+    def mean_before(self, step: int | None, window: int) -> float | None:
+        """The mean of the last `window` steps up to `step` (None: the newest); None where there is no point.
+
+        It is the same however many points were thinned away: each stands for the steps since the one before.
+        """
+        end = self.count if step is None else int(np.searchsorted(self._steps[: self.count], step, "right"))
+        if not end:
+            return None
+        steps = self._steps[:end]
+        left_out = int(steps[-1]) - window
+        begin = int(np.searchsorted(steps, max(0, left_out), "right"))
+        first = max(int(steps[begin - 1]), left_out) if begin else int(steps[0]) - 1
+        long = np.diff(steps[begin:].astype(np.int64), prepend=first)
+        return float(np.average(self._means[begin:end].astype(np.float64), weights=long))
+
+    @property
+    def last_step(self) -> int:
+        """The step of the newest point; 0 where there is none."""
+        return int(self._steps[self.count - 1]) if self.count else 0
+
     def _thin_older_half(self) -> None:
         half = self.count // 2
         older = evenly_kept_indices(self._steps[:half], self._values[:half], half // 4)

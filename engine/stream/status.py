@@ -75,6 +75,8 @@ class RunStatus:
     steps_per_second: float
     eta_s: float | None
     """Seconds to `max_steps`; None if it does not run."""
+    train_loss: float | None
+    """The training loss of the headline (`History.recent_loss`); None without one."""
     tokens_seen: int
     epoch: int
     """Counted from 1; 0 for a run that draws random windows."""
@@ -121,6 +123,7 @@ def status_of_no_run(settings: LiveSettings) -> RunStatus:
         max_steps=settings.max_steps,
         steps_per_second=0.0,
         eta_s=None,
+        train_loss=None,
         tokens_seen=0,
         epoch=0,
         epochs=None,

@@ -191,6 +191,7 @@ class ExternalRun:
             max_steps=most or 0,
             steps_per_second=rate,
             eta_s=(most - self.step) / rate if rate and most and most > self.step else None,
+            train_loss=self.history.recent_loss(scatters=self.config is not None and self.config.reads_text),
             tokens_seen=seen or 0,
             epoch=int(self._newest("epoch") or 0),
             epochs=self.config.epochs if self.config else None,

@@ -291,10 +291,10 @@ export class Board {
     const past = scrubber?.past;
     /** @type {Record<string, any>} */
     const shown = past
-      ? { ...header, step: past.step, tokens_seen: NaN, passes: NaN, not_finite: {}, narration: past.narration }
+      ? { ...header, ...past.told, step: past.step, tokens_seen: NaN, passes: NaN, not_finite: {} }
       : data.headline;
     this.node.dataset.step = String(shown.step ?? 0);
-    this.header.show(shown, data.losses(past?.step), !CUT.has(this.node.dataset.connection));
+    this.header.show(shown, data.losses(past?.step, shown.train_loss), !CUT.has(this.node.dataset.connection));
     scrubber?.show(header, run);
     this.header.tell(run === null ? (this.options?.hint ?? HINT) : (shown.narration?.text ?? ""));
     this.notices.show(header, this.options?.told);

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
+from engine.formatting import format_layer
 from engine.models.base import EMBEDDING, Heatmap
 from engine.stream.series import GAPS
 from engine.training.probes import Quantity
@@ -82,7 +83,7 @@ def add_layers(figure: go.Figure, info: RunInfo, channel: str) -> None:
     for index, layer in enumerate(info.layers):
         shade = LAYERS[math.floor(index * (len(LAYERS) - 1) / (len(info.layers) - 1))]
         figure.add_scatter(
-            name=layer,
+            name=layer if info.model is None else format_layer(layer),
             mode="lines",
             line={"color": shade, "width": 1.5},
             meta={"channel": f"{channel}/{layer}", "group": "layers"},

@@ -107,12 +107,12 @@ class RunRoutes:
             made = self.manager.restored
             if made is not None and made.run is run and made.paused_state is not None and made.step == asked:
                 moment = made.displayed_state(displayed_state(folder, asked))
-                return _binary(_frame(run.id, moment, narration(run, asked)))
+                return _binary(_frame(run, moment))
             step = displayed_step_before(folder, max(-1, min(asked, MAX_STEPS)))
             if step is None:
                 return PlainTextResponse("nothing is stored at or before that step", 404)
             if step == displayed_step_before(folder, MAX_STEPS):  # the newest one may still be added to
-                return _binary(_frame(run.id, displayed_state(folder, step), narration(run, step)))
+                return _binary(_frame(run, displayed_state(folder, step)))
             return _binary(_stored_frame(ref(run), folder, step))
         except MetricsError as error:
             why = "" if for_audience(request) else f" ({error})"
@@ -138,18 +138,19 @@ def _stored_frame(reference: ref[AnyRun], folder: Path, step: int) -> bytes:
     """A stored frame as it is sent, cached, though not the run; not for the newest one, which may still change."""
     run = reference()
     assert run is not None  # whoever asks holds it
-    return _frame(run.id, displayed_state(folder, step), narration(run, step))
+    return _frame(run, displayed_state(folder, step))
 
 
-def _frame(run_id: str, moment: DisplayedState, told: dict[str, Any] | None) -> bytes:
+def _frame(run: AnyRun, moment: DisplayedState) -> bytes:
     samples = [] if moment.sample is None else [moment.sample._asdict()]
     header = {
         "kind": "past",
-        "run": run_id,
+        "run": run.id,
         "step": moment.step,
+        "train_loss": run.history.recent_loss(moment.step, run.config is not None and run.config.reads_text),
         "scalars": moment.scalars,
         "samples": samples,
-        "narration": told,
+        "narration": narration(run, moment.step),
     }
     return Frame(header, list(moment.tables.items())).encode()
 

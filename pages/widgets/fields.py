@@ -127,7 +127,7 @@ def exact_rate(
             high,
             start,
             key=number,
-            format="%.3g",
+            format=_short_format(lr),
             step=1e-4,
             label_visibility="collapsed",
             disabled=disabled,
@@ -280,6 +280,11 @@ def choice(
         help=help_of(name),
         on_change=change_handler(name, key, name, on_change),
     )
+
+
+def _short_format(lr: float) -> str:
+    """How a rate is written in a field for about eight characters: 10000000 would be cut, 1.00e+7 is not."""
+    return "%.3g" if lr == 0 or 1e-4 <= lr < 1e6 else "%.2e"
 
 
 def _brief(lr: float) -> str:

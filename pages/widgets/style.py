@@ -116,7 +116,7 @@ html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
 .st-key-bar .st-key-lr_row { width: auto; gap: 2px; }
 .st-key-bar .st-key-lr_row button { min-width: 32px; padding: 0; }
 .st-key-bar [data-testid="stNumberInput"] { width: 84px; }
-.st-key-bar [data-testid="stNumberInput"] input { padding: 0 8px; }
+.st-key-bar [data-testid="stNumberInput"] input { padding: 0 6px; }
 .st-key-bar [data-testid="stNumberInputContainer"], .st-key-bar .react-aria-ComboBox > div { height: 44px; }
 .st-key-bar [data-testid^="stNumberInputStep"], .st-key-bar [data-testid="InputInstructions"] { display: none; }
 @media (max-width: 1100px) { .st-key-bar { position: static; flex-wrap: wrap; width: 100%; height: auto; } }

@@ -70,6 +70,7 @@ def test_it_holds_what_the_run_showed() -> None:
     page = page_of(overview(one.run.folder))
     assert pieces(page)["plotly"] == PLOTLY.read_bytes()
     header, arrays = unpacked(page)
+    assert header["settings"]["speed"] == "max"
     assert (header["id"], header["events"], header["notes"]) == (RUN, [[0, "started"]], [[500, "look here"]])
     assert header["samples"] == [[500, "ab", 1]]
     assert header["levels"] == [], "its text is not here"

@@ -118,6 +118,13 @@ def test_layers_get_lines_of_their_own_only_where_there_are_several() -> None:
     ]
 
 
+def test_lines_of_layers_have_names_that_people_read() -> None:
+    stored = ("token_embedding", "position_embedding", "block_0", "block_11", "head")
+    data = panel(dataclasses.replace(GPT, layers=stored), "grad_norm").as_json()["figure"]["data"]
+    names = [trace["name"] for trace in data if trace["meta"].get("group") == "layers"]
+    assert names == ["token embedding", "position embedding", "block 1", "block 12", "head"]
+
+
 def test_the_healthy_band_is_drawn_for_a_gpt_and_never_for_a_bigram() -> None:
     assert "shapes" not in layout(BIGRAM, "update_ratio")
     (band,) = layout(GPT, "update_ratio")["shapes"]

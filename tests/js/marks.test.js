@@ -54,7 +54,26 @@ const mark = (step, text) => ({ step, text, colour: "pink", dash: "dot" });
 
 test("labels that would touch stand below each other, the newest on top", () => {
   const shown = labels([mark(100, "first"), mark(110, "second"), mark(120, "third"), mark(130, "fourth")]);
-  assert.deepEqual(shown.map(({ text, row }) => [text, row]), [["fourth", 0], ["third", 1], ["second", 2]]);
+  assert.deepEqual(shown.map(({ text, row }) => [text, row]), [["fourth", 0], ["third", 1], ["second +1", 2]]);
+  assert.deepEqual(shown.map(({ whole }) => whole), [null, null, "second<br>first"]);
+});
+
+test("events at the beginning of a long run keep their words: all of them are told by the labels there", () => {
+  for (const count of [1, 3, 4, 10, 60]) {
+    const names = Array.from({ length: count }, (_, i) => `lr ${i}`);
+    const shown = labels(names.map((name, i) => mark(i / 10, name)));
+    assert.equal(shown.length, Math.min(count, 3));
+    const told = shown.flatMap(({ whole, text }) => (whole ?? text).split("<br>"));
+    assert.deepEqual(told.sort(), names.sort());
+  }
+});
+
+test("a label that counts others beside it touches none", () => {
+  const shown = labels([mark(0, "a"), mark(1, "b"), mark(2, "c"), mark(3, "d"), mark(4, "e"), mark(60, "f")]);
+  const spans = shown.map(({ step, text, row }) => [row, step, step + 10 * text.length]);
+  for (const [row, from, to] of spans) {
+    assert.ok(spans.every(([other, low, high]) => other !== row || low === from || high < from || low > to), String(spans));
+  }
 });
 
 test("a label near the right edge stands to the left of its line; one off screen has none", () => {

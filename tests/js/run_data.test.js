@@ -76,6 +76,16 @@ test("events and samples are bounded", () => {
   assert.equal(data.events.at(-1).step, 499);
 });
 
+test("hundreds of epochs and pauses push no turned knob out", () => {
+  const data = new RunData();
+  data.receive(frame("snapshot", { events: [{ step: 5, name: "lr", text: "" }] }));
+  for (let step = 6; step < 506; step++) {
+    data.receive(frame("delta", { events: [{ step, name: step % 2 ? "epoch" : "paused", text: "" }] }));
+  }
+  assert.equal(data.events.length, 200);
+  assert.deepEqual([data.events[0].name, data.events[1].step, data.events.at(-1).step], ["lr", 307, 505]);
+});
+
 test("the headline losses: smoothed for text, as it is where nothing scatters, NaN where there is none", () => {
   const data = new RunData();
   data.receive(frame("snapshot", { step: 2 }, { ...LOSS, "val/loss": [[2, 1], [2, 4.1]] }));
@@ -88,13 +98,28 @@ test("the headline losses: smoothed for text, as it is where nothing scatters, N
   assert.deepEqual(new RunData().losses(), { train: NaN, val: NaN });
 });
 
+test("the headline's training loss is the server's: two tabs that hold different points agree", () => {
+  const told = { step: 2, train_loss: 3.21, state: "paused" };
+  const [early, late] = [LOSS, { "train/loss": [[2, 1], [2, 4.25]] }].map((arrays) => {
+    const data = new RunData();
+    data.receive(frame("snapshot", told, arrays));
+    data.advance();
+    return data;
+  });
+  assert.equal(early.losses().train, 3.21);
+  assert.deepEqual(early.losses(), { ...late.losses() });
+  assert.equal(early.losses(1, 5).train, 5, "so at an earlier moment");
+  early.receive(frame("snapshot", { ...told, train_loss: null }, LOSS));
+  assert.ok(early.losses().train > 4, "where it tells none, that of the points");
+});
+
 /** A run at full speed: its tables are of step 200, its newest step is 300. */
 function training(header = {}) {
   const data = new RunData();
   const points = [[2, 4], [100, 200, 250, 300, 4, 3, 2, 1]];
-  data.receive(frame("snapshot", { step: 200, tables_step: 200, tokens_seen: 2000, passes: 1, epoch: 0 }));
+  data.receive(frame("snapshot", { step: 200, tables_step: 200, tokens_seen: 2000, passes: 1, epoch: 0, train_loss: 3.5 }));
   data.receive(frame("delta", {
-    step: 300, steps_per_second: 1000, tokens_seen: 3000, passes: 2, epoch: 0,
+    step: 300, train_loss: 2.5, steps_per_second: 1000, tokens_seen: 3000, passes: 2, epoch: 0,
     events: [{ step: 150, name: "lr", text: "" }, { step: 290, name: "lr", text: "" }],
     samples: [{ step: 200, text: "x" }, { step: 280, text: "y" }], ...header,
   }, { "train/loss": points }));
@@ -111,7 +136,7 @@ test("everything is of the step of the tables while the run trains", () => {
   assert.deepEqual(data.takeSamples().map(({ step }) => step), [200]);
   assert.deepEqual(data.takeSamples(), []);
   assert.equal(data.headline.step, 200);
-  assert.equal(data.headline.tokens_seen, 2000);
+  assert.deepEqual([data.headline.tokens_seen, data.headline.train_loss], [2000, 3.5]);
   assert.equal(data.advance(), false, "nothing new to show");
   data.receive(frame("delta", { step: 350, tables_step: 250, steps_per_second: 1000, tokens_seen: 3500, passes: 2 }));
   assert.equal(data.advance(), true);

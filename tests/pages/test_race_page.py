@@ -122,6 +122,7 @@ def test_from_the_current_run(page, house, wait_until) -> None:
     wait_until(lambda: run.state is State.DONE)
     page.run()
     (begin,) = [one for one in page.get("button_group") if one.label == "all lanes begin at"]
+    assert list(begin.options) == ["first weights", f"a step of {run.title}"]
     begin.set_value("this run").run()
     page.number_input(key="race_at").set_value(30).run()
     set_steps(page, 80)

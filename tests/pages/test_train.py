@@ -257,6 +257,9 @@ def test_a_knob_turns_the_running_loop_and_leaves_an_event(
 
 def test_a_knob_before_the_start_is_for_the_next_run(opened: Callable[..., AppTest], manager: RunManager) -> None:
     page = opened()
+    for lr, format_ in ((1e7, "%.2e"), (1.23e-5, "%.2e"), (0.0003, "%.3g")):
+        widget(page.number_input, "lr_number").set_value(lr).run()
+        assert widget(page.number_input, "lr_number").proto.format == format_, "none is cut in the presenter's field"
     widget(page.number_input, "lr_number").set_value(0.02).run()
     assert manager.current is None
     click(page, "play")

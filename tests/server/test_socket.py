@@ -288,6 +288,26 @@ def test_the_narrators_line_comes_with_the_frames_and_scrubbing_has_the_line_of_
     assert header[5]["step"] == 5 and header[5]["narration"] == told
 
 
+def test_a_tab_that_was_open_and_one_that_came_later_are_told_the_same_training_loss(
+    served: Served, stepped: Callable[..., Run]
+) -> None:
+    run = stepped(3)
+    with served.viewer() as early:
+        served.turn()
+        assert read(early).header["train_loss"] is not None
+        stepped(9, run)
+        served.turn()
+        with served.viewer() as late:
+            served.turn()
+            told = [read(viewer).header["train_loss"] for viewer in (early, late)]
+    losses = run.history.series["train/loss"].view(100).values
+    assert told == [pytest.approx(losses[-5:].mean(), rel=1e-6)] * 2
+    assert run.store is not None and run.store.flush()
+    answer = served.http.get("/frame", params={"run": run.id, "step": 12}).content
+    header = json.loads(answer[4 : 4 + int.from_bytes(answer[:4], "little")])
+    assert (header["step"], header["train_loss"]) == (12, told[0]), "scrubbed too"
+
+
 def test_a_line_is_made_at_most_once_a_second(stepped: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, made = stepped(1), []
     monkeypatch.setattr(narration, "narration", lambda run: made.append(run))

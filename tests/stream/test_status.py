@@ -46,6 +46,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "max_steps": (int,),
     "steps_per_second": (float,),
     "eta_s": (float, type(None)),
+    "train_loss": (float, type(None)),
     "tokens_seen": (int,),
     "epoch": (int,),
     "epochs": (int, type(None)),

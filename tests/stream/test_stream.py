@@ -169,6 +169,37 @@ def test_an_average_of_a_thinned_curve_is_that_of_all_its_steps() -> None:
     assert np.average(values[late], weights=gaps[late]) > losses[10_000:].mean() + 0.01, "peaks and valleys alone"
 
 
+@given(st.integers(64, 400), st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(1, 200), st.data())
+def test_the_mean_of_the_last_steps_does_not_know_how_points_were_thinned(
+    capacity: int, blocks: list[int], window: int, data: st.DataObject
+) -> None:
+    thinned, whole = Series(capacity), Series()
+    losses = np.random.default_rng(window).normal(3, 1, sum(blocks))
+    at = 0
+    for block in blocks:
+        points = SeriesPoints.whole(np.arange(at + 1, at + 1 + block, dtype=np.uint32), losses[at : at + block])
+        thinned.extend(points)
+        whole.extend(points)
+        at += block
+    step = data.draw(st.integers(1, at))
+    assert whole.mean_before(step, window) == pytest.approx(losses[max(0, step - window) : step].mean(), rel=1e-5)
+    recent = min(window, capacity // 4)  # what is thinned has no single steps left
+    assert thinned.mean_before(None, recent) == pytest.approx(whole.mean_before(at, recent), rel=1e-6)
+    assert Series().mean_before(None, window) is None
+
+
+def test_the_headline_s_loss_is_the_mean_of_the_last_hundredth_of_the_steps() -> None:
+    history = History()
+    assert history.recent_loss() is None
+    history.add(rows(1, 3000))
+    losses = [row.loss for row in rows(1, 3000) if isinstance(row, Scalars)]
+    assert history.recent_loss() == pytest.approx(np.mean(losses[-30:]), rel=1e-6)
+    assert history.recent_loss(1000) == pytest.approx(np.mean(losses[990:1000]), rel=1e-6)
+    assert history.recent_loss(7) == pytest.approx(np.mean(losses[2:7]), rel=1e-6)
+    assert history.recent_loss(scatters=False) == pytest.approx(losses[-1], rel=1e-6)
+    assert history.recent_loss(0) is None
+
+
 def test_means_go_along_where_they_differ() -> None:
     history = History()
     history.add(rows(1, 20))
@@ -422,6 +453,14 @@ def test_the_last_two_hundred_are_kept() -> None:
     head, _ = decoded(history.snapshot(HEADER).encode())
     for items in (head["events"], head["samples"]):
         assert [item["step"] for item in items] == list(range(300, 500))
+
+
+def test_hundreds_of_epochs_push_no_turned_knob_out() -> None:
+    history = History()
+    history.add([Event(5, "lr", "lr 0.1 → 0.2"), *(Event(step, "epoch", "") for step in range(6, 6 + 2 * MAX_ENTRIES))])
+    kept = list(history.events)
+    assert len(kept) == MAX_ENTRIES and kept[0].name == "lr"
+    assert [event.step for event in kept[1:]] == list(range(7 + MAX_ENTRIES, 6 + 2 * MAX_ENTRIES))
 
 
 def test_records_come_out_of_a_queue_in_order() -> None:

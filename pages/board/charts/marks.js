@@ -9,6 +9,7 @@ const MOST_MARKS = 60;
 const MOST_EPOCHS = 12; // with more of them their ends are not marked
 const LABEL_ROWS = 3;
 const LONGEST_LABEL = 30; // characters
+const OTHERS = " +99"; // after a label: so many marks beside it have no room for words of their own
 const PAUSES = new Set(["paused", "resumed"]);
 
 /**
@@ -76,29 +77,36 @@ export function takenRows(boxes, height) {
 }
 
 /**
- * The words of marks as far as there is room, the newest of the most important first: each in the first of the rows
- * where it touches no other. `taken` are those rows, which fill up; `lengthOf` says how long words are, px.
+ * The words of marks, the newest of the most important first: each in the first of the rows where it touches no other.
+ * Where there is no room, as for many events of a long run's beginning, the label nearest by counts it (" +2") and tells
+ * it under the pointer. `taken` are those rows, which fill up; `lengthOf` says how long words are, px.
  * @param {Mark[]} marks
  * @param {{range: number[], width: number, size: number, taken: [number, number][][],
  *   lengthOf: (text: string, size: number) => number}} room
  */
 export function labelsOf(marks, { range, width, size, taken, lengthOf }) {
+  const placeOf = (step) => ((step - range[0]) / (range[1] - range[0])) * width;
+  const shown = [...marks].reverse().filter(({ step }) => placeOf(step) >= 0 && placeOf(step) <= width);
+  const crowded = shown.length > LABEL_ROWS ? lengthOf(OTHERS, size) : 0;
   const labels = [];
-  for (const { step, text, colour } of [...marks].reverse()) {
-    const at = ((step - range[0]) / (range[1] - range[0])) * width;
-    if (at < 0 || at > width) continue;
+  for (const { step, text, colour } of shown) {
+    const at = placeOf(step);
     const words = Array.from(text.replace(/\s+/g, " "));
-    const most = Math.min(LONGEST_LABEL, Math.floor((Math.max(at, width - at) - 10) / (size * 0.56)));
+    const most = Math.min(LONGEST_LABEL, Math.floor((Math.max(at, width - at) - crowded - 10) / (size * 0.56)));
     const short = words.length > most ? `${words.slice(0, most - 1).join("")}…` : words.join("");
-    const length = lengthOf(short, size);
+    const length = lengthOf(short, size) + crowded;
     const left = at + length > width ? at - length : at;
     const row = taken.findIndex((spans) => spans.every(([from, to]) => left > to || left + length < from));
-    if (row < 0) continue;
-    taken[row].push([left, left + length]);
-    labels.push({
-      step, row, colour, text: literal(short), anchor: left < at ? "right" : "left",
-      whole: words.length > most ? literal(text) : null,
-    });
+    if (row >= 0) {
+      taken[row].push([left, left + length]);
+      labels.push({ at, step, row, colour, short, told: [text], cut: words.length > most, anchor: left < at ? "right" : "left" });
+    } else if (labels.length) {
+      const near = labels.reduce((one, other) => (Math.abs(other.at - at) < Math.abs(one.at - at) ? other : one));
+      near.told.push(text);
+    }
   }
-  return labels;
+  return labels.map(({ step, row, colour, short, told, cut, anchor }) => ({
+    step, row, colour, anchor, text: literal(told.length > 1 ? `${short} +${told.length - 1}` : short),
+    whole: cut || told.length > 1 ? told.map(literal).join("<br>") : null,
+  }));
 }

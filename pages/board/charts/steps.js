@@ -82,12 +82,13 @@ export class StepChart extends Chart {
       const name = trace.meta?.group ?? trace.name;
       const previous = trace.meta?.run === "previous";
       if (previous && !this.board.previousRun) continue;
-      if (!groups.has(name)) groups.set(name, { colours: [], mark: markOf(trace), previous });
+      if (!groups.has(name)) groups.set(name, { names: [], colours: [], mark: markOf(trace), previous });
+      groups.get(name).names.push(trace.name);
       groups.get(name).colours.push(trace.line?.color ?? trace.marker?.color);
     }
     for (const words of this.missing()) this.frame.addKey(words, [this.board.theme.error], "cross");
-    for (const [name, { colours, mark, previous }] of groups) {
-      const entry = this.frame.addKey(name, colours, mark);
+    for (const [name, { names, colours, mark, previous }] of groups) {
+      const entry = this.frame.addKey(name, colours, mark, names.join(", "));
       const dismiss = () => this.board.dismissPreviousRun();
       if (previous) this.frame.addButton("×", "Dismiss the previous run's curve", dismiss, entry);
     }

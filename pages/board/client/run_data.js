@@ -1,6 +1,5 @@
 // The run as this browser has it: what the frames of the stream have brought so far.
 import { Series, average, upTo } from "../charts/series.js";
-import { roundish } from "../charts/ticks.js";
 
 /** @typedef {import("./wire.js").Frame} Frame */
 /** @typedef {{step: number, name: string, text: string}} Event */
@@ -12,6 +11,7 @@ import { roundish } from "../charts/ticks.js";
  */
 
 const MOST_EVENTS = 200;
+const REPEATED = new Set(["epoch", "paused", "resumed"]); // a long run may have hundreds of these: they go first
 const MOST_SAMPLES = 200;
 const MOST_PASSED = 100; // headers: ten seconds
 const COMING = new Set(["ready", "running"]); // states of a run whose first numbers are still to come
@@ -70,10 +70,11 @@ export class RunData {
     const { moment } = this;
     if (!before || this.header.step === moment) return { ...this.header, step: moment };
     const share = after.step > before.step ? (moment - before.step) / (after.step - before.step) : 0;
-    const counted = (name) => Math.round(before[name] + Math.min(1, Math.max(0, share)) * (after[name] - before[name]));
+    const between = (name) => before[name] + Math.min(1, Math.max(0, share)) * (after[name] - before[name]);
+    const told = before.train_loss && after.train_loss; // null where there is none
     return {
-      ...this.header, step: moment, tokens_seen: counted("tokens_seen"), passes: before.passes, epoch: before.epoch,
-      narration: before.narration,
+      ...this.header, step: moment, tokens_seen: Math.round(between("tokens_seen")), passes: before.passes,
+      epoch: before.epoch, narration: before.narration, train_loss: told && between("train_loss"),
     };
   }
 
@@ -149,7 +150,7 @@ export class RunData {
       }
     }
     const events = header.events ?? [];
-    if (events.length) this.events = this.events.concat(events).slice(-MOST_EVENTS);
+    if (events.length) this.events = newest(this.events.concat(events));
     this.samples = this.samples.concat(header.samples ?? []).slice(-MOST_SAMPLES);
     return { channels, tables, events: events.length > 0 };
   }
@@ -157,13 +158,18 @@ export class RunData {
   /**
    * The headline losses at a step: training smoothed, validation as it was measured last; NaN where there is none.
    * @param {number} [moment]
+   * @param {number | null} [told] the server's training loss there: every browser thins its own points another way
    */
-  losses(moment = this.moment) {
-    const train = this.curve("train/loss", moment);
-    const window = Math.max(5, roundish(0.01 * moment));
+  losses(moment = this.moment, told = this.headline.train_loss) {
+    const val = this.curve("val/loss", moment)?.values.at(-1) ?? NaN;
+    return { train: told ?? this.recentLoss(moment), val };
+  }
+
+  /** The mean of the last hundredth of the points' steps: for what no server tells, as the example. */
+  recentLoss(moment) {
+    const points = this.curve("train/loss", moment);
     const exact = this.header.reads_text === false; // each batch is all there is: nothing scatters
-    const smooth = train && (exact ? train.values : average(train.steps, train.means, window));
-    return { train: smooth?.at(-1) ?? NaN, val: this.curve("val/loss", moment)?.values.at(-1) ?? NaN };
+    return (points && (exact ? points.values : average(points.steps, points.means, Math.max(5, moment / 100))).at(-1)) ?? NaN;
   }
 
   /** The samples up to the moment that no panel has shown yet; they count as shown now. */
@@ -176,4 +182,13 @@ export class RunData {
   get happened() {
     return this.events.filter(({ step }) => step <= this.moment);
   }
+}
+
+/**
+ * As many events as are kept: the newest, but what happens again and again pushes out no other.
+ * @param {Event[]} events
+ */
+function newest(events) {
+  let over = events.length - MOST_EVENTS;
+  return events.filter(({ name }) => !(over > 0 && REPEATED.has(name) && over--)).slice(-MOST_EVENTS);
 }

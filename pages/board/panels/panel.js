@@ -94,9 +94,9 @@ export class PanelFrame {
     button.classList.add("ls-round");
   }
 
-  /** A legend entry: a "dash" (or another mark) of one colour, or a strip from the first colour to the last. */
-  addKey(name, colours, mark = "dash") {
-    const entry = element("span", "ls-key", "", { title: name });
+  /** A legend entry: a "dash" (or another mark) of one colour, or a strip from the first colour to the last; `hint` names all. */
+  addKey(name, colours, mark = "dash", hint = name) {
+    const entry = element("span", "ls-key", "", { title: hint });
     const sign = element("i", `ls-${mark}`);
     sign.style.background = colours.length > 1 ? `linear-gradient(90deg, ${colours.join(",")})` : colours[0];
     entry.append(sign, element("span", "", name));

@@ -7,7 +7,7 @@ import { figures, whole } from "../format.js";
 /** @typedef {import("../client/wire.js").Table} Table */
 /**
  * @typedef {{step: number, tables: Map<string, Table>, sample: any, scalars: Record<string, number>,
- *   narration: {text: string} | null}} Past
+ *   told: {narration: {text: string} | null, train_loss: number | null}}} Past
  */
 
 const SPEEDS = [1, 5, 20, 50]; // stored moments a second
@@ -167,9 +167,8 @@ export class Scrubber {
 
   /** @param {import("../client/wire.js").Frame} frame */
   showMoment({ header, arrays }) {
-    const { step, scalars = {} } = header;
-    const { narration = null } = header;
-    this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null, narration };
+    const { step, scalars = {}, narration = null, train_loss = null } = header;
+    this.past = { step, scalars, tables: arrays, sample: header.samples?.[0] ?? null, told: { narration, train_loss } };
     if (this.wanted === null) this.slider.value = step; // it stands at what is shown, and acted on, not between two
     const loss = scalars["train/loss"];
     write(this.label, `step ${whole(step)}, past${Number.isFinite(loss) ? ` · loss ${figures(loss)}` : ""}`);

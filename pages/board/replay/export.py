@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
+from engine.formatting import SPOKEN_VALUES
 from engine.models import registry
 from engine.progress import Report, unheard
 from engine.runs.datasets import stored_dataset
@@ -221,4 +222,6 @@ def _packed(content: bytes, what: str, report: Report) -> str:
 
 def written(value: object) -> str:
     """A setting's value as people write it."""
-    return "off" if value is None else f"{value:,}" if type(value) is int else str(value)
+    if value is None:
+        return "off"
+    return f"{value:,}" if type(value) is int else SPOKEN_VALUES.get(str(value), str(value))

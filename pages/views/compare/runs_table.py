@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.runs.manager import run_manager
 from engine.storage.index import Overview, differing
+from pages.board.replay.export import written
 from pages.charts import static
 from pages.views.compare.loss_curves import MOST_RUNS
 
@@ -77,7 +78,7 @@ def table_cells(shown: list[Overview]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for name in settings:
         if not all(value is None or type(value) in (int, float) for value in (row[name] for row in rows)):
-            frame[name] = ["" if row[name] is None else str(row[name]) for row in rows]
+            frame[name] = ["" if row[name] is None else written(row[name]) for row in rows]
     return frame.drop(columns=[name for name in ("parent", "changed there") if not frame[name].any()])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
+from engine.formatting import format_layer
 from engine.runs.divergence import UNUSUAL, Divergence, find_divergence, lower_rate, rate_at, rewind_step
 from engine.runs.run import Run
 from engine.stream.status import State
@@ -82,11 +83,11 @@ def sentences(told: Divergence) -> Iterator[str]:
     yield from _changed_settings(told)
     if told.first is not None:
         step, layer, what, times = told.first
-        yield f"The first sign came in step {step:,}: the {what} of {_part(layer)} was {spoken(times)} times as usual."
+        yield f"The first sign came in step {step:,}: the {what} of {format_layer(layer)} was {spoken(times)} times as usual."
     if told.update is not None:
         step, layer, ratio = told.update
         early = ", before a knob was turned" if told.turned and step <= told.turned[0].step else ""
-        yield f"In step {step:,}{early}, one update moved {_part(layer)} by {spoken(ratio)} times its own size."
+        yield f"In step {step:,}{early}, one update moved {format_layer(layer)} by {spoken(ratio)} times its own size."
     if told.grad_norm is not None and told.usual_norm and told.grad_norm[1] > UNUSUAL * told.usual_norm:
         step, norm = told.grad_norm
         yield f"In step {step:,} the gradient was {spoken(norm / told.usual_norm)} times as long as before."
@@ -105,11 +106,6 @@ def _changed_settings(told: Divergence) -> Iterator[str]:
     for event in told.turned:
         if event.name != "lr" or event.step not in [step for step, _, _ in told.rates]:
             yield f"After step {event.step:,} a knob was turned: {event.text}."
-
-
-def _part(layer: str) -> str:
-    """A part of the model as one says it: "block 1"."""
-    return layer.replace("_", " ")
 
 
 LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
