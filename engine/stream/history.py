@@ -224,7 +224,7 @@ class History:
 
     def recent_loss(self, step: int | None = None, scatters: bool = True) -> float | None:
         """The training loss of the headline at `step` (None: the newest): the mean of the last hundredth of the steps,
-        or the last loss alone where none `scatters`. None without losses. Sent along, so that all viewers read the same.
+        or the last loss alone where none `scatters`; None without losses. Sent along, so that viewers agree.
         """
         with self.lock:
             series = self.series.get("train/loss")

@@ -4,6 +4,7 @@
 import { StepAxis } from "./charts/step_axis.js";
 import { properties, theme, themeAround } from "./charts/theme.js";
 import { inEngineRoom, keep } from "./client/engine_room.js";
+import "./client/cards.js";
 import "./client/keys.js";
 import { loadPlotly, loadStyle } from "./client/load.js";
 import { PreviousRun } from "./client/previous_run.js";

@@ -31,8 +31,9 @@ def runs_table(shown: list[Overview]) -> list[Overview]:
     """The table of all runs; returns the selected ones, at most MOST_RUNS."""
     static.heading(
         "Runs",
-        "One row a run; click a column's title to sort, and the boxes at the left to choose. The lower the validation "
-        "loss the better, among runs on the same text and tokens; the settings are those that differ here.",
+        "One row a run; click a column's title to sort, and the boxes at the left to choose (keys: arrows, then shift "
+        "and space). The lower the validation loss the better, among runs on the same text and tokens; the settings "
+        "are those that differ here.",
     )
     ids = [one.run.id for one in shown]
     key = f"runs-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:12]}"  # other rows, another table

@@ -39,7 +39,9 @@ def race_setup(race: Race | None) -> None:
         if run is not None and run.step:
             st.session_state.setdefault("race_from", STARTS[0])
             names = dict(zip(STARTS, (STARTS[0], f"a step of {run.title}"), strict=True))
-            st.segmented_control("all lanes begin at", STARTS, key="race_from", required=True, format_func=names.__getitem__)
+            st.segmented_control(
+                "all lanes begin at", STARTS, key="race_from", required=True, format_func=names.__getitem__
+            )
         if start_kind() == "fork":
             st.number_input("its step", 0, None, None, key="race_at", placeholder="now", help=STEP_HELP)
         else:
