@@ -104,8 +104,8 @@ class Series:
         left_out = int(steps[-1]) - window
         begin = int(np.searchsorted(steps, max(0, left_out), "right"))
         first = max(int(steps[begin - 1]), left_out) if begin else int(steps[0]) - 1
-        long = np.diff(steps[begin:].astype(np.int64), prepend=first)
-        return float(np.average(self._means[begin:end].astype(np.float64), weights=long))
+        ends = np.concatenate(([first], steps[begin:].astype(np.int64)))
+        return float(np.average(self._means[begin:end].astype(np.float64), weights=ends[1:] - ends[:-1]))
 
     @property
     def last_step(self) -> int:

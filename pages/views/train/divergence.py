@@ -83,7 +83,8 @@ def sentences(told: Divergence) -> Iterator[str]:
     yield from _changed_settings(told)
     if told.first is not None:
         step, layer, what, times = told.first
-        yield f"The first sign came in step {step:,}: the {what} of {format_layer(layer)} was {spoken(times)} times as usual."
+        part = format_layer(layer)
+        yield f"The first sign came in step {step:,}: the {what} of {part} was {spoken(times)} times as usual."
     if told.update is not None:
         step, layer, ratio = told.update
         early = ", before a knob was turned" if told.turned and step <= told.turned[0].step else ""
