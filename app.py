@@ -17,6 +17,9 @@ from starlette.middleware import Middleware
 
 from engine import link
 from engine.errors import InputError
+from engine.lessons import places
+from engine.lessons.course import find_lesson
+from engine.lessons.under_way import lesson_under_way
 from engine.runs.manager import run_manager
 from pages import views
 from pages.server import room as rooms
@@ -88,11 +91,17 @@ def warm_up_all() -> None:
 
 
 def start_from_environment(query: str | None) -> None:
-    """Start the run that LOOPSCOPE_START describes; a wrong value is one printed line and no run."""
-    if not query:
-        return
-    plan, notices = link.read(dict(parse_qsl(query.lstrip("?"), keep_blank_values=True)))
+    """Start the run, or open the lesson, that LOOPSCOPE_START describes; a wrong value is one printed line and neither.
+
+    Without it the lesson that was open when the server ended is open again.
+    """
     try:
+        asked = dict(parse_qsl((query or "").lstrip("?"), keep_blank_values=True))
+        if (name := asked.get(link.LESSON, places.read().open if not asked else None)) is not None:
+            lesson_under_way().open(find_lesson(name))
+        if not asked or (not link.sets_up(asked) and name is not None):
+            return
+        plan, notices = link.read(asked)
         if notices:
             raise InputError("; ".join(notices))
         run_manager().start(plan.config, plan.settings)

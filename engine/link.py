@@ -16,6 +16,8 @@ from .presets import Preset, preset
 DEFAULT_PRESET = "bigram"
 STAGE = "stage"
 """Which stage a link opens, a beginner's or the engine room: nothing of the run."""
+LESSON = "lesson"
+"""Which lesson a link opens, by name or number: nothing of the run either."""
 OPTIONAL = {
     name
     for record in (RunConfig, LiveSettings)
@@ -43,7 +45,7 @@ def read(query: Mapping[str, str]) -> tuple[Preset, list[str]]:
                 settings = changed(settings, **{name: _plain(name, value)})
             elif name in RunConfig.model_fields and name != "preset":
                 structure[name] = _plain(name, value)
-            elif name not in ("preset", STAGE, "token"):  # a token belongs to the gate
+            elif name not in ("preset", STAGE, LESSON, "token"):  # a token belongs to the gate
                 raise InputError(f"there is no setting {name[:MOST_SHOWN]!r}")
         except InputError as error:
             notices.append(f"the link's {name[:MOST_SHOWN]}={value[:MOST_SHOWN]} was ignored: {error}")

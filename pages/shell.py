@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.views.lessons.card import lesson_line
+
 st.set_page_config(
     page_title="Loopscope",
     layout="wide",
@@ -14,6 +16,7 @@ st.set_page_config(
 st.logo(Path(__file__).parent / "board" / "logo.svg", size="large")
 PAGES = [
     st.Page("train.py", title="Train", default=True),
+    st.Page("lessons.py", title="Lessons", url_path="lessons"),
     st.Page("step.py", title="Step", url_path="step"),
     st.Page("inside.py", title="Inside", url_path="inside"),
     st.Page("embeddings.py", title="Embeddings", url_path="embeddings"),
@@ -25,4 +28,5 @@ PAGES = [
 ]
 page = st.navigation(PAGES, position="top")
 st.html(f'<h1 class="ls-unseen">{page.title}</h1>')
+lesson_line(page.title)
 page.run()

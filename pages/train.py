@@ -14,8 +14,9 @@ from engine.runs.run import Run
 from engine.tracking.external_run import ExternalRun
 from pages.board.board import Shown, board, shown_of
 from pages.charts.static import presenting
+from pages.views.lessons import card
 from pages.views.shared import frame, scrubber
-from pages.views.train import external_run, fork, lesson, pin_note
+from pages.views.train import external_run, fork, pin_note
 from pages.views.train.divergence import divergence_card, is_told
 from pages.views.train.knobs import live_knobs, more_knobs, step_rate
 from pages.views.train.new_run import estimate, new_run
@@ -62,6 +63,7 @@ def live_board(run: Run | None, shown: Shown) -> None:
     with st.container(key="on_board", gap=None):
         with st.container():  # what comes and goes here leaves the board where it is
             set_up_card()
+            card.result_card()
             divergence_card(run)
             fork.fork_card(run, "board")
             pin_note.note_card(run)
@@ -82,11 +84,12 @@ def live_board(run: Run | None, shown: Shown) -> None:
 def stage() -> None:
     """The page."""
     plan.planned()
+    card.open_linked()
     if (watched := run_manager().watched) is not None:
         watch(watched)
         return
     run = run_manager().current
-    shown = shown_of(run, moment=True)
+    shown = shown_of(run, moment=True, lesson=True)
     settings = plan.settings_shown()
     st.html(STYLE)
     if presenting():
@@ -95,6 +98,7 @@ def stage() -> None:
             fields.exact_rate(settings.lr, plan.change_setting, step_rate)
             fields.speed_list(settings.speed, plan.change_setting)
         notices.show()
+        card.lesson_card()
         live_board(run, shown)
         return
     left, right = st.columns([2, 9], gap="small")
@@ -102,25 +106,22 @@ def stage() -> None:
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
             notices.show()
             external_run.offer_to_watch()
+            card.lesson_card()
         with st.container(horizontal=True, gap="xsmall", wrap=False, key="start"):
             play(run)
-            lesson.first_lesson_button(run)
+            card.first_lesson_button(run)
         if all_of_it := in_engine_room():
             verbs(run)
         else:
             first_verbs(run)
         live_knobs(settings)
         switch()
-        if not all_of_it:
-            lesson.chapter()  # nothing stands below that it could move
         with st.container(key="more"):
             if all_of_it:
                 more_knobs(settings)
                 new_run(run)
                 sampling()
             share()
-            if all_of_it:
-                lesson.chapter()
             timing = st.empty()
     with right:
         live_board(run, shown)

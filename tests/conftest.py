@@ -14,6 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
+from engine.lessons.classroom import classroom
+from engine.lessons.under_way import lesson_under_way
 from engine.progress import Report, unheard
 from engine.runs import manager as manager_module
 from engine.runs.manager import RunManager
@@ -138,11 +140,14 @@ def manager() -> Iterator[RunManager]:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
     """The process's manager, with a data home of its own, as pages see it."""
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    manager_module.run_manager.cache_clear()
+    ones = (manager_module.run_manager, classroom, lesson_under_way)  # of this process
+    for one in ones:
+        one.cache_clear()
     manager = manager_module.run_manager()
     yield manager
     manager.close(30)
-    manager_module.run_manager.cache_clear()
+    for one in ones:
+        one.cache_clear()
 
 
 @pytest.fixture

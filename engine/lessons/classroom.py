@@ -51,6 +51,11 @@ class Classroom:
             self._revealed = {"right": answer, "because": because, "reasons": told}
             self._version += 1
 
+    def touch(self) -> None:
+        """Have every page drawn anew: something of the lesson that no question tells is another one."""
+        with self._lock:
+            self._version += 1
+
     def hide(self, hidden: bool) -> None:
         """Hide the distribution, or show it again."""
         with self._lock:

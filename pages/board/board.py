@@ -13,6 +13,7 @@ from typing import Any, NotRequired, TypedDict
 
 import streamlit as st
 
+from engine.lessons.classroom import classroom
 from engine.runs.manager import run_manager
 from engine.runs.races.race import Race
 from engine.runs.run import Run
@@ -52,7 +53,7 @@ class Shown(TypedDict):
     """What a page was rendered with: the run (None without one), its state, its settings' and the library's version.
 
     `trouble` says whether its loss is absurd. `at` is for a page that shows one moment of a run: "step/stage" where
-    it stands, "" while it runs.
+    it stands, "" while it runs. `lesson` is for one that shows where a lesson is: the classroom's version.
     """
 
     run: str | None
@@ -61,6 +62,7 @@ class Shown(TypedDict):
     library: int
     trouble: bool
     at: NotRequired[str]
+    lesson: NotRequired[int]
 
 
 def board(
@@ -110,11 +112,12 @@ def board(
     )
 
 
-def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False) -> Shown:
+def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False, lesson: bool = False) -> Shown:
     """What a page that is being drawn now shows of `run`: asked before anything else of the run is read.
 
     What is read later may be newer; the page then hears of the difference from the stream. With `moment` it hears of
     each step made by hand too; a page that has a button for steps needs that, since it is paused before and after.
+    With `lesson` it hears of each scene.
     """
     shown: Shown = {
         "run": run.id if run else None,
@@ -126,6 +129,8 @@ def shown_of(run: Run | Race | ExternalRun | None, *, moment: bool = False) -> S
     if moment:
         stands = f"{run.step}/{run.stage}" if isinstance(run, Run | Race) else "0/0"
         shown["at"] = "" if run and run.state is State.RUNNING else stands
+    if lesson:
+        shown["lesson"] = classroom().version[0]
     return shown
 
 

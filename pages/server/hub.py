@@ -158,6 +158,7 @@ class Hub:
                 else:
                     frame = deltas.get(run_id or "") or no_news(run)
                 frame.header["library"] = library
+                frame.header["lesson"] = question.version[0]
                 frame.header["narration"] = self._narrations.newest(run) if run else None
                 made[run_id, kind] = frame
             key = (run_id, kind, viewer.audience, asks)

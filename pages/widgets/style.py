@@ -34,10 +34,13 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
 .st-key-share > div:last-child { flex-grow: 1.35; }
-.st-key-start > div, .st-key-chapter_turn > div { flex: 1 1 0; min-width: 0; }
-.st-key-chapter_turn button { width: 100%; }
+.st-key-start > div, .st-key-scene_turn > div { flex: 1 1 0; min-width: 0; }
+.st-key-scene_turn button { width: 100%; } .st-key-scene_verbs > * { flex: 1 1 100%; }
 .st-key-start button { padding-left: 0; padding-right: 0; }
-.st-key-chapter { gap: 0.5rem; } .st-key-chapter p { font-size: 0.95rem; line-height: 1.4; }
+.st-key-scene { gap: 0.5rem; padding: 0.7rem; border-color: var(--st-primary-color, #4C9BD0); }
+.st-key-scene [data-testid="stText"], .st-key-scene_line [data-testid="stText"] { font-size: 1rem; line-height: 1.4; }
+.st-key-scene_head button { min-height: 28px; min-width: 28px; padding: 0; }
+.st-key-scene_line { padding: 0.3rem 0.7rem; margin-bottom: 0.4rem; border-color: var(--st-primary-color, #4C9BD0); }
 .st-key-share button { padding-left: 0; padding-right: 0; } .st-key-share button p { font-size: 0.8rem; }
 .st-key-controls input { font-variant-numeric: tabular-nums; }
 /* Why a number is refused, in sight: Streamlit tells it to screen readers and to a mouse that waits. */
@@ -109,6 +112,8 @@ html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
 [data-testid="stTopNav"] .rc-overflow-item > div { margin-right: 2px; }
 [data-testid="stTopNavLink"] { padding: 0 5px; height: 44px; }
 :is([data-testid="stTopNavLink"], .rc-overflow-item-rest) :is(p, span, div) { font-size: 18px; }
+.st-key-scene [data-testid="stText"], .st-key-scene p, .st-key-scene button p { font-size: 20px; }
+.st-key-scene { padding: 0.4rem 1rem; } .st-key-scene_verbs > * { flex: 0 1 auto; }
 .st-key-bar { position: fixed; z-index: 999991; top: 0; right: 52px; width: auto; height: var(--ls-bar); gap: 5px; }
 .st-key-bar.st-key-bar { margin: 0; padding: 0; }
 .st-key-bar button { min-height: 44px; min-width: 36px; padding: 0 7px; }

@@ -6,14 +6,14 @@ const PATIENCE = 8000; // ms at the most between two reports of the same, to a p
 
 /**
  * What a page is rendered with. `at` counts for a page that shows one moment of a run: step and stage where it stands,
- * nothing while it runs.
+ * nothing while it runs; `lesson` for one that shows where a lesson is.
  * @typedef {{run: string | null, state: string, version: number, library: number, trouble?: boolean,
- *   at?: string}} Shown
+ *   at?: string, lesson?: number}} Shown
  */
 
 /** @param {Partial<Shown>} shown as one comparable text */
-const keyOf = ({ run, state, version, library, trouble = false, at }) =>
-  JSON.stringify({ run, state, version, library, trouble, at });
+const keyOf = ({ run, state, version, library, trouble = false, at, lesson }) =>
+  JSON.stringify({ run, state, version, library, trouble, at, lesson });
 
 export class Reporter {
   reported = null; // since the page was drawn last
@@ -36,11 +36,12 @@ export class Reporter {
    * Compare the stream's newest header with the page.
    * @param {Record<string, any>} header
    */
-  compare({ run = null, state, settings, step = 0, stage = 0, library = 0, trouble }) {
+  compare({ run = null, state, settings, step = 0, stage = 0, library = 0, trouble, lesson = 0 }) {
     if (!this.onChange) return;
     const where = state === "running" ? "" : `${step}/${stage}`;
     const at = this.shown.at === undefined ? undefined : where;
-    const key = keyOf({ run, state, version: settings?.version ?? 0, library, trouble, at });
+    const scene = this.shown.lesson === undefined ? undefined : lesson;
+    const key = keyOf({ run, state, version: settings?.version ?? 0, library, trouble, at, lesson: scene });
     if (key === keyOf(this.shown)) {
       this.forget();
       this.last = null;

@@ -1,0 +1,80 @@
+"""Carrying out a scene's experiment in the house where people watch: a run on the stage, or work beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from .. import link
+from ..errors import InputError
+from ..presets import preset
+from ..progress import Report
+from ..runs.manager import RunManager
+from ..runs.run import Run
+from ..stream.status import ENDED, State
+from ..sweeps.bigram_lanes import MOST_LANES
+from ..sweeps.sweep import RunningSweep, Sweep
+from .course.scene import Bets, Experiment, Outcome, Training, WhatIf
+from .experiments import EXPERIMENTS, Pacer, Start
+
+LOOK_SECONDS = 0.05
+MOST_BETS = MOST_LANES
+
+
+def carry_out(experiment: Experiment | None, house: RunManager, answers: Sequence[Any], report: Report) -> Outcome:
+    """What the experiment gave. `report` is told how far it is, and may raise to end it; a run then goes on alone.
+
+    answers: what the room said, for bets. InputError where a run did not come to its end.
+    """
+    if isinstance(experiment, Training):
+        run = begin(experiment, house, report)
+        follow(run, report)
+        run.paused_state()  # answered when all of the last step has been emitted
+        house.pump.drain()  # its last numbers are in the history now
+        return Outcome(run=run)
+    if isinstance(experiment, WhatIf):
+        (found,) = [one for one in EXPERIMENTS if one.name == experiment.name]
+        fresh = preset("bigram")
+        start = Start(fresh.config, fresh.settings, house.datasets.load_corpus(fresh.config, report=report))
+        pacer = Pacer(lambda: trains(house), lambda share: report("trying it", round(1000 * share), 1000))
+        return Outcome(result=found.run(start, pacer))
+    if isinstance(experiment, Bets):
+        sweep = running_bets(experiment, house, answers)
+        sweep.train(report)
+        return Outcome(sweep=sweep)
+    return Outcome()
+
+
+def begin(training: Training, house: RunManager, report: Report) -> Run:
+    """Start the run of a scene; the one before it stops, and `undo` brings it back."""
+    planned, notices = link.read(dict(parse_qsl(training.link)))
+    assert not notices, notices  # a lesson's links are tried in the tests
+    return house.start(planned.config, planned.settings, replace=True, report=report)
+
+
+def follow(run: Run, report: Report) -> None:
+    """Wait until a run has ended; InputError where somebody stopped it, or it failed."""
+    while run.state not in ENDED:
+        report("training", run.step, run.settings.max_steps)
+        time.sleep(LOOK_SECONDS)
+    if run.state in (State.STOPPED, State.FAILED):
+        raise InputError(f"the run ended as {run.state.value} at step {run.step:,}; run it again to see what comes out")
+
+
+def running_bets(bets: Bets, house: RunManager, answers: Sequence[Any]) -> RunningSweep:
+    """The bigrams with the rates that were bet, and with the scene's own; more than fit are thinned evenly by size."""
+    fresh = preset("bigram")
+    config, settings = fresh.config, fresh.settings.model_copy(update={"max_steps": bets.steps})
+    rates = sorted({float(one) for one in answers} - set(bets.own))
+    places = MOST_BETS - len(bets.own)
+    if len(rates) > places:
+        rates = [rates[round(place * (len(rates) - 1) / (places - 1))] for place in range(places)]
+    sweep = Sweep.of(config, settings, "lr", [*rates, *bets.own])
+    return RunningSweep(sweep, house.datasets.load_corpus(config), lambda: trains(house))
+
+
+def trains(house: RunManager) -> bool:
+    """Is the run on the stage training? Work beside it then leaves it half of the time."""
+    return house.current is not None and house.current.state is State.RUNNING

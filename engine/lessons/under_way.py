@@ -1,0 +1,240 @@
+"""The lesson under way on this server: one, as there is one current run, and the same for all of its pages.
+
+Its place and the scenes that were seen outlive a reload and the server. Whoever steers goes from scene to scene; a
+question is open from the moment its scene comes, and closes when its experiment is run.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+from ..console import complain
+from ..errors import InputError
+from ..progress import Cancelled, Job, Report, Stage
+from ..runs.manager import RunManager, run_manager
+from . import carried_out, places
+from .classroom import Classroom, classroom
+from .course.scene import Again, Do, Lesson, Look, Measured, Outcome, Predict, Scene, WhatIf
+from .poll import Choice
+from .results import Chart
+
+LOOK_SECONDS = 0.3  # between two looks whether a task is done
+
+
+class Phase(enum.StrEnum):
+    """Where a scene is."""
+
+    READY = "ready"
+    """A scene that asks nothing."""
+    OPEN = "open"
+    """Its question can be answered."""
+    RUNNING = "running"
+    """The question is closed and its experiment is under way."""
+    SHOWN = "shown"
+    """What came is shown beside what was said; a task is done."""
+
+
+class LessonUnderWay:
+    """Which lesson is open, at which scene, and how far that is. Any thread may call it."""
+
+    def __init__(self, house: RunManager, room: Classroom, clock: Callable[[], float] = time.monotonic) -> None:
+        self.house, self.room = house, room
+        self.lesson: Lesson | None = None
+        self.at = 0
+        self.phase = Phase.READY
+        self.problem = ""
+        """Why the experiment of this scene gave no answer."""
+        self.outcome = Outcome()
+        self.measured: Measured | None = None
+        self._clock = clock
+        self._came = 0.0  # when this scene came
+        self._visit = 0  # what an earlier visit of a scene began has no say any more
+        self._job: Job[None] | None = None
+        self._said: dict[str, dict[str, Any]] = {}  # by a scene's title
+        self._known: dict[str, tuple[Outcome, Measured]] = {}
+        self._lock = threading.RLock()
+
+    # ---------------------------------------------------------------- going through it
+
+    def open(self, lesson: Lesson, at: int | None = None) -> None:
+        """Open a lesson at a scene, or where it was left."""
+        with self._lock:
+            if self.lesson is not lesson:
+                self._said.clear()
+                self._known.clear()
+            self.lesson = lesson
+            left = places.read().at.get(lesson.name, 0) if at is None else at
+            self.go(left if 0 <= left < len(lesson.scenes) else 0)
+
+    def go(self, at: int) -> None:
+        """To the scene at that place, from its beginning. InputError where there is none."""
+        with self._lock:
+            lesson = self.lesson
+            if lesson is None or not 0 <= at < len(lesson.scenes):
+                raise InputError(f"there is no scene {at + 1}; open a lesson on the page Lessons")
+            self._drop()
+            self.at, self.problem, self.outcome, self.measured = at, "", Outcome(), None
+            self._came = self._clock()
+            places.visit(lesson.name, at)
+            if (asked := self.asked) is not None:
+                self.phase = Phase.OPEN
+                before = self._said.get(self.scene.of) if isinstance(self.scene, Again) else None
+                self.room.ask(f"{lesson.name}-{at + 1}-{self._visit}", asked.text, asked.kind, before)
+                if isinstance(asked.experiment, WhatIf) and asked.experiment.unnamed:
+                    self._begin(partial(self._show_unnamed, asked), "shown before")
+            else:
+                self.phase = Phase.READY
+                self.room.end()
+                if isinstance(self.scene, Do):
+                    self._begin(partial(self._watch, self.scene), "task")
+            self.room.touch()
+
+    def leave(self) -> None:
+        """Close the lesson; the run that it made stays."""
+        with self._lock:
+            self._drop()
+            self.lesson, self.phase = None, Phase.READY
+            self.room.end()
+            places.close()
+            self.room.touch()
+
+    @property
+    def scene(self) -> Scene | None:
+        """The scene that is on."""
+        return None if self.lesson is None else self.lesson.scenes[self.at]
+
+    @property
+    def asked(self) -> Predict | None:
+        """The question of this scene."""
+        return None if self.lesson is None or self.scene is None else self.lesson.asked(self.scene)
+
+    @property
+    def stage(self) -> Stage | None:
+        """How far its experiment is."""
+        return self._job.stage if self._job is not None and self.phase is Phase.RUNNING else None
+
+    @property
+    def chart(self) -> Chart | None:
+        """What its what-if came to, as curves: named by the options until the question is closed, where these ask."""
+        asked, result = self.asked, self.outcome.result
+        chart = None if result is None else next((one for one in result.displays if isinstance(one, Chart)), None)
+        if chart is None or asked is None or self.phase is Phase.SHOWN or not isinstance(asked.kind, Choice):
+            return chart
+        curves = zip(chart.curves, asked.kind.options, strict=False)
+        return replace(chart, curves=tuple(replace(curve, name=option) for curve, option in curves))
+
+    @property
+    def hint(self) -> str:
+        """The hint of a task that has taken a while."""
+        scene = self.scene
+        late = isinstance(scene, Do) and self.phase is Phase.READY and self._clock() - self._came >= scene.patience
+        return scene.hint if isinstance(scene, Do) and late else ""
+
+    # ---------------------------------------------------------------- experiments
+
+    def run_it(self) -> None:
+        """Close the question and carry out its experiment; or begin the run of a scene that only shows."""
+        with self._lock:
+            scene, asked = self.scene, self.asked
+            if asked is not None and self.phase in (Phase.OPEN, Phase.SHOWN):
+                self.room.close()
+                self.phase, self.problem = Phase.RUNNING, ""
+                self._begin(partial(self._answer, asked), "experiment")
+            elif isinstance(scene, Look | Do) and scene.experiment is not None:
+                experiment = scene.experiment
+                self._begin(lambda report: self._start(experiment, report), "experiment")
+            self.room.touch()
+
+    def _begin(self, work: Callable[[Report], None], what: str) -> None:
+        visit = self._visit
+
+        def attempt(report: Report) -> None:
+            try:
+                work(report)
+            except Cancelled:
+                pass
+            except InputError as error:
+                self._tell(visit, problem=str(error))
+            except Exception as error:  # a lesson's own mistake is shown, not swallowed
+                complain(f"lesson {self.lesson.name if self.lesson else ''}: {error!r}")
+                self._tell(visit, problem=f"this scene gave no answer ({type(error).__name__}: {error}); go on")
+
+        self._job = self.house.jobs.joined((id(self), visit, what, self._clock()), attempt)
+
+    def _show_unnamed(self, asked: Predict, report: Report) -> None:
+        visit, outcome = self._visit, carried_out.carry_out(asked.experiment, self.house, (), report)
+        with self._lock:
+            if visit == self._visit:
+                self.outcome = outcome
+                self.room.touch()
+
+    def _start(self, experiment: Any, report: Report) -> None:
+        carried_out.begin(experiment, self.house, report)
+
+    def _answer(self, asked: Predict, report: Report) -> None:
+        visit, poll = self._visit, self.room.poll
+        answers = poll.answers() if poll is not None else []
+        known = self._known.get(asked.title) if isinstance(self.scene, Again) else None  # nothing to run once more
+        if known is None and self.outcome.result is not None:  # it was shown before, without names
+            known = self.outcome, asked.measure(self.outcome)
+        outcome = known[0] if known else carried_out.carry_out(asked.experiment, self.house, answers, report)
+        measured = known[1] if known else asked.measure(outcome)
+        because = asked.explained(measured)
+        with self._lock:
+            if visit != self._visit:
+                return
+            self._known[asked.title] = outcome, measured
+            if poll is not None and self.scene is not None:
+                self._said[self.scene.title] = poll.told()
+            self.room.reveal(measured.answer, because, reasons(asked, measured))
+            self.outcome, self.measured, self.phase = outcome, measured, Phase.SHOWN
+            self.room.touch()
+
+    def _watch(self, task: Do, report: Report) -> None:
+        visit, told = self._visit, False
+        while visit == self._visit:
+            report("waiting for you", 0, 0)
+            run = self.house.current
+            if run is not None and run.step and task.holds(run):
+                self._tell(visit, phase=Phase.SHOWN)
+                return
+            if not told and self.hint:
+                told = True
+                self._tell(visit)
+            time.sleep(LOOK_SECONDS)
+
+    def _tell(self, visit: int, phase: Phase | None = None, problem: str = "") -> None:
+        with self._lock:
+            if visit != self._visit:
+                return
+            if problem:
+                self.problem = problem
+                phase = Phase.SHOWN if self.phase is Phase.RUNNING else phase
+            self.phase = phase or self.phase
+            self.room.touch()
+
+    def _drop(self) -> None:
+        self._visit += 1
+        if self._job is not None:
+            self._job.cancel()
+        self._job = None
+
+
+def reasons(asked: Predict, measured: Measured) -> dict[int, str]:
+    """Why one may have chosen each wrong option; nothing for a question that has none."""
+    if not isinstance(asked.kind, Choice):
+        return {}
+    told = {place: asked.reason(place, measured) for place in range(len(asked.kind.options))}
+    return {place: reason for place, reason in told.items() if reason}
+
+
+@cache
+def lesson_under_way() -> LessonUnderWay:
+    """This process's one."""
+    return LessonUnderWay(run_manager(), classroom())

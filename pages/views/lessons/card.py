@@ -1,0 +1,179 @@
+"""The scene of the lesson under way, beside the stage or, in presenter mode, above it: what to look at, ask and do.
+
+The question itself stands on the board, where phones and this screen answer it alike.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.errors import InputError
+from engine.lessons.course import find_lesson
+from engine.lessons.course.scene import Bets, Do, Lesson, Look, Scene, Training, WhatIf
+from engine.lessons.under_way import LessonUnderWay, Phase, lesson_under_way
+from engine.link import LESSON
+from engine.runs.run import Run
+from pages.views.shared.results import show_display
+from pages.views.train.set_up import consequence
+from pages.views.train.transport import play_label
+from pages.widgets import notices
+from pages.widgets.icon_button import icon_button
+from pages.widgets.over import over
+
+FIRST = 1
+RUN_IT = {Training: "Close and train it", WhatIf: "Close and try it", Bets: "Close and train the bets"}
+PAGES = {"": "Train", "step": "Step", "inside": "Inside", "embeddings": "Embeddings", "first_steps": "First steps"}
+
+
+def first_lesson_button(run: Run | None) -> None:
+    """Opens the first lesson, with the weight of the button beside it; nothing while one is under way."""
+    if lesson_under_way().lesson is not None:
+        return
+    st.button(
+        "First lesson",
+        key="first_lesson",
+        type="secondary" if play_label(run) == "Pause" else "primary",
+        width="stretch",
+        on_click=open_lesson,
+        args=(FIRST,),
+        help="Asks first, then trains it for real. All lessons are on the page Lessons.",
+    )
+
+
+def open_lesson(which: str | int, at: int | None = None) -> None:
+    """Open a lesson on the stage, at a scene or where it was left."""
+    lesson_under_way().open(find_lesson(which), at)
+
+
+def open_linked() -> None:
+    """The lesson that the page's link names, once a session; a wrong name is told."""
+    asked = st.query_params.get(LESSON)
+    if asked is None or st.session_state.get("lesson_linked") == asked:
+        return
+    st.session_state.lesson_linked = asked
+    try:
+        open_lesson(asked)
+    except InputError as error:
+        notices.add(str(error))
+
+
+def lesson_card() -> None:
+    """The card, if a lesson is under way."""
+    under_way = lesson_under_way()
+    lesson, scene = under_way.lesson, under_way.scene
+    if lesson is None or scene is None:
+        return
+    with st.container(border=True, key="scene"):
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="xsmall", key="scene_head"):
+            st.caption(f"Lesson {lesson.number} · {under_way.at + 1} of {len(lesson.scenes)}", width="stretch")
+            icon_button("Close the lesson; its run stays", "scene_leave", ":material/close:", on_click=under_way.leave)
+        with st.container(gap="xsmall", key="scene_words"):
+            st.markdown(f"**{_literal(scene.title)}**")
+            _words(under_way, scene)
+        with st.container(horizontal=True, gap="xsmall", key="scene_verbs"):
+            _verbs(under_way, lesson, scene)
+
+
+def result_card() -> None:
+    """Over the board: what the scene's what-if came to, as curves."""
+    under_way = lesson_under_way()
+    if (chart := under_way.chart) is not None:
+        with over("result"):
+            show_display(chart, "scene_chart")
+
+
+def lesson_line(page: str) -> None:
+    """On a page beside the stage: the scene in one line, with the way on and back; nothing without a lesson."""
+    under_way = lesson_under_way()
+    lesson, scene = under_way.lesson, under_way.scene
+    if lesson is None or scene is None or page in ("Train", "Lessons"):
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="scene_line"):
+        words = scene.text if isinstance(scene, Look | Do) else "There is a question on the stage."
+        st.text(f"Lesson {lesson.number}, {scene.title}: {words}", width="stretch")
+        _turn(under_way, lesson)
+        st.page_link("train.py", label="To the stage")
+
+
+def _words(under_way: LessonUnderWay, scene: Scene) -> None:
+    asked = under_way.asked
+    if asked is None:
+        assert isinstance(scene, Look | Do)
+        st.text(scene.text)
+        if isinstance(scene, Do):
+            _task(under_way)
+        return
+    st.text(asked.text)
+    if under_way.problem:
+        st.text(under_way.problem)
+    elif under_way.phase is Phase.OPEN:
+        st.caption("Answer on the board: here, and on every phone that watches. A change of mind counts.")
+        if isinstance(asked.experiment, Training) and (then := consequence()):
+            st.caption(then)
+    elif under_way.phase is Phase.RUNNING:
+        _progress(under_way)
+    elif under_way.measured is not None:
+        st.text(asked.explained(under_way.measured))
+
+
+def _task(under_way: LessonUnderWay) -> None:
+    if under_way.phase is Phase.SHOWN:
+        st.markdown(":green[:material/check_circle:] **Done.**")
+    elif under_way.hint:
+        st.text(f"A hint: {under_way.hint}")
+    if under_way.problem:
+        st.text(under_way.problem)
+
+
+@st.fragment(run_every=0.5)
+def _progress(under_way: LessonUnderWay) -> None:
+    """How far the experiment is; the board has the page drawn anew when it is through."""
+    stage = under_way.stage
+    asked = under_way.asked
+    if stage is not None and asked is not None and not isinstance(asked.experiment, Training):
+        st.progress(stage.share, text=stage.what)
+    elif stage is not None:
+        st.caption("It trains. What comes is measured when it is through.")
+
+
+def _verbs(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
+    asked, phase = under_way.asked, under_way.phase
+    if asked is not None and (phase is Phase.OPEN or under_way.problem):
+        label = RUN_IT.get(type(asked.experiment), "Close and see")
+        st.button(label, key="scene_run", type="primary", width="stretch", on_click=_run_it)
+    elif isinstance(scene, Look | Do) and scene.experiment is not None and phase is Phase.READY:
+        label = "Start it" if isinstance(scene, Look) else "Set it up"
+        st.button(label, key="scene_run", type="primary", width="stretch", on_click=_run_it)
+    page = scene.page if isinstance(scene, Look | Do) else asked.page if asked is not None else ""
+    if page and phase in (Phase.READY, Phase.SHOWN):
+        st.page_link(f"{page}.py", label=f"See it on {PAGES.get(page, page)}", width="stretch")
+    if asked is not None and phase is Phase.SHOWN and not under_way.problem:
+        hidden = under_way.room.hidden
+        label = "Show what was said" if hidden else "Hide what was said"
+        st.button(label, key="scene_hide", width="stretch", on_click=under_way.room.hide, args=(not hidden,))
+    _turn(under_way, lesson)
+
+
+def _turn(under_way: LessonUnderWay, lesson: Lesson) -> None:
+    """Back and on; any scene can be skipped, and gone back to."""
+    with st.container(horizontal=True, gap="xsmall", wrap=False, key="scene_turn"):
+        at = under_way.at
+        st.button("Back", key="scene_back", on_click=_go, args=(at - 1,), disabled=at == 0)
+        if at + 1 == len(lesson.scenes):
+            st.button("Finish", key="scene_next", on_click=under_way.leave)
+        else:
+            settled = under_way.phase in (Phase.READY, Phase.SHOWN)
+            st.button("Next" if settled else "Skip", key="scene_next", on_click=_go, args=(at + 1,))
+
+
+def _go(at: int) -> None:
+    lesson_under_way().go(at)
+
+
+def _run_it() -> None:
+    lesson_under_way().run_it()
+
+
+def _literal(text: str) -> str:
+    """Text as markdown shows it literally: a teacher's own lesson may have any."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+-.!|:$~" else c for c in text)
