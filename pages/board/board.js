@@ -19,6 +19,7 @@ import { restore } from "./panels/fill.js";
 import { Header } from "./panels/header.js";
 import { Notices } from "./panels/notices.js";
 import { PanelSet } from "./panels/panel_set.js";
+import { QuestionPanel } from "./panels/question.js";
 import { Scrubber } from "./panels/scrubber.js";
 
 /** @typedef {import("./client/report.js").Shown} Shown */
@@ -103,10 +104,11 @@ export class Board {
     this.node.dataset.page = page;
     this.header = new Header();
     this.notices = new Notices();
+    this.question = new QuestionPanel(this);
     this.stage = element("div", "ls-stage");
     this.panels = new PanelSet(this);
     this.drawing = new Drawing(this);
-    this.node.append(this.header.node, this.notices.node, this.stage);
+    this.node.append(this.header.node, this.notices.node, this.question.node, this.stage);
     this.header.node.dataset.state = "connecting";
     loadStyle(base);
     /** @type {Record<string, string>} */
@@ -222,6 +224,8 @@ export class Board {
 
   /** @param {import("./client/wire.js").Frame} frame */
   receive(frame) {
+    const { question } = frame.header; // each viewer is told once, and when it changes
+    if (question !== undefined) this.showQuestion(question);
     const change = this.data.receive(frame);
     if (!change) return;
     if (change.run) this.changeRun();
@@ -229,6 +233,12 @@ export class Board {
     else if (change.charts) this.panels.reload();
     this.reporter.compare(frame.header);
     this.drawing.request();
+  }
+
+  /** @param {import("./panels/question.js").Question | null} question */
+  showQuestion(question) {
+    this.question.show(question);
+    this.drawing.touch(); // curves that were drawn stand on the charts too
   }
 
   changeRun() {

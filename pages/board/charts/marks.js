@@ -110,3 +110,24 @@ export function labelsOf(marks, { range, width, size, taken, lengthOf }) {
     whole: cut || told.length > 1 ? told.map(literal).join("<br>") : null,
   }));
 }
+
+/**
+ * The curves that people drew for one of a chart's channels, as Plotly's shapes behind the real one: all of them faint,
+ * and their median. None while the question is open, or is of another kind.
+ * @param {import("../panels/question.js").Question | null} question
+ * @param {Set<string>} channels of the chart
+ * @param {{log: boolean, logSteps: boolean}} axes
+ * @param {Record<string, string>} theme
+ */
+export function predictedLines(question, channels, { log, logSteps }, theme) {
+  if (question?.kind !== "curve" || question.open || !channels.has(question.channel)) return [];
+  const { curves = [], median = [] } = question.distribution ?? {};
+  const line = (points, style) => {
+    const shown = points.filter(([step, value]) => (!logSteps || step > 0) && (!log || value > 0));
+    if (shown.length < 2) return [];
+    const path = `M${shown.map((point) => point.join(",")).join("L")}`;
+    return [{ type: "path", xref: "x", yref: "y", path, layer: "below", ...style }];
+  };
+  const ghosts = curves.flatMap((curve) => line(curve, { opacity: 0.35, line: { color: theme.baseline, width: 1.5 } }));
+  return [...ghosts, ...line(median, { line: { color: theme.event, width: 2.5, dash: "dash" } })];
+}

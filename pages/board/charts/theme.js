@@ -30,7 +30,7 @@ export function repaint(figure, name) {
 
 /** The theme's colours as custom properties for the style sheet: [[name, value], …]. */
 export function properties(theme) {
-  const names = ["train", "validation", "baseline", "running", "error", "background", "panel", "text", "grid", "border"];
+  const names = ["train", "validation", "baseline", "running", "good", "event", "error", "background", "panel", "text", "grid", "border"];
   const channels = [1, 3, 5].map((at) => Number.parseInt(theme.train.slice(at, at + 2), 16));
   return [...names.map((name) => [`--ls-${name}`, theme[name]]), ["--ls-shade", channels.join(", ")]];
 }

@@ -22,8 +22,9 @@ export function loadPlotly(base) {
   return library;
 }
 
-export function loadStyle(base) {
-  const href = new URL("board.css", base).href;
+/** A style sheet, once. */
+export function loadStyle(base, name = "board.css") {
+  const href = new URL(name, base).href;
   /** @type {NodeListOf<HTMLLinkElement>} */
   const links = document.querySelectorAll("link[rel=stylesheet]");
   if ([...links].some((link) => link.href === href)) return; // the front page names it by another path

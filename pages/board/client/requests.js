@@ -30,6 +30,18 @@ export class Requests {
     }
   }
 
+  /** Answer a question; "" where that was taken, else why not, in the server's words. */
+  async answer(question, value) {
+    try {
+      const body = JSON.stringify({ question, value });
+      const headers = { "Content-Type": "application/json" };
+      const answer = await fetch(new URL("answer", this.base), { method: "POST", headers, body });
+      return answer.ok ? "" : (await answer.text()).trim() || `It was not taken (${answer.status}).`;
+    } catch {
+      return "It could not be sent; try again.";
+    }
+  }
+
   /** The panels of a page for a run, and what their charts need: {panels, tokens, …}. Throws without an answer. */
   async panels(page, run) {
     const answer = await this.send("panels", { page, run });
