@@ -218,6 +218,7 @@ export class Board {
     let top = this.node.getBoundingClientRect().top;
     for (let node = this.node.parentElement; node; node = node.parentElement) top += node.scrollTop;
     this.node.style.setProperty("--ls-top", `${Math.round(top)}px`);
+    this.question.fit();
   }
 
   // ---- what arrives ----------------------------------------------------------------------------------
@@ -328,6 +329,7 @@ export class Board {
   /** The panels of a run have been built. */
   panelsChanged() {
     this.node.classList.remove("ls-starting");
+    this.question.fit();
     this.travel();
     this.fetchNotes();
     this.drawing.touch();

@@ -43,7 +43,7 @@ export class Pad {
       event.preventDefault();
       this.bend(...KEYS[event.key]);
     };
-    this.changed();
+    this.show();
   }
 
   get last() {
@@ -127,6 +127,11 @@ export class Pad {
   }
 
   changed() {
+    this.show();
+    this.onChange();
+  }
+
+  show() {
     this.plot.clear();
     this.plot.curve(this.points, "own");
     const height = this.heights[this.cursor];
@@ -135,7 +140,6 @@ export class Pad {
     const said = height === null ? "not drawn" : `loss ${figures(this.value(height), 3)}`;
     area.setAttribute("aria-valuetext", `step ${whole(this.step(this.cursor))}: ${said}`);
     this.plot.point(this.cursor / this.last, height ?? 0.5);
-    this.onChange();
   }
 }
 

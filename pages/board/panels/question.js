@@ -10,9 +10,10 @@ import { Scale } from "./scale.js";
 /**
  * As the frames tell it. `asking` is another one each time that the same question is asked; `count` is for the presenter;
  * `distribution` comes when it is closed, unless it is `hidden`; `right` and `because` come with the reveal; `before` is
- * the distribution of the first vote, where this is the second.
+ * the distribution of the first vote, where this is the second; `reasons` say, by the place of a wrong option, why one may
+ * have thought so.
  * @typedef {{id: string, asking: string, text: string, kind: "choice" | "number" | "curve" | "character", open: boolean,
- *   count?: number, hidden?: boolean, distribution?: any, before?: any, right?: any, because?: string,
+ *   count?: number, hidden?: boolean, distribution?: any, before?: any, right?: any, because?: string, reasons?: Record<string, string>,
  *   options?: string[], low?: number, high?: number, unit?: string, log?: boolean, first?: number, last?: number,
  *   channel?: string, tokens?: string[]}} Question
  */
@@ -72,6 +73,7 @@ export class QuestionPanel {
     this.shownFor = key;
     const answers = count === 1 ? "1 answer" : `${whole(count)} answers`;
     write(this.counted, count === undefined ? "" : question.open ? `${answers} so far` : answers);
+    this.fit();
     if (!another) return;
     this.toggle(false);
     if (this.board.options?.audience) this.comeIntoView();
@@ -84,7 +86,8 @@ export class QuestionPanel {
     write(this.title, question.text);
     this.box.dataset.kind = question.kind;
     this.content.replaceChildren(...(question.open ? asked(question, own, this) : told(question, own)));
-    write(this.because, question.because ?? "");
+    const reason = own === question.right ? undefined : question.reasons?.[String(own)];
+    write(this.because, [reason, question.because].filter(Boolean).join(" "));
     if (question.open) this.say(own === undefined ? "" : answered(question, own));
     else if (question.right !== undefined) this.say("");
     else this.say(question.distribution ? "Closed. Now it is run." : "Closed. The answers are shown later.");
@@ -124,8 +127,14 @@ export class QuestionPanel {
   }
 
   comeIntoView() {
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    requestAnimationFrame(() => this.box.scrollIntoView({ block: "nearest", behavior: still ? "auto" : "smooth" }));
+    requestAnimationFrame(() => this.box.scrollIntoView({ block: "nearest" }));
+  }
+
+  /** Over the stage it covers what stands beside the main chart, and no half of that. */
+  fit() {
+    if (this.node.hidden) return;
+    const main = this.board.stage.querySelector('.ls-panel[data-area="main"]');
+    this.box.style.setProperty("--ls-least", `${/** @type {HTMLElement | null} */ (main)?.offsetHeight ?? 0}px`);
   }
 }
 
