@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import crowd, loops, pages, recipe, room, stage
+from tests.bench import answers, crowd, loops, pages, recipe, room, stage
 from tests.bench.figures import Figure
 
 Part = Callable[[str, bool], list[Figure]]
@@ -30,6 +30,7 @@ PARTS: Mapping[str, Part] = {
     "gpt": loops.gpt,
     "recipe": recipe.recipe,
     "audience": room.audience,
+    "answers": answers.answers,
     "browser": room.browser,
     "tabs": stage.tabs,
     "travel": stage.travel,

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.config import LiveSettings, changed
+from engine.lessons.classroom import classroom
+from engine.lessons.poll import Choice
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.stream.messages import Record, Scalars
@@ -54,6 +56,20 @@ class Ear:
     def token(self) -> dict[str, Any]:
         """What makes a visitor of an open room the presenter."""
         return {"token": sys.modules["app"].room.token}
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """Put a question before the room; "" takes it away."""
+        if question:
+            classroom().ask(question, "What does the loss do?", Choice(("falls", "rises", "stays")))
+        else:
+            classroom().end()
+        return {}
+
+    def answers(self) -> dict[str, Any]:
+        """How many have answered, and what."""
+        poll = classroom().poll
+        assert poll is not None
+        return {"count": poll.count, **poll.told()}
 
     def turn(self, every: float) -> dict[str, Any]:
         """Turn the learning rate's knob each `every` seconds; 0 ends it."""
