@@ -110,7 +110,8 @@ export class Board {
     this.drawing = new Drawing(this);
     this.node.append(this.header.node, this.notices.node, this.question.node, this.stage);
     this.header.node.dataset.state = "connecting";
-    loadStyle(base);
+    loadStyle(base, "board.css");
+    loadStyle(base, "panels/question.css");
     /** @type {Record<string, string>} */
     this.theme = theme("dark");
     const address = new URL(`live?run=${encodeURIComponent(run)}`, base);

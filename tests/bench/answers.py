@@ -54,9 +54,7 @@ def answers(device: str, quick: bool) -> list[Figure]:
     share, speeds = min(counts) / PHONES, told(rates, "answered", "without")
     note = f"{counts} of {PHONES}; statuses {dict(statuses)}; the slowest took {max(slowest):.2f} s"
     return [
-        Figure(
-            "answers", name, ratio(rates, "answered", "without"), target=0.95, note=told(rates, "answered", "without")
-        ),
+        Figure("answers", name, ratio(rates, "answered", "without"), target=0.95, note=speeds),
         Figure("answers", "answers counted / sent, each once", share, target=1.0, note=note),
         Figure("answers", "resident memory afterwards", grown, "MB", 16, at_most=True, note=f"{memory:.0f} MB before"),
     ]

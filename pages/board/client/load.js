@@ -23,7 +23,7 @@ export function loadPlotly(base) {
 }
 
 /** A style sheet, once. */
-export function loadStyle(base, name = "board.css") {
+export function loadStyle(base, name) {
   const href = new URL(name, base).href;
   /** @type {NodeListOf<HTMLLinkElement>} */
   const links = document.querySelectorAll("link[rel=stylesheet]");

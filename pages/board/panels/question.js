@@ -1,6 +1,5 @@
 // The question that stands before the room: asked here, on phones as on the stage, and here it is told how everybody
 // answered and what came out. Its text is a lesson's, answers of others are numbers: all of it only ever becomes text.
-import { loadStyle } from "../client/load.js";
 import { element, write } from "../dom.js";
 import { figures, visible, whole } from "../format.js";
 import { bars, curves, strip } from "./distribution.js";
@@ -81,7 +80,6 @@ export class QuestionPanel {
 
   /** @param {Question} question */
   build(question) {
-    loadStyle(this.board.base, "panels/question.css");
     const own = this.own;
     write(this.title, question.text);
     this.box.dataset.kind = question.kind;
