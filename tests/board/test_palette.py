@@ -87,12 +87,13 @@ def test_a_figure_is_repainted_alike_by_either_side(board: dict[str, Any], theme
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_style_sheet_gets_each_colour_that_it_asks_for_and_has_none_of_its_own(
+def test_the_style_sheets_get_each_colour_that_they_ask_for_and_have_none_of_their_own(
     board: dict[str, Any], theme: Theme
 ) -> None:
-    sheet = (ROOT / "pages/board/board.css").read_text(encoding="utf-8")
+    sheets = [ROOT / "pages/board/board.css", *(ROOT / "pages/board/panels").glob("*.css")]
+    sheet = "".join(path.read_text(encoding="utf-8") for path in sheets)
     asked = set(re.findall(r"var\((--ls-[\w-]+)", sheet)) - {"--ls-scale", "--ls-size", "--ls-top", "--ls-foot"}
-    asked -= {"--ls-place", "--ls-area", "--ls-words"}  # of panels, and of a hint
+    asked -= {"--ls-place", "--ls-area", "--ls-words", "--ls-least"}  # of panels, and of a hint
     assert board["properties"][theme].keys() == asked
     assert not HEX.findall(sheet)
     train = colours(theme)["train"]
