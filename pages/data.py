@@ -13,8 +13,8 @@ from pages.views.data import tokenization
 from pages.views.data.corpus_picker import add_text_panel, config_of, corpus_facts, corpus_picker, count_text
 from pages.views.data.statistics import entropy_ladder, frequencies, splits
 from pages.views.data.unseen import unseen_tokens
+from pages.views.lessons.course import lessons_about
 from pages.views.shared import frame
-from pages.views.shared.try_this import try_this
 from pages.widgets import notices, plan
 from pages.widgets.style import STYLE
 
@@ -46,7 +46,7 @@ def page() -> None:
         tokenization.token_view(told, entry, config_of(entry.name))
     with two:
         unseen_tokens(told, entry)
-    try_this("Data")
+    lessons_about("data")
 
 
 page()

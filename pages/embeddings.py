@@ -16,8 +16,8 @@ from pages.charts.static import presenting
 from pages.views.embeddings import context_words, word_vectors
 from pages.views.embeddings.inspected_table import InspectedTable, inspected_table, run_of_text
 from pages.views.embeddings.similarity import nearest_tokens, row_arithmetic
+from pages.views.lessons.course import lessons_about
 from pages.views.shared import frame, scrubber
-from pages.views.shared.try_this import try_this
 from pages.views.train.transport import answers, play_label
 from pages.widgets import actions, notices, plan
 from pages.widgets.play_button import play_button
@@ -100,7 +100,7 @@ def page() -> None:
     if looked is not None:
         st.divider()
         row_arithmetic(looked)
-    try_this("Embeddings")
+    lessons_about("embeddings")
 
 
 page()

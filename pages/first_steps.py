@@ -15,8 +15,8 @@ from pages.views.first_steps import exact_solution, logistic_layer
 from pages.views.first_steps.controls import brief_transport, rate_and_speed, transport
 from pages.views.first_steps.line_run import line_run
 from pages.views.first_steps.points_table import points_table
+from pages.views.lessons.course import lessons_about
 from pages.views.shared import frame
-from pages.views.shared.try_this import try_this
 from pages.widgets.style import STYLE
 from pages.widgets.tabs import tabs
 
@@ -63,7 +63,7 @@ def page() -> None:
     else:
         frame.room_frame()
         logistic_layer.show()
-    try_this("First steps")
+    lessons_about("first_steps")
 
 
 page()

@@ -18,8 +18,8 @@ from engine.stream.status import State
 from pages.board.board import board, shown_of
 from pages.views.inside import attention, generation, parameters, questions, shapes, table
 from pages.views.inside.inspected_model import InspectedModel, default_preset, inspect_model, refresh
+from pages.views.lessons.course import lessons_about
 from pages.views.shared import frame, scrubber
-from pages.views.shared.try_this import try_this
 from pages.widgets.open_on_train import open_on_train_button
 from pages.widgets.style import STYLE
 from pages.widgets.tabs import tabs
@@ -119,7 +119,7 @@ def inside() -> None:
         open_on_train_button(other)
     else:
         VIEWS[view](seen)
-    try_this("Inside")
+    lessons_about("inside")
 
 
 inside()

@@ -11,9 +11,9 @@ import streamlit as st
 
 from engine.runs.manager import run_manager
 from pages.board.board import board, shown_of
+from pages.views.lessons.course import lessons_about
 from pages.views.shared import frame, scrubber
 from pages.views.shared.inspected_step import find_source
-from pages.views.shared.try_this import try_this
 from pages.views.step.experiments import what_if
 from pages.views.step.run_picker import run_picker
 from pages.views.step.small_examples import small_examples
@@ -79,7 +79,7 @@ def page() -> None:
         this_step(bar, opened)
         if st.session_state.get("step_follow") and find_source().moving:
             follower(time.perf_counter() - began)
-    try_this("Step")
+    lessons_about("step")
 
 
 page()

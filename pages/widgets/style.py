@@ -33,7 +33,6 @@ button[aria-label^="Help"] { min-width: 24px; min-height: 24px; justify-content:
 .st-key-line_verbs > div { flex: 1 1 auto; } .st-key-line_verbs button { width: 100%; min-width: 2.25rem; }
 .st-key-lr_row > div:has(button[kind="secondary"]) { flex: 0 0 auto; }
 .st-key-controls button { padding-left: 0.25rem; padding-right: 0.25rem; }
-.st-key-share > div:last-child { flex-grow: 1.35; }
 .st-key-start > div, .st-key-scene_turn > div { flex: 1 1 0; min-width: 0; }
 .st-key-scene_turn button { width: 100%; } .st-key-scene_verbs > * { flex: 1 1 100%; }
 .st-key-start button { padding-left: 0; padding-right: 0; }

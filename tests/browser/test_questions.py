@@ -99,14 +99,5 @@ def test_what_is_asked_appears_where_one_clicked_and_moves_nothing(
     moves_nothing(stage.button("start_these"), asked)
     cancel(asked)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Try", exact=True).click()
-    trial = page.get_by_role("button", name="Learning rate 10")
-    expect(trial).to_be_visible()
-    at = trial.bounding_box()
-    trial.click()
-    card = stage.keyed("over_set_up")
-    expect(card).to_contain_text("bigram, lr 10, 3,000 steps is set up. Start it?")
-    expect(trial).to_have_count(0)
-    assert far(at, card.bounding_box()) < NEAR
     places = page.evaluate(PLACES)
     assert [box for box in undisturbed if box not in places] == []

@@ -6,34 +6,28 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from engine import link
 from engine.analysis.least_squares import fit_polynomial
-from engine.config import LiveSettings, RunConfig, changed
+from engine.config import LiveSettings, RunConfig
 from engine.lessons.experiments import EXPERIMENTS
 from engine.lessons.small_examples import EXAMPLES
-from engine.presets import preset
 from engine.runs.manager import RunManager
-from engine.stream.status import State
 from engine.text.points import read_points
 from pages.views.glossary.corrections import CORRECTIONS
-from pages.views.shared.try_this import SUGGESTIONS, Suggestion
 from pages.widgets.fields import GLOSSARY_NAMES, help_of
 from pages.widgets.glossary import GROUPS, TERMS, anchor, glossary_link, search
 
 Visit = Callable[[str], AppTest]
 PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
-FILES = {page: page.lower().replace(" ", "_") + ".py" for page in SUGGESTIONS}
+ON_THE_MAP = ["Train", "Step", "Inside", "Embeddings", "First steps", "Data"]
 VOCABULARY = (
     "run step epoch tokens_seen snapshot max_steps vocab_size block_size n_layer n_head n_embd inputs targets logits "
     "loss bits_per_char lr grad_norm update_ratio temperature top_k prompt max_new_tokens"
 )
-ALL = [pytest.param(page, trial, id=trial.title) for page, trials in SUGGESTIONS.items() for trial in trials]
 
 
 def words(page: AppTest) -> str:
@@ -135,7 +129,7 @@ def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) 
     titles = [found.value for found in page.markdown if re.match(r"\*\*\d+ · ", found.value)]
     assert [int(re.findall(r"\d+", title)[0]) for title in titles] == list(range(1, 11))
     links = {link.proto.label for link in page.get("page_link")}
-    assert links == set(SUGGESTIONS)
+    assert links == set(ON_THE_MAP)
     prose = " ".join(block.value for block in page.markdown)
     assert "Fine-tuning begins a new run with its weights" in prose
 
@@ -143,86 +137,7 @@ def test_the_map_has_ten_steps_and_leads_to_every_page_but_itself(visit: Visit) 
 def test_the_navigation_has_the_pages_in_reading_order() -> None:
     shell = (PAGES / "shell.py").read_text(encoding="utf-8")
     titles = re.findall(r'st\.Page\(.*?title="(.*?)"', shell)
-    assert [title for title in titles if title in SUGGESTIONS or title == "Glossary"] == [*SUGGESTIONS, "Glossary"]
-
-
-# ---------------------------------------------------------------- try this
-
-
-def test_every_page_has_three_experiments_of_its_own() -> None:
-    assert list(SUGGESTIONS) == ["Train", "Step", "Inside", "Embeddings", "First steps", "Data"]
-    assert len({trial.title for trials in SUGGESTIONS.values() for trial in trials}) == 18
-    for page, file in FILES.items():
-        sources = [PAGES / file, *(PAGES / "views" / file.removesuffix(".py")).rglob("*.py")]
-        found = [re.search(rf'(try_this|suggestions)\("{page}"\)', source.read_text("utf-8")) for source in sources]
-        assert any(found), file
-
-
-@pytest.mark.parametrize(("page", "trial"), ALL)
-def test_every_link_is_valid_and_every_button_does_one_thing(page: str, trial: Suggestion) -> None:
-    assert bool(trial.query) != (trial.here is not None)
-    if trial.query:
-        planned, notices = link.read(dict(parse_qsl(trial.query)))
-        assert not notices
-        assert link.read(dict(parse_qsl(link.write(planned.config, planned.settings))))[0] == planned
-
-
-@pytest.mark.parametrize(("page", "trial"), ALL)
-def test_every_button_sets_its_experiment_up(page: str, trial: Suggestion, visit: Visit, house: RunManager) -> None:
-    opened = visit(FILES[page])
-    before = house.demos.copy()
-    opened.button(key=f"try-{page}-{trial.title}").click().run()
-    assert not opened.exception
-    assert house.current is None, "nothing is started by itself"
-    if trial.query:
-        planned, _ = link.read(dict(parse_qsl(trial.query)))
-        assert opened.button(key="play").label == "Start", "Train is open"
-        assert opened.session_state["plan"].config == planned.config
-        assert opened.session_state["plan"].settings == planned.settings
-        opened.button(key="play").click().run()
-        assert house.current is not None and house.current.config == planned.config
-        assert house.current.first_settings == planned.settings
-    elif trial.title in ("Just above the edge", "The fourth point"):
-        lane = house.demos["line"]
-        assert lane is not before.get("line") and lane.step == 0
-        assert (lane.settings.lr, lane.config.points.count(",")) in ((0.19, 3), (0.1, 4))
-
-
-@pytest.mark.parametrize(
-    ("page", "title", "sign"),
-    [
-        ("Step", "Forget to clear", "whatif_open"),
-        ("Step", "One window, or 256", "whatif_open"),
-        ("Inside", "Cold and hot", "inside_temperature"),
-    ],
-)
-def test_what_a_button_opens_is_on_the_page(page: str, title: str, sign: str, visit: Visit) -> None:
-    opened = visit(FILES[page])
-    opened.button(key=f"try-{page}-{title}").click().run()
-    shown = {widget.key: widget.value for widget in opened.slider}
-    shown["whatif_open"] = next((e.name for e in EXPERIMENTS if e.question in [t.value for t in opened.subheader]), "")
-    expected = {"Forget to clear": "no-zero-grad-sgd", "One window, or 256": "batch-sizes", "Cold and hot": 0.1}
-    assert shown[sign] == expected[title]
-
-
-def test_the_experiments_of_the_step_page_are_there() -> None:
-    assert {"no-zero-grad-sgd", "batch-sizes"} <= {experiment.name for experiment in EXPERIMENTS}
-
-
-def test_over_a_run_that_is_under_way_train_asks(
-    visit: Visit, house: RunManager, wait_until: Callable[..., None]
-) -> None:
-    start = preset("bigram")
-    run = house.start(changed(start.config, device="cpu"), changed(start.settings, speed=100))
-    wait_until(lambda: run.state is State.RUNNING and run.step > 1)
-    page = visit("embeddings.py")
-    page.button(key="try-Embeddings-Digits gather").click().run()
-    assert "gpt-tiny is set up. Start it?" in words(page)
-    assert house.current is run and run.state is State.RUNNING
-    (yes,) = [button for button in page.button if button.label == "Start it"]
-    yes.click().run()
-    assert house.current is not run and house.current is not None
-    assert house.current.config.preset == "gpt-tiny"
+    assert [title for title in titles if title in ON_THE_MAP or title == "Glossary"] == [*ON_THE_MAP, "Glossary"]
 
 
 # ---------------------------------------------------------------- corrections

@@ -14,7 +14,7 @@ import streamlit as st
 from engine.presets import preset
 from engine.training.trainer import STAGES
 from pages.views.shared import inspected_step
-from pages.views.shared.try_this import FOUR_POINTS, LAYER_TAB, open_experiment, restart_line, set_choices
+from pages.views.shared.set_ups import FOUR_POINTS, LAYER_TAB, open_experiment, restart_line, set_choices
 from pages.widgets import plan
 
 

@@ -18,6 +18,19 @@ def course() -> None:
         _lesson(lesson, kept)
 
 
+def lessons_about(page: str) -> None:
+    """On a page: the lessons that lead to it, each with the way there."""
+    leading = [lesson for lesson in LESSONS if any(getattr(scene, "page", "") == page for scene in lesson.scenes)]
+    if not leading:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="lessons_about"):
+        st.caption("Asked about in", width="content")
+        for lesson in leading:
+            if st.button(f"Lesson {lesson.number}: {lesson.title}", key=f"about-{lesson.name}", type="tertiary"):
+                open_lesson(lesson.name, 0)
+                st.switch_page("train.py")
+
+
 def _lesson(lesson: Lesson, kept: Places) -> None:
     seen = len([at for at in kept.seen.get(lesson.name, ()) if at < len(lesson.scenes)])
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"lesson-{lesson.name}"):

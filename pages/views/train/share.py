@@ -7,7 +7,6 @@ import streamlit as st
 from engine import link
 from pages.server import room
 from pages.views.shared.frame import present_button
-from pages.views.shared.try_this import suggestions
 from pages.widgets import plan
 
 
@@ -19,8 +18,6 @@ def share() -> None:
             st.code(f"{st.context.url}?{query}", language=None, wrap_lines=True)
         with st.popover("QR", help="The audience's address."):
             audience()
-        with st.popover("Try", help="Three short experiments.", key=f"try-{st.session_state.get('panel', 0)}"):
-            suggestions("Train")
         present_button()
 
 
