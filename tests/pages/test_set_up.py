@@ -199,24 +199,14 @@ def test_the_settings_of_a_preset_itself_are_its_name() -> None:
 # ---------------------------------------------------------------- by a button
 
 
-def test_what_try_sets_up_is_said_on_the_stage_over_a_run(stage, house: RunManager) -> None:
-    run = stage("running")
-    page = opened()
-    click(page, "try-Train-Too large a step")
-    assert "bigram, lr 10, 3,000 steps is set up. Start it?" in words(page)
-    assert house.current is run and run.state is State.RUNNING
-    click(page, "set_up_start")
-    assert house.current.settings.lr == 10.0
-
-
 def test_what_is_set_up_before_the_first_run_is_said_over_the_example(
     house: RunManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hints: list[str | None] = []
     monkeypatch.setattr(live_board, "_element", lambda **given: hints.append(given["data"]["hint"]))
-    page = opened()
+    opened()
     assert hints[-1] is None
-    click(page, "try-Train-Too large a step")
+    opened("preset=bigram&lr=10&max_steps=3000")
     assert hints[-1] is not None and hints[-1].startswith("bigram, lr 10, 3,000 steps is set up. Press Start.")
     assert house.current is None
 
