@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from ..console import complain
 from ..errors import InputError
 from ..progress import Cancelled, Job, Report, Stage
 from ..runs.manager import RunManager, run_manager
-from . import carried_out, places
+from . import carried_out, places, predictions
 from .classroom import Classroom, classroom
 from .course.scene import Again, Do, Lesson, Look, Measured, Outcome, Predict, Scene, WhatIf
-from .poll import Choice
+from .poll import Choice, Poll
 from .results import Chart
 
 LOOK_SECONDS = 0.3  # between two looks whether a task is done
@@ -193,8 +194,16 @@ class LessonUnderWay:
             if poll is not None and self.scene is not None:
                 self._said[self.scene.title] = poll.told()
             self.room.reveal(measured.answer, because, reasons(asked, measured))
+            if poll is not None and outcome.run is not None and outcome.run.folder is not None and not known:
+                self._keep(outcome.run.folder, poll, measured)
             self.outcome, self.measured, self.phase = outcome, measured, Phase.SHOWN
             self.room.touch()
+
+    def _keep(self, folder: Path, poll: Poll, measured: Measured) -> None:
+        try:
+            predictions.store(folder, poll.header(), poll.told(), measured.answer)
+        except InputError as error:
+            complain(str(error))
 
     def _watch(self, task: Do, report: Report) -> None:
         visit, told = self._visit, False

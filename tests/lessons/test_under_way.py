@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.errors import InputError
-from engine.lessons import places
+from engine.lessons import places, predictions
 from engine.lessons.classroom import Classroom
 from engine.lessons.course.scene import Again, Bets, Do, Lesson, Look, Measured, Outcome, Predict, Training, WhatIf
 from engine.lessons.poll import Choice, Closed, Number
@@ -100,6 +100,8 @@ def test_a_question_closes_before_its_run_and_the_answer_is_measured(
     assert told["distribution"] == {"counts": [1, 1, 0]} and told["right"] == int(last > 4)
     assert told["because"] == f"It is {last:.2f} after 20 steps."
     assert told["reasons"]["2"] == "It is always somewhere." and str(told["right"]) not in told["reasons"]
+    (kept,) = predictions.read(run.folder)
+    assert kept.right == told["right"] and kept.told == {"counts": [1, 1, 0]}
     lesson.go(2)
     assert "before" not in header(room), "nobody follows the crowd"
     room.answer(header(room)["id"], "a", 1)
