@@ -19,7 +19,8 @@ OptimizerName = Literal["adamw", "sgd", "muon"]
 FirstWeights = Literal["own", "zeros", "normal", "small", "small-scaled"]
 Schedule = Literal["constant", "cosine", "linear"]
 TokenizerName = Literal["char", "bpe", "gpt2"]
-DeviceName = Literal["auto", "cpu", "cuda"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Speed = Literal[1, 10, 100, 1000, "unlimited"]
 SPEEDS: tuple[Speed, ...] = get_args(Speed)
 
@@ -101,7 +102,17 @@ class RunConfig(Frozen):
         "all", description="What weight decay pulls at: all weights, or matrices alone (no biases, no norms)."
     )
     seed: int = Field(1337, ge=0, le=2**63 - 1, description="Where all random numbers of the run start.")
-    device: DeviceName = Field("auto", description="Where the model trains; auto picks CUDA where present.")
+    device: DeviceName = Field(
+        "auto", description="Where the model trains; auto picks CUDA where present. Apple's GPU is mps."
+    )
+    precision: Precision = Field(
+        "auto",
+        description="How matrices are multiplied while training: bfloat16 is autocast, its weights stay float32; auto "
+        "chooses it on CUDA for models of more than a million parameters.",
+    )
+    compile: bool = Field(
+        False, description="Translate the model by torch.compile: a slow first step, then faster ones on a GPU."
+    )
     draws: Literal["separate", "lecture", "document-003"] = Field(
         "separate",
         description="How random numbers are drawn: a generator for each purpose, or one for all in the "

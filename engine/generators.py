@@ -1,7 +1,7 @@
 """Random generators: one for each purpose, all derived from the run's seed.
 
 Data, initial weights, dropout, evaluation and samples never share a generator, so watching a run cannot change it. All
-generators but dropout's are on the CPU, so a seed gives the same batches on every device.
+generators are on the CPU, but dropout's with CUDA, so a seed gives the same batches on every device.
 """
 
 from __future__ import annotations

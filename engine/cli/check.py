@@ -26,7 +26,7 @@ from ..paths import INSTALLED, ROOT, cli_command, dashboard_command, home
 OLDEST_PYTHON = (3, 11)
 PORT = 8501
 TIGHT_BYTES, TOO_FEW_BYTES = 2**30, 100 * 2**20
-APPLE = "Apple's GPU is not used"
+APPLE = "Apple's GPU is used where a run asks for it (--device mps), unmeasured"
 
 
 class Finding(NamedTuple):

@@ -59,6 +59,11 @@ class Processes:
                 f"batch_size {batch_size} is smaller than the {self.size} processes that share it; choose at least "
                 f"{self.size}, or start fewer processes"
             )
+        if device.type == "mps":
+            raise InputError(
+                f"device 'mps' does not go with {self.size} processes, which it has no way to talk for; choose cpu, or "
+                "start one process"
+            )
         if device.type == "cuda" and self.local_size > (gpus := torch.cuda.device_count()):
             raise InputError(
                 f"{self.local_size} processes on this machine are more than its {gpus} GPUs; start at most {gpus} "

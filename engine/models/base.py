@@ -223,7 +223,7 @@ class Dropout(nn.Module):
     """Inverted dropout that draws from its own generator.
 
     `nn.Dropout` draws from the process-wide generator, which any other thread may move; then two runs with one
-    seed would differ. `generator` stands on the device of the activations; the trainer sets it.
+    seed would differ. `generator` stands on the device of the activations, or on the CPU; the trainer sets it.
     """
 
     def __init__(self, p: float) -> None:
@@ -235,5 +235,6 @@ class Dropout(nn.Module):
         """Any shape -> the same shape."""
         if not self.training or self.p == 0:
             return x
-        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
-        return x * keep / (1 - self.p)
+        drawn_on = x.device if self.generator is None else self.generator.device
+        keep = torch.empty_like(x, device=drawn_on).bernoulli_(1 - self.p, generator=self.generator)
+        return x * keep.to(x.device) / (1 - self.p)

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ..config import LiveSettings, RunConfig, fields_of
+from ..config import LiveSettings, RunConfig, changed, fields_of
 from ..errors import InputError
 from ..models import registry
 from ..models.base import StepCost
@@ -26,7 +26,7 @@ from ..progress import Report, unheard
 from ..stream.history import History
 from ..text.corpus import Corpus
 from ..text.points import Points
-from ..training.device import free_memory, pick_device, threads_for
+from ..training.device import free_memory, in_bfloat16, pick_device, threads_for, wait_for
 from ..training.trainer import Trainer
 
 MAX_MEASURED = 20_000_000
@@ -165,7 +165,8 @@ def computed_step_seconds(config: RunConfig, settings: LiveSettings, parameters:
     """
     cost = _step_cost(config, settings, parameters, vocab_size)
     device = pick_device(config.device)
-    multiplied, moved = _speeds(device, threads_for(parameters, device))
+    kind = torch.bfloat16 if in_bfloat16(config.precision, parameters, device) else torch.float32
+    multiplied, moved = _speeds(device, threads_for(parameters, device), kind)
     return cost.operations / multiplied + FLOAT * (7 * parameters + 12 * cost.activations) / moved
 
 
@@ -175,12 +176,13 @@ def _step_cost(config: RunConfig, settings: LiveSettings, parameters: int, vocab
 
 
 @lru_cache(maxsize=4)
-def _speeds(device: torch.device, threads: int) -> tuple[float, float]:
-    """Operations a second in products of matrices as a GPT has them, and bytes a second copied; float32."""
+def _speeds(device: torch.device, threads: int, kind: torch.dtype) -> tuple[float, float]:
+    """Operations a second in products of matrices of this `kind` as a GPT has them, and bytes a second copied."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        one, other = torch.ones(512, 768, device=device), torch.ones(768, 3072, device=device)
+        one = torch.ones(512, 768, device=device, dtype=kind)
+        other = torch.ones(768, 3072, device=device, dtype=kind)
         copied = torch.ones(2**24, device=device)
         target = torch.empty_like(copied)
         product = _timed(lambda: one @ other, device)
@@ -198,8 +200,7 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     while time.perf_counter() - begin < MEASURE_SECONDS or len(times) < 3:
         started = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 
@@ -211,7 +212,7 @@ def measured_step_seconds(config: RunConfig, settings: LiveSettings, dataset: Co
     part of a run.
     """
     device, before = pick_device(config.device), torch.get_num_threads()
-    trainer = Trainer(config, settings, dataset, lambda _: None, device)
+    trainer = Trainer(changed(config, compile=False), settings, dataset, lambda _: None, device)
     torch.set_num_threads(threads_for(trainer.model.parameter_count(), device))
     trainer.advance()  # the first one warms up
     trainer.settle()

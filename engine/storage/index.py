@@ -27,7 +27,10 @@ from .reader import StoredRun
 
 Stamp = tuple[tuple[int, int], ...]
 Measured = tuple[StoredRun, tuple[float | None, int | None], float, LiveSettings | None, str]
-UNSAID = ("max_steps", "speed", "device", "preset", "eval_every", "observe_every", "sample_every", "snapshot_every")
+UNSAID = (
+    "max_steps", "speed", "device", "precision", "preset", "eval_every", "observe_every", "sample_every",
+    "snapshot_every",
+)  # fmt: skip
 """Settings that no name of a run tells."""
 BEGAN = re.compile(r"\d{8}-(\d\d)(\d\d)(\d\d)-")  # an id, with the time of day in it
 PACE = ("max_steps", "speed")  # how long and how fast: no part of what a fork tries

@@ -38,6 +38,8 @@ STATES = {
 }
 """The state of a run whose newest event of these names this is."""
 FINAL_STATES = ("done", "stopped", "diverged", "failed")
+OF_BEFORE = {"precision": "float32"}
+"""What a run was made with when its settings did not say so yet."""
 QUIET_SECONDS = 60  # since its last line, after which a writer without a lock counts as gone
 
 
@@ -115,7 +117,8 @@ def read_run(folder: Path) -> StoredRun:
         if "recorded" in about:
             config, settings, recorded = None, None, Recorded.of(about["recorded"])
         else:
-            config, settings, recorded = RunConfig(**about["config"]), LiveSettings(**about["settings"]), None
+            config = RunConfig(**{**OF_BEFORE, **about["config"]})
+            settings, recorded = LiveSettings(**about["settings"]), None
         if not (folder / schema.FILE).exists() and lock.is_locked(folder):  # begun a moment ago
             return StoredRun(folder, config, settings, about, "ready", 0, True, recorded=recorded)
         live, (state, step) = is_written(folder), _read_progress(folder)

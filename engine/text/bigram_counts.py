@@ -54,6 +54,7 @@ class BigramCounts:
         of the training split, less `floor`: 0 for a table that matches the text exactly.
         """
         table = table.detach()
+        table = table.cpu() if table.device.type == "mps" else table  # Apple's GPU has no float64
         pairs, share, firsts = (t.to(table.device) for t in (self._pairs, self._share, self._firsts))
         scores = table.flatten()[pairs].double()
         loss = (firsts * table.logsumexp(dim=1).double()).sum() - (share * scores).sum()

@@ -239,7 +239,9 @@ class Batcher:
         starts = torch.randint(self.starts, (batch_size,), generator=self._generator)  # (B,)
         if self._device.type != "cpu":
             starts = starts.to(self._device, non_blocking=True)
-        both = self._data.take(self._window + starts.unsqueeze(1)).long()  # (2, B, T); take beats [] by 2 µs
+        where = self._window + starts.unsqueeze(1)  # (2, B, T)
+        # take beats [] by 2 µs, and Apple's GPU has none
+        both = (self._data[where] if self._device.type == "mps" else self._data.take(where)).long()
         return both[0], both[1]
 
 

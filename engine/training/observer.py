@@ -175,6 +175,8 @@ class Observer:
         shares, points = probes.projection(model, self.projector)
         scalars = probes.scalar_values(model) | probes.measured(model) | shares | self._divergence()
         trainer.emit(Observation(0, scalars, probes.weight_tables(model) | points))
+        if trainer.bfloat16:
+            trainer.emit(Event(0, "precision", f"matrices are multiplied in bfloat16 on {trainer.device.type}"))
         if trainer.epochs is not None and 0 < (windows := sum(len(inputs) for inputs, _ in self.val_batches)) <= FEW:
             text = f"validation is {'a single window' if windows == 1 else f'only {windows} windows'} of "
             trainer.emit(Event(0, "validation", f"{text}{trainer.config.block_size:,} tokens: its loss says little"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from ..config import LiveSettings, RunConfig
+from ..config import LiveSettings, RunConfig, changed
 from ..stream.messages import Record
 from ..text.corpus import Corpus
 from ..text.points import Points
@@ -80,8 +80,11 @@ def repeat_steps(
 
 
 def replay(config: RunConfig, dataset: Corpus | Points, paused: PausedState) -> Trainer:
-    """A throwaway trainer that stands at `paused`, on the CPU, live graph included; nothing it does reaches the run."""
-    trainer = Trainer(config, paused.snapshot.settings, dataset, _nowhere)
+    """A throwaway trainer that stands at `paused`, on the CPU, live graph included; nothing it does reaches the run.
+
+    Its model is not compiled: that takes longer than the few steps that such a trainer makes.
+    """
+    trainer = Trainer(changed(config, compile=False), paused.snapshot.settings, dataset, _nowhere)
     restore(trainer, paused.snapshot)
     turns = dict(paused.turns)
     for done in range(paused.stages + 1):

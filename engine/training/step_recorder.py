@@ -1,4 +1,4 @@
-"""Where a step's numbers go: straight into the queue on the CPU, through a ring on the device on a GPU.
+"""Where a step's numbers go: straight into the queue on the CPU, through a ring on the device with CUDA.
 
 Both recorders have one interface, so the trainer's step reads the same on either device: `step`, `loss` and
 `grad_norm` are those of the last record emitted, and `diverged` says whether that one was bad. On a GPU nothing waits
@@ -23,7 +23,10 @@ Emit = Callable[[Record], object]
 
 
 class HostStepRecorder:
-    """The CPU's: every number is read at once, every verdict is immediate."""
+    """The CPU's, and that of Apple's GPU: every number is read at once, every verdict is immediate."""
+
+    late = False
+    """Does the host learn the numbers of a step only when it is long over?"""
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
@@ -53,6 +56,7 @@ class HostStepRecorder:
 class DeviceStepRecorder:
     """The GPU's: a ring of ROWS steps on the device, copied to the host in blocks without waiting."""
 
+    late = True
     ROWS = 64
     SECONDS = 0.05
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from ..text.corpus import Corpus
 from ..text.epochs import EpochBatcher
 from ..text.points import Points
 from . import probes
+from .device import in_bfloat16
 from .guard import WeightBound, all_finite
 from .lecture import Opening, lecture_opening
 from .observer import Observer
@@ -81,12 +83,16 @@ class Trainer:
         self.model.to(self.device).train()
         self.batcher = dataset.batcher(config, self.draws, self.device)
         self.epochs = self.batcher if isinstance(self.batcher, EpochBatcher) else None
-        self.dropout_draws = generator(config.seed, "dropout", self.device)
+        # Apple's GPU has its numbers drawn on the CPU
+        self.dropout_draws = generator(config.seed, "dropout", "cpu" if self.device.type == "mps" else self.device)
         for module in self.model.modules():
             if isinstance(module, Dropout):
                 module.generator = self.dropout_draws
 
         self.parameters = list(self.model.parameters())
+        self.bfloat16 = in_bfloat16(config.precision, self.model.parameter_count(), self.device)
+        """Are matrices multiplied in bfloat16? What is looked at, validation and samples, stays in float32."""
+        self._compiled = torch.compile(self.model) if config.compile else self.model
         self.optimizer = make_optimizer(config, self.model)
         self.recorder: StepRecorder = (
             DeviceStepRecorder(emit, self.optimizer, self.device)
@@ -140,7 +146,7 @@ class Trainer:
         """Score every possible next token: logits (B, T, C); of a batch in parts, those of the last part."""
         if self.settings.micro_batches > 1:
             self._work_through_earlier_parts()
-        self.logits, _ = self.model(self.inputs)
+        self.logits = self._score(self.inputs)
 
     def loss_stage(self) -> None:
         """How surprised the model is by the targets, on average: one number."""
@@ -177,7 +183,7 @@ class Trainer:
         if settings.grad_clip is not None:
             clip_grads_with_norm_(self.parameters, settings.grad_clip, self.grad_norm)
         # SGD's reach depends on the gradient, and a GPU's host does not know it
-        reach = self.recorder.grad_norm if self.device.type == "cpu" else float("inf")
+        reach = float("inf") if self.recorder.late else self.recorder.grad_norm
         if self.weight_bound.grow(self.rate, settings.weight_decay, reach):
             self._careful_update()
         else:
@@ -196,7 +202,7 @@ class Trainer:
         self.grads = []  # else the gradients would live on, beside those of the next step
         for parameter in self.parameters:
             parameter.grad = None  # what zero_grad() does, without its bookkeeping, which costs 5 % of a bigram step
-        diverged_here = self.recorder.diverged and self.device.type == "cpu"
+        diverged_here = self.recorder.diverged and not self.recorder.late
         self.recorder.record(self.step + diverged_here, self.rate, time.perf_counter() - self._started)
 
     # ---------------------------------------------------------------- around it
@@ -242,6 +248,13 @@ class Trainer:
         if processes.rank:
             self.dropout_draws.manual_seed(seed_for(self.config.seed, f"dropout {processes.rank}/{self.step + 1}"))
 
+    def _score(self, inputs: Tensor) -> Tensor:
+        """What the model says to `inputs`, in float32."""
+        if not self.bfloat16:
+            return cast(Tensor, self._compiled(inputs)[0])
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return cast(Tensor, self._compiled(inputs)[0].float())
+
     def _work_through_earlier_parts(self) -> None:
         """Forward and backward of all micro-batches but the last, each weighed by its share of the windows.
 
@@ -254,7 +267,7 @@ class Trainer:
         windows = sum(len(inputs) for inputs, _ in earlier) + len(self.inputs)
         total = torch.zeros((), device=self.device)
         for inputs, targets in earlier:
-            loss = self.model.loss(self.model(inputs)[0], targets) * (self._share * len(inputs) / windows)
+            loss = self.model.loss(self._score(inputs), targets) * (self._share * len(inputs) / windows)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self._earlier, self._share = total, self._share * len(self.inputs) / windows
@@ -264,13 +277,13 @@ class Trainer:
         kept = [p.detach().clone() for p in self.parameters]
         self.optimizer.step()
         finite = all_finite(self.parameters)
-        if self.device.type == "cpu" and not finite:
+        if not self.recorder.late and not finite:
             self._report_fault("updated weights", self.model.layers())
         with torch.no_grad():
             for parameter, copy in zip(self.parameters, kept, strict=True):
                 parameter.copy_(torch.where(finite, parameter, copy))
         self.recorder.mark_overflow(finite)
-        if self.device.type == "cpu":
+        if not self.recorder.late:
             self.weight_bound.measure()
 
     def _report_fault(self, what: str, layers: Mapping[str, Sequence[Tensor]]) -> None:

@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from engine.__main__ import main
-from engine.cli import follow
+from engine.cli import follow, new_run
 from engine.cli.run_totals import WARM, RunTotals
 from engine.config import DEFAULT_CORPUS, changed
 from engine.presets import preset
+from engine.runs.cost import check_memory
 from engine.runs.run import Run
+from engine.storage.reader import read_history, read_run
 from engine.stream.messages import Observation, Scalars
 from engine.text.corpus import Corpus
 from engine.training.trainer import Trainer
@@ -245,3 +247,42 @@ def test_document_002_reports_passes_and_no_tokens(data_home, capsys):
     (size,) = [line for line in out if line.startswith("  size")]
     assert "18 parameters, 5 passes over the data" in size
     assert not any("token" in line for line in out)
+
+
+def parameters_of(tokens, block_size, blocks, width):
+    """Those of a GPT without biases in queries, keys and values, and with a head of its own."""
+    attention = 3 * width**2 + width**2 + width
+    block = attention + 2 * 4 * width**2 + 4 * width + width + 2 * 2 * width
+    return 2 * tokens * width + block_size * width + blocks * block + 2 * width
+
+
+def test_a_gpt_by_its_sizes_says_its_parameters(data_home, text, capsys, monkeypatch):
+    def flags(*sizes):
+        names = ("n-layer", "n-head", "n-embd", "block-size")
+        return [word for name, value in zip(names, sizes, strict=True) for word in (f"--{name}", value)]
+
+    tokens = len(set(TEXT))
+    few = ("--max-steps", 1, "--batch-size", 1, "--corpus", text)
+    result = trained(capsys, "--model", "gpt", *flags(3, 2, 16, 8), *few)
+    assert result["parameters"] == parameters_of(tokens, 8, 3, 16)
+    asked = []
+    monkeypatch.setattr(new_run, "train_new", lambda options, processes: asked.append(options) or 0)
+    assert main(["train", *map(str, ("--model", "gpt", *flags(6, 6, 384, 256), *few))]) == 0  # seconds a step
+    corpus = Corpus.of(TEXT * 30)
+    assert check_memory(asked[0].config, asked[0].settings, corpus)[0] == parameters_of(tokens, 256, 6, 384)
+    assert parameters_of(65, 256, 6, 384) == 10_788_864
+
+
+def test_a_run_in_bfloat16_says_so(data_home, text, tmp_path, capsys):
+    tiny = ("--preset", "gpt-tiny", "--max-steps", 2, "--block-size", 8, "--corpus", text)
+    results = {}
+    for kind in ("bfloat16", "float32", "auto"):
+        results[kind] = trained(capsys, *tiny, "--device", "cpu", "--precision", kind, "--out", tmp_path / kind)
+        stored = read_run(tmp_path / kind)
+        assert stored.config.precision == kind
+        told = [event.text for event in read_history(stored).events if event.name == "precision"]
+        assert told == (["matrices are multiplied in bfloat16 on cpu"] if kind == "bfloat16" else [])
+    assert results["auto"]["train_loss"] == results["float32"]["train_loss"] != results["bfloat16"]["train_loss"]
+    assert main(["train", "--precision", "double"]) == 2
+    _, said = lines_of(capsys)
+    assert len(said) == 1 and "precision 'double' is not possible; choose 'auto', 'float32' or 'bfloat16'" in said[0]

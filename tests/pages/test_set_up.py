@@ -258,3 +258,12 @@ def test_new_run_has_a_start_before_the_first_run(house: RunManager) -> None:
     assert page.button(key="start_these").label == "Start with these"
     click(page, "start_these")
     assert house.current is not None and house.current.config.seed == 3
+
+
+def test_new_run_lists_apples_gpu_only_where_it_is_present(house: RunManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert widget(opened().selectbox, "device").options == ["auto", "cpu"]
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    page = opened()
+    assert widget(page.selectbox, "device").options == ["auto", "cpu", "mps"]
+    assert widget(page.selectbox, "device").value == "auto"

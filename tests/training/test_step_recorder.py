@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.config import LiveSettings, RunConfig
 from engine.stream.messages import Record, Scalars
@@ -38,7 +40,6 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Trainer, list[R
         records: list[Record] = []
         trainer = Trainer(RunConfig(), LiveSettings(**settings), Corpus.of(TEXT), records.append)
         trainer.recorder = DeviceStepRecorder(records.append, trainer.optimizer, torch.device("cpu"))
-        trainer.device = torch.device("meta")  # takes the branches of a device whose numbers the host does not know
         return trainer, records
 
     return build
@@ -97,3 +98,33 @@ def test_weights_that_overflow_come_back(make: Callable[..., tuple[Trainer, list
     assert trainer.recorder.diverged
     assert torch.isfinite(trainer.model.token_embedding.weight).all()
     assert trainer.step == scalars(records)[-1].step - 1
+
+
+class NothingIsAsked(TorchDispatchMode):
+    """Fails where somebody reads a number out of a tensor: on a GPU the host would wait for it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name
+        assert name not in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select"), name
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
+def test_a_step_on_a_gpu_asks_for_no_number(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    monkeypatch.setattr(torch.cuda, "Event", Landed)
+    config = RunConfig(
+        model="gpt", n_layer=1, n_head=2, n_embd=8, dropout=0.1, optimizer=optimizer, precision="bfloat16"
+    )
+    settings = LiveSettings(
+        batch_size=4, micro_batches=2, grad_clip=0.5, schedule="linear", warmup_steps=3, weight_decay=0.1
+    )
+    records: list[Record] = []
+    trainer = Trainer(config, settings, Corpus.of(TEXT), records.append)
+    trainer.recorder = DeviceStepRecorder(records.append, trainer.optimizer, torch.device("cpu"))
+    trainer.recorder.SECONDS = math.inf
+    trainer.unwatched = True  # what is looked at is read, on its cadence
+    with NothingIsAsked():
+        for _ in range(12):
+            trainer.advance()
+    trainer.settle()
+    assert [row.step for row in scalars(records)] == list(range(1, 13))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import get_args
 
 import streamlit as st
 
 from engine import link
-from engine.config import RunConfig, fields_of
+from engine.config import DeviceName, RunConfig, fields_of
 from engine.errors import InputError
 from engine.models import registry
 from engine.paths import home
@@ -18,6 +19,7 @@ from engine.runs.cost import COST_SECONDS, LARGE, Cost, duration
 from engine.runs.manager import run_manager
 from engine.runs.run import Run
 from engine.text import gpt2
+from engine.training.device import present_devices
 from pages.views.shared.add_text import add_texts, fetch_gpt2
 from pages.views.train.fine_tuning import fine_tuning
 from pages.views.train.transport import confirmation
@@ -54,7 +56,8 @@ def new_run(run: Run | None) -> None:
             fields.whole_number(name, getattr(planned, name), plan.change_config, place)
         three = st.columns(3)
         fields.choice("optimizer", planned.optimizer, plan.change_config, three[0])
-        fields.choice("device", planned.device, plan.change_config, three[1])
+        devices = [name for name in get_args(DeviceName) if name in (*present_devices(), planned.device)]
+        fields.choice("device", planned.device, plan.change_config, three[1], options=devices)
         if "dropout" in own:
             fields.real_number("dropout", planned.dropout, plan.change_config, three[2])
         with st.expander("Optimizer, first weights, patience"):
@@ -110,6 +113,7 @@ def rule_fields(planned: RunConfig) -> None:
         fields.whole_number("patience", planned.patience, plan.change_config, left, "patience, validation losses")
     if "attention" in fields_of(planned.model):
         fields.choice("attention", planned.attention, plan.change_config, right)
+        fields.choice("precision", planned.precision, plan.change_config, left)
 
 
 def token_fields(planned: RunConfig) -> None:
