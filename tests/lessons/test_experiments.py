@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch.nn.functional as F
 
 from engine.config import LiveSettings, RunConfig, changed
 from engine.generators import generator
-from engine.lessons.experiments import EXPERIMENTS, Pacer, Start, batches, clearing, mistakes, rates, recipes
+from engine.lessons.experiments import EXPERIMENTS, Pacer, Start, batches, clearing, knobs, mistakes, rates, recipes
 from engine.lessons.experiments.loops import USUAL_ORDER, FullTextLoss, max_weight_difference, run_stages, weights_of
 from engine.lessons.results import Chart, CodeOutput
+from engine.models import gpt
 from engine.presets import preset
 from engine.stream.status import State
 from engine.text.corpus import Batcher
@@ -40,6 +42,11 @@ FEW = {
     "until-80-percent": {"steps": 10},
     "batch-sizes": {"draws": 2},
     "evaluation-draws": {"steps": 10},
+    "warm-up": {"steps": 4},
+    "averages": {"steps": 4},
+    "clipping": {"steps": 4},
+    "weight-decay": {"steps": 10},
+    "batch-against-rate": {"windows": 600},
 }
 
 
@@ -76,7 +83,8 @@ def test_an_experiment_leaves_the_run_and_its_moment_as_they_were(
     text, draws = corpus.train.clone(), torch.get_rng_state()
     result = experiment.run(Start(config, run.settings, corpus, moment), quiet(), **FEW.get(experiment.name, {}))
     assert result.summary.endswith(".") and result.displays and result.setup
-    if config.model == "bigram":  # building a GPT moves the process-wide generator, which nothing here draws from
+    if config.model == "bigram" and experiment.model != "tiny gpt":
+        # building a GPT moves the process-wide generator, which nothing here draws from
         assert torch.equal(draws, torch.get_rng_state())
     for now in (moment.snapshot, run.paused_state().snapshot):
         after = every_tensor(now)
@@ -305,6 +313,135 @@ def test_backward_runs_once_a_step_and_repeating_one_batch_does_not_get_to_80_pe
     assert math.isnan(numbers["reached"])
     assert numbers["chance"] < 0.5
     assert numbers["again"] > numbers["ordinary"] + 1
+
+
+# ------------------------------------------------------------------ knobs
+
+
+def plain_gpt(start: Start) -> tuple[gpt.GPT, Batcher]:
+    """A tiny GPT as the experiments make it, by hand, and its batches."""
+    config = start.tiny_gpt().config
+    sizes = (config.block_size, config.n_layer, config.n_head, config.n_embd)
+    model = gpt.GPT(start.dataset.vocab_size, *sizes, generator=generator(config.seed, "weights"))
+    return model, Batcher(start.dataset.train, config.block_size, generator(config.seed, "data"))
+
+
+def mean_over_the_text(model: gpt.GPT, corpus) -> float:
+    """Its loss on every 97th window of 32 of the training text."""
+    starts = torch.arange(0, len(corpus.train) - 33, 97)
+    windows = corpus.train[starts[:, None] + torch.arange(33)].long()
+    with torch.no_grad():
+        return float(F.cross_entropy(model(windows[:, :-1])[0].flatten(0, 1), windows[:, 1:].flatten()))
+
+
+def test_a_warm_up_saves_a_high_rate_and_costs_steps_at_a_low_one(start, corpus) -> None:
+    result = knobs.warm_up_left_out(start, quiet())
+    numbers = result.numbers
+    assert numbers["cold"] > numbers["warm"] + 0.05
+    assert numbers["gentle"] < numbers["gentle_warm"]
+    assert "carries a model to where it learns slowly" in result.summary and "only costs steps" in result.summary
+    # the steep rate with a warm-up, by a loop of plain torch
+    model, batcher = plain_gpt(start)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.1)
+    for step in range(1, 201):
+        inputs, targets = batcher.draw(16)
+        F.cross_entropy(model(inputs)[0].flatten(0, 1), targets.flatten()).backward()
+        optimizer.param_groups[0]["lr"] = knobs.STEEP * min(1, step / (knobs.WARMUP + 1))
+        optimizer.step()
+        optimizer.zero_grad()
+    assert numbers["warm"] == pytest.approx(mean_over_the_text(model, corpus), abs=0.05)
+
+
+def test_adamw_needs_both_of_its_averages(start, corpus) -> None:
+    result = knobs.averages_left_out(start, quiet())
+    numbers = result.numbers
+    assert numbers["both"] + 0.02 < min(numbers["no_mean"], numbers["no_square"])
+    assert max(numbers["no_mean"], numbers["no_square"]) < numbers["neither"]
+    assert numbers["apart"] > 3
+    model, batcher = plain_gpt(start)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    for _ in range(200):
+        inputs, targets = batcher.draw(16)
+        F.cross_entropy(model(inputs)[0].flatten(0, 1), targets.flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert numbers["no_square"] == pytest.approx(mean_over_the_text(model, corpus), abs=0.05)
+
+
+def test_without_clipping_gradients_grow_until_it_is_over(start) -> None:
+    result = knobs.clipping_left_out(start, quiet())
+    numbers = result.numbers
+    assert numbers["diverged_at"] < 30 and numbers["longest"] > 1e6
+    assert numbers["clipped"] < 2.8
+    _, lengths = result.displays
+    assert isinstance(lengths, Chart)
+    assert numbers["shortened"] == sum(length > knobs.CLIP for length in lengths.curves[0].y) > 100
+    assert f"over at step {numbers['diverged_at']:.0f}" in result.summary
+    # the same without clipping, by a loop of plain torch, as far as it goes
+    model, batcher = plain_gpt(start)
+    norms = []
+    while not norms or math.isfinite(norms[-1]):
+        inputs, targets = batcher.draw(16)
+        F.cross_entropy(model(inputs)[0].flatten(0, 1), targets.flatten()).backward()
+        norms.append(float(torch.cat([p.grad.flatten() for p in model.parameters()]).norm()))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 2.0 * parameter.grad
+                parameter.grad = None
+    assert len(norms) == pytest.approx(numbers["diverged_at"], abs=3)
+
+
+def test_where_clipping_changes_nothing_the_sentence_says_so(start) -> None:
+    result = knobs.clipping_left_out(start, quiet(), steps=30, lr=0.01)
+    assert math.isnan(result.numbers["diverged_at"])
+    assert "clipping only shortens good steps" in result.summary
+
+
+def test_a_little_decay_helps_on_a_short_text_and_much_harms(start) -> None:
+    result = knobs.pulled_to_zero(start, quiet())
+    numbers = result.numbers
+    assert numbers["val_0.1"] < numbers["val_0"] - 0.1
+    assert numbers["val_1"] > numbers["val_0.1"] + 0.2
+    assert numbers["train_0"] < numbers["train_0.1"] < numbers["train_1"]
+    assert "chance pairs of a short text are believed less" in result.summary
+    # the text's own pairs, counted, with as many added to each as fit it best: no table does much better than that
+    short = start.dataset.tokenizer.decode(start.dataset.train[:1000].numpy())
+    train, val = short[:800], short[800:900]
+    letters = sorted(set(short))
+    index = {letter: at for at, letter in enumerate(letters)}
+    counts = np.zeros((len(letters), len(letters)))
+    for one, next_one in pairwise(train):
+        counts[index[one], index[next_one]] += 1
+
+    def surprise(added: float) -> float:
+        shares = (counts + added) / (counts + added).sum(axis=1, keepdims=True)
+        return float(np.mean([-np.log(shares[index[a], index[b]]) for a, b in pairwise(val)]))
+
+    best = min(surprise(added) for added in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0))
+    assert best < numbers["val_0.1"] < best + 0.3 < numbers["val_1"]
+
+
+def test_sixteen_times_the_batch_at_sixteen_times_the_rate_learns_as_much_from_the_text(start) -> None:
+    result = knobs.batch_against_rate(start, quiet())
+    numbers = result.numbers
+    assert numbers["32@4"] == pytest.approx(numbers["8@1"], rel=0.1)
+    assert numbers["128@16"] == pytest.approx(numbers["8@1"], rel=0.1)
+    assert numbers["128@1"] > numbers["32@1"] + 0.2 > numbers["8@1"] + 0.3
+    assert numbers["512@64"] > 2 * numbers["8@1"]
+    assert "Not for ever" in result.summary
+    # one of them by a loop of plain torch
+    table = start.bigram().trainer().parameters[0].detach().clone().requires_grad_()
+    batcher = Batcher(start.dataset.train, 8, generator(start.config.seed, "data"))
+    for _ in range(19_200 // 128):
+        inputs, targets = batcher.draw(128)
+        F.cross_entropy(table[inputs].flatten(0, 1), targets.flatten()).backward()
+        with torch.no_grad():
+            table -= 80 * table.grad
+            table.grad = None
+    data = start.dataset.train.long()
+    counts = torch.zeros_like(table).index_put_((data[:-1], data[1:]), torch.ones(len(data) - 1), accumulate=True)
+    loss = float(-(counts * table.detach().log_softmax(-1)).sum() / counts.sum())
+    assert numbers["128@16"] == pytest.approx(loss - FullTextLoss(start.dataset).floor, abs=1e-3)
 
 
 # ------------------------------------------------------------------ batches

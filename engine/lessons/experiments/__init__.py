@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..results import ExperimentResult
-from . import batches, clearing, mistakes, rates, recipes
+from . import batches, clearing, knobs, mistakes, rates, recipes
 from .start import MOST_PARAMETERS, Pacer, Start
 
 __all__ = ["EXPERIMENTS", "MOST_PARAMETERS", "TOPICS", "Experiment", "Pacer", "Start"]
@@ -24,8 +24,8 @@ class Experiment:
     know the loop; `asks` says what is changed and what to look for, `code` is the changed loop in PyTorch.
 
     `documents` names the lines of the documents about it. `begins` is the default start: "first" (initial weights) or
-    "moment" (the run as it is now). `model` is what it works on: a bigram, a model of at most MOST_PARAMETERS, any
-    model of text, or none at all.
+    "moment" (the run as it is now). `model` is what it works on: a bigram, a fresh tiny GPT, a model of at most
+    MOST_PARAMETERS, any model of text, or none at all.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Experiment:
     code: str
     documents: str
     begins: Literal["first", "moment"]
-    model: Literal["bigram", "small", "any", "none"]
+    model: Literal["bigram", "tiny gpt", "small", "any", "none"]
     run: Callable[[Start, Pacer], ExperimentResult]
 
 
@@ -148,6 +148,62 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         recipes.decay_at_the_end,
     ),
     Experiment(
+        "warm-up",
+        STEPPING,
+        "Why do the first steps begin so small?",
+        "Warm-up left out",
+        "A tiny GPT under AdamW, 200 steps, with a rate that climbs over the first 50 of them and without: once at "
+        "3e-3, once at 0.02.",
+        "for step in range(1, max_steps + 1):\n    for group in optimizer.param_groups:\n"
+        "        group['lr'] = lr * min(1, step / 51)   # or lr from the first step on",
+        "000 lines 18–25",
+        "first",
+        "tiny gpt",
+        knobs.warm_up_left_out,
+    ),
+    Experiment(
+        "averages",
+        STEPPING,
+        "What does AdamW remember of the steps before?",
+        "AdamW's two averages, switched off one at a time",
+        "A tiny GPT, 200 steps: AdamW, then without its mean of the gradients, without the mean of their squares, and "
+        "without both.",
+        "torch.optim.AdamW(model.parameters(), lr=3e-3)\n"
+        "torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0, 0.999))\n"
+        "torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)\ntorch.optim.SGD(model.parameters(), lr=0.3)",
+        "000 lines 355–375, 004 lines 53–66",
+        "first",
+        "tiny gpt",
+        knobs.averages_left_out,
+    ),
+    Experiment(
+        "clipping",
+        STEPPING,
+        "What if a single slope is far too steep?",
+        "Gradient clipping left out",
+        "A tiny GPT under SGD at a rate of 2, 200 steps: once with gradients shortened to a length of 0.5, once as "
+        "they are.",
+        "loss.backward()\ntorch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)   # or left out\noptimizer.step()",
+        "000 lines 18–25",
+        "first",
+        "tiny gpt",
+        knobs.clipping_left_out,
+    ),
+    Experiment(
+        "batch-against-rate",
+        STEPPING,
+        "Is one large batch as good as many small ones?",
+        "Batch size against learning rate",
+        "A bigram under SGD reads the same amount of text in batches of 8, 32, 128 and 512 windows: at one rate, and "
+        "at a rate that grows with the batch.",
+        "for batch_size, lr in ((8, 5), (32, 5), (32, 20), (128, 5), (128, 80), (512, 320)):\n"
+        "    torch.optim.SGD(model.parameters(), lr=lr)",
+        "000 lines 18–25 and 130–135",
+        "first",
+        "bigram",
+        knobs.batch_against_rate,
+    ),
+    Experiment(
         "largest-step",
         STEPPING,
         "How far may a step go before it does harm?",
@@ -211,6 +267,19 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "first",
         "bigram",
         rates.memorizing,
+    ),
+    Experiment(
+        "weight-decay",
+        STEPPING,
+        "What if every weight were pulled back a little?",
+        "Weight decay",
+        "A bigram trains on 800 tokens with a weight decay of 0, 0.1 and 1. 1,500 steps each. Which of them knows best "
+        "what it has not seen?",
+        "for decay in (0, 0.1, 1):\n    torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=decay)",
+        "000 lines 12 and 355–375",
+        "first",
+        "bigram",
+        knobs.pulled_to_zero,
     ),
     Experiment(
         "until-80-percent",

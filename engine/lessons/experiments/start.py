@@ -51,6 +51,25 @@ class Start:
         config = changed(start.config, corpus=self.config.corpus, seed=self.config.seed, block_size=block_size)
         return Start(config, start.settings, self.dataset)
 
+    def tiny_gpt(self) -> Start:
+        """A fresh tiny GPT on the same text, its first weights drawn from the same seed, at a constant rate."""
+        start = preset("gpt-tiny")
+        shortest = min(len(split) for split in self.dataset.splits.values())
+        config = changed(
+            start.config,
+            corpus=self.config.corpus,
+            seed=self.config.seed,
+            optimizer="adamw",
+            decays="all",
+            block_size=min(start.config.block_size, shortest - 1),
+        )
+        settings = changed(start.settings, schedule="constant", warmup_steps=0, grad_clip=None)
+        return Start(config, settings, self.dataset)
+
+    def with_rule(self, **rule: float) -> Start:
+        """This start with other numbers of its optimizer: momentum, beta1, beta2, epsilon."""
+        return replace(self, config=changed(self.config, **rule))
+
     def small(self) -> Start:
         """This start if its model has at most MOST_PARAMETERS, else a fresh bigram on the same text."""
         with torch.device("meta"):
@@ -63,7 +82,7 @@ class Start:
         An optimizer other than the run's starts with an empty state.
         """
         own = {"optimizer": optimizer or self.config.optimizer, "attention": "written-out"}  # has second derivatives
-        config = changed(self.config, **own, eval_batches=1)
+        config = changed(self.config, **own, compile=False, eval_batches=1)
         usual = {
             "max_steps": 10**9,
             "speed": "unlimited",

@@ -124,7 +124,9 @@ def is_bigram(run: Run) -> bool:
 
 
 def fits(chosen: Experiment, run: Run) -> bool:
-    """Can the experiment use the run's own model?"""
+    """Can the experiment use the run's own model, or a tiny GPT on its text?"""
+    if chosen.model == "tiny gpt":
+        return run.dataset.vocab_size <= MOST_TOKENS
     if chosen.model == "bigram" and (not is_bigram(run) or run.dataset.vocab_size > MOST_TOKENS):
         return False
     return run.parameters <= (MOST_PARAMETERS if chosen.model == "small" else MOST_COPIED)
@@ -133,6 +135,9 @@ def fits(chosen: Experiment, run: Run) -> bool:
 def start_picker(chosen: Experiment, run: Run | None) -> Begin:
     """Choose where the copy begins, if there is a choice."""
     if chosen.model == "none":
+        return "first"
+    if chosen.model == "tiny gpt":
+        st.caption("Tried on a fresh tiny GPT, for which these settings were measured.")
         return "first"
     if run is None:
         st.caption("Tried on a fresh bigram on the project's own text.")
