@@ -226,8 +226,9 @@ export class Board {
 
   /** @param {import("./client/wire.js").Frame} frame */
   receive(frame) {
-    const { question } = frame.header; // each viewer is told once, and when it changes
-    if (question !== undefined) this.showQuestion(question);
+    const { question, standing } = frame.header;
+    if (question !== undefined) this.showQuestion(question); // each viewer is told once, and when it changes
+    if (standing) return this.stand(standing);
     const change = this.data.receive(frame);
     if (!change) return;
     if (change.run) this.changeRun();
@@ -235,6 +236,12 @@ export class Board {
     else if (change.charts) this.panels.reload();
     this.reporter.compare(frame.header);
     this.drawing.request();
+  }
+
+  /** There is no seat at the live charts; questions come all the same. */
+  stand(why) {
+    this.notices.say(this.notices.connection, `${why}. The charts come when a seat is free; questions can be answered here.`);
+    if (this.data.run === undefined) this.header.state.textContent = "waiting for a seat";
   }
 
   /** @param {import("./panels/question.js").Question | null} question */

@@ -27,10 +27,12 @@ from engine.stream.status import status_of_no_run
 from pages.server.answers.browsers import Browsers
 from pages.server.audience import audience_frame, for_audience
 from pages.server.narration import Narrations
+from pages.server.seats import STANDING
 
 UNKNOWN_RUN = 4404
 AT_ONCE = 24  # viewers; between two such groups the event loop answers others
 COUNT_SECONDS = 0.5  # between two frames for no more than another number of answers
+STANDING_SECONDS = 1.5  # between two frames to one without a seat, where there is nothing to tell
 BESIDE_SNAPSHOT = 4_000  # bytes of a question that a snapshot, which is large, may have besides
 
 
@@ -55,6 +57,7 @@ class Viewer:
     def __init__(self, socket: WebSocket, follows: str) -> None:
         self.socket, self.follows = socket, follows
         self.audience = for_audience(socket)
+        self.standing: str | None = socket.scope.get(STANDING)  # why it has no seat: it hears of questions alone
         self.outbox: deque[bytes] = deque()
         self.wake = asyncio.Event()
         self.needs_snapshot = True
@@ -135,7 +138,7 @@ class Hub:
         question = self._newest_question(now)
         deltas = {source.id: frame for source, frame in frames}
         made: dict[tuple[str | None, str], Frame] = {}
-        encoded: dict[tuple[str | None, str, bool, bool], bytes] = {}
+        encoded: dict[tuple[str | None, str, bool, bool, str | None], bytes] = {}
         post: list[tuple[Viewer, bytes | None]] = []
         for viewer in viewers:
             run = self.manager.source(viewer.follows)
@@ -146,26 +149,25 @@ class Hub:
             if viewer.behind:
                 viewer.needs_snapshot = True
                 continue
-            kind = "snapshot" if viewer.needs_snapshot or viewer.source is not run else "delta"
-            asks = question.is_news_for(viewer) and (kind == "delta" or question.is_small)
-            if kind == "delta" and deltas.get(run_id or "") is None:
-                if now - viewer.told < Pump.HEARTBEAT_SECONDS and not asks:
-                    continue
-                kind = "no news"
+            kind, asks = self._due(viewer, run, deltas.get(run_id or "") is not None, question, now)
+            if kind is None:
+                continue
             if (run_id, kind) not in made:
                 if run and kind == "snapshot":
                     frame = run.history.snapshot(run.status().header())
                 else:
-                    frame = deltas.get(run_id or "") or no_news(run)
+                    delta = deltas.get(run_id or "") if kind == "delta" else None
+                    frame = delta or no_news(run)
                 frame.header["library"] = library
                 frame.header["lesson"] = question.version[0]
                 frame.header["narration"] = self._narrations.newest(run) if run else None
                 made[run_id, kind] = frame
-            key = (run_id, kind, viewer.audience, asks)
+            key = (run_id, kind, viewer.audience, asks, viewer.standing)
             if key not in encoded:
                 frame = made[run_id, kind]
-                if asks:
-                    frame = Frame({**frame.header, "question": question.header}, frame.arrays)
+                more = {"question": question.header} if asks else {}
+                more |= {"standing": viewer.standing} if viewer.standing else {}
+                frame = Frame(frame.header | more, frame.arrays)
                 encoded[key] = (audience_frame(frame) if viewer.audience else frame).encode()
             viewer.needs_snapshot, viewer.source, viewer.told = False, run, now
             if asks:
@@ -173,6 +175,22 @@ class Hub:
             post.append((viewer, encoded[key]))
         if post:
             self._loop.call_soon_threadsafe(_deliver, self._loop, post)
+
+    def _due(
+        self, viewer: Viewer, run: Source | None, news: bool, question: Question, now: float
+    ) -> tuple[str | None, bool]:
+        """The kind of frame that a viewer is to get now, if any, and whether the question goes with it.
+
+        Whether there is `news` of its run, the question or nothing, it hears within HEARTBEAT_SECONDS.
+        """
+        asks = question.is_news_for(viewer)
+        if viewer.standing:
+            return ("no news" if asks or now - viewer.told >= STANDING_SECONDS else None), asks
+        if viewer.needs_snapshot or viewer.source is not run:
+            return "snapshot", asks and question.is_small
+        if news:
+            return "delta", asks
+        return ("no news" if asks or now - viewer.told >= Pump.HEARTBEAT_SECONDS else None), asks
 
     def _newest_question(self, now: float) -> Question:
         """What stands before the room; another number of answers alone is news every COUNT_SECONDS."""

@@ -28,6 +28,9 @@ class Limits:
     """As `audience_each`, for an address of this machine: behind a proxy that may be the whole room."""
     presenter: int
     """Sockets of the presenter, of each kind."""
+    standing: int = 0
+    """Sockets of the audience beyond those, which hear of questions alone."""
+    standing_each: int = 0
 
 
 def limits_for(descriptors: int | None, in_use: int = 0) -> Limits:
@@ -35,6 +38,7 @@ def limits_for(descriptors: int | None, in_use: int = 0) -> Limits:
     left = MOST if descriptors is None else descriptors - in_use - max(KEPT_FREE, descriptors // 4)
     connections = max(FEWEST, min(MOST, left))
     audience = min(MOST_AUDIENCE, connections // 2)
+    standing = connections * 3 // 10
     return Limits(
         connections=connections,
         connections_each=connections * 3 // 4,
@@ -42,6 +46,8 @@ def limits_for(descriptors: int | None, in_use: int = 0) -> Limits:
         audience_each=max(3, audience // 5),
         audience_of_proxy=max(4, audience * 3 // 10),
         presenter=max(FEWEST_PRESENTER, min(MOST_PRESENTER, connections // 10)),
+        standing=standing,
+        standing_each=standing * 3 // 4,
     )
 
 

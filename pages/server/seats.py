@@ -1,8 +1,9 @@
 """Seats: how many sockets the presenter and the audience may hold, behind the gate, which says who is who.
 
-The audience's seats are numbered in total and for each address; whoever comes when they are taken is told to come back
-later (close code 1013), and the board does. The presenter's are separate: a page always gets one, and where all are
-taken the oldest socket gives its seat up, those of programs before those of pages.
+The audience's seats are numbered in total and for each address. Whoever comes when they are taken may stand: hear of
+the questions and answer them, without the live charts, which are what costs. Where the standing places are taken too,
+one is told to come back later (close code 1013), and the board does. The presenter's seats are separate: a page always
+gets one, and where all are taken the oldest socket gives its seat up, those of programs before those of pages.
 
 A crowd that comes back every few seconds would keep the event loop busy with handshakes alone, and training waits for
 the same interpreter. So the doorkeeper asks here before it lets a connection in, and whoever would find no seat gets
@@ -35,6 +36,7 @@ ALL_TAKEN = "All seats are taken"
 YOURS_TAKEN = "Too many pages watch from your address"
 NEWER = "A newer page of the presenter took this place"
 FRAMES = "/live"
+STANDING = "loopscope.standing"  # in the scope of a socket without a seat: why it has none
 
 
 class Seat:
@@ -47,6 +49,7 @@ class Seat:
         self.frames = scope["path"].endswith(FRAMES)
         self.of_page = "origin" in Headers(scope=scope)
         self.given_up = False
+        self.standing = False
 
 
 class Seating:
@@ -66,11 +69,17 @@ class Seating:
 
     def _refusal_at(self, address: str) -> str | None:
         """Why one of the audience finds no seat."""
-        held = Counter(other.address for other in self.taken if not other.presenter)
+        held = Counter(other.address for other in self.taken if not (other.presenter or other.standing))
         if held.total() >= self.limits.audience:
             return ALL_TAKEN
         each = self.limits.audience_of_proxy if is_loopback(address) else self.limits.audience_each
         return YOURS_TAKEN if held[address] >= each else None
+
+    def may_stand(self, seat: Seat) -> bool:
+        """Is there a standing place for one of the audience who finds no seat?"""
+        standing = [other.address for other in self.taken if other.standing]
+        free = len(standing) < self.limits.standing and standing.count(seat.address) < self.limits.standing_each
+        return free and seat.frames and not seat.presenter
 
     def alike(self, seat: Seat) -> list[Seat]:
         """The presenter's seats of that kind, the oldest first."""
@@ -92,8 +101,13 @@ class Seating:
         if is_loopback(address) and "x-forwarded-for" in headers:
             return None
         scope[PRESENTER] = self.room is None or holds_token(headers, self.room)
-        reason = self.refusal(Seat(scope))
-        return None if reason is None else _accepted(headers["sec-websocket-key"]) + _closed(reason)
+        seat = Seat(scope)
+        reason = self.refusal(seat)
+        return (
+            None
+            if reason is None or self.may_stand(seat)
+            else _accepted(headers["sec-websocket-key"]) + _closed(reason)
+        )
 
 
 class Seats:
@@ -109,7 +123,9 @@ class Seats:
             return
         seat = Seat(scope)
         refusal = self.seating.refusal(seat)
-        if refusal is not None:
+        if refusal is not None and self.seating.may_stand(seat):
+            seat.standing, scope = True, {**scope, STANDING: refusal}
+        elif refusal is not None:
             await send({"type": "websocket.accept"})  # a page can read the reason of a close, and of nothing else
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": refusal})
             return

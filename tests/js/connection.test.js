@@ -15,11 +15,13 @@ class Socket {
   }
 
   /** A frame of nothing but its header comes in. */
-  frame() {
+  frame(header = {}) {
     this.readyState = Socket.OPEN;
-    const bytes = new Uint8Array(8);
-    bytes[0] = 4;
-    bytes.set(new TextEncoder().encode("{}  "), 4);
+    const text = new TextEncoder().encode(JSON.stringify(header));
+    const length = 4 * Math.ceil(text.length / 4);
+    const bytes = new Uint8Array(4 + length).fill(32);
+    new DataView(bytes.buffer).setUint32(0, length, true);
+    bytes.set(text, 4);
     this.onmessage?.({ data: bytes.buffer });
   }
 
@@ -124,4 +126,22 @@ test("a run that is not there is not asked for again", () => {
   pass(60_000);
   assert.equal(kinds().at(-1), "unknown");
   assert.equal(Socket.all.length, 1);
+});
+
+test("who stands tries for a seat again after a while, once, and hears of questions meanwhile", () => {
+  const connection = connected();
+  const { socket } = connection;
+  const before = Socket.all.length;
+  for (let second = 0; second < 40; second++) {
+    newest().frame({ standing: "All seats are taken" });
+    mock.timers.tick(1000);
+  }
+  assert.equal(Socket.all.length, before);
+  for (let second = 0; second < 40; second++) {
+    newest().frame({ standing: "All seats are taken" });
+    mock.timers.tick(1000);
+  }
+  assert.equal(Socket.all.length, before + 1);
+  assert.ok(socket.closed);
+  assert.ok(!kinds().includes("lost"));
 });

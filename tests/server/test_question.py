@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -216,9 +217,9 @@ def test_losses_are_the_same_bit_for_bit_with_a_poll_that_is_answered(
             if asked and part % 5 == 0:
                 room.ask(f"q{part}", "What?", Number(0, 1))
             run.make_steps(10)
-            for number in range(30 * asked):
+            for number in range(8 * asked):
                 address = f"http://127.0.0.1:{served.port}"
-                body = json.dumps({"question": f"q{part - part % 5}", "value": number / 30})
+                body = json.dumps({"question": f"q{part - part % 5}", "value": number / 8})
                 headers = {"Origin": address, "Content-Type": "application/json"}
                 served.http.cookies.clear()
                 assert served.http.post("/answer", content=body, headers=headers).status_code == 204
@@ -235,3 +236,32 @@ def test_losses_are_the_same_bit_for_bit_with_a_poll_that_is_answered(
     with served.viewer():
         with_poll = losses(True)
     assert with_poll == losses(False)
+
+
+def test_who_stands_hears_of_questions_alone_and_seldom_of_nothing(
+    served: Served, room: Classroom, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = served.manager.prepare(CONFIG, SETTINGS, replace=True)
+    run.make_steps(50)
+    wait_until(lambda: run.step == 50 and run.state is State.PAUSED)
+    with served.viewer("current&audience") as phone:
+        (viewer,) = served.hub.viewers
+        viewer.standing = "All seats are taken"
+        monkeypatch.setattr(hub_module, "STANDING_SECONDS", 3600)
+        viewer.told = time.monotonic()
+        served.turn()
+        frame = read(phone)
+        assert (frame.header["question"], frame.header["standing"]) == (None, "All seats are taken")
+        run.make_steps(10)
+        wait_until(lambda: run.step == 60 and run.state is State.PAUSED)
+        assert hears_nothing(served, phone)
+        room.ask("lr", "What does the loss do?", CHOICE)
+        run.make_steps(10)
+        wait_until(lambda: run.step == 70 and run.state is State.PAUSED)
+        served.turn()
+        frame = read(phone)
+        assert frame.header["question"]["id"] == "lr"
+        assert not (frame.arrays or frame.header["events"] or frame.header["samples"])
+        monkeypatch.setattr(hub_module, "STANDING_SECONDS", 0)
+        served.turn()
+        assert "question" not in read(phone).header

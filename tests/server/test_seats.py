@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pages.server import seats as module
 from pages.server.gate import PRESENTER
-from pages.server.limits import Limits
+from pages.server.limits import Limits, limits_for
 from pages.server.room import Room
-from pages.server.seats import Seat, Seating, Seats
+from pages.server.seats import STANDING, Seat, Seating, Seats
 
 LIMITS = Limits(connections=40, connections_each=30, audience=6, audience_each=2, audience_of_proxy=4, presenter=3)
 ROOM = Room(port=8501, addresses=(), token="t0ken")
@@ -27,6 +28,7 @@ class Hall:
         self.sockets: list[Socket] = []
 
     async def _stay(self, scope: Any, receive: Any, send: Any) -> None:
+        next(one for one in self.sockets[::-1] if one.inbox.get == receive).scope = scope
         await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
             await send({"type": "websocket.send", "text": "more"})
@@ -44,6 +46,7 @@ class Socket:
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         headers = [(b"origin", b"http://here")] if page else []
         scope = {"type": "websocket", "path": path, "client": (address, 1), "headers": headers, PRESENTER: presenter}
+        self.scope: dict[str, Any] = scope
         self.task = asyncio.create_task(seats(scope, self.inbox.get, self._send))
 
     async def _send(self, message: Any) -> None:
@@ -253,3 +256,34 @@ def test_a_room_of_phones_behind_one_address_gets_its_seats_and_the_rest_reads_w
         assert (await room.come(PHONE)).seated
 
     played(scene)
+
+
+def test_who_finds_no_seat_may_stand_and_the_rest_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = replace(LIMITS, standing=5, standing_each=3)
+
+    async def scene(room: Hall) -> None:
+        monkeypatch.setattr(room.seating, "limits", limits)
+        phones = [await room.come(PHONE) for _ in range(limits.audience_each + limits.standing_each)]
+        assert all(one.seated for one in phones)
+        assert [STANDING in one.scope for one in phones] == [False] * limits.audience_each + [
+            True
+        ] * limits.standing_each
+        assert phones[-1].scope[STANDING] == module.YOURS_TAKEN
+        late = await room.come(PHONE)
+        assert (late.closed["code"], late.closed["reason"]) == (module.TRY_AGAIN_LATER, module.YOURS_TAKEN)
+        assert room.seating.answer_at_door(PHONE, lambda: handshake(PAGE)) is not None
+        other = await room.come(OTHER)
+        assert other.seated and STANDING not in other.scope, "those who stand take nobody's seat"
+        await phones[-1].leave()
+        assert room.seating.answer_at_door(PHONE, lambda: handshake(PAGE)) is None
+        assert (await room.come(PHONE)).scope[STANDING] == module.YOURS_TAKEN
+        assert not (await room.come(PHONE, path="/_stcore/stream")).seated, "there is nothing else to stand for"
+
+    played(scene)
+
+
+def test_a_school_behind_one_address_hears_of_questions() -> None:
+    for descriptors in (4096, 10_240, 65_536):
+        limits = limits_for(descriptors, 60)
+        assert limits.audience_each + limits.standing_each >= 400
+        assert limits.audience + limits.standing + 2 * limits.presenter < limits.connections_each

@@ -24,11 +24,15 @@ export function decode(buffer) {
 const FIRST_WAIT = 1;
 const LONGEST_WAIT = 10;
 const FULL_WAIT = 20; // where all seats are taken
+const STANDING_WAIT = 60; // where one hears of questions meanwhile
 // The server sends a frame each second at the least. Silence is counted in ticks, not by the clock: while the page
 // itself is busy, or the machine asleep, none passes.
 const TICK = 500; // ms
 const SILENT = 5; // ticks without a frame: what is on show is no longer news
 const DEAD = 20; // ticks: a socket that has died without a word; another is tried
+
+/** Forty browsers that lost the same server should not all come back in the same instant. */
+const spread = (wait) => wait * (0.75 + 0.5 * Math.random());
 
 /**
  * Keeps a socket open and hands each decoded frame to `onFrame`. `onStatus` gets {kind}: "open", "silent" (open, but
@@ -69,7 +73,9 @@ export class Connection {
       if (!(data instanceof ArrayBuffer) || this.socket !== socket) return;
       this.tries = this.ticks = 0;
       this.onStatus({ kind: "open" });
-      this.onFrame(decode(data));
+      const frame = decode(data);
+      if (frame.header.standing) this.timer ??= setTimeout(() => this.open(), 1000 * spread(STANDING_WAIT));
+      this.onFrame(frame);
     };
     socket.onclose = ({ code, reason }) => {
       if (this.socket !== socket) return;
@@ -103,8 +109,7 @@ export class Connection {
     socket.close();
     const full = why.kind === "full";
     const wait = full ? FULL_WAIT : Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.tries++);
-    // Forty browsers that lost the same server should not all come back in the same instant.
-    const seconds = wait * (0.75 + 0.5 * Math.random());
+    const seconds = spread(wait);
     this.onStatus({ ...why, seconds });
     this.timer = setTimeout(() => this.open(), 1000 * seconds);
   }
