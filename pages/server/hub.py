@@ -165,8 +165,9 @@ class Hub:
             key = (run_id, kind, viewer.audience, asks, viewer.standing)
             if key not in encoded:
                 frame = made[run_id, kind]
-                more = {"question": question.header} if asks else {}
-                more |= {"standing": viewer.standing} if viewer.standing else {}
+                more: dict[str, Any] = {"question": question.header} if asks else {}
+                if viewer.standing:
+                    more["standing"] = viewer.standing
                 frame = Frame(frame.header | more, frame.arrays)
                 encoded[key] = (audience_frame(frame) if viewer.audience else frame).encode()
             viewer.needs_snapshot, viewer.source, viewer.told = False, run, now
