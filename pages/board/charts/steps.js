@@ -27,6 +27,7 @@ const FOLLOW_HINT = "Show the whole run again and stay with the newest step";
 
 export class StepChart extends Chart {
   traces = []; // those that a channel feeds: {index, channel, run, smooth, only}
+  drawnModes = "";
   places = []; // of the labels of the figure's own lines
   /** @type {Map<string, import("./series.js").Points[]>} */
   detail = new Map(); // of the stretches that are wanted in detail, by source
@@ -135,7 +136,9 @@ export class StepChart extends Chart {
       if (trace.line?.width) trace.line.width *= scale;
     }
     const { x, y } = this.curves(base.xaxis.range);
-    this.traces.forEach(({ index }, at) => Object.assign(data[index], { x: x[at], y: y[at] }));
+    const modes = this.modes(x);
+    this.traces.forEach(({ index }, at) => Object.assign(data[index], { x: x[at], y: y[at], mode: modes[at] }));
+    this.drawnModes = String(modes);
     this.logButton.setAttribute("aria-pressed", String(this.log));
     this.stepsButton?.setAttribute("aria-pressed", String(axis.log));
     this.marked = this.decades = this.counted = null;
@@ -212,11 +215,14 @@ export class StepChart extends Chart {
     const range = change["xaxis.range"] ?? this.plot._fullLayout.xaxis.range;
     const heights = String(this.plot._fullLayout.yaxis.range);
     const curves = this.curves(range);
+    const modes = this.modes(curves.x);
+    const traces = String(modes) === this.drawnModes ? curves : { ...curves, mode: modes };
+    this.drawnModes = String(modes);
     this.calm(change, curves);
     this.mark(change, range, curves);
     this.countAbove(change, range);
     this.nameAxis(change);
-    this.board.Plotly.update(this.plot, curves, change, this.traces.map((trace) => trace.index));
+    this.board.Plotly.update(this.plot, traces, change, this.traces.map((trace) => trace.index));
     if (this.log) this.markDecades();
     this.dirty = String(this.plot._fullLayout.yaxis.range) !== heights; // labels were placed by the one before
     return true;
@@ -262,6 +268,12 @@ export class StepChart extends Chart {
       y.push(part.values);
     }
     return { x, y };
+  }
+
+  /** How each trace is drawn: a curve of one point would be nothing as a line. */
+  modes(x) {
+    const own = ({ index }) => this.figure.data[index].mode ?? "lines";
+    return this.traces.map((trace, at) => (x[at].length === 1 ? "markers" : own(trace)));
   }
 
   /** The highest point of this run's own curves. */

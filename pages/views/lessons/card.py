@@ -103,17 +103,16 @@ def _words(under_way: LessonUnderWay, scene: Scene) -> None:
         if isinstance(scene, Do):
             _task(under_way)
         return
-    st.text(asked.text)
     if under_way.problem:
         st.text(under_way.problem)
     elif under_way.phase is Phase.OPEN:
-        st.caption("Answer on the board: here, and on every phone that watches. A change of mind counts.")
+        st.text("What do you think? Answer on the board; a room answers on its phones. You may change your mind.")
         if isinstance(asked.experiment, Training) and (then := consequence()):
             st.caption(then)
     elif under_way.phase is Phase.RUNNING:
         _progress(under_way)
-    elif under_way.measured is not None:
-        st.text(asked.explained(under_way.measured))
+    else:
+        st.text("The board says what came, beside what was said.")
 
 
 def _task(under_way: LessonUnderWay) -> None:
