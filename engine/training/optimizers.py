@@ -88,22 +88,22 @@ class Muon(torch.optim.Optimizer):
             self._move(matrices, group["lr"] * math.sqrt(max(1, shape[0] / shape[1])), group)
 
     def _move(self, matrices: list[Parameter], rate: float, group: dict[str, Any]) -> None:
-        """Move matrices of one shape: momentum, orthogonal direction, weight decay, step."""
+        """Move matrices of one shape together: momentum, orthogonal direction, weight decay, step."""
         gradients = torch.stack([matrix.grad for matrix in matrices])  # type: ignore[misc]  # (k, rows, columns)
         for matrix in matrices:
             if "momentum_buffer" not in self.state[matrix]:
                 self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
-        before = torch.stack([self.state[matrix]["momentum_buffer"] for matrix in matrices])
+        buffers = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
+        before = torch.stack(buffers)
         momentum = before.lerp(gradients, 1 - MUON_MOMENTUM)
         ways = orthogonal(gradients.lerp(momentum, MUON_MOMENTUM))
+        weights = torch.stack(matrices)
+        after = weights.mul(1 - group["lr"] * group["weight_decay"]).add_(ways, alpha=-rate)
         if self.found_inf is not None:
             momentum = torch.where(self.found_inf.bool(), before, momentum)
-        for matrix, now, way in zip(matrices, momentum, ways, strict=True):
-            after = matrix.mul(1 - group["lr"] * group["weight_decay"]).add_(way, alpha=-rate)
-            if self.found_inf is not None:
-                after = torch.where(self.found_inf.bool(), matrix, after)
-            matrix.copy_(after)
-            self.state[matrix]["momentum_buffer"] = now.clone()
+            after = torch.where(self.found_inf.bool(), weights, after)
+        torch._foreach_copy_(matrices, list(after))
+        torch._foreach_copy_(buffers, list(momentum))
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import answers, crowd, loops, pages, recipe, room, stage
+from tests.bench import answers, crowd, gpu, loops, pages, recipe, room, stage
 from tests.bench.figures import Figure
 
 Part = Callable[[str, bool], list[Figure]]
@@ -29,6 +29,7 @@ PARTS: Mapping[str, Part] = {
     "trackio": loops.trackio,
     "gpt": loops.gpt,
     "recipe": recipe.recipe,
+    "gpu": gpu.gpu,
     "audience": room.audience,
     "answers": answers.answers,
     "browser": room.browser,
@@ -41,7 +42,7 @@ PARTS: Mapping[str, Part] = {
     "heap": room.heap,
     "crowd": crowd.crowd,
 }
-ON_A_GPU = ("bigram", "gpt")
+ON_A_GPU = ("bigram", "gpt", "gpu")
 ON_REQUEST = ("heap", "crowd", "recipe")
 
 

@@ -32,6 +32,7 @@ from tests.bench.figures import Figure, interleave, ratio, told
 from tests.plain import plain
 
 Loop = Callable[[int], None]
+Setting = tuple[RunConfig, LiveSettings, Corpus]
 ENDLESS = 100_000_000
 ALPHABET = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PATIENCE = 600.0
@@ -43,7 +44,7 @@ def text(characters: int = 1_000_000) -> str:
     return ALPHABET + "".join(random.Random(1337).choices(ALPHABET, weights, k=characters - len(ALPHABET)))
 
 
-def setting(name: str, device: str) -> tuple[RunConfig, LiveSettings, Corpus]:
+def setting(name: str, device: str) -> Setting:
     """Preset `name` on the bench's text with plain AdamW, at full speed and without an end."""
     start = plain(name)
     config = changed(start.config, device=device, corpus="bench")
@@ -113,8 +114,9 @@ class Bench:
 class Recorded:
     """The engine: a run on its thread, every step recorded, and the pump that drains it."""
 
-    def __init__(self, name: str, device: str, warm: int, folder: Path | None = None) -> None:
-        config, settings, corpus = setting(name, device)
+    def __init__(self, start: str | Setting, device: str, warm: int, folder: Path | None = None) -> None:
+        """`start`: the name of a preset, or what a run is made of."""
+        config, settings, corpus = setting(start, device) if isinstance(start, str) else start
         self.cycle = max(config.observe_every, config.eval_every, config.sample_every)
         self.run = Run(config, settings, corpus)
         if folder is not None:

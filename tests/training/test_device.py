@@ -25,6 +25,7 @@ from engine.training.device import LARGE, in_bfloat16, pick_device, present_devi
 from engine.training.state import replay, restore, take_snapshot
 from engine.training.step_recorder import HostStepRecorder
 from engine.training.trainer import Trainer
+from tests.bench import gpu
 
 SMALL: dict[str, Any] = {"model": "gpt", "n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 8}
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -252,3 +253,17 @@ def test_torchs_compiler_changes_losses_by_rounding_alone_and_resumes_bit_for_bi
     for _ in range(6):
         again.advance()
     assert losses(resumed) == losses(records)[6:]
+
+
+# ------------------------------------------------------------------ the bench
+
+
+def test_the_gpus_bench_says_not_measured_without_one_and_would_run(machine: Callable[..., None]) -> None:
+    machine()
+    assert {(one.value, one.note) for one in gpu.gpu("cpu", quick=True)} == {
+        (None, "not measured: there is no CUDA device here")
+    }
+    small = gpu.Sizes(1, 2, 16, block=8, batch=2, tokens=65, padded=80, steps=3, rounds=1, compiled=False)
+    found = gpu.measured(small, "cpu")
+    assert [one.name for one in found] == [gpu.NAMES[name] for name in ("same", "theirs", "tokens", "float32")]
+    assert all(one.value is not None and one.value > 0 for one in found)
