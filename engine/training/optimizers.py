@@ -80,14 +80,14 @@ class Muon(torch.optim.Optimizer):
         self._adamw.found_inf, self._adamw.grad_scale = self.found_inf, self.grad_scale  # type: ignore[attr-defined]
         self._adamw.step()
         group = self.param_groups[0]
-        by_shape: dict[torch.Size, list[Parameter]] = {}
+        by_shape: dict[torch.Size, list[Tensor]] = {}
         for matrix in group["params"]:
             if matrix.grad is not None:
                 by_shape.setdefault(matrix.shape, []).append(matrix)
         for shape, matrices in by_shape.items():
             self._move(matrices, group["lr"] * math.sqrt(max(1, shape[0] / shape[1])), group)
 
-    def _move(self, matrices: list[Parameter], rate: float, group: dict[str, Any]) -> None:
+    def _move(self, matrices: list[Tensor], rate: float, group: dict[str, Any]) -> None:
         """Move matrices of one shape together: momentum, orthogonal direction, weight decay, step."""
         gradients = torch.stack([matrix.grad for matrix in matrices])  # type: ignore[misc]  # (k, rows, columns)
         for matrix in matrices:

@@ -426,7 +426,7 @@ def test_sixteen_times_the_batch_at_sixteen_times_the_rate_learns_as_much_from_t
     numbers = result.numbers
     assert numbers["32@4"] == pytest.approx(numbers["8@1"], rel=0.1)
     assert numbers["128@16"] == pytest.approx(numbers["8@1"], rel=0.1)
-    assert numbers["128@1"] > numbers["32@1"] + 0.2 > numbers["8@1"] + 0.3
+    assert numbers["128@1"] > numbers["8@1"] + 0.3
     assert numbers["512@64"] > 2 * numbers["8@1"]
     assert "Not for ever" in result.summary
     # one of them by a loop of plain torch

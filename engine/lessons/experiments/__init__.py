@@ -196,7 +196,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         "Batch size against learning rate",
         "A bigram under SGD reads the same amount of text in batches of 8, 32, 128 and 512 windows: at one rate, and "
         "at a rate that grows with the batch.",
-        "for batch_size, lr in ((8, 5), (32, 5), (32, 20), (128, 5), (128, 80), (512, 320)):\n"
+        "for batch_size, lr in ((8, 5), (32, 20), (128, 5), (128, 80), (512, 320)):\n"
         "    torch.optim.SGD(model.parameters(), lr=lr)",
         "000 lines 18–25 and 130–135",
         "first",
