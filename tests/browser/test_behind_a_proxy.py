@@ -96,7 +96,14 @@ def sites(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[d
     other.end()
 
 
-@pytest.mark.parametrize("name", ["at the root", "path passed on", "path taken off"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("at the root", marks=pytest.mark.thorough),
+        pytest.param("path passed on", marks=pytest.mark.thorough),
+        "path taken off",
+    ],
+)
 def test_board_watch_and_the_presenters_controls_are_live_and_strangers_are_refused(
     sites: dict[str, Site], new_tab: Callable[..., Stage], name: str
 ) -> None:

@@ -28,6 +28,7 @@ def tab(server: Server, new_tab: Callable[..., Stage]) -> Stage:
     return new_tab(server).fresh(STEADY)
 
 
+@pytest.mark.thorough
 def test_steps_made_one_by_one_leave_one_mark_and_knobs_keep_theirs(tab: Stage) -> None:
     stage = tab.start()
     for notch in range(TWO_NOTCHES):
@@ -49,6 +50,7 @@ def test_steps_made_one_by_one_leave_one_mark_and_knobs_keep_theirs(tab: Stage) 
     assert sum(word.startswith("paused") for word in words) == 1
 
 
+@pytest.mark.thorough
 def test_what_is_known_at_some_steps_says_at_which(tab: Stage) -> None:
     traces = tab.page.evaluate(f"() => {BOARD}.panels.get('loss').chart.plot.data")
     said = {trace["name"]: trace["hovertemplate"] for trace in traces if trace["hovertemplate"]}

@@ -29,6 +29,7 @@ def test_space_starts_and_pauses(ready: Stage) -> None:
     ready.is_in("running")
 
 
+@pytest.mark.thorough
 def test_a_key_after_a_click_beside_the_controls_draws_no_ring_around_the_page(ready: Stage) -> None:
     ready.page.locator(".ls-header").click(position={"x": 4, "y": 4})
     ready.page.keyboard.press("ArrowUp")
@@ -38,6 +39,7 @@ def test_a_key_after_a_click_beside_the_controls_draws_no_ring_around_the_page(r
     assert ring == "none"
 
 
+@pytest.mark.thorough
 def test_a_link_that_was_followed_keeps_no_key(ready: Stage) -> None:
     ready.start().reaches(5)
     ready.page.get_by_role("link", name="Train").first.focus()
@@ -45,6 +47,7 @@ def test_a_link_that_was_followed_keeps_no_key(ready: Stage) -> None:
     ready.is_in("paused")
 
 
+@pytest.mark.thorough
 def test_right_makes_one_step(ready: Stage) -> None:
     ready.start()
     ready.press("Space")
@@ -56,6 +59,7 @@ def test_right_makes_one_step(ready: Stage) -> None:
         ready.wait("board.data.stream.step === given && board.data.stream.state === 'paused'", before + 1)
 
 
+@pytest.mark.thorough
 def test_up_and_down_turn_the_learning_rate_by_a_notch(ready: Stage) -> None:
     ready.start()
     ready.press("ArrowUp")
@@ -67,6 +71,7 @@ def test_up_and_down_turn_the_learning_rate_by_a_notch(ready: Stage) -> None:
     ready.has("lr", 0.0005)
 
 
+@pytest.mark.thorough
 def test_backspace_goes_back_to_the_same_start(ready: Stage) -> None:
     ready.start().reaches(10)
     first = ready.run
@@ -90,6 +95,7 @@ def test_backspace_asks_while_it_trains(ready: Stage) -> None:
     assert ready.run == first
 
 
+@pytest.mark.thorough
 def test_s_samples(ready: Stage) -> None:
     ready.start().reaches(5)
     prompt = ready.keyed("prompt").locator("input")
@@ -134,6 +140,7 @@ def test_no_key_acts_while_somebody_types(ready: Stage) -> None:
     expect(ready.page.locator(".ls-sample").filter(has_text="so p")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_space_presses_the_control_that_has_the_focus(ready: Stage) -> None:
     ready.start().reaches(5)
     ready.press("Space")
@@ -152,6 +159,7 @@ def test_space_presses_the_control_that_has_the_focus(ready: Stage) -> None:
     ready.is_in("running")
 
 
+@pytest.mark.thorough
 def test_space_starts_and_pauses_after_a_click_on_another_control(ready: Stage) -> None:
     """The click left the focus there; nobody brought it there for the space bar."""
     ready.start().reaches(5)
@@ -225,6 +233,7 @@ def test_a_page_that_lags_behind_turns_no_knob_back(server: Server, new_tab: Cal
     ]
 
 
+@pytest.mark.thorough
 def test_what_comes_and_goes_among_the_controls_moves_no_other(ready: Stage) -> None:
     """A control that leaves the page for a moment, to be built elsewhere, takes no key meanwhile."""
     ready.page.evaluate("""() => {

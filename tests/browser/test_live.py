@@ -112,6 +112,7 @@ def test_zoom_and_chart_stay_through_frames_and_a_slider_move(server: Server, ne
     assert stage.range()[1] >= before + 500
 
 
+@pytest.mark.thorough
 def test_zoom_and_chart_stay_when_the_board_goes_and_comes_back(
     server: Server, new_tab: Callable[..., Stage], watched: Watched
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_second_tab_and_a_reload_show_the_same_run_with_its_history(
     expect(first.button("play")).to_have_text(re.compile("Resume"))
 
 
+@pytest.mark.thorough
 def test_closing_every_tab_does_not_stop_the_run(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(STEADY)
     stage.start().reaches(20)
@@ -207,6 +209,7 @@ def test_a_change_in_one_tab_is_on_show_in_the_other(server: Server, new_tab: Ca
     expect(yours.button("play")).to_have_text(re.compile("Resume"))
 
 
+@pytest.mark.thorough
 def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(STEADY)
     before = stage.run
@@ -220,6 +223,7 @@ def test_ten_fast_clicks_on_start_make_one_run(server: Server, new_tab: Callable
     assert stage.run == run
 
 
+@pytest.mark.thorough
 def test_a_new_start_over_a_run_asks(server: Server, new_tab: Callable[..., Stage]) -> None:
     stage = new_tab(server).fresh(STEADY)
     stage.start().reaches(5)
@@ -249,7 +253,7 @@ def test_why_a_number_is_refused_is_in_sight(server: Server, new_tab: Callable[.
         assert box and box["width"] > 100 and box["height"] > 15
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.thorough)])
 def test_the_board_follows_the_theme(server: Server, new_tab: Callable[..., Stage], scheme: str) -> None:
     stage = new_tab(server, color_scheme=scheme).open("/watch")
     assert stage.page.locator(".ls-board").get_attribute("data-theme") == scheme

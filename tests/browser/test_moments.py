@@ -190,6 +190,7 @@ PICTURE = """async (board) => {
 }"""
 
 
+@pytest.mark.thorough
 def test_a_picture_has_no_markup_in_names_and_no_font_of_the_page(
     server: Server, new_tab: Callable[..., Stage]
 ) -> None:

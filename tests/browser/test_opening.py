@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.served import Server
@@ -53,6 +54,7 @@ def test_the_run_is_drawn_before_streamlit_has_come_and_stays_in_its_place(
     tab.retried(tab.has_whole_history)
 
 
+@pytest.mark.thorough
 def test_a_phone_gets_the_page_of_streamlit_at_once(server: Server, new_tab: Callable[..., Stage]) -> None:
     tab = new_tab(server, viewport={"width": 390, "height": 844})
     tab.open()

@@ -57,6 +57,7 @@ def test_the_chart_and_its_zoom_stay_through_a_page_switch(training: Stage) -> N
     assert training.range() == pytest.approx(zoomed)
 
 
+@pytest.mark.thorough
 def test_the_arrow_key_goes_through_the_nine_stages_of_one_step(training: Stage) -> None:
     go(training, "Step")
     for done, name in enumerate(STAGES, 1):
@@ -122,6 +123,7 @@ def test_a_page_stays_when_the_board_of_the_one_before_speaks_after_the_click(
         expect(place).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_tokens_in_a_plane_follow_the_run(training: Stage) -> None:
     go(training, "Embeddings")
     place = f"{PLANE}?.get('projection/token_embedding')?.data[0]"

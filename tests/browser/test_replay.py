@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.sync_api import Browser, expect
 
 from engine.stream.messages import Observation, Scalars
@@ -14,6 +15,7 @@ from tests.board.test_replay_file import stored
 PANELS = {"dark": "rgb(19, 26, 34)", "light": "rgb(245, 247, 249)"}
 
 
+@pytest.mark.thorough
 def test_it_follows_the_theme_and_plays_for_as_long_as_anybody_looks(browser: Browser, tmp_path: Path) -> None:
     table = np.ones((3, 4), np.float32)
     looks = [Observation(step, {"val/loss": 2.5}, {"weights/x": table}) for step in range(0, 1000, 100)]

@@ -116,6 +116,7 @@ def test_a_learning_rate_of_a_million_with_decay_ends_in_diverged(tab: Stage) ->
     expect(stage.button("play")).to_have_text(re.compile("Start"))
 
 
+@pytest.mark.thorough
 def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(tab: Stage) -> None:
     stage = tab.fresh("/?preset=bigram&lr=1000000&weight_decay=0&speed=1000")
     stage.start()
@@ -125,6 +126,7 @@ def test_a_learning_rate_of_a_million_without_decay_raises_the_warning(tab: Stag
     stage.is_in("running")
 
 
+@pytest.mark.thorough
 def test_a_dropped_text_is_in_the_list_soon(server: Server, tab: Stage) -> None:
     stage = tab.fresh()
     (server.home / "corpora").mkdir(exist_ok=True)
@@ -160,7 +162,13 @@ def test_a_hostile_text_is_trained_on_and_shown_as_it_is(server: Server, tab: St
     assert stage.page.locator('img[src="x"]').count() == 0
 
 
-@pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)> $a$", "![y](http://evil.example/y.png):red[x]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img src=x onerror=alert(1)> $a$",
+        pytest.param("![y](http://evil.example/y.png):red[x]", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_hostile_link_is_shown_as_it_is(tab: Stage, text: str) -> None:
     values = dict.fromkeys(("corpus", "preset", "lr", "seed", text), text)
     stage = tab.fresh("/?" + urlencode(values))
@@ -172,6 +180,7 @@ def test_a_hostile_link_is_shown_as_it_is(tab: Stage, text: str) -> None:
     assert stage.page.locator(".st-key-controls a").count() == 0
 
 
+@pytest.mark.thorough
 def test_a_wrong_value_in_a_link_gives_a_notice_that_names_it(tab: Stage) -> None:
     stage = tab.fresh("/?preset=bigram&lr=fast&max_steps=500")
     notice = stage.keyed("notices")
@@ -181,6 +190,7 @@ def test_a_wrong_value_in_a_link_gives_a_notice_that_names_it(tab: Stage) -> Non
     expect(notice).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_an_uploaded_text_stays_inside_the_data_home(server: Server, tab: Stage) -> None:
     stage = tab.fresh(STEADY)
     stage.click("New run")
