@@ -246,8 +246,9 @@ export class Board {
 
   /** @param {import("./panels/question.js").Question | null} question */
   showQuestion(question) {
+    const drawn = [this.question.question, question].some((one) => one?.kind === "curve" && !one.open);
     this.question.show(question);
-    this.drawing.touch(); // curves that were drawn stand on the charts too
+    if (drawn) this.drawing.touch(); // curves that people drew stand on the chart too
   }
 
   changeRun() {

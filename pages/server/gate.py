@@ -92,14 +92,15 @@ class Gate:
         headers = Headers(scope=scope)
         refusal = self._stranger(scope, headers)
         if refusal:
-            return PlainTextResponse(refusal + "\n", status_code=403, headers=PRIVATE)
+            return PlainTextResponse(refusal + "\n", status_code=403, headers=_for_refusal(scope))
         if self.room is None:
             return None
         if _brings_token(scope, self.room):
             return _welcome(scope, self.room)
         if holds_token(headers, self.room) or self._is_for_audience(scope):
             return None
-        return HTMLResponse(REFUSAL_PAGE.format(watch=self._way_to_watch(scope)), status_code=403, headers=PRIVATE)
+        page = REFUSAL_PAGE.format(watch=self._way_to_watch(scope))
+        return HTMLResponse(page, status_code=403, headers=_for_refusal(scope))
 
     def _stranger(self, scope: Scope, headers: Headers) -> str | None:
         """What is wrong with where a request comes from, in one sentence; None if nothing is."""
@@ -165,6 +166,12 @@ class Gate:
 def is_presenter(scope: Scope) -> bool:
     """Has the gate let this through as the presenter's? In a closed room everybody on this machine is."""
     return bool(scope.get(PRESENTER, False))
+
+
+def _for_refusal(scope: Scope) -> dict[str, str]:
+    """The headers of a refusal: of what is sent along with the request nothing more is read."""
+    sends = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+    return PRIVATE | ({"Connection": "close"} if sends else {})
 
 
 def holds_token(headers: Headers, room: Room) -> bool:

@@ -394,14 +394,28 @@ def served() -> Iterator[Served]:
     server.close()
 
 
-def test_a_megabyte_is_not_read_to_its_end(served: Served) -> None:
+@pytest.mark.parametrize("what", ["an answer", "of another site", "to another path", "of unknown length", "by PUT"])
+def test_a_megabyte_is_not_read_to_its_end(served: Served, what: str) -> None:
+    head = served.head(1_000_000)
+    if what == "of another site":
+        head = head.replace(b"Origin: http://127.0.0.1", b"Origin: http://evil.example")
+    elif what == "to another path":
+        head = head.replace(b"POST /answer", b"POST /watch").replace(
+            b"Origin: http://127.0.0.1", b"Origin: http://e.example"
+        )
+    elif what == "of unknown length":
+        head = head.replace(b"Content-Length: 1000000", b"Transfer-Encoding: chunked")
+        served.classroom.close()
+    elif what == "by PUT":
+        head = head.replace(b"POST", b"PUT")
+    expected = {"an answer": 413, "of unknown length": 409, "by PUT": 405}.get(what, 403)
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as sending:
-        sending.sendall(served.head(1_000_000))
-        assert sending.recv(65_536).startswith(b"HTTP/1.1 413")
+        sending.sendall(head)
+        assert sending.recv(65_536).startswith(f"HTTP/1.1 {expected}".encode())
         sent = 0
         with pytest.raises(OSError):
             for _ in range(1000):
-                sent += sending.send(b"x" * 1000)
+                sent += sending.send(b"3e8\r\n" + b"x" * 1000 + b"\r\n")
                 time.sleep(0.001)
         assert sent < 1_000_000, "the server has closed the connection"
 

@@ -30,6 +30,7 @@ TOO_MANY = "Too many browsers without a cookie have answered; load this page aga
 WRONG_TYPE = "An answer is JSON; send it as application/json."
 TOO_LARGE = f"An answer has at most {MOST_BYTES:,} bytes; send fewer."
 TOO_SLOW = "The answer did not come in time; send it again."
+UNREAD = {"Connection": "close"}  # what is still to come of the request is not waited for
 NO_ANSWER = 'Send {"question": its id, "value": the answer}.'
 
 
@@ -45,22 +46,24 @@ class Answers:
 
     def _refused_unread(self, scope: Scope) -> Response | None:
         """What is wrong as far as the head of the request tells; None if nothing is."""
-        if scope["method"] != "POST":
-            return _told(405, "Send an answer with POST.", {"Allow": "POST"})
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > MOST_BYTES:
+        short = length.isdecimal() and int(length) <= MOST_BYTES
+        rest = {} if short else UNREAD
+        if scope["method"] != "POST":
+            return _told(405, "Send an answer with POST.", {"Allow": "POST", **rest})
+        if length and not short:
             return _told(413, TOO_LARGE, UNREAD)
         poll = self.classroom.poll
         if poll is None or not poll.open:
-            return _told(409, CLOSED, UNREAD)
+            return _told(409, CLOSED, rest)
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _told(415, WRONG_TYPE, UNREAD)
+            return _told(415, WRONG_TYPE, rest)
         browser = self.browsers.known(scope)
         if browser is not None and not self.browsers.may_send(browser):
-            return _told(429, TOO_MUCH, {"Retry-After": "1"})
+            return _told(429, TOO_MUCH, {"Retry-After": "1", **rest})
         if browser is None and not self.browsers.may_come(poll.id):
-            return _told(429, TOO_MANY, UNREAD)
+            return _told(429, TOO_MANY, rest)
         return None
 
     async def _taken(self, scope: Scope, receive: Receive) -> Response:
@@ -90,9 +93,6 @@ class Answers:
         except Refused as error:
             return _told(400, _sentence(error))
         return Response(status_code=204, headers=PRIVATE)
-
-
-UNREAD = {"Connection": "close"}  # what is still to come of the request is not waited for
 
 
 async def _body(receive: Receive) -> bytes | None:
