@@ -57,11 +57,15 @@ class Relation:
 
 @dataclass(frozen=True, eq=False)
 class WordRelations:
-    """The relations by pair; and the words nearest to king − man + woman, nearest first, before and after training."""
+    """The relations by pair; and the words nearest to king − man + woman, nearest first, before and after training.
+
+    Its three own words are left out there; `sum_all` has them in, with their cosines, after training.
+    """
 
     relations: tuple[Relation, ...]
     sum_before: tuple[str, ...]
     sum_after: tuple[str, ...]
+    sum_all: tuple[tuple[str, float], ...]
     loss_before: float
     loss_after: float
     words: int
@@ -94,14 +98,16 @@ def word_relations() -> WordRelations:
         a, b = ids[one], ids[other]
         return Relation(kind, one, other, float(alike["before"][a, b]), float(alike["after"][a, b]), both / len(either))
 
+    asked = [ids[word] for word in ("king", "man", "woman")]
+
     def nearest(rows: Tensor) -> tuple[str, ...]:
-        asked = [ids[word] for word in ("king", "man", "woman")]
         return tuple(words[one.row] for one in neighbours(rows, analogy(rows, *asked), leave_out=asked)[:3])
 
     return WordRelations(
         tuple(relation(*pair) for pair in PAIRS),
         nearest(before),
         nearest(after),
+        tuple((words[one.row], one.cosine) for one in neighbours(after, analogy(after, *asked))[:5]),
         loss_before,
         float(loss.detach()),
         len(words),

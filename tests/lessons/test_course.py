@@ -16,12 +16,16 @@ import torch.nn.functional as F
 from engine.errors import InputError
 from engine.generators import generator
 from engine.lessons.course import LESSONS, find_lesson
-from engine.lessons.course.rehearsal import Rehearsal, Rehearsed
-from engine.lessons.course.scene import Again, Predict, filled
+from engine.lessons.course.rehearsal import Rehearsal, Rehearsed, what_if
+from engine.lessons.course.scene import Again, Bets, Predict, filled
+from engine.lessons.experiments import Pacer, Start
 from engine.lessons.poll import Choice
+from engine.lessons.results import Chart
+from engine.lessons.word_relations import SENTENCES
+from engine.models.registry import build_language_model
 from engine.presets import preset
 from engine.runs.datasets import Datasets
-from engine.text.corpus import Batcher
+from engine.text.corpus import Batcher, Corpus
 from engine.text.library import Library
 from tests.conftest import ROOT
 
@@ -130,7 +134,9 @@ def test_rehearsed_on_the_shipped_text_each_right_option_comes_out_right(lesson,
             assert measured.answer == without_reason, scene.title
 
 
-def plain_bigram(text: str, optimizer: str, lr: float, steps: int, clear: bool = True, seed: int = 0) -> list[float]:
+def plain_bigram(
+    text: str, optimizer: str, lr: float, steps: int, clear: bool = True, seed: int = 0, windows: int = 32
+) -> list[float]:
     """The losses of a bigram trained in the plainest loop there is: PyTorch alone, with draws of its own."""
     vocab = {character: i for i, character in enumerate(sorted(set(text)))}
     data = torch.tensor([vocab[character] for character in text[: int(0.8 * len(text))]])
@@ -139,7 +145,7 @@ def plain_bigram(text: str, optimizer: str, lr: float, steps: int, clear: bool =
     made = torch.optim.SGD([table], lr=lr) if optimizer == "sgd" else torch.optim.AdamW([table], lr=lr)
     losses = []
     for _ in range(steps):
-        starts = torch.randint(len(data) - 8, (32, 1), generator=draws) + torch.arange(8)
+        starts = torch.randint(len(data) - 8, (windows, 1), generator=draws) + torch.arange(8)
         loss = F.cross_entropy(table[data[starts]].view(-1, len(vocab)), data[starts + 1].view(-1))
         if clear:
             made.zero_grad()
@@ -251,3 +257,140 @@ def test_what_must_be_cleared_in_a_plain_loop(played, play) -> None:
     left, kept = (plain_bigram(play, "adamw", 3e-3, 3000, clear) for clear in (False, True))
     assert mean(left[350:450]) < mean(kept[350:450]) - 0.1 and mean(left[-100:]) > mean(kept[-100:]) + 0.02
     assert scenes["Does AdamW forgive it?"].measured.answer == 2
+
+
+def test_a_learning_rate_can_be_too_small_and_too_large(played, play) -> None:
+    scenes = played("how-large-a-step")
+    ends = {lr: mean(plain_bigram(play, "adamw", lr, 1000)[-100:]) for lr in (0.002, 0.02, 0.2, 2.0)}
+    assert ends[0.02] < ends[0.2] < ends[2.0] and ends[0.2] < ends[0.002]
+    assert 0.01 <= scenes["Bet a learning rate"].measured.answer <= 0.06
+    assert scenes["Ten times too large, ten times too small"].measured.answer == 2
+    few = {lr: mean(plain_bigram(play, "adamw", lr, 50)[-5:]) for lr in (0.02, 0.2, 2.0)}
+    assert min(few, key=few.get) == 0.2 and 0.1 <= scenes["Only 50 steps"].measured.answer <= 0.5
+
+
+def test_bets_of_more_people_than_lanes_are_thinned_and_those_of_a_choice_are_none() -> None:
+    bets = Bets(10, (0.1, 1.0))
+    assert bets.sweep([0.5, 0.1, 2, "x", 0.5]).values == (0.1, 0.5, 1.0)
+    many = bets.sweep([1e-3 * (1 + place) for place in range(400)])
+    assert len(many.values) <= 64 and many.settings.max_steps == 10 and {0.1, 1.0} <= set(many.values)
+    assert (min(many.values), max(many.values)) == (1e-3, 1.0)
+
+
+def test_noise_falls_with_the_root_of_the_batch(played, play) -> None:
+    scenes = played("noise")
+    jumps = {
+        windows: mean([abs(b - a) for a, b in pairwise(plain_bigram(play, "adamw", 0.01, 150, windows=windows)[50:])])
+        for windows in (1, 8, 32, 256)
+    }
+    assert max(jumps, key=jumps.get) == 1
+    shown = [curve.name for curve in scenes_chart(scenes["Which one read a single window?"], "noise").curves]
+    assert shown.index("1 window") == scenes["Which one read a single window?"].measured.answer
+    assert jumps[8] / jumps[32] == pytest.approx(2, rel=0.3), "four times the windows, half the noise"
+    assert scenes["Half the noise"].measured.answer == 3
+    losses = plain_bigram(play, "adamw", 1e-3, 300)
+    rising = 100 * mean([b > a for a, b in pairwise(losses)])
+    assert scenes["Does each step help?"].measured.answer == pytest.approx(rising, abs=12)
+    assert scenes["From 1 to 256"].measured.answer == pytest.approx(math.sqrt(256), rel=0.2)
+
+
+def scenes_chart(one: Rehearsed, lesson: str) -> Chart:
+    """The first chart of what a scene's what-if shows."""
+    start = preset("bigram")
+    corpus = Corpus.of((ROOT / "data" / "lamplighters.txt").read_text("utf-8"))
+    what = what_if(question(one, lesson).experiment.name)
+    return what(Start(start.config, start.settings, corpus), Pacer(), steps=3).displays[0]
+
+
+def test_a_gpt_passes_the_floor_by_looking_one_character_back(played, rehearsal, corpus) -> None:
+    scenes = played("looking-back")
+    run = rehearsal.outcome(question(scenes["When does it pass the floor?"], "looking-back").experiment).run
+    losses = run.history.series["train/loss"].view(10_000).values.tolist()
+    floor = conditional_entropy("".join(corpus.tokenizer.vocab[i] for i in corpus.train.tolist()))
+    passed = next(at for at in range(20, 401, 20) if mean(losses[at - 20 : at]) < floor)
+    assert scenes["When does it pass the floor?"].measured.answer == passed
+    assert scenes["With blinkers"].measured.facts["end"] > floor, "nobody who sees one character comes below it"
+    model = build_language_model(run.config, corpus.vocab_size).load_weights(run.copy_weights()[1])
+    windows = corpus.val.long().unfold(0, 33, 32)
+    harm = {}
+    for back in (1, 2, 8):  # the loss at the last place with another character so far back
+        other = windows[:, :-1].clone()
+        other[:, -1 - back] = torch.randint(corpus.vocab_size, (len(other),), generator=generator(0, "harm"))
+        harm[back] = F.cross_entropy(model.logits(other)[:, -1], windows[:, -1]).item()
+    assert harm[1] > harm[2] > harm[8]
+    each = F.cross_entropy(model.logits(windows[:, :-1]).transpose(1, 2), windows[:, 1:], reduction="none").mean(0)
+    assert each[0] > each[1:].max() and scenes["The hardest place"].measured.answer == 2
+
+
+def test_validation_turns_on_a_short_text_and_not_on_a_long_one(played, play) -> None:
+    scenes = played("by-heart")
+    diary = (ROOT / "data" / "ferry-notebook.txt").read_text("utf-8")
+    low, end = lowest_validation(diary)
+    assert 500 <= low <= 2500 and scenes["Where does validation turn?"].measured.answer == pytest.approx(low, rel=0.7)
+    assert end > 0.005
+    _, end = lowest_validation(play)
+    assert end < 0.005 and scenes["Eight times the text"].measured.answer == 3
+    facts = scenes["Which weights would you keep?"].measured.facts
+    assert facts["best"] < facts["end"] and facts["train_end"] < facts["train_at"]
+
+
+def lowest_validation(text: str, steps: int = 4000) -> tuple[int, float]:
+    """The step of a plain bigram's lowest exact validation loss, and how far above that it ends, as a share."""
+    vocab = {character: i for i, character in enumerate(sorted(set(text)))}
+    ids = torch.tensor([vocab[character] for character in text])
+    train, val = ids[: int(0.8 * len(ids))], ids[int(0.8 * len(ids)) : int(0.9 * len(ids))]
+    draws = torch.Generator().manual_seed(1)
+    table = torch.nn.Parameter(torch.randn(len(vocab), len(vocab), generator=draws))
+    made = torch.optim.AdamW([table], lr=0.01)
+    found = {}
+    for step in range(1, steps + 1):
+        starts = torch.randint(len(train) - 8, (32, 1), generator=draws) + torch.arange(8)
+        made.zero_grad()
+        F.cross_entropy(table[train[starts]].view(-1, len(vocab)), train[starts + 1].view(-1)).backward()
+        made.step()
+        if step % 100 == 0:
+            found[step] = F.cross_entropy(table[val[:-1]], val[1:]).item()
+    low = min(found, key=found.get)
+    return low, found[steps] / found[low] - 1
+
+
+def test_rows_are_alike_where_the_counts_are(played, play) -> None:
+    scenes = played("words-as-arrows")
+    train = play[: int(0.8 * len(play))]
+    characters = sorted(set(play))
+    counts = torch.zeros(len(characters), len(characters))
+    for one, other in pairwise(train):
+        counts[characters.index(one), characters.index(other)] += 1
+    rows = (counts + 0.3).log()
+    rows = rows - rows.mean(1, keepdim=True)
+    rows = F.normalize(rows - rows.mean(0), dim=1)
+    for title, asked, offered in (("Whose row is like that of e?", "e", "tErq"), ("And the digit 1?", "1", ",5ql")):
+        alike = [float(rows[characters.index(asked)] @ rows[characters.index(one)]) for one in offered]
+        assert scenes[title].measured.answer == alike.index(max(alike)), (title, alike)
+    assert {b for a, b in pairwise(train) if a == "q"} == {"u"}, "an explanation says so"
+    assert not any({"hot", "cold"} <= set(sentence.split()) for sentence in SENTENCES), "a question says so"
+    assert {f"we had {warm} {drink}" for warm, drink in (("hot", "tea"), ("cold", "milk"))} <= set(SENTENCES)
+
+
+def test_the_first_letter_of_a_word_is_the_hardest_by_counting_too(played, play) -> None:
+    scenes = played("against-the-model")
+    train, val = play[: int(0.8 * len(play))], play[int(0.8 * len(play)) : int(0.9 * len(play))]
+    pairs, firsts = Counter(pairwise(train)), Counter(train)
+    by_place: dict[str, list[float]] = {"first": [], "second": [], "later": [], "end": []}
+    letters = 0
+    for one, other in pairwise(val):
+        cost = -math.log((pairs[one, other] + 1e-2) / (firsts[one] + 1e-2 * len(set(play))))
+        if other.isalpha():
+            by_place[("first", "second", "later")[min(letters, 2)]].append(cost)
+            letters += 1
+        else:
+            if letters:
+                by_place["end"].append(cost)
+            letters = 0
+    costs = {name: mean(found) for name, found in by_place.items()}
+    facts = scenes["And for a bigram?"].measured.facts
+    assert max(costs, key=costs.get) == "first" and scenes["What is hardest?"].measured.answer == 2
+    assert facts == pytest.approx(costs, abs=0.15)
+    letters_alone = -sum(n / len(train) * math.log(n / len(train)) for n in firsts.values())
+    assert scenes["When does it know the letters?"].measured.facts["letters"] == pytest.approx(letters_alone, abs=1e-6)
+    assert scenes["When does it know the letters?"].measured.answer < 200

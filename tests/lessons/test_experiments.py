@@ -41,6 +41,7 @@ FEW = {
     "memorizing": {"steps": 60},
     "until-80-percent": {"steps": 10},
     "batch-sizes": {"draws": 2},
+    "batch-losses": {"steps": 5},
     "evaluation-draws": {"steps": 10},
     "warm-up": {"steps": 4},
     "averages": {"steps": 4},
@@ -107,6 +108,12 @@ def test_each_experiment_has_a_name_of_its_own_and_says_where_the_documents_spea
     assert set(FEW) <= {experiment.name for experiment in EXPERIMENTS}
     for experiment in EXPERIMENTS:
         assert experiment.documents[:3] in ("000", "001", "002", "003", "004")
+
+
+def test_the_loss_of_a_small_batch_jumps_as_the_root_of_its_size_says(start) -> None:
+    scatter = batches.batch_losses(start, quiet(), steps=80).numbers
+    assert scatter["scatter_1"] / scatter["scatter_8"] == pytest.approx(math.sqrt(8), rel=0.4)
+    assert scatter["scatter_1"] > scatter["scatter_8"] > scatter["scatter_32"] > scatter["scatter_256"]
 
 
 def test_the_same_start_gives_the_same_result(start) -> None:

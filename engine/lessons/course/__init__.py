@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...errors import InputError
-from . import before_learning, line_learns, must_be_cleared, one_step, the_floor
+from . import (
+    against_the_model,
+    before_learning,
+    by_heart,
+    how_large_a_step,
+    line_learns,
+    looking_back,
+    must_be_cleared,
+    noise,
+    one_step,
+    the_floor,
+    words_as_arrows,
+)
 from .scene import Lesson
 
 LESSONS: tuple[Lesson, ...] = (
     line_learns.LESSON,
     before_learning.LESSON,
     one_step.LESSON,
+    how_large_a_step.LESSON,
     the_floor.LESSON,
     must_be_cleared.LESSON,
+    noise.LESSON,
+    looking_back.LESSON,
+    by_heart.LESSON,
+    words_as_arrows.LESSON,
+    against_the_model.LESSON,
 )
 
 
-def find_lesson(name: str | int, lessons: tuple[Lesson, ...] = LESSONS) -> Lesson:
+def find_lesson(name: str | int, lessons: Sequence[Lesson] = LESSONS) -> Lesson:
     """The lesson with that name or number; InputError lists what there is."""
     found = next((lesson for lesson in lessons if str(name) in (lesson.name, str(lesson.number))), None)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from ...runs.run import Run
 from ..poll import Choice, Number
@@ -16,21 +17,14 @@ WITHIN = 500
 FEW = 20  # losses that are averaged in the task
 
 
-def first_loss(outcome: Outcome) -> Measured:
-    """Where the first loss lies: at guessing, below it, above it, or at 0."""
+def first_loss(outcome: Outcome, places: tuple[str, ...]) -> Measured:
+    """Where the first loss lies: at the line of guessing, below it, above it, or at 0, in the order of `places`."""
     run = run_of(outcome)
     loss, guessing = first(run), baselines(run).uniform
     at, nothing = abs(loss - guessing) < EXACT, abs(loss) < EXACT
-    answer = which(
-        guessing=at, below=loss < guessing and not at and not nothing, above=loss > guessing and not at, zero=nothing
-    )
+    held = {"guessing": at, "below": loss < guessing - EXACT and not nothing, "above": loss > guessing + EXACT}
+    answer = which(**{place: (held | {"zero": nothing})[place] for place in places})
     return Measured(answer, {"first": loss, "guessing": guessing, "characters": run.corpus.vocab_size})
-
-
-def zero_scores(outcome: Outcome) -> Measured:
-    """The same with the options in another order."""
-    found = first_loss(outcome)
-    return Measured((1, 2, 3, 0)[int(found.answer)], found.facts)  # type: ignore[arg-type]
 
 
 def choices_at_first(outcome: Outcome) -> Measured:
@@ -86,7 +80,7 @@ LESSON = Lesson(
             "Nothing has been learnt yet. The scores in the table are random numbers. Where is the first loss?",
             Choice(("At the line of guessing", "Below it", "Above it", "At 0")),
             Training("preset=bigram&max_steps=1&speed=1"),
-            first_loss,
+            partial(first_loss, places=("guessing", "below", "above", "zero")),
             "It is {first:.2f}, and guessing among {characters} characters costs {guessing:.2f}. Random scores are "
             "opinions that nothing supports. Where they happen to be sure and wrong they pay a high price, and being "
             "sure and right saves less than that.",
@@ -101,7 +95,7 @@ LESSON = Lesson(
             "The same table with every score at 0. Where is the first loss now?",
             Choice(("At 0: nothing is wrong yet", "At the line of guessing", "Below it", "Above it, as before")),
             Training("preset=bigram&first_weights=zeros&max_steps=1&speed=1"),
-            zero_scores,
+            partial(first_loss, places=("zero", "guessing", "below", "above")),
             "It is {first:.4f}, and the line is at {guessing:.4f}. Equal scores are equal probabilities, one in "
             "{characters} each: whoever knows nothing and says so pays exactly the price of guessing.",
             {

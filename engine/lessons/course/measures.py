@@ -9,6 +9,7 @@ from ...models.base import Model
 from ...models.registry import build
 from ...runs.run import Run
 from ...stream.series import SeriesPoints
+from ...sweeps.sweep import RunningSweep
 from ...text.baselines import Baselines
 from ...text.bigram_counts import BigramCounts
 from ...training.trainer import Trainer
@@ -147,6 +148,13 @@ def result_of(outcome: Outcome) -> ExperimentResult:
     if outcome.result is None:
         raise InputError("there is no result to measure; start the experiment first")
     return outcome.result
+
+
+def sweep_of(outcome: Outcome) -> RunningSweep:
+    """The sweep that bets were trained in; InputError before its first look."""
+    if outcome.sweep is None or not outcome.sweep.moments:
+        raise InputError("there are no trained bets to measure; start the experiment first")
+    return outcome.sweep
 
 
 def chart_curve(result: ExperimentResult, name: str) -> Curve:

@@ -20,10 +20,11 @@ from ...runs.datasets import Datasets
 from ...runs.run import Run
 from ...stream.messages import drain_queue
 from ...stream.status import ENDED, State
-from ...text.corpus import Corpus
+from ...sweeps.sweep import RunningSweep
 from ..experiments import EXPERIMENTS, Pacer, Start
 from ..poll import Choice, Drawing
-from .scene import Act, Do, Experiment, Lesson, Look, Measured, Outcome, Predict, Scene, Training, WhatIf
+from ..results import ExperimentResult
+from .scene import Act, Bets, Do, Experiment, Lesson, Look, Measured, Outcome, Predict, Scene, Training
 
 POLL_SECONDS = 0.02
 A_LOOK = 20
@@ -47,7 +48,7 @@ def planned(training: Training) -> Preset:
     return start
 
 
-def what_if(name: str) -> Callable[[Start, Pacer], object]:
+def what_if(name: str) -> Callable[[Start, Pacer], ExperimentResult]:
     """The what-if of that name; InputError lists the names."""
     found = next((one for one in EXPERIMENTS if one.name == name), None)
     if found is None:
@@ -121,13 +122,14 @@ class Rehearsal:
             run.start()
             self._wait(run, ENDED)
             return Outcome(run=run)
-        if isinstance(experiment, WhatIf):
-            start = preset("bigram")
-            corpus = self.datasets.load(start.config)
-            assert isinstance(corpus, Corpus)
-            result = what_if(experiment.name)(Start(start.config, start.settings, corpus), Pacer())
-            return Outcome(result=result)  # type: ignore[arg-type]
-        raise InputError(f"a rehearsal has no {type(experiment).__name__.lower()} yet")
+        if isinstance(experiment, Bets):
+            sweep = experiment.sweep()
+            running = RunningSweep(sweep, self.datasets.load_corpus(sweep.config))
+            running.train()
+            return Outcome(sweep=running)
+        start = preset("bigram")
+        corpus = self.datasets.load_corpus(start.config)
+        return Outcome(result=what_if(experiment.name)(Start(start.config, start.settings, corpus), Pacer()))
 
     def _do(self, scene: Do) -> None:
         run = self._begin(scene.experiment) if scene.experiment is not None else self._on_stage

@@ -7,14 +7,17 @@ numbers in an explanation are measured from what was run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, NamedTuple
 
+from ...config import changed
 from ...errors import InputError
+from ...presets import preset
 from ...runs.run import Run
-from ...sweeps.sweep import RunningSweep
+from ...sweeps.bigram_lanes import MOST_LANES
+from ...sweeps.sweep import RunningSweep, Sweep
 from ..poll import Kind
 from ..results import ExperimentResult
 
@@ -48,6 +51,17 @@ class Bets:
 
     steps: int
     own: tuple[float, ...]
+
+    def sweep(self, answers: Sequence[object] = ()) -> Sweep:
+        """What is trained: `own` rates, and those that were bet. What is no rate, as the option of a choice, is none.
+
+        Of more different bets than can be trained at once some are left out, evenly.
+        """
+        start = preset("bigram")
+        bets = sorted({answer for answer in answers if isinstance(answer, float)} - set(self.own))
+        room = MOST_LANES - len(self.own)
+        kept = bets[:: max(1, -(-len(bets) // room))]
+        return Sweep.of(start.config, changed(start.settings, max_steps=self.steps), "lr", (*self.own, *kept))
 
 
 Experiment = Training | WhatIf | Bets

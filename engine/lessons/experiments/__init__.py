@@ -308,6 +308,19 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         batches.batch_sizes,
     ),
     Experiment(
+        "batch-losses",
+        READING,
+        "Why does the loss jump about?",
+        "The losses of batches of 1 to 256",
+        "Four bigrams that differ in their batch size alone, 250 steps each. The loss of every batch, as training "
+        "plots it: how far does it jump from one step to the next?",
+        "for batch_size in (1, 8, 32, 256):\n    xb, yb = get_batch('train')",
+        "000 lines 130–135",
+        "first",
+        "bigram",
+        batches.batch_losses,
+    ),
+    Experiment(
         "passes",
         READING,
         "Does it ever read all of the text?",

@@ -14,13 +14,16 @@ from ...generators import generator
 from ...text.corpus import Batcher, draw
 from ...training.evaluation import mean_loss
 from ...training.trainer import Trainer
-from ..results import Chart, Curve, ExperimentResult, Table, percent
+from ..results import Chart, Curve, ExperimentResult, Table, Tone, percent
 from ..snippets import run_code
 from .loops import POINTS, USUAL_ORDER, language_model, max_weight_difference, run_stages
 from .start import Pacer, Start
 
 GRADIENT_STAGES = (Trainer.batch, Trainer.forward, Trainer.loss_stage, Trainer.backward)
 SIZES = (1, 8, 32, 256)
+MIXED_SIZES = (8, 1, 32, 256)
+"""In no order, so that a chart without names does not give them away."""
+MIXED_TONES: tuple[Tone, ...] = ("second", "changed", "usual", "other")
 DOCUMENT_STEPS = 10_000
 REFERENCE = 512  # windows in each of the batches whose mean stands for the whole text
 
@@ -87,6 +90,46 @@ def batch_sizes(start: Start, pacer: Pacer, draws: int = 16) -> ExperimentResult
     numbers = {"power": power} | {f"sigma_{size}": s for size, s in zip(SIZES, sigma, strict=True)}
     numbers |= {f"angle_{size}": a for size, a in zip(SIZES, angle, strict=True)}
     return ExperimentResult(summary, (chart, table), start.about(), numbers)
+
+
+def batch_losses(start: Start, pacer: Pacer, steps: int = 250) -> ExperimentResult:
+    """Train four bigrams that differ in their batch size alone, and keep the loss of each step's batch."""
+    start = start.bigram()
+    pacer.expect(len(MIXED_SIZES) * steps)
+    losses: dict[int, list[float]] = {}
+    for size in MIXED_SIZES:
+        trainer = start.trainer("adamw", lr=0.01, batch_size=size, grad_clip=None)
+        losses[size] = []
+        for _ in range(steps):
+            run_stages(trainer, USUAL_ORDER)
+            losses[size].append(trainer.recorder.loss)
+            pacer.advance()
+    scatter = {size: scatter_of(found) for size, found in losses.items()}
+    sizes = sorted(scatter)
+    summary = (
+        f"From one batch to the next the loss scatters by {scatter[sizes[0]]:.2f} nats where a batch is {sizes[0]} "
+        f"window, and by {scatter[sizes[-1]]:.3f} where it is {sizes[-1]} windows. All four models learn at one rate; "
+        "how much the curve jumps says how few characters each loss is the mean of."
+    )
+    chart = Chart(
+        "The losses of four batch sizes",
+        "The loss of each step's own batch. Four bigrams from the same weights at the same rate, AdamW at 0.01; a band "
+        "that is narrow is a mean over many characters.",
+        "step",
+        "loss of this batch, nats per token",
+        tuple(
+            Curve(f"{size} window{'s' * (size > 1)}", list(range(1, steps + 1)), losses[size], tone)
+            for size, tone in zip(MIXED_SIZES, MIXED_TONES, strict=True)
+        ),
+    )
+    return ExperimentResult(
+        summary, (chart,), start.about(), {f"scatter_{size}": scatter[size] for size in MIXED_SIZES}
+    )
+
+
+def scatter_of(losses: list[float]) -> float:
+    """The standard deviation of one loss around its course: half of the mean square of their differences, rooted."""
+    return float(np.sqrt(np.mean(np.square(np.diff(losses))) / 2))
 
 
 def fitted_exponent(x: tuple[int, ...], y: list[float]) -> float:
