@@ -70,7 +70,7 @@ def _by_place(run: Run) -> tuple[Tensor, Tensor, Tensor]:
     windows = ids.unfold(0, size + 1, 1)
     losses, right = [], []
     with torch.no_grad():
-        for some in torch.split(windows, 512):  # type: ignore[no-untyped-call]
+        for some in torch.split(windows, 512):
             logits = model.eval().logits(some[:, :-1])[:, -1:]
             losses.append(model.pointwise_loss(logits, some[:, -1:]).flatten())
             right.append((logits[:, 0].argmax(-1) == some[:, -1]).float())
