@@ -14,13 +14,11 @@ from ..progress import Report
 from ..runs.manager import RunManager
 from ..runs.run import Run
 from ..stream.status import ENDED, State
-from ..sweeps.bigram_lanes import MOST_LANES
-from ..sweeps.sweep import RunningSweep, Sweep
+from ..sweeps.sweep import RunningSweep
 from .course.scene import Bets, Experiment, Outcome, Training, WhatIf
 from .experiments import EXPERIMENTS, Pacer, Start
 
 LOOK_SECONDS = 0.05
-MOST_BETS = MOST_LANES
 
 
 def carry_out(experiment: Experiment | None, house: RunManager, answers: Sequence[Any], report: Report) -> Outcome:
@@ -64,15 +62,9 @@ def follow(run: Run, report: Report) -> None:
 
 
 def running_bets(bets: Bets, house: RunManager, answers: Sequence[Any]) -> RunningSweep:
-    """The bigrams with the rates that were bet, and with the scene's own; more than fit are thinned evenly by size."""
-    fresh = preset("bigram")
-    config, settings = fresh.config, fresh.settings.model_copy(update={"max_steps": bets.steps})
-    rates = sorted({float(one) for one in answers} - set(bets.own))
-    places = MOST_BETS - len(bets.own)
-    if len(rates) > places:
-        rates = [rates[round(place * (len(rates) - 1) / (places - 1))] for place in range(places)]
-    sweep = Sweep.of(config, settings, "lr", [*rates, *bets.own])
-    return RunningSweep(sweep, house.datasets.load_corpus(config), lambda: trains(house))
+    """The bigrams with the rates that were bet, and with the scene's own."""
+    sweep = bets.sweep(answers)
+    return RunningSweep(sweep, house.datasets.load_corpus(sweep.config), lambda: trains(house))
 
 
 def trains(house: RunManager) -> bool:

@@ -59,9 +59,10 @@ class Bets:
         """
         start = preset("bigram")
         bets = sorted({answer for answer in answers if isinstance(answer, float)} - set(self.own))
-        room = MOST_LANES - len(self.own)
-        kept = bets[:: max(1, -(-len(bets) // room))]
-        return Sweep.of(start.config, changed(start.settings, max_steps=self.steps), "lr", (*self.own, *kept))
+        lanes = MOST_LANES - len(self.own)
+        if len(bets) > lanes:
+            bets = [bets[round(lane * (len(bets) - 1) / (lanes - 1))] for lane in range(lanes)]
+        return Sweep.of(start.config, changed(start.settings, max_steps=self.steps), "lr", (*self.own, *bets))
 
 
 Experiment = Training | WhatIf | Bets
