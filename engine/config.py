@@ -153,6 +153,11 @@ class RunConfig(Frozen):
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}; choose n_embd "
                 f"{self.n_embd // self.n_head * self.n_head or self.n_head} or another number of heads"
             )
+        if self.compile and self.dropout and "dropout" in fields_of(self.model):
+            raise ValueError(
+                f"compile does not go with dropout {self.dropout}, whose numbers come from the run's own generator, "
+                "which torch.compile cannot translate; set dropout 0, or compile false"
+            )
         if self.optimizer == "muon" and "blocks" not in registry.find(self.model).features:
             raise ValueError(f"optimizer 'muon' is for hidden matrices; {self.model} has none, choose 'adamw' or 'sgd'")
         if self.first_weights != "own" and not self.reads_text:
