@@ -44,6 +44,7 @@ const PRESENTER_SCALE = 1.4;
 const FIRST_SMOOTHING = 4; // of the slider's notches
 const WITH_SCRUBBER = new Set(["train", "embeddings"]); // pages
 const COUNT_EVERY = 500; // ms
+const COMES_BACK = 1000; // ms within which a place that gave the board up asks for it again
 const CUT = new Set(["silent", "lost", "full"]); // of the connection: what is on show is no longer news
 
 // Boards outlive the page that shows them: a page switch takes the root away and later gives another.
@@ -52,7 +53,8 @@ const boards = (window.loopscopeBoards ??= new Map());
 
 /**
  * Show the board of a page inside `root`; calling it again with the same page moves the same board there.
- * Returns a function that takes the board out of `root` and keeps it alive.
+ * Returns a function that takes the board out of `root` and keeps it alive, unless it has been shown anew since: where
+ * the page is drawn twice in a row, Streamlit gives the first showing up after it has begun the second.
  * @param {HTMLElement} root
  * @param {Options} [options]
  */
@@ -63,8 +65,8 @@ export function mount(root, options = {}) {
   const key = `${base} ${page} ${run}`;
   if (!boards.has(key)) boards.set(key, new Board(base, page, run, options.audience));
   const board = boards.get(key);
-  board.attach(root, options);
-  return () => board.detach(root);
+  const showing = board.attach(root, options);
+  return () => showing === board.showings && board.detach(root);
 }
 
 export class Board {
@@ -75,6 +77,7 @@ export class Board {
   Plotly = null;
   /** @type {HTMLElement | null} */
   root = null; // the place on the page that it stands in
+  showings = 0; // how often it was put there
   /** @type {Options | null} */
   options = null;
   /** @type {Scrubber | null} */
@@ -135,10 +138,12 @@ export class Board {
 
   // ---- being on a page -------------------------------------------------------------------------------
 
+  /** Stand in `root` and do as it says; returns which showing of the board this is. */
   attach(root, options) {
+    this.showings += 1;
     this.options = options;
+    this.root = root;
     if (this.node.parentNode !== root) {
-      this.root = root;
       root.append(this.node);
       this.notices.showEnd();
       this.themeChange.disconnect();
@@ -159,6 +164,7 @@ export class Board {
     this.fetchNotes();
     this.reporter.drawn(options.shown ?? {}, options.onChange ?? null);
     if (this.data.stream) this.reporter.compare(this.data.stream);
+    return this.showings;
   }
 
   /** Show all panels, or those of a beginner. */
@@ -179,14 +185,23 @@ export class Board {
     this.opened = null;
   }
 
+  /**
+   * The place gives the board up. Streamlit does so each time that it draws the page, and asks for the board again right
+   * after: until it has had time to, the board stays where it is, or a frame would be blank.
+   */
   detach(root) {
     if (this.root !== root) return;
     this.root = null;
-    restore();
-    this.node.remove();
-    this.scrubber?.stop(); // it would go on to fetch moments that nobody sees
     this.reporter.forget();
     this.reporter.onChange = null;
+    setTimeout(() => this.root ?? this.leave(root), COMES_BACK);
+  }
+
+  /** @param {HTMLElement} root the place that it stood in */
+  leave(root) {
+    restore();
+    if (this.node.parentNode === root) this.node.remove();
+    this.scrubber?.stop(); // it would go on to fetch moments that nobody sees
   }
 
   watchPage() {

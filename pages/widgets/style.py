@@ -14,6 +14,7 @@ QUIET = f"light-dark({LIGHT['baseline']}, {DARK['baseline']})"
 OWN_STYLE = """<style>
 .ls-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .stElementContainer:has(> .stHtml > .ls-unseen) { position: absolute; } /* it takes no gap above the page */
+[class*="st-key-board-"] { opacity: 1 !important; } /* it is live: never faded as what waits for the server is */
 [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; max-width: none; }
 [data-testid^="stBaseButton-primary"]:not(:disabled) :is(p, span) { color: ON_FILL; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { opacity: 1; color: QUIET; }

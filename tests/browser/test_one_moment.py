@@ -1,0 +1,79 @@
+"""All that stands on the board is of one step, at any speed and with any model, and so it is at an earlier moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.served import Server
+from tests.browser.stage import BOARD, Stage
+
+LOOKS, EVERY = 200, 100  # ms between two of them
+
+# What each part of the board says of the step that it shows, right after a frame was painted.
+LOOK = """async ([looks, every]) => {
+  const board = [...window.loopscopeBoards.values()][0];
+  const number = (text) => Number(/[\\d,]+/.exec(text)[0].replaceAll(",", ""));
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const look = () => {
+    const steps = { header: number(board.header.steps.textContent) };
+    for (const [key, { chart, frame }] of board.panels.all) {
+      const { moment } = frame.body.dataset;
+      if (moment && key !== "samples") steps[`${key} badge`] = number(moment);
+      const newest = frame.body.querySelector(".ls-sample .ls-when");
+      if (newest) steps["newest sample, at most"] = Math.max(steps.header, number(newest.textContent));
+      for (const { meta, x, mode } of chart.plot?.data ?? []) {
+        const each = ["train/loss", "grad_norm", "update_ratio"].includes(meta?.channel) && mode === "lines" && !meta.run;
+        if (each && x?.length) steps[`${key} ${meta.channel}${meta.smooth ? " smooth" : ""}`] = x.at(-1);
+      }
+    }
+    return steps;
+  };
+  const seen = [];
+  for (let i = 0; i < looks; i++) {
+    await new Promise((done) => setTimeout(done, every));
+    await painted();
+    seen.push(look());
+  }
+  return seen;
+}"""
+
+
+def wrong(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The looks at which something was of another step than the header."""
+    return [look for look in looks if len(set(look.values())) > 1]
+
+
+@pytest.mark.thorough
+def test_all_panels_headline_and_badges_name_one_step(server: Server, new_tab: Callable[..., Stage]) -> None:
+    stage = new_tab(server)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for preset in ("bigram", "gpt-tiny", "simple"):
+        stage.fresh(f"/?preset={preset}&speed=100&max_steps=900000").start()
+        for speed, word in ((100, "100"), ("unlimited", "max")):
+            stage.keyed("speed").get_by_text(word, exact=True).click()
+            stage.has("speed", speed)
+            stage.reaches(30)
+            looks = stage.page.evaluate(LOOK, [LOOKS, EVERY])
+            steps = sorted({look["header"] for look in looks})
+            found[f"{preset} {word}"] = wrong(looks)
+            print(f"{preset} at {word}: {len(looks)} looks, {len(steps)} moments, {len(wrong(looks))} of several steps")
+            print(wrong(looks)[:3] or looks[-1])
+        half = stage.page.evaluate(f"{BOARD}.data.stream.step") // 2
+        stage.page.evaluate(f"(step) => {BOARD}.scrubber.go(step)", half)
+        stage.wait("board.scrubber.past && !board.scrubber.busy")
+        past = stage.page.evaluate(f"{BOARD}.scrubber.past.step")
+        stage.wait("document.querySelector('.ls-board').dataset.step === String(given)", past)
+        assert stage.step == past, "the headline follows"
+        badges = stage.page.locator("[data-past]").evaluate_all("nodes => nodes.map((node) => node.dataset.past)")
+        assert set(badges) == {f"step {past:,}, past"}
+        lines = stage.page.evaluate(
+            "() => [...document.querySelectorAll('.ls-panel .js-plotly-plot')]"
+            ".flatMap(({ layout }) => (layout?.shapes ?? []).filter(({ layer, x0, yref }) => layer !== 'below' && yref === 'paper')"
+            ".map(({ x0 }) => x0))"
+        )
+        assert set(lines) == {past}, "and each chart marks it"
+        stage.page.get_by_role("button", name="Back to the newest step").click()
+    assert not any(found.values()), {name: looks[:3] for name, looks in found.items() if looks}
