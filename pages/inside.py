@@ -91,19 +91,16 @@ def inside() -> None:
     shown = shown_of(run, moment=True)
     st.html(STYLE)
     frame.room_bar(run)
-    live = st.container()
     has_pairs = run is not None and "pairs" in registry.find(run.config.model).features
-    view = tabs("what to look at", list(VIEWS), "look", bind="query-params")
-    with live:
-        page = "inside-table" if view == "Table" and has_pairs else "inside"
-        board(
-            page,
-            shown=shown,
-            past=scrubber.displayed_step(),
-            verbs=scrubber.allowed("open"),
-            on_moment=scrubber.handle_request,
-        )
-        scrubber.status_line("Inside")
+    view = tabs("what to look at", list(VIEWS), "look", bind="query-params")  # first: what it brings moves it nowhere
+    board(
+        "inside-table" if view == "Table" and has_pairs else "inside",
+        shown=shown,
+        past=scrubber.displayed_step(),
+        verbs=scrubber.allowed("open"),
+        on_moment=scrubber.handle_request,
+    )
+    scrubber.status_line("Inside")
     if scrubber.is_restoring():
         return
     try:

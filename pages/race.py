@@ -16,7 +16,7 @@ from pages.charts.static import presenting
 from pages.views.race import results
 from pages.views.race.plan import start_learning_rate_race, start_optimizer_race
 from pages.views.race.setup import race_setup
-from pages.views.race.transport import brief_transport, confirmation, steps_and_speed, transport
+from pages.views.race.transport import answers, brief_transport, steps_and_speed, transport
 from pages.views.shared import frame
 from pages.widgets import notices, plan
 from pages.widgets.style import STYLE
@@ -34,14 +34,16 @@ lanes of a bigram under AdamW, at 3e-4, 1e-2, 1 and 10. When they are through, a
 def introduction() -> None:
     """Before the first race: what a race is, and one obvious button."""
     st.markdown(ABOUT)
-    with st.container(horizontal=True, key="race_starts"):
-        learning_rate_button("Race the learning rates 3e-4, 1e-2, 1 and 10", "primary")
-        optimizer_button()
+    with st.container(key="asks_at_race_starts"):
+        with st.container(horizontal=True, key="race_starts"):
+            learning_rate_button("Race the learning rates 3e-4, 1e-2, 1 and 10", "primary", "starts")
+            optimizer_button()
+        answers("starts")
     results.example()
 
 
-def learning_rate_button(label: str, kind: Literal["primary", "secondary"]) -> None:
-    """Start the ready-made race of learning rates."""
+def learning_rate_button(label: str, kind: Literal["primary", "secondary"], place: str) -> None:
+    """Start the ready-made race of learning rates; what it asks is asked at `place`."""
     st.button(
         label,
         key="race_ready",
@@ -49,6 +51,7 @@ def learning_rate_button(label: str, kind: Literal["primary", "secondary"]) -> N
         icon=":material/flag:",
         disabled="race_asking" in st.session_state,
         on_click=start_learning_rate_race,
+        args=(place,),
         help="3e-4, 1e-2, 1 and 10: a bigram, AdamW, from the same first weights. It ends in a picture.",
         width="stretch" if kind == "secondary" else "content",
     )
@@ -62,6 +65,7 @@ def optimizer_button() -> None:
         icon=":material/flag:",
         disabled="race_asking" in st.session_state,
         on_click=start_optimizer_race,
+        args=("starts",),
         help="The small GPT, 600 steps each from the same first weights: SGD with momentum 0.9 at 0.1, AdamW at 1e-2, "
         "Muon at 5e-3.",
     )
@@ -71,13 +75,6 @@ def open_on_compare(race: Race) -> None:
     """Open Compare with the lanes chosen."""
     st.session_state.compared = [lane.id for lane in race.lanes]
     st.switch_page("compare.py")
-
-
-def questions() -> None:
-    """What is asked now, and what went wrong."""
-    if "race_asking" in st.session_state:
-        confirmation()
-    notices.show()
 
 
 def live_board(race: Race | None, shown: Shown) -> None:
@@ -102,7 +99,7 @@ def page() -> None:
     if presenting():
         with frame.bar():
             brief_transport(race)
-        questions()
+        notices.show()
         live_board(race, shown)
         return
     with st.container(key="present_only"):
@@ -110,13 +107,15 @@ def page() -> None:
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout
-            questions()
+            notices.show()
         transport(race)
         with st.container(key="more"):
             steps_and_speed(race)
             race_setup(race)
             if race is not None:
-                learning_rate_button("The learning rates", "secondary")
+                with st.container(key="asks_at_ready"):
+                    learning_rate_button("The learning rates", "secondary", "ready")
+                    answers("ready")
                 on_compare = st.button(
                     "The lanes on Compare", key="race_compare", icon=":material/arrow_forward:", width="stretch"
                 )

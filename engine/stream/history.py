@@ -30,6 +30,7 @@ SLOW_POINTS = 8  # in a delta, of a channel that hardly moves
 SLOW = ("lr", "step_time")
 TABLE_BYTES_A_SECOND = 40_000
 TABLE_SECONDS = 0.5
+NUMBERS_WAIT = 1.0  # seconds that tables wait for the numbers of their step, which on a GPU come in blocks
 HEADLINE_SHARE, HEADLINE_STEPS = 100, 5  # the headline's loss averages this part of the steps, and so many at least
 
 
@@ -70,6 +71,7 @@ class History:
         self._new_tables: list[str] = []
         self._tables_step: int | None = None
         self._new_tables_steps: list[int] = []
+        self._rows_step: int | None = None  # of the newest row of numbers
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
         self._table_due = -math.inf
@@ -116,6 +118,8 @@ class History:
             self._extend(channel, points)
 
     def _add_block(self, steps: Steps, numbers: NDArray[np.float64]) -> None:
+        if len(steps):
+            self._rows_step = int(steps[-1])
         for column, name in enumerate(EACH_STEP):
             self._extend(name, SeriesPoints.whole(steps, numbers[:, column]))
 
@@ -161,8 +165,9 @@ class History:
     def delta(self, header: dict[str, Any]) -> Frame:
         """What is new since the last delta: at most DELTA_POINTS a channel, and all new tables per TABLE_SECONDS.
 
-        Tables come together, with the step that they are of (`tables_step`), and every channel keeps its point of that
-        step, so that a viewer can show all of one step. Where the run stands still tables come at once.
+        Tables come together, with the step that they are of (`tables_step`), not before the numbers of that step, and
+        every channel keeps its point of it, so that a viewer can show all of one step. Where the run stands still they
+        come at once.
         """
         frame = Frame({**header, "kind": "delta"})
         with self.lock:
@@ -174,7 +179,9 @@ class History:
             }
             self._new_points.clear()
             self._new_tables_steps.clear()
-            if self._new_tables and (self._clock() >= self._table_due or header.get("state") != State.RUNNING):
+            whole = self._rows_step is None or self._tables_step is None or self._rows_step >= self._tables_step
+            due = self._clock() >= self._table_due + (0 if whole else NUMBERS_WAIT)
+            if self._new_tables and (due or header.get("state") != State.RUNNING):
                 frame.arrays += [(name, self.tables[name]) for name in self._new_tables]
                 self._new_tables.clear()
                 size = sum(table.nbytes for _, table in frame.arrays)

@@ -24,7 +24,9 @@ def show() -> None:
 
 
 def show_once() -> None:
-    """How far a long action is, and all notices as plain lines, until the page is drawn anew."""
+    """How far a long action is, and all notices in a box, until the page is drawn anew."""
     waiting.action()
-    for sentence in st.session_state.pop("notices", None) or []:
-        st.text(sentence)
+    if sentences := st.session_state.pop("notices", None) or []:
+        with over("notices"):
+            for sentence in sentences:
+                st.text(sentence)

@@ -11,7 +11,7 @@ from pages.charts.palette import colours
 
 PAPER = f"light-dark({colours('light')['background']}, {colours('dark')['background']})"
 OVER_STYLE = """<style>
-.st-key-asks_here, .st-key-transport { position: relative; }
+.st-key-asks_here, .st-key-transport, [class*="st-key-asks_at_"] { position: relative; }
 [data-testid="stLayoutWrapper"]:has(> [class*="st-key-over_"]) {
   position: absolute; z-index: 1000; width: min(22rem, 92vw); max-width: none; border-radius: 8px;
   box-shadow: 0 6px 24px #0006;
@@ -20,8 +20,11 @@ OVER_STYLE = """<style>
 [class*="st-key-over_"] { border-color: var(--st-primary-color, #4C9BD0); gap: 0.6rem; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-answers) { position: absolute; inset: 100% auto auto 0;
   width: min(22rem, 92vw); max-width: none; }
-[data-testid="stLayoutWrapper"]:has(> .st-key-over_verbs) { top: calc(100% + 0.3rem); left: 0; }
-.st-key-bar [data-testid="stLayoutWrapper"]:has(> .st-key-over_verbs) {
+[data-testid="stLayoutWrapper"]:has(> :is(.st-key-over_verbs, .st-key-over_button)) {
+  top: calc(100% + 0.3rem); left: 0;
+}
+.st-key-asks_at_right > [data-testid="stLayoutWrapper"]:has(> .st-key-over_button) { left: auto; right: 0; }
+.st-key-bar [data-testid="stLayoutWrapper"]:has(> :is(.st-key-over_verbs, .st-key-over_button)) {
   position: fixed; top: calc(var(--ls-bar) + 6px); left: auto; right: 52px;
 }
 .st-key-on_board { position: relative; }
@@ -39,8 +42,8 @@ OVER_STYLE = """<style>
 def over(place: str) -> Iterator[None]:
     """What is drawn within lies over the page.
 
-    `place` is below the "verbs"; at the foot of the "board", where a "lesson" and a "result" stand too; on its
-    headline ("set_up"); or in a corner of the screen ("notices").
+    `place` is below the "verbs", or below a "button" in a container "asks_at_…"; at the foot of the "board", where a
+    "lesson" and a "result" stand too; on its headline ("set_up"); or in a corner of the screen ("notices").
     """
     with st.container(border=True, key=f"over_{place}"):
         yield

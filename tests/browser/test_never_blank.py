@@ -1,11 +1,11 @@
-"""Whatever replaces the run on the stage, the board is never blank, not for a frame: the old one stays until the new one
-has something to show."""
+"""Whatever replaces the run on the stage, no frame is blank: the old board stays until the new one has what to show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+
 from tests.browser.served import Server
 from tests.browser.stage import Stage
 
@@ -29,7 +29,8 @@ PROBE = """() => {
     const found = [];
     if (!/^[\\d,]+/.test(board.querySelector(".ls-steps").textContent)) found.push("headline");
     let seen = 1; // how much of the stage, through all that fades it
-    for (let node = board.querySelector(".ls-stage"); node; node = node.parentElement) seen *= getComputedStyle(node).opacity;
+    let node = board.querySelector(".ls-stage");
+    for (; node; node = node.parentElement) seen *= getComputedStyle(node).opacity;
     if (seen < 0.4) found.push("faint");
     const panels = [...board.querySelectorAll(".ls-panel")];
     if (panels.length < 2) found.push("panels");

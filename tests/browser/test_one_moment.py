@@ -23,10 +23,11 @@ LOOK = """async ([looks, every]) => {
       const { moment } = frame.body.dataset;
       if (moment && key !== "samples") steps[`${key} badge`] = number(moment);
       const newest = frame.body.querySelector(".ls-sample .ls-when");
-      if (newest) steps["newest sample, at most"] = Math.max(steps.header, number(newest.textContent));
+      if (newest) steps["sample at most"] = Math.max(steps.header, number(newest.textContent));
       for (const { meta, x, mode } of chart.plot?.data ?? []) {
-        const each = ["train/loss", "grad_norm", "update_ratio"].includes(meta?.channel) && mode === "lines" && !meta.run;
-        if (each && x?.length) steps[`${key} ${meta.channel}${meta.smooth ? " smooth" : ""}`] = x.at(-1);
+        const each = ["train/loss", "grad_norm", "update_ratio"].includes(meta?.channel) && !meta.run;
+        const name = `${key} ${meta?.channel}${meta?.smooth ? " smooth" : ""}`;
+        if (each && mode === "lines" && x?.length) steps[name] = x.at(-1);
       }
     }
     return steps;
@@ -39,6 +40,9 @@ LOOK = """async ([looks, every]) => {
   }
   return seen;
 }"""
+
+LINES = """() => [...window.loopscopeBoards.values()][0].panels.overSteps.map(({ plot }) =>
+  plot.layout.shapes.findLast(({ type, layer }) => type === "line" && layer !== "below")?.x0)"""
 
 
 def wrong(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,11 +73,6 @@ def test_all_panels_headline_and_badges_name_one_step(server: Server, new_tab: C
         assert stage.step == past, "the headline follows"
         badges = stage.page.locator("[data-past]").evaluate_all("nodes => nodes.map((node) => node.dataset.past)")
         assert set(badges) == {f"step {past:,}, past"}
-        lines = stage.page.evaluate(
-            "() => [...document.querySelectorAll('.ls-panel .js-plotly-plot')]"
-            ".flatMap(({ layout }) => (layout?.shapes ?? []).filter(({ layer, x0, yref }) => layer !== 'below' && yref === 'paper')"
-            ".map(({ x0 }) => x0))"
-        )
-        assert set(lines) == {past}, "and each chart marks it"
+        assert set(stage.page.evaluate(LINES)) == {past}, "and each chart over steps marks it"
         stage.page.get_by_role("button", name="Back to the newest step").click()
     assert not any(found.values()), {name: looks[:3] for name, looks in found.items() if looks}

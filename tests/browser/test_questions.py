@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.served import Server
 from tests.browser.stage import PATIENCE, Stage
+from tests.browser.test_pages import go
 
 STEADY = "/?preset=bigram&speed=100&max_steps=1000000"
 NEAR = 320  # pixels between what was clicked and the answer
@@ -101,3 +102,45 @@ def test_what_is_asked_appears_where_one_clicked_and_moves_nothing(
     page.keyboard.press("Escape")
     places = page.evaluate(PLACES)
     assert [box for box in undisturbed if box not in places] == []
+
+
+@pytest.mark.thorough
+def test_what_other_pages_ask_appears_where_one_clicked_and_moves_nothing(
+    server: Server, new_tab: Callable[..., Stage]
+) -> None:
+    stage = new_tab(server, viewport={"width": 1280, "height": 720}).fresh(STEADY)
+    stage.start().reaches(30)
+    stage.button("stop").click()
+    stage.is_in("stopped")
+    stage.start().reaches(30)
+    page = stage.page
+
+    go(stage, "Inside")
+    tabs = stage.keyed("tabs_look")
+    at = tabs.bounding_box()
+    for view in ("Table", "Attention", "Generation", "Parameters", "Questions", "Shapes"):
+        tabs.get_by_role("radio", name=view).or_(tabs.get_by_role("button", name=view)).first.click()
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE)
+        assert tabs.bounding_box() == at, view
+
+    def moves_nothing(clicked: Locator) -> None:
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=PATIENCE)
+        expect(clicked).to_be_visible(timeout=PATIENCE)
+        before, at = page.evaluate(PLACES), clicked.bounding_box()
+        clicked.click()
+        answer = stage.keyed("over_button")
+        expect(answer).to_be_visible(timeout=PATIENCE)
+        assert far(at, answer.bounding_box()) < NEAR
+        assert page.evaluate(PLACES) == before
+        page.get_by_role("button", name="Cancel").click()
+        expect(answer).to_have_count(0)
+
+    go(stage, "Race")
+    moves_nothing(stage.button("race_play"))
+    if stage.button("race_ready").is_visible():
+        moves_nothing(stage.button("race_ready"))
+    go(stage, "Compare")
+    table = page.get_by_test_id("data-grid-canvas").first
+    expect(table).to_be_visible(timeout=PATIENCE)
+    table.click(position={"x": 15, "y": 35 * 2.5})  # the box of the run before
+    moves_nothing(stage.button("continue"))

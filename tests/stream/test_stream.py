@@ -356,6 +356,27 @@ def test_tables_of_one_step_are_sent_together_and_at_most_twice_a_second() -> No
     assert all(value == step == tick for tick, step, _, value in sent), "the newest, not those of when it was due"
 
 
+def test_tables_of_a_step_come_no_sooner_than_its_numbers() -> None:
+    now = [100.0]
+    history = History(clock=lambda: now[0])
+    history.add([Observation(0, {}, {"weights/x": np.zeros((2, 2), np.float32)})])
+    history.delta(HEADER)
+    now[0] += 0.5
+    history.add(rows(1, 9))
+    history.add([Observation(10, {"update_ratio": 1e-3}, {"weights/x": np.zeros((2, 2), np.float32)})])
+    early = history.delta(HEADER)  # drained between the two records of step 10
+    assert "tables_step" not in early.header and "weights/x" not in dict(early.arrays)
+    history.add(rows(10, 12))
+    frame = history.delta(HEADER)
+    steps = dict(frame.arrays)["train/loss"][0] + frame.header["base_step"]
+    assert frame.header["tables_step"] == 10 and 10 in steps and "weights/x" in dict(frame.arrays)
+    history.add([Observation(20, {}, {"weights/x": np.zeros((2, 2), np.float32)})])
+    now[0] += 1
+    assert "tables_step" not in history.delta(HEADER).header
+    now[0] += 1
+    assert history.delta(HEADER).header["tables_step"] == 20, "they do not wait for ever"
+
+
 def test_every_channel_keeps_its_point_of_the_step_of_the_tables() -> None:
     history = History(clock=lambda: 0.0)
     history.add(rows(1, 700))

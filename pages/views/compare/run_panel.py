@@ -20,6 +20,7 @@ from engine.storage.reader import StoredRun
 from pages.board.replay.export import page_of
 from pages.views.train import external_run
 from pages.widgets import actions, notices, plan, waiting
+from pages.widgets.over import over
 
 
 def run_panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
@@ -46,9 +47,7 @@ def run_panel(chosen: list[Overview], all_runs: list[Overview]) -> None:
 def continue_section(one: Overview) -> None:
     """Continue the run on Train; if another one is under way, ask first."""
     run, house = one.run, run_manager()
-    if "asking_resume" in st.session_state and st.session_state.asking_resume[0] == run.id:
-        confirmation(run.id)
-    elif house.current is not None and house.current.id == run.id:
+    if house.current is not None and house.current.id == run.id:
         st.button("Show it on Train", key="show", icon=":material/arrow_forward:", width="stretch", on_click=to_train)
     elif house.previous is not None and house.previous.id == run.id:
         st.text("It is the run before the current one, kept open.")
@@ -66,21 +65,26 @@ def continue_section(one: Overview) -> None:
     elif run.recorded is not None:
         st.text("It was recorded from a loop elsewhere: it can be compared and taken away, not continued here.")
     elif run.reason is None:
-        st.button(
-            "Continue this run",
-            key="continue",
-            type="primary",
-            icon=":material/play_arrow:",
-            width="stretch",
-            on_click=continue_run,
-            args=(run.id, False),
-            help="Opens it on Train, paused at its newest snapshot. Later steps are made again, bit for bit.",
-        )
+        with st.container(key="asks_at_right"):
+            asking = st.session_state.get("asking_resume", ("", ""))[0] == run.id
+            st.button(
+                "Continue this run",
+                key="continue",
+                type="primary",
+                icon=":material/play_arrow:",
+                width="stretch",
+                on_click=continue_run,
+                args=(run.id, False),
+                disabled=asking,
+                help="Opens it on Train, paused at its newest snapshot. Later steps are made again, bit for bit.",
+            )
+            if asking:
+                confirmation(run.id)
 
 
 def confirmation(name: str) -> None:
     """Another run is under way: stop that one and go on with this, or cancel."""
-    with st.container(border=True):
+    with over("button"):
         st.text(f"{st.session_state.asking_resume[1]}. Stop it and continue this one?")
         yes, no = st.columns(2)
         yes.button(

@@ -48,8 +48,8 @@ def first_step() -> int:
     return run.step if step is None else int(step)
 
 
-def start_race(kind: str, replace: bool = False, steps: int | None = None) -> None:
-    """Start a race; if something trains now, the page asks first."""
+def start_race(kind: str, replace: bool = False, steps: int | None = None, place: str = "verbs") -> None:
+    """Start a race; if something trains now, the page asks first, at `place`."""
     state, house, lanes, shared = st.session_state, run_manager(), planned_lanes(), shared_settings()
     state.pop("race_asking", None)
     planned, step = plan.planned(), state.get("race_at")
@@ -63,7 +63,7 @@ def start_race(kind: str, replace: bool = False, steps: int | None = None) -> No
         try:
             job.result()
         except RunActive as active:
-            state.race_asking = kind, steps, str(active)
+            state.race_asking, state.race_asked_at = (kind, steps, str(active)), place
         except Cancelled:  # this person did it
             pass
         except InputError as error:
@@ -72,21 +72,21 @@ def start_race(kind: str, replace: bool = False, steps: int | None = None) -> No
     waiting.begin(work, done)
 
 
-def start_learning_rate_race() -> None:
-    """Race four learning rates on the smallest model."""
+def start_learning_rate_race(place: str) -> None:
+    """Race four learning rates on the smallest model; what that asks is asked at `place`."""
     replace_lanes([dict(one) for one in LEARNING_RATES])
     st.session_state.race_from = STARTS[0]
     plan.choose_preset("bigram")
-    start_race("start")
+    start_race("start", place=place)
 
 
-def start_optimizer_race() -> None:
-    """Race SGD with momentum, AdamW and Muon on the small GPT."""
+def start_optimizer_race(place: str) -> None:
+    """Race SGD with momentum, AdamW and Muon on the small GPT; what that asks is asked at `place`."""
     replace_lanes([dict(one) for one in OPTIMIZERS])
     st.session_state.race_from = STARTS[0]
     st.session_state.race_shared = {"max_steps": OPTIMIZER_STEPS, "speed": "unlimited"}
     plan.choose_preset("gpt-tiny")
-    start_race("start")
+    start_race("start", place=place)
 
 
 def replace_lanes(changes: list[dict[str, Any]]) -> None:

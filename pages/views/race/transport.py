@@ -14,6 +14,7 @@ from engine.stream.status import State
 from pages.views.race.plan import first_step, shared_settings, start_kind, start_race
 from pages.widgets import fields, notices, plan
 from pages.widgets.icon_button import icon_button
+from pages.widgets.over import over
 from pages.widgets.play_button import play_button
 
 
@@ -61,6 +62,12 @@ def play_label(race: Race | None) -> str:
 def transport(race: Race | None) -> None:
     """Start, pause, resume; steps by hand; stop."""
     asking = "race_asking" in st.session_state
+    with st.container(key="asks_at_verbs"):
+        _transport(race, asking)
+        answers("verbs")
+
+
+def _transport(race: Race | None, asking: bool) -> None:
     play_button(
         play_label(race),
         play,
@@ -90,6 +97,8 @@ def brief_transport(race: Race | None) -> None:
     play_button(play_label(race), play, key="race_play", disabled=asking, help=None, width="content")
     one_step(asking)
     fields.speed_list(settings_now(race)["speed"], change_setting, name="race_speed")
+    with st.container(key="answers"):
+        answers("verbs")
 
 
 def one_step(asking: bool) -> None:
@@ -105,10 +114,16 @@ def one_step(asking: bool) -> None:
     )
 
 
+def answers(place: str) -> None:
+    """What a button in the container `place` asks."""
+    if "race_asking" in st.session_state and st.session_state.get("race_asked_at", "verbs") == place:
+        confirmation()
+
+
 def confirmation() -> None:
-    """Something trains: pause it and race, or cancel."""
+    """Something trains: pause it and race, or cancel; over what stands below the button that was pressed."""
     kind, steps, about = st.session_state.race_asking
-    with st.container(border=True):
+    with over("button"):
         st.text(f"{about}. Hold it and race? What it has made is kept.")
         yes, no = st.columns(2)
         yes.button("Hold it", type="primary", on_click=start_race, args=(kind, True, steps), width="stretch")
