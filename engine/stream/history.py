@@ -72,6 +72,7 @@ class History:
         self._tables_step: int | None = None
         self._new_tables_steps: list[int] = []
         self._rows_step: int | None = None  # of the newest row of numbers
+        self._waits_since: float | None = None  # when tables came before the numbers of their step
         self._new_events: list[Event] = []
         self._new_samples: list[Sample] = []
         self._table_due = -math.inf
@@ -178,9 +179,8 @@ class History:
                 for name, new in self._new_points.items()
             }
             self._new_points.clear()
-            self._new_tables_steps.clear()
-            whole = self._rows_step is None or self._tables_step is None or self._rows_step >= self._tables_step
-            due = self._clock() >= self._table_due + (0 if whole else NUMBERS_WAIT)
+            self._new_tables_steps = [step for step in self._new_tables_steps if step > (self._rows_step or 0)]
+            due = self._clock() >= self._table_due and not self._waits_for_numbers()
             if self._new_tables and (due or header.get("state") != State.RUNNING):
                 frame.arrays += [(name, self.tables[name]) for name in self._new_tables]
                 self._new_tables.clear()
@@ -198,6 +198,15 @@ class History:
             samples=_dicts(samples[-MAX_ENTRIES:]),
         )
         return frame
+
+    def _waits_for_numbers(self) -> bool:
+        """Have the newest tables come before the numbers of their step, less than NUMBERS_WAIT ago?"""
+        if self._rows_step is None or self._tables_step is None or self._rows_step >= self._tables_step:
+            self._waits_since = None
+            return False
+        if self._waits_since is None:
+            self._waits_since = self._clock()
+        return self._clock() < self._waits_since + NUMBERS_WAIT
 
     def snapshot(self, header: dict[str, Any]) -> Frame:
         """All that a new viewer needs, within SNAPSHOT_BYTES; each series gets as many points as the budget allows."""

@@ -361,12 +361,12 @@ def test_tables_of_a_step_come_no_sooner_than_its_numbers() -> None:
     history = History(clock=lambda: now[0])
     history.add([Observation(0, {}, {"weights/x": np.zeros((2, 2), np.float32)})])
     history.delta(HEADER)
-    now[0] += 0.5
+    now[0] += 50
     history.add(rows(1, 9))
     history.add([Observation(10, {"update_ratio": 1e-3}, {"weights/x": np.zeros((2, 2), np.float32)})])
     early = history.delta(HEADER)  # drained between the two records of step 10
     assert "tables_step" not in early.header and "weights/x" not in dict(early.arrays)
-    history.add(rows(10, 12))
+    history.add(rows(10, 500))
     frame = history.delta(HEADER)
     steps = dict(frame.arrays)["train/loss"][0] + frame.header["base_step"]
     assert frame.header["tables_step"] == 10 and 10 in steps and "weights/x" in dict(frame.arrays)
