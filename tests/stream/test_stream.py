@@ -370,11 +370,11 @@ def test_tables_of_a_step_come_no_sooner_than_its_numbers() -> None:
     frame = history.delta(HEADER)
     steps = dict(frame.arrays)["train/loss"][0] + frame.header["base_step"]
     assert frame.header["tables_step"] == 10 and 10 in steps and "weights/x" in dict(frame.arrays)
-    history.add([Observation(20, {}, {"weights/x": np.zeros((2, 2), np.float32)})])
+    history.add([Observation(600, {}, {"weights/x": np.zeros((2, 2), np.float32)})])
     now[0] += 1
     assert "tables_step" not in history.delta(HEADER).header
     now[0] += 1
-    assert history.delta(HEADER).header["tables_step"] == 20, "they do not wait for ever"
+    assert history.delta(HEADER).header["tables_step"] == 600, "they do not wait for ever"
 
 
 def test_every_channel_keeps_its_point_of_the_step_of_the_tables() -> None:
