@@ -31,7 +31,7 @@ OVER_STYLE = """<style>
 [data-testid="stLayoutWrapper"]:has(> .st-key-over_board) { right: 0; bottom: 4.2rem; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-over_lesson) { right: 0; bottom: 4.4rem; width: min(24rem, 92vw); }
 .st-key-over_lesson [data-testid="stText"] { font-size: 0.95rem; line-height: 1.35; }
-[data-testid="stLayoutWrapper"]:has(> .st-key-over_result) { right: 0; bottom: 4.4rem; width: min(46rem, 92vw); }
+[data-testid="stLayoutWrapper"]:has(> .st-key-over_result) { left: 0; bottom: 4.4rem; width: min(40rem, 62%); }
 [data-testid="stLayoutWrapper"]:has(> .st-key-over_set_up) { right: 0; top: 1.7rem; width: auto; max-width: 62%; }
 .st-key-over_set_up { padding: 0.3rem 0.6rem; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-over_notices) { position: fixed; left: 1rem; bottom: 1rem; }

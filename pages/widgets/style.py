@@ -113,7 +113,7 @@ html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
 [data-testid="stTopNavLink"] { padding: 0 5px; height: 44px; }
 :is([data-testid="stTopNavLink"], .rc-overflow-item-rest) :is(p, span, div) { font-size: 18px; }
 .st-key-scene [data-testid="stText"], .st-key-scene p, .st-key-scene button p { font-size: 20px; }
-.st-key-scene { padding: 0.4rem 1rem; } .st-key-scene_verbs > * { flex: 0 1 auto; }
+.st-key-scene { padding: 0.2rem 0.8rem; } .st-key-scene_turn > div { flex: 0 0 auto; }
 .st-key-bar { position: fixed; z-index: 999991; top: 0; right: 52px; width: auto; height: var(--ls-bar); gap: 5px; }
 .st-key-bar.st-key-bar { margin: 0; padding: 0; }
 .st-key-bar button { min-height: 44px; min-width: 36px; padding: 0 7px; }

@@ -5,6 +5,8 @@ The question itself stands on the board, where phones and this screen answer it 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from engine.errors import InputError
@@ -13,6 +15,7 @@ from engine.lessons.course.scene import Bets, Do, Lesson, Look, Scene, Training,
 from engine.lessons.under_way import LessonUnderWay, Phase, lesson_under_way
 from engine.link import LESSON
 from engine.runs.run import Run
+from pages.charts.static import presenting
 from pages.views.shared.results import show_display
 from pages.views.train.set_up import consequence
 from pages.views.train.transport import play_label
@@ -63,15 +66,39 @@ def lesson_card() -> None:
     lesson, scene = under_way.lesson, under_way.scene
     if lesson is None or scene is None:
         return
+    if presenting():
+        _strip(under_way, lesson, scene)
+        return
     with st.container(border=True, key="scene"):
         with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="xsmall", key="scene_head"):
             st.caption(f"Lesson {lesson.number} · {under_way.at + 1} of {len(lesson.scenes)}", width="stretch")
-            icon_button("Close the lesson; its run stays", "scene_leave", ":material/close:", on_click=under_way.leave)
+            _close_button(under_way)
         with st.container(gap="xsmall", key="scene_words"):
             st.markdown(f"**{_literal(scene.title)}**")
             _words(under_way, scene)
         with st.container(horizontal=True, gap="xsmall", key="scene_verbs"):
             _verbs(under_way, lesson, scene)
+
+
+def _strip(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
+    """In presenter mode: the scene in one strip over the stage."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="scene"):
+        with st.container(gap=None, width="stretch", key="scene_words"):
+            where = f"{lesson.number}.{under_way.at + 1} of {len(lesson.scenes)}"
+            st.markdown(f"**{where} · {_literal(scene.title)}**")
+            if under_way.asked is None or under_way.problem or under_way.phase is Phase.RUNNING:
+                _words(under_way, scene)
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="xsmall", width="content"):
+            _verbs(under_way, lesson, scene)
+            _close_button(under_way)
+
+
+def _width() -> Literal["content", "stretch"]:
+    return "content" if presenting() else "stretch"
+
+
+def _close_button(under_way: LessonUnderWay) -> None:
+    icon_button("Close the lesson; its run stays", "scene_leave", ":material/close:", on_click=under_way.leave)
 
 
 def result_card() -> None:
@@ -136,26 +163,26 @@ def _progress(under_way: LessonUnderWay) -> None:
 
 
 def _verbs(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
-    asked, phase = under_way.asked, under_way.phase
+    asked, phase, width = under_way.asked, under_way.phase, _width()
     if asked is not None and (phase is Phase.OPEN or under_way.problem):
         label = RUN_IT.get(type(asked.experiment), "Close and see")
-        st.button(label, key="scene_run", type="primary", width="stretch", on_click=_run_it)
+        st.button(label, key="scene_run", type="primary", width=width, on_click=_run_it)
     elif isinstance(scene, Look | Do) and scene.experiment is not None and phase is Phase.READY:
         label = "Start it" if isinstance(scene, Look) else "Set it up"
-        st.button(label, key="scene_run", type="primary", width="stretch", on_click=_run_it)
+        st.button(label, key="scene_run", type="primary", width=width, on_click=_run_it)
     page = scene.page if isinstance(scene, Look | Do) else asked.page if asked is not None else ""
     if page and phase in (Phase.READY, Phase.SHOWN):
-        st.page_link(f"{page}.py", label=f"See it on {PAGES.get(page, page)}", width="stretch")
+        st.page_link(f"{page}.py", label=f"See it on {PAGES.get(page, page)}", width=width)
     if asked is not None and phase is Phase.SHOWN and not under_way.problem:
         hidden = under_way.room.hidden
         label = "Show what was said" if hidden else "Hide what was said"
-        st.button(label, key="scene_hide", width="stretch", on_click=under_way.room.hide, args=(not hidden,))
+        st.button(label, key="scene_hide", width=width, on_click=under_way.room.hide, args=(not hidden,))
     _turn(under_way, lesson)
 
 
 def _turn(under_way: LessonUnderWay, lesson: Lesson) -> None:
     """Back and on; any scene can be skipped, and gone back to."""
-    with st.container(horizontal=True, gap="xsmall", wrap=False, key="scene_turn"):
+    with st.container(horizontal=True, gap="xsmall", wrap=False, width=_width(), key="scene_turn"):
         at = under_way.at
         st.button("Back", key="scene_back", on_click=_go, args=(at - 1,), disabled=at == 0)
         if at + 1 == len(lesson.scenes):
