@@ -179,7 +179,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
         "clipping",
         STEPPING,
-        "What if a single slope is far too steep?",
+        "What if the slopes grow far too steep?",
         "Gradient clipping left out",
         "A tiny GPT under SGD at a rate of 2, 200 steps: once with gradients shortened to a length of 0.5, once as "
         "they are.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ GENTLE, STEEP = 3e-3, 0.02
 """AdamW's rates for a tiny GPT: one that needs no warm-up, and one that does."""
 WARMUP = 50  # steps
 CLIP = 0.5
+OFF_THE_CHART = 1e4
+"""A loss or a gradient from which on a loop that runs away is drawn no further."""
 DECAYS = (0.0, 0.1, 1.0)
 BATCHES = ((8, 1), (32, 4), (128, 1), (128, 16), (512, 64))
 """Windows in a batch, and its rate in units of that of the first."""
@@ -180,7 +183,8 @@ def clipping_left_out(start: Start, pacer: Pacer, steps: int = 200, lr: float = 
         )
     batches = Chart(
         "Loss of each step's batch",
-        "Both loops began with the same weights and saw the same batches. A leap upwards is a step that went too far.",
+        "Both loops began with the same weights and saw the same batches. A leap upwards is a step that went too far; "
+        f"a curve ends where it leaves {OFF_THE_CHART:,.0f} behind.",
         "step",
         "loss, nats per token",
         tuple(_by_step(found, [loop.batch_losses for loop in found.values()])),
@@ -189,7 +193,7 @@ def clipping_left_out(start: Start, pacer: Pacer, steps: int = 200, lr: float = 
     lengths = Chart(
         "Length of the gradient before clipping",
         f"The norm over all weights. Whatever lies above the dashed line, {CLIP:g}, is shortened to it in one of the "
-        "loops.",
+        f"loops; a curve ends where it leaves {OFF_THE_CHART:,.0f} behind.",
         "step",
         "length of the gradient",
         (
@@ -339,7 +343,9 @@ def _losses(title: str, found: dict[str, GptLoop], tones: Sequence[Tone]) -> Cha
 
 
 def _by_step(found: dict[str, GptLoop], values: Sequence[Sequence[float]]) -> list[Curve]:
+    """One curve for each loop, up to where it leaves the chart for good."""
     tones: tuple[Tone, ...] = ("usual", "bad")
+    shown = [list(takewhile(lambda value: value < OFF_THE_CHART, each)) for each in values]
     return [
-        Curve(name, range(1, len(each) + 1), each, tone) for name, each, tone in zip(found, values, tones, strict=True)
+        Curve(name, range(1, len(each) + 1), each, tone) for name, each, tone in zip(found, shown, tones, strict=True)
     ]
