@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from engine.distributed.place import Place
 from engine.distributed.processes import Processes
 from engine.errors import InputError
 from engine.models.base import Dropout
+from engine.storage.reader import read_run
 from engine.stream.messages import Record, Scalars
 from engine.text.corpus import Corpus
 from engine.training.checkpoint import PausedState
@@ -211,6 +213,13 @@ def test_float32_is_what_a_cpu_trains_in_unless_told_otherwise(corpus: Corpus) -
     found = [one_precision_more(corpus, LiveSettings(batch_size=6), precision=kind)[1] for kind in ("auto", "float32")]
     assert found[0] == found[1]
     assert RunConfig().precision == "auto"
+
+
+def test_a_run_of_before_goes_on_in_float32(tmp_path: Path) -> None:
+    folder = Path(__file__).parent.parent / "fixtures" / "runs" / "gpt-dropout"
+    stored = read_run(Path(shutil.copytree(folder, tmp_path / folder.name)))
+    assert stored.config is not None
+    assert stored.config.precision == "float32"
 
 
 # ------------------------------------------------------------------ compiled
