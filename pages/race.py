@@ -1,4 +1,4 @@
-"""Race: two to four lanes from one start, each with its own change, trained in turn and shown together.
+"""Race: lanes from one start, each with its own change, trained in turn and shown together; and sweeps over a knob.
 
 Holds no training state: the engine runs the race. A session keeps only the set-up of its next one.
 """
@@ -16,11 +16,14 @@ from pages.charts.static import presenting
 from pages.views.race import results
 from pages.views.race.plan import start_learning_rate_race, start_optimizer_race
 from pages.views.race.setup import race_setup
+from pages.views.race.sweep import sweep_section
 from pages.views.race.transport import answers, brief_transport, steps_and_speed, transport
 from pages.views.shared import frame
 from pages.widgets import notices, plan
 from pages.widgets.style import STYLE
+from pages.widgets.tabs import tabs
 
+TABS = ("Race", "Sweep")
 ABOUT = """
 **A race** trains two to four lanes side by side: the same model, text, seed and batches, and one change in each. All
 lanes stand at the same step, so whatever differs between them comes from that change. The losses are equal, bit for
@@ -99,11 +102,22 @@ def page() -> None:
     if presenting():
         with frame.bar():
             brief_transport(race)
+    else:
+        with st.container(key="present_only"):
+            frame.present_button()
+    if tabs("what to look at", TABS, "race_tab") == TABS[1]:
+        notices.show()
+        sweep_section()
+    else:
+        lanes_view(race, shown)
+
+
+def lanes_view(race: Race | None, shown: Shown) -> None:
+    """The race under way, or the next one: its controls, and its board."""
+    if presenting():
         notices.show()
         live_board(race, shown)
         return
-    with st.container(key="present_only"):
-        frame.present_button()
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         with st.container():  # what comes and goes here builds none of the controls anew: their keys work throughout

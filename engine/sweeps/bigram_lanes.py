@@ -1,13 +1,14 @@
 """Many bigrams trained at once: their tables in one tensor, one batch a step for all of them.
 
-K  lanes: bigrams that differ in their knobs
+K  lanes: bigrams that differ in their rate or their decay
 C  vocab_size: scores per token
 N  tokens in a batch
 
-Each lane is the run that `Trainer` makes of its settings: the same first table, the same batches, the same optimizer.
-Every number of the way there and back is computed by the same kernels of torch in the same order, so on the CPU a
-lane's table equals that of the run trained alone bit for bit. Its batch loss is added up in another order and may
-differ by one part in a million.
+Each lane is the run that `Trainer` makes of its settings on the CPU: the same first table, the same batches, AdamW with
+decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), by the same kernels of torch and every sum in the
+same order. So a lane's table equals that of the run trained alone bit for bit, where the tokens of a batch are a power
+of two; else the mean is rounded otherwise, by one part in ten million. Batch losses are added up in another order and
+may differ by one part in a million.
 """
 
 from __future__ import annotations
@@ -16,17 +17,14 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_
+from torch import Tensor
 
 from ..config import LiveSettings, RunConfig
 from ..errors import InputError
 from ..models import registry
-from ..models.base import Model
 from ..text.baselines import count_pairs
 from ..text.corpus import Corpus
 from ..training import probes
-from ..training.optimizers import make_optimizer
 from ..training.schedule import rate_at
 from ..training.trainer import Trainer
 
@@ -37,10 +35,18 @@ OWN = ("lr", "weight_decay")
 """The settings that each lane has for itself."""
 
 
+def trains_together(config: RunConfig) -> bool:
+    """Can many runs of `config` be trained in one tensor? A bigram's can, under AdamW."""
+    return "pairs" in registry.find(config.model).features and config.optimizer == "adamw"
+
+
 def check_lanes(config: RunConfig, vocab_size: int, count: int) -> None:
     """InputError unless `count` runs of `config` on a text of `vocab_size` tokens can be trained at once."""
-    if "pairs" not in registry.find(config.model).features:
-        raise InputError(f"model {config.model!r} cannot be trained many at once; choose bigram, or race its lanes")
+    if not trains_together(config):
+        raise InputError(
+            f"model {config.model!r} under optimizer {config.optimizer!r} cannot be trained many at once; choose "
+            "'bigram' under 'adamw', or race its lanes"
+        )
     if not 1 <= count <= MOST_LANES:
         raise InputError(f"{count} values at once are not possible; choose 1 to {MOST_LANES}")
     if vocab_size > MOST_TOKENS:
@@ -61,9 +67,8 @@ class BigramLanes:
     def __init__(self, config: RunConfig, settings: Sequence[LiveSettings], corpus: Corpus) -> None:
         """Lanes at step 0, one for each of the `settings`, which differ in what OWN names and in nothing else."""
         check_lanes(config, corpus.vocab_size, len(settings))
-        shared = {tuple(one.model_dump(exclude=set(OWN)).items()) for one in settings}
-        assert len(shared) == 1, "lanes differ in what OWN names alone"
-        self.settings = tuple(settings)
+        assert len({one.model_dump_json(exclude=set(OWN)) for one in settings}) == 1, "lanes differ in OWN alone"
+        self.config, self.settings = config, tuple(settings)
         alone = Trainer(config, settings[0], corpus, lambda record: None)  # for its first table and its batches
         self._batcher = alone.batcher
         self.tables = alone.parameters[0].detach().repeat(len(settings), 1, 1)
@@ -71,19 +76,19 @@ class BigramLanes:
         self.losses = torch.full((len(settings),), torch.nan)
         self.diverged_at: list[int | None] = [None] * len(settings)
         self._alive = torch.ones(len(settings), dtype=torch.bool)
-        self._lanes = [nn.Parameter(table) for table in self.tables]  # views of `tables`
-        self._optimizer = make_optimizer(config, _Parameters(self._lanes))
-        (group,) = self._optimizer.param_groups
-        self._optimizer.param_groups = [{**group, "params": [lane]} for lane in group["params"]]
+        self._means, self._squares = torch.zeros_like(self.tables), torch.zeros_like(self.tables)
+        self._steps = torch.zeros(len(settings))
 
     def advance(self) -> None:
         """One optimization step of every lane."""
         self.step += 1
         inputs, targets = self._batcher.draw(self.settings[0].batch_size)
         losses, gradients = self._losses_and_gradients(inputs.flatten(), targets.flatten())
+        self._clip(gradients)
         before = self.tables.clone()
         self._update(gradients)
-        self._alive &= torch.isfinite(losses) & torch.isfinite(self.tables).flatten(1).all(1)
+        lowest, highest = self.tables.flatten(1).aminmax(dim=1)  # nan where one number is
+        self._alive &= torch.isfinite(losses) & torch.isfinite(lowest) & torch.isfinite(highest)
         if not self._alive.all():
             self.tables.copy_(torch.where(self._alive[:, None, None], self.tables, before))
             for lane in (~self._alive).nonzero().flatten().tolist():
@@ -93,34 +98,60 @@ class BigramLanes:
     def _losses_and_gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """From ids (N,) and (N,): losses (K,) and gradients (K, C, C).
 
-        Row i of all lanes lies side by side, so that one look-up serves all of them.
+        The slope of one target's loss in its row of scores is softmax less 1 at the target. Each of the C rows goes
+        through softmax once, however often it comes; the slopes are added up in the order of the batch, as torch adds
+        those of an embedding.
         """
         lanes, size = self.tables.shape[:2]
-        rows = self.tables.transpose(0, 1).reshape(size, lanes * size).requires_grad_()  # (C, K·C)
-        logits = F.embedding(inputs, rows)  # (N, K·C)
-        pointwise = F.cross_entropy(logits.view(-1, size), targets.repeat_interleave(lanes), reduction="none")  # (N·K,)
-        losses = pointwise.view(-1, lanes).mean(0)  # (K,)
-        (gradients,) = torch.autograd.grad(losses.sum(), rows)
-        return losses.detach(), gradients.view(size, lanes, size).transpose(0, 1).contiguous()
+        scores = self.tables.transpose(0, 1).contiguous().requires_grad_()  # (C, K, C): a token's rows side by side
+        log_shares = F.log_softmax(scores, dim=-1)
+        losses = -log_shares.detach()[inputs, :, targets].mean(0)  # (N, K) -> (K,)
+        shares = _shares(log_shares, scores, len(inputs))
+        slopes = shares.index_select(0, inputs)  # (N, K, C)
+        slopes[torch.arange(len(inputs)), :, targets] -= 1 / len(inputs)
+        gradients = torch.zeros(size, lanes * size).index_add_(0, inputs, slopes.view(len(inputs), -1))
+        return losses, gradients.view(size, lanes, size).transpose(0, 1).contiguous()
+
+    def _clip(self, gradients: Tensor) -> None:
+        """Shorten the gradients (K, C, C) that are longer than allowed, as torch's clip_grad_norm_ does."""
+        if (longest := self.settings[0].grad_clip) is not None:
+            lengths = torch.stack([probes.global_norm([one]) for one in gradients])
+            gradients *= (longest / (lengths + 1e-6)).clamp(max=1.0)[:, None, None]
 
     def _update(self, gradients: Tensor) -> None:
-        for lane, gradient, settings, group in zip(
-            self._lanes, gradients, self.settings, self._optimizer.param_groups, strict=True
-        ):
-            lane.grad = gradient
-            if settings.grad_clip is not None:
-                clip_grads_with_norm_([lane], settings.grad_clip, probes.global_norm([gradient]))
-            group["lr"] = rate_at(settings, self.step)
-            group["weight_decay"] = settings.weight_decay
-        self._optimizer.step()
+        """AdamW on each table, by the kernel behind torch.optim.AdamW(fused=True), without that class's bookkeeping."""
+        self._steps += 1
+        for lane, (gradient, settings) in enumerate(zip(gradients, self.settings, strict=True)):
+            torch._fused_adamw_(
+                [self.tables[lane]],
+                [gradient],
+                [self._means[lane]],
+                [self._squares[lane]],
+                [],
+                [self._steps[lane]],
+                lr=rate_at(settings, self.step),
+                beta1=self.config.beta1,
+                beta2=self.config.beta2,
+                weight_decay=settings.weight_decay,
+                eps=self.config.epsilon,
+                amsgrad=False,
+                maximize=False,
+            )
 
 
-class _Parameters(Model):
-    """The lanes as an optimizer takes them."""
+def _shares(log_shares: Tensor, scores: Tensor, targets: int) -> Tensor:
+    """softmax of `scores` (C, K, C) over the number of `targets`, to the bit as torch's cross-entropy has it.
 
-    def __init__(self, lanes: Sequence[nn.Parameter]) -> None:
-        super().__init__()
-        self.lanes = nn.ParameterList(lanes)
+    Its way back gives them: the slope of -log_shares/targets in one column is this in all other columns. So one
+    column is asked for all but itself, and another for that one.
+    """
+    slopes: list[Tensor] = []
+    for column in (0, 1):
+        ask = torch.zeros(scores.size(-1))
+        ask[column] = -1 / targets
+        slopes += torch.autograd.grad(log_shares, scores, ask.expand_as(scores), retain_graph=column == 0)
+    slopes[0][..., 0] = slopes[1][..., 0]
+    return slopes[0]
 
 
 class PairLoss:

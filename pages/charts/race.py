@@ -1,4 +1,4 @@
-"""The live panels of a race: the losses of all lanes, the tables of two of them, and what each one writes.
+"""The live panels of a race: the losses of all lanes; of a few lanes the tables of two, and what each one writes.
 
 The lanes' channels are `train/loss/1` …; `train/loss/before` is that of the run they were forked from. One table
 holds the rows of all lanes, lane after lane. A layout says in `meta`:
@@ -16,13 +16,19 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
-from pages.charts.palette import BASELINE, EVENT, GOOD, TRAIN, VALIDATION
+from engine.runs.races.lanes import FEW_LANES
+from pages.charts.palette import BASELINE, EVENT, GOOD, LAYERS, TRAIN, VALIDATION
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.training import training_panels
 
-LANES = (TRAIN, VALIDATION, GOOD, EVENT)
-"""A colour for each lane; told apart with any colour vision."""
+FEW = (TRAIN, VALIDATION, GOOD, EVENT)
+"""A colour for each of FEW_LANES; told apart with any colour vision."""
 VIEWS = (("A", "first", "weight"), ("B", "second", "weight"), ("B − A", "difference", "difference of weights"))
+
+
+def lane_colours(count: int) -> tuple[str, ...]:
+    """A colour for each of `count` lanes: more than FEW_LANES have an order, and so have their colours."""
+    return FEW if count <= FEW_LANES else LAYERS
 
 
 def race_panels(info: RunInfo) -> list[Panel]:
@@ -31,6 +37,8 @@ def race_panels(info: RunInfo) -> list[Panel]:
         return []
     alone = {panel.key: panel for panel in training_panels(info)}
     found = [_losses(info, alone["loss"])]
+    if len(info.lanes) > FEW_LANES:
+        return found
     if "table" in alone:
         found.append(_table(info, alone["table"]))
     if "samples" in alone:
@@ -49,7 +57,7 @@ def _losses(info: RunInfo, alone: Panel) -> Panel:
             line={"color": BASELINE, "width": 2},
             meta={"channel": "train/loss/before", "smooth": True},
         )
-    for number, (name, colour) in enumerate(zip(info.lanes, LANES, strict=False), 1):
+    for number, (name, colour) in enumerate(zip(info.lanes, lane_colours(len(info.lanes)), strict=False), 1):
         figure.add_scatter(
             name=name,
             mode="lines",
@@ -59,7 +67,7 @@ def _losses(info: RunInfo, alone: Panel) -> Panel:
             hoverinfo="skip",
             meta={"channel": f"train/loss/{number}"},
         )
-    for number, (name, colour) in enumerate(zip(info.lanes, LANES, strict=False), 1):
+    for number, (name, colour) in enumerate(zip(info.lanes, lane_colours(len(info.lanes)), strict=False), 1):
         figure.add_scatter(
             name=name,
             mode="lines",
@@ -114,5 +122,8 @@ def _samples(info: RunInfo) -> Panel:
 
 def _lanes(info: RunInfo) -> dict[str, list[dict[str, str]]]:
     return {
-        "lanes": [{"name": name, "colour": colour} for name, colour in zip(info.lanes, LANES, strict=False)],
+        "lanes": [
+            {"name": name, "colour": colour}
+            for name, colour in zip(info.lanes, lane_colours(len(info.lanes)), strict=False)
+        ],
     }

@@ -7,7 +7,7 @@ with its title and two sentences of help.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -197,11 +197,13 @@ def show(
     height: int = 320,
     picture: str | None = None,
     least_width: int = 0,
+    on_select: Callable[[], None] | None = None,
 ) -> None:
     """Put a figure on the page: its title with a "?" that says how to read it, and the chart. Titles are constants.
 
     A button above the chart saves it as a PNG named `picture` (by default after its key). It appears under the pointer,
     or always if there is a `picture`. On a screen narrower than `least_width` pixels the chart scrolls sideways.
+    `on_select` is called when a point is clicked; which one stands in the session under `key`.
     """
     heading(title, help)
     scale = LARGER if presenting() else 1.0
@@ -220,7 +222,16 @@ def show(
         st.html(WIDE.replace("KEY", key).replace("WIDTH", str(least_width)))
     with st.container(key=f"{key}_wide") if least_width else nullcontext():
         drawn = themed(figure, theme(), scale, layout)
-        st.plotly_chart(drawn, key=key, theme=None, height=round(height * scale), config=config, alt=title)
+        st.plotly_chart(
+            drawn,
+            key=key,
+            theme=None,
+            height=round(height * scale),
+            config=config,
+            alt=title,
+            on_select=on_select or "ignore",
+            selection_mode="points",
+        )
 
 
 def heading(title: str, help: str) -> None:

@@ -54,8 +54,6 @@ def test_three_of_forty_bets_equal_the_same_bigrams_trained_alone(corpus: Corpus
     [
         ({}, {"batch_size": 7}),
         ({"block_size": 5, "seed": 3}, {"weight_decay": 0.5}),
-        ({"optimizer": "sgd", "momentum": 0.9}, {"lr": 0.5}),
-        ({"optimizer": "sgd"}, {"grad_clip": 0.05}),
         ({"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-4}, {}),
         ({}, {"grad_clip": 0.05}),
         ({}, {"schedule": "cosine", "warmup_steps": 5, "max_steps": 30}),
@@ -129,9 +127,10 @@ def test_the_bets_find_the_best_rate_within_a_factor_of_two_of_a_fine_sweep(corp
 
 @pytest.mark.thorough
 def test_forty_bets_of_a_thousand_steps_take_ten_seconds_and_find_the_best_rate(corpus: Corpus) -> None:
-    began = time.perf_counter()
+    """On one core, counted in its own seconds, so that other programs do not count."""
+    began = time.thread_time()
     coarse = best_rate(corpus, spaced_values(1e-4, 10.0, 40), 1000)
-    seconds = time.perf_counter() - began
+    seconds = time.thread_time() - began
     assert 0.5 <= coarse / best_rate(corpus, spaced_values(coarse / 4, coarse * 4, 64), 1000) <= 2
     assert seconds <= 10, f"{seconds:.1f} s"
 
@@ -185,8 +184,9 @@ def test_large_vocabularies_and_other_models_are_refused(tiny: Corpus) -> None:
     with pytest.raises(InputError, match=r"a vocabulary of 129 tokens is too large .* at most 128 tokens"):
         RunningSweep(Sweep.of(CONFIG, SETTINGS, "lr", [0.1]), wide)
     gpt = preset("gpt-tiny")
-    with pytest.raises(InputError, match="model 'gpt' cannot be trained many at once; choose bigram"):
-        RunningSweep(Sweep.of(gpt.config, gpt.settings, "lr", [0.1]), tiny)
+    for config in (gpt.config, changed(CONFIG, optimizer="sgd")):
+        with pytest.raises(InputError, match="cannot be trained many at once; choose 'bigram' under 'adamw', or race"):
+            RunningSweep(Sweep.of(config, gpt.settings, "lr", [0.1]), tiny)
 
 
 @pytest.mark.parametrize(

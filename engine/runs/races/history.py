@@ -11,6 +11,7 @@ from ...stream.messages import Event, Floats, Observation, Record, Sample, Scala
 from ...stream.series import SeriesPoints
 from ...stream.status import ENDED, State
 from ..run import Run
+from .lanes import FEW_LANES
 from .loss_comparator import LossComparator
 
 PARENT_CHANNEL = "train/loss/before"
@@ -46,8 +47,11 @@ class RaceHistory:
         found = parent.points_between("train/loss", 0, first_step)
         if found is not None:
             self.history.add_points(PARENT_CHANNEL, found)
+        few = len(self.lanes) <= FEW_LANES
         tables = {
-            name: np.tile(table, (len(self.lanes), 1)) for name, table in parent.tables.items() if _is_shown(name)
+            name: np.tile(table, (len(self.lanes), 1))
+            for name, table in parent.tables.items()
+            if few and _is_shown(name)
         }
         self.history.add([Observation(first_step, {}, tables)])
 
@@ -88,7 +92,12 @@ class RaceHistory:
             self.history.add([event])
 
     def _stack(self, lane: int, seen: Observation) -> None:
-        """The lanes' tables of one step as one table (lanes · rows, columns), once all of them are there."""
+        """The lanes' tables of one step as one table (lanes · rows, columns), once all of them are there.
+
+        None of more than FEW_LANES: a viewer gets all of it at once.
+        """
+        if len(self.lanes) > FEW_LANES:
+            return
         for name, table in seen.tables.items():
             if not _is_shown(name):
                 continue

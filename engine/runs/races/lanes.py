@@ -15,7 +15,9 @@ from ..forks import ForkPoint
 from ..run import Run
 from ..training_thread import TrainingThread
 
-MIN_LANES, MAX_LANES = 2, 4
+MIN_LANES, MAX_LANES = 2, 8
+FEW_LANES = 4
+"""Lanes up to which their tables and samples are shown; of more, the losses alone."""
 STRUCTURE = ("optimizer", "momentum")
 LANE_FIELDS = (*KNOBS, *STRUCTURE)
 """What a lane may have for itself; of STRUCTURE only from a fresh start."""
@@ -25,7 +27,7 @@ Change = Mapping[str, Any]
 
 
 def lane_names(changes: Sequence[Change]) -> list[str]:
-    """Each lane is called what it changes. InputError unless there are two to four lanes that can race."""
+    """Each lane is called what it changes. InputError unless there are two to eight lanes that can race."""
     if not MIN_LANES <= len(changes) <= MAX_LANES:
         raise InputError(f"{len(changes)} lanes are not possible; choose {MIN_LANES} to {MAX_LANES}")
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""A race: two to four runs from one start, each with its own change, trained in turn on one thread.
+"""A race: two to eight runs from one start, each with its own change, trained in turn on one thread.
 
 All lanes that still train are at the same step; one that diverges or fails stops alone. Each lane is a run with a
 folder of its own, bit for bit the same as that run trained by itself. The race's own history shows them together.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -86,6 +87,14 @@ def start_optimizer_race(place: str) -> None:
     st.session_state.race_from = STARTS[0]
     st.session_state.race_shared = {"max_steps": OPTIMIZER_STEPS, "speed": "unlimited"}
     plan.choose_preset("gpt-tiny")
+    start_race("start", place=place)
+
+
+def start_sweep_race(knob: str, values: Sequence[float], steps: int, place: str) -> None:
+    """Race a lane for each of the `values` of `knob`, from first weights and at full speed; asks at `place`."""
+    replace_lanes([{knob: value} for value in values])
+    st.session_state.race_from = STARTS[0]
+    st.session_state.race_shared = {"max_steps": steps, "speed": "unlimited"}
     start_race("start", place=place)
 
 

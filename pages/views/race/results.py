@@ -15,7 +15,7 @@ from engine.stream.status import State
 from pages.charts import static
 from pages.charts.palette import BASELINE, ERROR, FIGURE_FONT, TEXT
 from pages.charts.panel import unit_of
-from pages.charts.race import LANES
+from pages.charts.race import lane_colours
 
 RATES = (
     "Where each lane ended, the mean loss of its last tenth of steps, against its learning rate; the bar holds eight "
@@ -119,7 +119,7 @@ def picture(
             },
             mode="markers",
             marker={
-                "color": ERROR if out else LANES[names.index(one.name)],
+                "color": ERROR if out else lane_colours(len(names))[names.index(one.name)],
                 "size": 16,
                 "symbol": "x" if out else "circle",
             },

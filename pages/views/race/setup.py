@@ -9,7 +9,7 @@ import streamlit as st
 from engine.config import OptimizerName
 from engine.presets import PRESETS
 from engine.runs.manager import run_manager
-from engine.runs.races.lanes import MAX_LANES, MIN_LANES
+from engine.runs.races.lanes import FEW_LANES, MIN_LANES
 from engine.runs.races.race import Race
 from pages.views.race.plan import STARTS, planned_lanes, start_kind
 from pages.widgets import fields, plan
@@ -50,14 +50,14 @@ def race_setup(race: Race | None) -> None:
             )
         count = st.segmented_control(
             "lanes",
-            range(MIN_LANES, MAX_LANES + 1),
+            range(MIN_LANES, max(FEW_LANES, len(planned_lanes())) + 1),
             default=len(planned_lanes()),
             key=f"race_count-{setup_generation()}",
             required=True,
             width="stretch",
         )
         if count != len(planned_lanes()):
-            st.session_state.race_lanes = [*planned_lanes(), *({} for _ in range(MAX_LANES))][: count or MIN_LANES]
+            st.session_state.race_lanes = [*planned_lanes(), *({} for _ in range(FEW_LANES))][: count or MIN_LANES]
         with st.container(key="lanes"):
             for place in range(len(planned_lanes())):
                 lane_fields(place)
