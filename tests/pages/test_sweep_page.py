@@ -13,7 +13,7 @@ from engine.presets import preset
 from engine.stream.status import State
 from engine.sweeps.sweep import Point
 from pages.charts.palette import ERROR, LAYERS, TRAIN, TWINS
-from pages.charts.sweep import sweep_figure, sweep_image
+from pages.charts.pictures.sweep import sweep_figure, sweep_image
 from pages.views.race.sweep_setup import is_busy
 
 

@@ -218,8 +218,8 @@ def test_whoever_trains_is_asked_about(manager: RunManager, wait_until) -> None:
 
 def test_what_cannot_race_is_said(manager: RunManager) -> None:
     for changes, why in (
-        ([{}], "1 lanes are not possible; choose 2 to 4"),
-        ([{}] * 5, "5 lanes"),
+        ([{}], "1 lanes are not possible; choose 2 to 8"),
+        ([{}] * 9, "9 lanes"),
         ([{}, {"seed": 1}], "lanes cannot differ in 'seed'; choose among lr"),
         ([{}, {"lr": -1}], "lr -1 is not possible"),
         ([{}, {"optimizer": "adam"}], "optimizer 'adam' is not possible"),

@@ -143,7 +143,8 @@ def stored_figures(run: StoredRun, passage: Passage, report: Report = unheard) -
     config, _ = reader.configuration(run)
     model = build_language_model(config, passage.corpus.vocab_size)
     places = range(passage.first, passage.first + passage.count)
-    steps = sorted(checkpoint_files.steps(run.folder))
+    folder = run.folder / "snapshots"
+    steps = checkpoint_files.steps(folder)
     for done, step in enumerate(steps):
         report("asking the model", done, len(steps))
         weights = checkpoint_files.weights_of(folder, step)

@@ -2,8 +2,8 @@
 
 Plain data in, plain data out; all figures in nats per character.
 
-Source of the bounds: C. E. Shannon, "Prediction and Entropy of Printed English", Bell System Technical Journal 30 (1951)
-50–64, there in bits.
+Source of the bounds: C. E. Shannon, "Prediction and Entropy of Printed English", Bell System Technical Journal 30
+(1951) 50–64, there in bits.
 """
 
 from __future__ import annotations

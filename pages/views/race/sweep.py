@@ -23,8 +23,8 @@ from engine.sweeps.race_sweep import can_validate, race_points, swept_knob, vali
 from engine.sweeps.sweep import Point, RunningSweep, best_point
 from pages.charts import static
 from pages.charts.panel import unit_of
+from pages.charts.pictures.sweep import sweep_figure, sweep_image
 from pages.charts.race import lane_colours
-from pages.charts.sweep import sweep_figure, sweep_image
 from pages.views.race.sweep_setup import NAMES, set_up
 from pages.views.shared import frame
 from pages.widgets import plan, waiting
