@@ -21,7 +21,7 @@ from engine.lessons.game.passage import (
     overtakes,
     stored_figures,
 )
-from engine.lessons.game.shannon import entropy_bounds, mean, room_surprises, surprise
+from engine.lessons.game.shannon import entropy_bounds, mean, rank_losses, room_surprises, surprise
 from engine.models.registry import build_language_model
 from engine.presets import preset
 from engine.storage import reader
@@ -92,6 +92,13 @@ def test_the_rooms_cross_entropy_equals_an_independent_computation() -> None:
     assert found == pytest.approx(expected, rel=1e-12) and mean(found) == pytest.approx(sum(expected) / 10, rel=1e-12)
 
 
+def test_a_persons_figure_is_a_cross_entropy_with_prices_fixed_beforehand() -> None:
+    shares = [math.exp(-loss) for loss in rank_losses(range(1, 74), 73)]
+    assert sum(shares) == pytest.approx(1) and shares[:2] == pytest.approx([74 / 146, 74 / 438])
+    bad = [19, 5, 9, 3, 4, 3, 11]
+    assert entropy_bounds(bad).upper < math.log(7) and mean(rank_losses(bad, 73)) > math.log(20)
+
+
 def test_surprise_by_hand() -> None:
     assert surprise(3, 10, 5, smoothing=1) == pytest.approx(-math.log(4 / 15))
     assert surprise(0, 0, 73) == pytest.approx(math.log(73)), "without a vote it is guessing"
@@ -143,7 +150,9 @@ def test_passages_lie_in_the_validation_split_and_begin_with_a_word(corpus: Corp
     found = [choose_passage(corpus, seed) for seed in range(30)]
     assert len({one.first for one in found}) > 20 and choose_passage(corpus, 5).first == found[5].first
     for one in found:
-        assert one.hidden == text[one.first : one.first + one.count] and one.lead == text[one.first - LEAD : one.first]
+        assert one.hidden == text[one.first : one.first + one.count] and text[one.first - LEAD : one.first].endswith(
+            one.lead
+        )
         assert one.lead[-1] == " " and set(one.hidden) <= set(one.alphabet)
 
 

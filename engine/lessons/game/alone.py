@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...errors import InputError
 from .passage import Passage
-from .shannon import Bounds, entropy_bounds
+from .shannon import Bounds, entropy_bounds, mean, rank_losses
 
 
 class Alone:
@@ -48,6 +48,11 @@ class Alone:
         self.told += 1
         self.ranks.append(len(self.passage.alphabet))
         self.tried = []
+
+    @property
+    def loss(self) -> float:
+        """This person's figure so far, nats per character; InputError before the first character."""
+        return mean(rank_losses(self.ranks, len(self.passage.alphabet)))
 
     @property
     def bounds(self) -> Bounds:

@@ -40,8 +40,9 @@ class Passage:
 
     @property
     def lead(self) -> str:
-        """The text before it that everybody may read."""
-        return self._text(max(0, self.first - LEAD), self.first)
+        """The text before it that everybody may read, from the start of a word."""
+        text = self._text(max(0, self.first - LEAD), self.first)
+        return text[text.find(" ") + 1 :] if self.first > LEAD and " " in text[:-1] else text
 
     @property
     def hidden(self) -> str:

@@ -42,6 +42,17 @@ def entropy_bounds(ranks: Sequence[int]) -> Bounds:
     return Bounds(lower, max(upper, 0.0))
 
 
+def rank_losses(ranks: Sequence[int], vocab_size: int) -> list[float]:
+    """What each character costs a person who needed that many guesses, by prices that were fixed beforehand.
+
+    The i-th guess stands for the probability (V + 1) / (V i (i + 1)): half for the first, a sixth for the second, and
+    so on; over the V characters they add up to 1. So the mean is a cross-entropy, like a model's, and fair for a few
+    characters too. Shannon's bounds take their prices from the guesses themselves: for n characters they never exceed
+    ln n, however bad the guesses.
+    """
+    return [math.log(vocab_size * rank * (rank + 1) / (vocab_size + 1)) for rank in ranks]
+
+
 def surprise(right: float, votes: float, vocab_size: int, smoothing: float = SMOOTHING) -> float:
     """-ln((a + α) / (N + αV)): what a character costs of which `right` among `votes` were for it."""
     return -math.log((right + smoothing) / (votes + smoothing * vocab_size))

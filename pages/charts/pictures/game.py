@@ -15,14 +15,28 @@ from pages.charts.palette import BASELINE, EVENT, FIGURE_FONT, TRAIN
 ROOM = 0.08
 
 
-def game_figure(yours: Bounds, counted: Mapping[str, float], figures: Sequence[StoredFigure]) -> go.Figure:
-    """Nats per character: the band between a person's bounds, what counting reaches, by name, and the model by step."""
+def game_figure(
+    yours: float, bounds: Bounds | None, counted: Mapping[str, float], figures: Sequence[StoredFigure]
+) -> go.Figure:
+    """Nats per character: a person's figure, what counting reaches, by name, and the model by step.
+
+    Shannon's `bounds` are a band, where there were guesses enough for them.
+    """
     figure = static.plane("steps of training", "nats per character on this passage")
     last = max([one.step for one in figures] or [1])
     right = math.log10(1 + last)
-    figure.add_hrect(y0=yours.lower, y1=yours.upper, fillcolor=EVENT, opacity=0.18, line_width=0)
-    for height, name in ((yours.upper, "you, at most"), (yours.lower, "you, at least")):
-        figure.add_hline(y=height, line={"color": EVENT, "width": 2}, **_words(f"{name} {height:.2f}", EVENT))
+    if bounds is not None:
+        figure.add_hrect(y0=bounds.lower, y1=bounds.upper, fillcolor=EVENT, opacity=0.18, line_width=0)
+        figure.add_annotation(
+            x=0.99,
+            xref="paper",
+            xanchor="right",
+            y=(bounds.lower + bounds.upper) / 2,
+            text=f"Shannon's bounds of you {bounds.lower:.2f} to {bounds.upper:.2f}",
+            showarrow=False,
+            font={"color": EVENT, "size": FIGURE_FONT},
+        )
+    figure.add_hline(y=yours, line={"color": EVENT, "dash": "dash", "width": 3}, **_words(f"you {yours:.2f}", EVENT))
     for name, height in counted.items():
         line = {"color": BASELINE, "dash": "dash", "width": 1.5}
         figure.add_hline(y=height, line=line, **_words(f"{name} {height:.2f}", BASELINE))
@@ -43,7 +57,7 @@ def game_figure(yours: Bounds, counted: Mapping[str, float], figures: Sequence[S
         tickvals=[math.log10(1 + tick) for tick in ticks],
         ticktext=[f"{tick:,}" for tick in ticks],
     )
-    heights = [yours.lower, yours.upper, *counted.values(), *(one.loss for one in figures)]
+    heights = [yours, *(bounds or ()), *counted.values(), *(one.loss for one in figures)]
     room = ROOM * (max(heights) - min(heights) or 1)
     figure.update_yaxes(range=[max(0.0, min(heights) - room), max(heights) + 2 * room])
     return figure.update_layout(showlegend=False)

@@ -32,8 +32,10 @@ from pages.charts import static
 from pages.charts.pictures.game import game_figure
 from pages.widgets import notices, waiting
 
-FEWEST = 5
+FEWEST = 10
 """Characters from which a game can be ended early: fewer say nothing."""
+ENOUGH = 20
+"""Characters from which Shannon's bounds are drawn."""
 NAMES = {" ": "␣ blank", "\n": "↵ new line", "\t": "⇥ tab"}
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:<>&^])")
 RULES = (
@@ -42,9 +44,10 @@ RULES = (
     "that way in 1951."
 )
 HELP = (
-    "Lower is better: fewer surprises per character. The band is you, between Shannon's bounds; the curve is the model "
-    "with the weights of each stored moment, asked for the same characters. Healthy: it comes down through guessing, "
-    "letters and pairs; a small model on a short training stays above you."
+    "Lower is better: fewer surprises per character. The dashed line is you: a first guess costs 0.69 nats, a second "
+    "1.79, the i-th ln i(i + 1), prices that were fixed beforehand. The band is what Shannon's bounds make of your "
+    "guesses, with prices taken from them. The curve is the model with the weights of each stored moment, asked for "
+    "the same characters; healthy is one that comes down through guessing, letters and pairs."
 )
 STYLE = """<style>
 .ls-passage { font-family: var(--st-code-font, monospace); font-size: 1.25rem; line-height: 1.5; white-space: pre-wrap;
@@ -57,6 +60,7 @@ STYLE = """<style>
 </style>"""
 
 
+@st.fragment
 def game() -> None:
     """The whole game, as a block that a page places."""
     run = _run()
@@ -159,14 +163,14 @@ def _label(character: str) -> str:
 def _outcome(now: Alone, run: Run | None) -> None:
     """Both figures on the characters that were guessed: the bounds, the model's curve, and who is ahead since when."""
     played = Passage(now.passage.corpus, now.passage.first, len(now.ranks))
-    yours = now.bounds
+    bounds = now.bounds if len(now.ranks) >= ENOUGH else None
     counts = counted_figures(played)
     counted = {"guessing": mean(counts.guessing), "letters": mean(counts.letters), "pairs": mean(counts.pairs)}
     figures = _figures(run, played) if run is not None else []
     if figures is None:
         return
     static.show(
-        game_figure(yours, counted, figures),
+        game_figure(now.loss, bounds, counted, figures),
         "game_chart",
         "You and the model, on the same characters",
         HELP,
@@ -193,22 +197,23 @@ def _figures(run: Run, passage: Passage) -> list[StoredFigure] | None:
 
 def told(now: Alone, figures: list[StoredFigure]) -> str:
     """The outcome in sentences."""
-    yours, count = now.bounds, len(now.ranks)
+    count, bounds = len(now.ranks), now.bounds
     first = sum(rank == 1 for rank in now.ranks)
-    words = [
-        f"You guessed {first} of {count} characters at the first tap. By Shannon's bounds a character costs you "
-        f"between {yours.lower:.2f} and {yours.upper:.2f} nats; {count} characters make that rough."
-    ]
+    words = [f"You guessed {first} of {count} characters at the first tap: {now.loss:.2f} nats per character."]
     if now.told:
         words.append(f"{now.told} that you had shown count as guessed last.")
+    if count >= ENOUGH:
+        words.append(
+            f"By Shannon's bounds your entropy lies between {bounds.lower:.2f} and {bounds.upper:.2f}; {count} "
+            "characters make them low and rough."
+        )
     if not figures:
         return " ".join([*words, "There is no model to compare with yet: start one on Train, then come back."])
-    last = figures[-1]
+    step, last = overtakes(figures, now.loss), figures[-1]
     words.append(f"The model is at {last.loss:.2f} after {last.step:,} steps.")
-    for name, height in (("upper bound", yours.upper), ("lower bound", yours.lower)):
-        step = overtakes(figures, height)
-        if step is None:
-            words.append(f"At none of its stored moments is it below your {name}.")
-            break
-        words.append(f"It falls below your {name} at step {step:,}.")
+    words.append(
+        "You are ahead of it at each of its stored moments."
+        if step is None
+        else f"It overtakes you at step {step:,}, the first stored moment at which it is lower."
+    )
     return " ".join(words)
