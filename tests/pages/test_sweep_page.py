@@ -149,3 +149,15 @@ def test_a_sweep_leaves_half_of_the_time_to_a_run(house, wait_until) -> None:
     run = house.start(start.config, changed(start.settings, max_steps=10**6))
     wait_until(lambda: run.state is State.RUNNING)
     assert is_busy()
+
+
+def test_a_sweep_by_a_race_asks_before_it_holds_a_run(page, house, wait_until) -> None:
+    start = preset("bigram")
+    run = house.start(start.config, changed(start.settings, max_steps=10**6))
+    wait_until(lambda: run.state is State.RUNNING)
+    page.selectbox(key="sweep_knob").set_value("batch_size").run()
+    train(page, "4 8", 50)
+    assert house.race is None and "Hold it and race?" in words(page)
+    next(one for one in page.button if one.label == "Hold it").click().run()
+    wait_until(lambda: house.race is not None and not house.race.alive, 120)
+    assert run.state is State.PAUSED and [lane.settings.batch_size for lane in house.race.lanes] == [4, 8]
