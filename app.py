@@ -24,6 +24,7 @@ from engine.runs.manager import run_manager
 from pages import views
 from pages.server import room as rooms
 from pages.server.addresses import SETTING, read_hosts
+from pages.server.answers.route import Answers
 from pages.server.doorkeeper import Doorkeeper
 from pages.server.front import front_page
 from pages.server.gate import Gate
@@ -51,6 +52,7 @@ except InputError as error:
     sys.exit(str(error))
 public = {"pages": PUBLIC_PAGES, "sockets": PUBLIC_SOCKETS, "files": PUBLIC_FILES, "posts": PUBLIC_POSTS}
 gate = Middleware(Gate, **public, base=base, room=room)
+answers = Middleware(Answers, classroom=hub.classroom, browsers=hub.browsers, base=base)
 
 
 @asynccontextmanager
@@ -109,4 +111,4 @@ def start_from_environment(query: str | None) -> None:
         print(f"LOOPSCOPE_START: {error}", file=sys.stderr, flush=True)
 
 
-app = st.App("pages/shell.py", routes=routes(hub, base), middleware=[headers, gate, seats], lifespan=lifespan)
+app = st.App("pages/shell.py", routes=routes(hub, base), middleware=[headers, gate, answers, seats], lifespan=lifespan)

@@ -29,7 +29,6 @@ from pages.charts.live_figures import MOST_CELLS
 from pages.charts.pages import PANELS
 from pages.charts.panel import RunInfo
 from pages.server.answers.route import PATH as ANSWER
-from pages.server.answers.route import Answers
 from pages.server.audience import for_audience, without_paths
 from pages.server.front import front
 from pages.server.hub import Hub
@@ -210,7 +209,6 @@ def routes(hub: Hub, base: str = "") -> list[BaseRoute]:
         Route(f"{base}/notes", answers.notes),
         Route(f"{base}/example", example),
         Route(f"{base}/watch", hub.browsers.welcomed(watch)),
-        Route(f"{base}{ANSWER}", Answers(hub.classroom, hub.browsers)),
         *(Route(f"{base}/{name}", asset(name)) for name in ASSETS),
         Route(f"{base}/vendor/plotly.min.js", vendor.plotly_script),
         Route(f"{base}/vendor/source-sans.woff2", vendor.typeface),

@@ -75,11 +75,11 @@ class Class:
         self.classroom, self.clock = Classroom(), Clock()
         self.browsers = Browsers(self.clock)
         self.app = Starlette(
-            routes=[
-                Route("/watch", self.browsers.welcomed(self._page)),
-                Route("/answer", Answers(self.classroom, self.browsers)),
+            routes=[Route("/watch", self.browsers.welcomed(self._page))],
+            middleware=[
+                Middleware(Gate, pages=("/watch",), posts=("/answer",), room=room),
+                Middleware(Answers, classroom=self.classroom, browsers=self.browsers),
             ],
-            middleware=[Middleware(Gate, pages=("/watch",), posts=("/answer",), room=room)],
         )
         self.classroom.ask("lr", "What does the loss do?", RATE)
 
@@ -335,7 +335,7 @@ def ask(room: Class, headers: dict[str, str], parts: list[bytes], more: bool = F
         "type": "http", "method": "POST", "scheme": "http", "path": "/answer", "server": ("127.0.0.1", 8501),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
-    asyncio.run(Answers(room.classroom, room.browsers)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(Answers(room.app, room.classroom, room.browsers)(scope, receive, send))  # type: ignore[arg-type]
     return status, taken
 
 

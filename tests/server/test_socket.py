@@ -40,6 +40,7 @@ from engine.stream.status import State
 from pages.board.board import ASSETS
 from pages.board.vendor import PLOTLY, quick
 from pages.server import narration, routes
+from pages.server.answers.route import Answers
 from pages.server.gate import Gate
 from pages.server.hub import Hub
 from tests.browser.served import Server
@@ -118,7 +119,8 @@ class Served:
         app = Starlette(
             routes=[Route("/open", self._open), *routes.routes(self.hub)],
             middleware=[
-                Middleware(Gate, pages=routes.PUBLIC_PAGES, sockets=routes.PUBLIC_SOCKETS, posts=routes.PUBLIC_POSTS)
+                Middleware(Gate, pages=routes.PUBLIC_PAGES, sockets=routes.PUBLIC_SOCKETS, posts=routes.PUBLIC_POSTS),
+                Middleware(Answers, classroom=self.hub.classroom, browsers=self.hub.browsers),
             ],
         )
         listener = listening_socket()

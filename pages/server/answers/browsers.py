@@ -6,11 +6,11 @@ of the last seconds.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -46,7 +46,7 @@ class Browsers:
         """The id of the browser that asks; None where it brings none that was handed out here."""
         for value in cookies(Headers(scope=scope), _name(scope)):
             id, _, signature = value.partition(".")
-            if hmac.compare_digest(signature.encode(), self._signature(id).encode()):
+            if secrets.compare_digest(signature.encode(), self._signature(id).encode()):
                 return id
         return None
 
@@ -75,8 +75,8 @@ class Browsers:
         return answer
 
     def _signature(self, id: str) -> str:
-        made = hmac.digest(self._key, id.encode(), "sha256")[:18]
-        return urlsafe_b64encode(made).decode()
+        made = blake2b(id.encode(), key=self._key, digest_size=18)
+        return urlsafe_b64encode(made.digest()).decode()
 
     # ---- how much it may send
 

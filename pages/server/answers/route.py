@@ -1,7 +1,8 @@
 """`POST /answer`: the one thing that an audience can send. It touches no run, no setting and no file.
 
 What is wrong with a request is found out as early as it can be: what is too much, too large or too late is answered
-without its body having been read.
+without its body having been read. A room answers all at once while a run trains in the same interpreter, so this stands
+right behind the gate: on the way through Streamlit's own layers an answer would cost twice as much.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pages.server.answers.browsers import Browsers
 from pages.server.gate import PRIVATE
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 PATH = "/answer"
 MOST_BYTES = 4096
@@ -35,16 +36,24 @@ NO_ANSWER = 'Send {"question": its id, "value": the answer}.'
 
 
 class Answers:
-    """ASGI: takes a browser's answer to the open question, or says in a sentence why not."""
+    """ASGI middleware: takes a browser's answer to the open question, or says in a sentence why not.
 
-    def __init__(self, classroom: Classroom, browsers: Browsers) -> None:
-        self.classroom, self.browsers = classroom, browsers
+    Everything but what comes to `base` and PATH goes on to the application.
+    """
+
+    def __init__(self, app: ASGIApp, classroom: Classroom, browsers: Browsers, base: str = "") -> None:
+        self.app, self.classroom, self.browsers = app, classroom, browsers
+        self.path = base + PATH
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._refused_unread(scope) or await self._taken(scope, receive)
+        if scope["type"] != "http" or scope["path"] != self.path:
+            await self.app(scope, receive, send)
+            return
+        browser = self.browsers.known(scope)
+        response = self._refused_unread(scope, browser) or await self._taken(scope, receive, browser)
         await response(scope, receive, send)
 
-    def _refused_unread(self, scope: Scope) -> Response | None:
+    def _refused_unread(self, scope: Scope, browser: str | None) -> Response | None:
         """What is wrong as far as the head of the request tells; None if nothing is."""
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
@@ -59,15 +68,14 @@ class Answers:
             return _told(409, CLOSED, rest)
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return _told(415, WRONG_TYPE, rest)
-        browser = self.browsers.known(scope)
         if browser is not None and not self.browsers.may_send(browser):
             return _told(429, TOO_MUCH, {"Retry-After": "1", **rest})
         if browser is None and not self.browsers.may_come(poll.id):
             return _told(429, TOO_MANY, rest)
         return None
 
-    async def _taken(self, scope: Scope, receive: Receive) -> Response:
-        browser, handed_out = self.browsers.known(scope), None
+    async def _taken(self, scope: Scope, receive: Receive, browser: str | None) -> Response:
+        handed_out = None
         if browser is None:
             browser, handed_out = self.browsers.new_cookie(scope)
         try:
