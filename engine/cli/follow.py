@@ -21,8 +21,7 @@ from ..runs.run import Run
 from ..storage.command_inbox import CommandInbox
 from ..stream.messages import Event, Observation, Record, Sample, drain_queue
 from ..stream.status import ENDED, State
-from .result import exact_losses, report, result_of
-from .run_totals import WARM, RunTotals
+from .result import WARM, RunTotals, exact_losses, report, result_of
 
 POLL_SECONDS = 0.1
 FIRST_POLL = 0.01

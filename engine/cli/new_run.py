@@ -26,8 +26,7 @@ from ..text.points import Points
 from ..training.checkpoint import FineTuneSource, Snapshot
 from ..training.lecture import lecture_opening
 from .follow import close_run, finish, follow, stop_on_interrupt
-from .result import create_folder, free_folder
-from .run_totals import RunTotals
+from .result import RunTotals, create_folder, free_folder
 from .worker import begin_together, say_processes
 
 

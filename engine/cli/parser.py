@@ -28,7 +28,7 @@ from .train import KNOBS, OFF, STRUCTURE
 
 TOGETHER = ("train", "resume")
 """What several processes do together."""
-VERBS = "choose train, runs, resume, evaluate, sample, export, fetch or check"
+VERBS = "choose train, runs, resume, evaluate, sample, export, lessons, fetch or check"
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,6 +102,11 @@ def _parser() -> Parser:
     train.add_argument("--evaluate", action="store_true", help="at the end, exact losses over each whole split")
     train.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
     _add_stored(verbs)
+    lessons = verbs.add_parser(
+        "lessons", help="list the lessons, or write a sheet to print", description="List the lessons, a line each."
+    )
+    lessons.add_argument("--sheet", metavar="FILE", help="write workshops of 60 and 20 minutes as HTML, to print")
+    lessons.add_argument("--rehearse", metavar="LESSON", help="play one without a screen, by its name or number")
     fetch = verbs.add_parser(
         "fetch", help="download texts; without a name, list them", description="Download texts into the data home."
     )

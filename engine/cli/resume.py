@@ -27,8 +27,7 @@ from ..text.corpus import Corpus
 from ..text.points import Points
 from ..training.device import pick_device
 from .follow import close_run, finish, follow, stop_on_interrupt
-from .result import json_line
-from .run_totals import RunTotals
+from .result import RunTotals, json_line
 from .worker import begin_together, say_processes
 
 GOOD = ("done", "stopped")

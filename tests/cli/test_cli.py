@@ -68,9 +68,9 @@ def until(condition, seconds=60.0):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("", ["no verb", "train, runs, resume, evaluate, sample, export, fetch or check"]),
+        ("", ["no verb", "train, runs, resume, evaluate, sample, export, lessons, fetch or check"]),
         ("trian", ["'trian'", "train"]),
-        ("--frob", ["'--frob'", "train, runs, resume, evaluate, sample, export, fetch or check"]),
+        ("--frob", ["'--frob'", "train, runs, resume, evaluate, sample, export, lessons, fetch or check"]),
         ("train --frob 3", ["'--frob'", "train --help"]),
         ("train --max 3", ["'--max'", "train --help"]),
         ("train stray", ["'stray'", "train --help"]),
@@ -375,6 +375,29 @@ def test_fetch_in_a_process_without_a_network(data_home):
 
 
 # ---------------------------------------------------------------- alone
+
+
+def test_lessons_are_listed_a_line_each_and_the_sheet_is_a_file(data_home, tmp_path, capsys):
+    assert main(["lessons"]) == 0
+    out, err = lines_of(capsys)
+    assert err == [] and len(out) == 11 and out[3] == "  4  how-large-a-step    12 min  How large a step"
+    (data_home / "lessons").mkdir(parents=True)
+    (data_home / "lessons" / "mine.toml").write_text("title = 1")
+    assert main(["lessons"]) == 0
+    out, (problem,) = lines_of(capsys)
+    assert len(out) == 11 and problem.startswith("mine.toml: title 1 is not usable")
+    assert main(["lessons", "--sheet", str(tmp_path / "sheet.html")]) == 0
+    assert (tmp_path / "sheet.html").read_text("utf-8").startswith("<!doctype html>")
+    assert main(["lessons", "--sheet", str(tmp_path / "nowhere" / "sheet.html")]) == 2
+    assert "cannot be written (no such file or directory); choose another file" in capsys.readouterr().err
+    assert main(["lessons", "--rehearse", "nothing"]) == 2
+    assert "there is no lesson 'nothing'; choose one of 1 line-learns" in capsys.readouterr().err
+
+
+def test_a_lesson_is_rehearsed_on_the_command_line(data_home, capsys):
+    assert main(["lessons", "--rehearse", "line-learns"]) == 0
+    out, _ = lines_of(capsys)
+    assert "    right: Nearer to them, still below all three" in out
 
 
 def test_the_command_line_needs_no_streamlit_and_no_plotly(data_home, text):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from engine.__main__ import main
 from engine.cli import follow, new_run
-from engine.cli.run_totals import WARM, RunTotals
+from engine.cli.result import WARM, RunTotals
 from engine.config import DEFAULT_CORPUS, changed
 from engine.presets import preset
 from engine.runs.cost import check_memory

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ...errors import InputError
 from . import (
     against_the_model,
@@ -35,8 +33,11 @@ LESSONS: tuple[Lesson, ...] = (
 )
 
 
-def find_lesson(name: str | int, lessons: Sequence[Lesson] = LESSONS) -> Lesson:
-    """The lesson with that name or number; InputError lists what there is."""
+def find_lesson(name: str | int) -> Lesson:
+    """The lesson with that name or number, a teacher's own among them; InputError lists what there is."""
+    from .own import all_lessons  # which itself stands on the list above
+
+    lessons = all_lessons()
     found = next((lesson for lesson in lessons if str(name) in (lesson.name, str(lesson.number))), None)
     if found is None:
         there = ", ".join(f"{lesson.number} {lesson.name}" for lesson in lessons)

@@ -137,6 +137,8 @@ class Rehearsal:
             raise InputError("there is no run to do it with; give the scene an experiment, or one before it")
         if scene.holds(run):
             raise InputError("it is done before anybody has done anything; ask for more")
+        if not scene.way:
+            return  # nobody has said how
         self._act(run, scene.way)
         if not scene.holds(run):
             raise InputError("it is not done when its own way has been gone; ask for less, or show another way")

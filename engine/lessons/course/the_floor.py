@@ -99,8 +99,8 @@ def near_the_floor(run: Run) -> bool:
 
 ENDS = Predict(
     "Where does it end?",
-    "Now 5,000 steps, and towards the end the rate falls to 0, so that nothing jumps about any more. Where does the "
-    "loss on the whole training text end?",
+    "A bigram trains for 5,000 steps at a rate of 0.03, and towards the end the rate falls to 0, so that nothing jumps "
+    "about any more. Where does the loss on the whole training text end?",
     Number(0, 4.5, "nats"),
     Training(f"preset=bigram&{LONG}&speed=1000"),
     end,
