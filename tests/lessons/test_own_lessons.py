@@ -15,6 +15,7 @@ from engine.lessons.course.scene import Again, Predict
 from engine.lessons.poll import Choice, Drawing, Number
 from engine.runs.datasets import Datasets
 from engine.text.library import Library
+from tests.conftest import ROOT
 
 GOOD = """
 title = "How fast can it be?"
@@ -224,3 +225,14 @@ def test_a_measure_is_one_of_a_fixed_table() -> None:
     assert named_measure("step of the lowest val/loss")[0] == "val/loss"
     with pytest.raises(InputError, match="write one of 'first', 'last'"):
         named_measure("sum of train/loss")
+
+
+def test_the_example_that_people_are_shown_can_be_played(tmp_path) -> None:
+    shown = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("```toml\n")[2].partition("```")[0]
+    (lesson,), problems = own_lessons(write(tmp_path / "lessons", shown))
+    rehearsal = Rehearsal(Datasets(Library(tmp_path)))
+    try:
+        asked, _ = rehearsal.play(lesson)
+    finally:
+        rehearsal.close()
+    assert problems == () and asked.measured.answer == 1 and set(asked.scene.wrong) == {0, 2}
