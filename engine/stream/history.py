@@ -30,7 +30,7 @@ SLOW_POINTS = 8  # in a delta, of a channel that hardly moves
 SLOW = ("lr", "step_time")
 TABLE_BYTES_A_SECOND = 40_000
 TABLE_SECONDS = 0.5
-NUMBERS_WAIT = 1.0  # seconds that tables wait for the numbers of their step, which on a GPU come in blocks
+NUMBERS_WAIT = 10.0  # s that tables wait for the numbers of their step: for a validation, and for a GPU's first block
 HEADLINE_SHARE, HEADLINE_STEPS = 100, 5  # the headline's loss averages this part of the steps, and so many at least
 
 

@@ -124,5 +124,10 @@ html { font-size: 22.4px; --ls-bar: 52px; --ls-foot: 84px; }
 .st-key-bar [data-testid="stNumberInput"] input { padding: 0 6px; }
 .st-key-bar [data-testid="stNumberInputContainer"], .st-key-bar .react-aria-ComboBox > div { height: 44px; }
 .st-key-bar [data-testid^="stNumberInputStep"], .st-key-bar [data-testid="InputInstructions"] { display: none; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-over_lesson) { position: fixed; right: 16px; width: min(640px, 92vw);
+  bottom: calc(var(--ls-foot) + 8px); max-height: calc(100vh - var(--ls-bar) - var(--ls-foot) - 16px); }
+.st-key-over_lesson [data-testid="stText"] { font-size: 18px; overflow-y: auto;
+  max-height: calc(100vh - var(--ls-bar) - var(--ls-foot) - 250px); }
+.st-key-over_lesson :is([data-testid="stCaptionContainer"], button) p { font-size: 18px; line-height: 1.3; }
 @media (max-width: 1100px) { .st-key-bar { position: static; flex-wrap: wrap; width: 100%; height: auto; } }
 </style>"""

@@ -12,15 +12,17 @@ from tests.browser.stage import BOARD, Stage
 
 PRESETS = ("bigram", "gpt-tiny", "simple")
 LOOKS, EVERY = 200, 100  # ms between two of them
+SLOW = "fewer than five steps a second"
 LONG = 600_000  # ms: `simple` has 162 million parameters
 
 # What each part of the board says of the step that it shows, right after a frame was painted.
-LOOK = """async ([looks, every]) => {
+LOOK = """async ([looks, every, slow]) => {
   const board = [...window.loopscopeBoards.values()][0];
   const number = (text) => Number(/[\\d,]+/.exec(text)[0].replaceAll(",", ""));
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   const look = () => {
     const steps = { header: number(board.header.steps.textContent) };
+    steps[slow] = board.data.header.steps_per_second < 5;
     for (const [key, { chart, frame }] of board.panels.all) {
       const { moment } = frame.body.dataset;
       if (moment && key !== "samples") steps[`${key} badge`] = number(moment);
@@ -48,8 +50,21 @@ LINES = """() => [...window.loopscopeBoards.values()][0].panels.overSteps.map(({
 
 
 def wrong(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The looks at which something was of another step than the header."""
-    return [look for look in looks if len(set(look.values())) > 1]
+    """The looks at which something was of another step than the header.
+
+    Of a run that takes long for a step nothing waits for the tables, which come every few steps: these, and what is
+    measured with them, are then all of one earlier step, as the badge says.
+    """
+    found = []
+    for look in looks:
+        measured = {step for name, step in look.items() if "badge" in name or "update_ratio" in name}
+        others = {
+            step for name, step in look.items() if "badge" not in name and "update_ratio" not in name and name != SLOW
+        }
+        late = look[SLOW] and len(measured) == 1 and min(measured) <= look["header"]
+        if len(others) > 1 or (measured != others and not late):
+            found.append(look)
+    return found
 
 
 @pytest.mark.thorough
@@ -62,7 +77,7 @@ def test_all_panels_headline_and_badges_name_one_step(server: Server, new_tab: C
             stage.keyed("speed").get_by_text(word, exact=True).click()
             stage.has("speed", speed)
             stage.reaches(2, LONG)
-            looks = stage.page.evaluate(LOOK, [LOOKS, EVERY])
+            looks = stage.page.evaluate(LOOK, [LOOKS, EVERY, SLOW])
             steps = sorted({look["header"] for look in looks})
             found[f"{preset} {word}"] = wrong(looks)
             print(f"{preset} at {word}: {len(looks)} looks, {len(steps)} moments, {len(wrong(looks))} of several steps")

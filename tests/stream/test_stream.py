@@ -371,9 +371,9 @@ def test_tables_of_a_step_come_no_sooner_than_its_numbers() -> None:
     steps = dict(frame.arrays)["train/loss"][0] + frame.header["base_step"]
     assert frame.header["tables_step"] == 10 and 10 in steps and "weights/x" in dict(frame.arrays)
     history.add([Observation(600, {}, {"weights/x": np.zeros((2, 2), np.float32)})])
-    now[0] += 1
+    now[0] += 9
     assert "tables_step" not in history.delta(HEADER).header
-    now[0] += 1
+    now[0] += 10
     assert history.delta(HEADER).header["tables_step"] == 600, "they do not wait for ever"
 
 
