@@ -12,7 +12,7 @@ from tests.browser.stage import BOARD, Stage
 
 PRESETS = ("bigram", "gpt-tiny", "simple")
 LOOKS, EVERY = 200, 100  # ms between two of them
-SLOW = "fewer than five steps a second"
+SLOW = "fewer than ten steps a second"
 LONG = 600_000  # ms: `simple` has 162 million parameters
 
 # What each part of the board says of the step that it shows, right after a frame was painted.
@@ -22,7 +22,7 @@ LOOK = """async ([looks, every, slow]) => {
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   const look = () => {
     const steps = { header: number(board.header.steps.textContent) };
-    steps[slow] = board.data.header.steps_per_second < 5;
+    steps[slow] = board.data.header.steps_per_second < 10;
     for (const [key, { chart, frame }] of board.panels.all) {
       const { moment } = frame.body.dataset;
       if (moment && key !== "samples") steps[`${key} badge`] = number(moment);

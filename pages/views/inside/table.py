@@ -126,17 +126,22 @@ def character_picker(seen: Tables, labels: tuple[str, ...]) -> int:
 def metrics(seen: Tables, chosen: int, columns: Sequence[Any]) -> None:
     """The KL divergence from the counts, for the table and for the chosen row."""
     told = [
-        ("KL divergence, nats", f"{seen.divergence:.4f}", "Of all rows, each as often as its token comes."),
-        ("of this row, nats", f"{seen.rows[chosen]:.4f}", "Of the chosen row alone; nan if nothing follows."),
-        ("floor, nats per token", f"{seen.floor:.4f}", "The entropy of the counts: no bigram's loss goes below."),
+        ("KL divergence, nats", _written(seen.divergence), "Of all rows, each as often as its token comes."),
+        ("of this row, nats", _written(seen.rows[chosen]), "Of the chosen row alone; nan if nothing follows."),
+        ("floor, nats per token", _written(seen.floor), "The entropy of the counts: no bigram's loss goes below."),
         (
             "loss on the training text",
-            f"{seen.floor + seen.divergence:.4f}",
+            _written(seen.floor + seen.divergence),
             "Floor plus divergence: exactly the mean loss over all targets of the training text.",
         ),
     ]
     for place, (name, value, help) in zip(columns, told, strict=True):
         place.metric(name, value, help=help)
+
+
+def _written(value: float) -> str:
+    """Nats as people read them; those of a run that diverged would not fit otherwise."""
+    return f"{value:.4g}" if abs(value) >= 1e6 else f"{value:.4f}"
 
 
 def most_frequent(counts: NDArray[np.int64], most: int) -> NDArray[np.intp]:
