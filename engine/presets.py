@@ -137,7 +137,7 @@ PRESETS = Presets(
     _preset(
         "gpt-small",
         "A GPT of about 0.8 million parameters: real words within minutes on a laptop.",
-        {"lr": 5e-3, "max_steps": 1_000, "batch_size": 12, **_FAST},
+        {"lr": 5e-3, "max_steps": 700, "batch_size": 12, **_FAST},
         block_size=64,
         eval_batches=4,
         **_GPT,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.views.lessons.course import course
+from pages.views.lessons.game import game
 from pages.views.shared import frame
 from pages.widgets.style import STYLE
+from pages.widgets.tabs import tabs
 
 ABOUT = (
     "A lesson asks before it shows: say what you think will happen, and see it trained for real beside what you said. "
@@ -15,5 +17,8 @@ ABOUT = (
 
 st.html(STYLE)
 frame.room_frame()
-st.markdown(ABOUT)
-course()
+if tabs("Lessons", ("All lessons", "You against the model"), key="lessons_open", bind="query-params") == "All lessons":
+    st.markdown(ABOUT)
+    course()
+else:
+    game()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,10 +21,17 @@ from .experiments import EXPERIMENTS, Pacer, Start
 LOOK_SECONDS = 0.05
 
 
-def carry_out(experiment: Experiment | None, house: RunManager, answers: Sequence[Any], report: Report) -> Outcome:
+def carry_out(
+    experiment: Experiment | None,
+    house: RunManager,
+    answers: Sequence[Any],
+    report: Report,
+    forming: Callable[[RunningSweep], None] = lambda sweep: None,
+) -> Outcome:
     """What the experiment gave. `report` is told how far it is, and may raise to end it; a run then goes on alone.
 
-    answers: what the room said, for bets. InputError where a run did not come to its end.
+    answers: what the room said, for bets; `forming` is told of these while they are trained. InputError where a run did
+    not come to its end.
     """
     if isinstance(experiment, Training):
         run = begin(experiment, house, report)
@@ -40,6 +47,7 @@ def carry_out(experiment: Experiment | None, house: RunManager, answers: Sequenc
         return Outcome(result=found.run(start, pacer))
     if isinstance(experiment, Bets):
         sweep = running_bets(experiment, house, answers)
+        forming(sweep)
         sweep.train(report)
         return Outcome(sweep=sweep)
     return Outcome()

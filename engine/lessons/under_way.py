@@ -19,6 +19,7 @@ from ..console import complain
 from ..errors import InputError
 from ..progress import Cancelled, Job, Report, Stage
 from ..runs.manager import RunManager, run_manager
+from ..sweeps.sweep import RunningSweep
 from . import carried_out, places, predictions
 from .classroom import Classroom, classroom
 from .course.scene import Again, Do, Lesson, Look, Measured, Outcome, Predict, Scene, WhatIf
@@ -53,6 +54,8 @@ class LessonUnderWay:
         """Why the experiment of this scene gave no answer."""
         self.outcome = Outcome()
         self.measured: Measured | None = None
+        self.sweep: RunningSweep | None = None
+        """The bets of this scene, as they are trained and afterwards."""
         self._clock = clock
         self._came = 0.0  # when this scene came
         self._visit = 0  # what an earlier visit of a scene began has no say any more
@@ -81,6 +84,7 @@ class LessonUnderWay:
                 raise InputError(f"there is no scene {at + 1}; open a lesson on the page Lessons")
             self._drop()
             self.at, self.problem, self.outcome, self.measured = at, "", Outcome(), None
+            self.sweep = None
             self._came = self._clock()
             places.visit(lesson.name, at)
             if (asked := self.asked) is not None:
@@ -168,6 +172,10 @@ class LessonUnderWay:
 
         self._job = self.house.jobs.joined((id(self), visit, what, self._clock()), attempt)
 
+    def _show_forming(self, sweep: RunningSweep) -> None:
+        self.sweep = sweep
+        self.room.touch()
+
     def _show_unnamed(self, asked: Predict, report: Report) -> None:
         visit, outcome = self._visit, carried_out.carry_out(asked.experiment, self.house, (), report)
         with self._lock:
@@ -184,7 +192,11 @@ class LessonUnderWay:
         known = self._known.get(asked.title) if isinstance(self.scene, Again) else None  # nothing to run once more
         if known is None and self.outcome.result is not None:  # it was shown before, without names
             known = self.outcome, asked.measure(self.outcome)
-        outcome = known[0] if known else carried_out.carry_out(asked.experiment, self.house, answers, report)
+        outcome = (
+            known[0]
+            if known
+            else carried_out.carry_out(asked.experiment, self.house, answers, report, self._show_forming)
+        )
         measured = known[1] if known else asked.measure(outcome)
         because = asked.explained(measured)
         with self._lock:
@@ -197,6 +209,7 @@ class LessonUnderWay:
             if poll is not None and outcome.run is not None and outcome.run.folder is not None and not known:
                 self._keep(outcome.run.folder, poll, measured)
             self.outcome, self.measured, self.phase = outcome, measured, Phase.SHOWN
+            self.sweep = outcome.sweep
             self.room.touch()
 
     def _keep(self, folder: Path, poll: Poll, measured: Measured) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -105,6 +106,15 @@ def test_the_list_has_all_lessons_and_how_far_one_is(house: RunManager, visit: C
     assert f"1 of {len(LESSONS[1].scenes)} scenes seen" in words(page)
     (go_on,) = [button for button in page.button if button.key == f"open-{LESSONS[1].name}"]
     assert go_on.label == "Go on"
+
+
+def test_a_teacher_s_file_that_is_wrong_says_what_is(
+    house: RunManager, visit: Callable[[str], AppTest], tmp_path: Path
+) -> None:
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "mine.toml").write_text("title = 3")
+    told = words(visit("lessons.py"))
+    assert "mine.toml: " in told and str(tmp_path) not in told
 
 
 def test_other_pages_have_the_scene_in_a_line(house: RunManager, visit: Callable[[str], AppTest]) -> None:

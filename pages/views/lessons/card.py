@@ -5,6 +5,7 @@ The question itself stands on the board, where phones and this screen answer it 
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import streamlit as st
@@ -15,7 +16,11 @@ from engine.lessons.course.scene import Bets, Do, Lesson, Look, Scene, Training,
 from engine.lessons.under_way import LessonUnderWay, Phase, lesson_under_way
 from engine.link import LESSON
 from engine.runs.run import Run
+from engine.sweeps.sweep import Point, RunningSweep
+from pages.charts import static
+from pages.charts.pictures.sweep import sweep_figure, sweep_image
 from pages.charts.static import presenting
+from pages.views.race import sweep as sweep_view
 from pages.views.shared.results import show_display
 from pages.views.train.set_up import consequence
 from pages.views.train.transport import play_label
@@ -25,6 +30,7 @@ from pages.widgets.over import over
 
 FIRST = 1
 RUN_IT = {Training: "Close and train it", WhatIf: "Close and try it", Bets: "Close and train the bets"}
+BETS = "Loss against learning rate"
 PAGES = {"": "Train", "step": "Step", "inside": "Inside", "embeddings": "Embeddings", "first_steps": "First steps"}
 
 
@@ -102,11 +108,33 @@ def _close_button(under_way: LessonUnderWay) -> None:
 
 
 def result_card() -> None:
-    """Over the board: what the scene's what-if came to, as curves."""
+    """Over the board: what the scene's what-if came to, or its bets as they are trained, as a picture."""
     under_way = lesson_under_way()
-    if (chart := under_way.chart) is not None:
-        with over("result"):
+    chart, sweep = under_way.chart, under_way.sweep
+    if chart is None and sweep is None:
+        return
+    with over("result"):
+        if chart is not None:
             show_display(chart, "scene_chart")
+        elif sweep is not None and under_way.phase is Phase.RUNNING:
+            static.heading(BETS, sweep_view.HELP)
+            _forming(sweep)
+        elif sweep is not None:
+            figure = sweep_figure(*_bets(sweep))
+            static.show(figure, "scene_bets", BETS, sweep_view.HELP, height=360)
+
+
+@st.fragment(run_every=0.5)
+def _forming(sweep: RunningSweep) -> None:
+    """The bets so far; the board has the page drawn anew when they are through."""
+    if sweep.points():
+        st.html(sweep_image(*_bets(sweep), (), static.theme()))
+
+
+def _bets(sweep: RunningSweep) -> tuple[list[Point], str, str, float, float]:
+    """The points, the axes' titles, the loss before training and that of guessing."""
+    first, guessing = sweep.moments[0].losses[0], math.log(sweep.corpus.vocab_size)
+    return sweep.points(), "learning rate", f"{sweep.where} loss, nats per token", first, guessing
 
 
 def lesson_line(page: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.lessons import places
+from engine.lessons import places, sheet
 from engine.lessons.course import LESSONS
+from engine.lessons.course.own import own_lessons
 from engine.lessons.course.scene import Lesson
 from engine.lessons.places import Places
 from pages.views.lessons.card import open_lesson
@@ -14,8 +15,14 @@ from pages.views.lessons.card import open_lesson
 def course() -> None:
     """The list; opening one leads to the stage."""
     kept = places.read()
-    for lesson in LESSONS:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("For a teacher: workshops of 60 and of 20 minutes, with times, words and keys.", width="content")
+        st.download_button("The sheet to print", sheet.page, "loopscope-workshop.html", "text/html", key="sheet")
+    own = own_lessons()
+    for lesson in (*LESSONS, *own.lessons):
         _lesson(lesson, kept)
+    for problem in own.problems:
+        st.text(problem)
 
 
 def lessons_about(page: str) -> None:
