@@ -53,8 +53,8 @@ STYLE = """<style>
 .ls-passage { font-family: var(--st-code-font, monospace); font-size: 1.25rem; line-height: 1.5; white-space: pre-wrap;
   overflow-wrap: anywhere; margin: 0; }
 .ls-passage .lead { opacity: 0.7; }
-.ls-passage ruby { ruby-position: under; margin: 0 1px; }
-.ls-passage rt { font-size: 0.7rem; opacity: 0.75; }
+.ls-passage ruby { ruby-position: under; margin: 0 3px; }
+.ls-passage rt { font-size: 0.62rem; opacity: 0.75; }
 .ls-passage .open { border-bottom: 3px solid currentColor; padding: 0 0.35em; }
 .st-key-game_keys button { min-width: 2.6rem; min-height: 2.6rem; justify-content: center; }
 </style>"""

@@ -26,7 +26,6 @@ from pages.charts.panel import unit_of
 from pages.charts.pictures.sweep import sweep_figure, sweep_image
 from pages.charts.race import lane_colours
 from pages.views.race.sweep_setup import NAMES, set_up
-from pages.views.shared import frame
 from pages.widgets import plan, waiting
 
 HELP = (
@@ -42,7 +41,7 @@ OTHER_HELP = (
 
 def sweep_section() -> None:
     """The set-up of a sweep, and its picture as it forms."""
-    left, right = frame.columns(2, 7)
+    left, right = st.columns([2, 7], gap="medium")
     with left:
         set_up()
     with right:
