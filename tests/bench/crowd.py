@@ -145,13 +145,13 @@ def _get(port: int, path: str, headers: dict[str, str], source: str = "127.0.0.1
 
 def _rate(server: Server, process: psutil.Process, seconds: float) -> tuple[float, float, float]:
     """Steps a second over the next `seconds`, and how many cores the server and its event loop had for them."""
-    used, of_loop = sum(process.cpu_times()[:2]), _loop_seconds(process)
+    used, of_loop = sum(process.cpu_times()[:2]), loop_seconds(process)
     rate = server.rate(seconds)
-    now, now_of_loop = sum(process.cpu_times()[:2]), _loop_seconds(process)
+    now, now_of_loop = sum(process.cpu_times()[:2]), loop_seconds(process)
     return rate, (now - used) / seconds, (now_of_loop - of_loop) / seconds
 
 
-def _loop_seconds(process: psutil.Process) -> float:
+def loop_seconds(process: psutil.Process) -> float:
     """The processor time of the event loop, which is the main thread's."""
     return next(one.user_time + one.system_time for one in process.threads() if one.id == process.pid)
 
