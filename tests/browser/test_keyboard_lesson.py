@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.served import Server
@@ -23,6 +24,7 @@ def tab_to(stage: Stage, css: str, key: str = "Tab") -> int:
     raise AssertionError(f"{css} cannot be reached with {key}")
 
 
+@pytest.mark.thorough
 def test_the_keyboard_alone_starts_turns_steps_forks_scrubs_and_compares(
     server: Server, new_tab: Callable[..., Stage]
 ) -> None:
