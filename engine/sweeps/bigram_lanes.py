@@ -98,16 +98,17 @@ class BigramLanes:
     def _losses_and_gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """From ids (N,) and (N,): losses (K,) and gradients (K, C, C).
 
-        The slope of one target's loss in its row of scores is softmax less 1 at the target. Each of the C rows goes
-        through softmax once, however often it comes; the slopes are added up in the order of the batch, as torch adds
-        those of an embedding.
+        The slope of one target's loss in its row of scores is softmax less 1 at the target. Each of the S rows that come
+        in the batch goes through softmax once, however often it comes; the slopes are added up in the order of the
+        batch, as torch adds those of an embedding.
         """
         lanes, size = self.tables.shape[:2]
-        scores = self.tables.transpose(0, 1).contiguous().requires_grad_()  # (C, K, C): a token's rows side by side
+        seen, places = torch.unique(inputs, return_inverse=True)  # (S,) and (N,)
+        scores = self.tables.index_select(1, seen).transpose(0, 1).contiguous().requires_grad_()  # (S, K, C)
         log_shares = F.log_softmax(scores, dim=-1)
-        losses = -log_shares.detach()[inputs, :, targets].mean(0)  # (N, K) -> (K,)
+        losses = -log_shares.detach()[places, :, targets].mean(0)  # (N, K) -> (K,)
         shares = _shares(log_shares, scores, len(inputs))
-        slopes = shares.index_select(0, inputs)  # (N, K, C)
+        slopes = shares.index_select(0, places)  # (N, K, C)
         slopes[torch.arange(len(inputs)), :, targets] -= 1 / len(inputs)
         gradients = torch.zeros(size, lanes * size).index_add_(0, inputs, slopes.view(len(inputs), -1))
         return losses, gradients.view(size, lanes, size).transpose(0, 1).contiguous()
@@ -140,7 +141,7 @@ class BigramLanes:
 
 
 def _shares(log_shares: Tensor, scores: Tensor, targets: int) -> Tensor:
-    """softmax of `scores` (C, K, C) over the number of `targets`, to the bit as torch's cross-entropy has it.
+    """softmax of `scores` (S, K, C) over the number of `targets`, to the bit as torch's cross-entropy has it.
 
     Its way back gives them: the slope of -log_shares/targets in one column is this in all other columns. So one
     column is asked for all but itself, and another for that one.
