@@ -98,7 +98,7 @@ class BigramLanes:
     def _losses_and_gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """From ids (N,) and (N,): losses (K,) and gradients (K, C, C).
 
-        The slope of one target's loss in its row of scores is softmax less 1 at the target. Each of the S rows that come
+        The slope of a target's loss in its row of scores is softmax less 1 at the target. Each of the S rows that come
         in the batch goes through softmax once, however often it comes; the slopes are added up in the order of the
         batch, as torch adds those of an embedding.
         """
