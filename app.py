@@ -17,7 +17,6 @@ from starlette.middleware import Middleware
 
 from engine import link
 from engine.errors import InputError
-from engine.lessons import places
 from engine.lessons.course import find_lesson
 from engine.lessons.under_way import lesson_under_way
 from engine.runs.manager import run_manager
@@ -97,12 +96,15 @@ def start_from_environment(query: str | None) -> None:
 
     Without it the lesson that was open when the server ended is open again.
     """
+    asked = dict(parse_qsl((query or "").lstrip("?"), keep_blank_values=True))
+    if not asked:
+        lesson_under_way().open_again()
+        return
     try:
-        asked = dict(parse_qsl((query or "").lstrip("?"), keep_blank_values=True))
-        if (name := asked.get(link.LESSON, places.read().open if not asked else None)) is not None:
+        if (name := asked.get(link.LESSON)) is not None:
             lesson_under_way().open(find_lesson(name))
-        if not asked or (not link.sets_up(asked) and name is not None):
-            return
+            if not link.sets_up(asked):
+                return
         plan, notices = link.read(asked)
         if notices:
             raise InputError("; ".join(notices))

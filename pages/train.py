@@ -31,17 +31,19 @@ from pages.widgets.style import STYLE
 
 def watch(run: ExternalRun) -> None:
     """The stage while it shows a run that another process trains."""
-    shown = shown_of(run)
+    shown = shown_of(run, lesson=True)
     st.html(STYLE)
     if presenting():
         with frame.bar():
             external_run.brief_panel(run)
         notices.show()
+        card.lesson_card()
         watched_board(shown)
         return
     left, right = st.columns([2, 9], gap="small")
     with left.container(key="controls"):
         notices.show()
+        card.lesson_card()
         external_run.external_run_panel(run)
         external_run.offer_to_watch()
         switch()

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .. import link
+from ..config import changed
 from ..errors import InputError
 from ..presets import preset
 from ..progress import Report
@@ -35,7 +36,7 @@ def carry_out(
     """
     if isinstance(experiment, Training):
         run = begin(experiment, house, report)
-        follow(run, report)
+        follow(run, house, report)
         run.paused_state()  # answered when all of the last step has been emitted
         house.pump.drain()  # its last numbers are in the history now
         return Outcome(run=run)
@@ -60,13 +61,18 @@ def begin(training: Training, house: RunManager, report: Report) -> Run:
     return house.start(planned.config, planned.settings, replace=True, report=report)
 
 
-def follow(run: Run, report: Report) -> None:
-    """Wait until a run has ended; InputError where somebody stopped it, or it failed."""
+def follow(run: Run, house: RunManager, report: Report) -> None:
+    """Wait until a run has ended; InputError where it was stopped, failed, left the stage, or a knob was turned."""
     while run.state not in ENDED:
-        report("training", run.step, run.settings.max_steps)
+        report("training" if run.state is State.RUNNING else run.state.value, run.step, run.settings.max_steps)
+        if house.current is not run:
+            raise InputError("another run is on the stage now; run this one again to see what comes out")
         time.sleep(LOOK_SECONDS)
     if run.state in (State.STOPPED, State.FAILED):
         raise InputError(f"the run ended as {run.state.value} at step {run.step:,}; run it again to see what comes out")
+    first = run.first_settings
+    if run.settings != changed(first, speed=run.settings.speed):
+        raise InputError("a knob was turned on the way, so this is another experiment; run it again as it was asked")
 
 
 def running_bets(bets: Bets, house: RunManager, answers: Sequence[Any]) -> RunningSweep:

@@ -77,14 +77,15 @@ class Classroom:
 
     def header(self) -> dict[str, Any] | None:
         """The question for the header of a frame; None where none is asked."""
-        poll = self.poll
+        with self._lock:
+            poll, revealed, hidden, before = self.poll, self._revealed, self.hidden, self._before
         if poll is None:
             return None
-        header = {**poll.header(), **self._revealed, "hidden": self.hidden}
-        if self.hidden:
+        header = {**poll.header(), **revealed, "hidden": hidden}
+        if hidden:
             header.pop("distribution", None)
-        elif not poll.open and self._before is not None:
-            header["before"] = self._before
+        elif not header["open"] and before is not None:
+            header["before"] = before
         return header
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +13,7 @@ from ..console import complain
 from ..paths import home
 
 FILE = "lessons.json"
+Place = Annotated[int, Field(ge=0)]
 LONGEST_FILE = 100_000  # bytes
 
 
@@ -19,8 +21,8 @@ class Places(Frozen):
     """open: the lesson that is open. at: the scene at which each was left. seen: the scenes of each that were on."""
 
     open: str | None = None
-    at: dict[str, int] = Field(default_factory=dict)
-    seen: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    at: dict[str, Place] = Field(default_factory=dict)
+    seen: dict[str, tuple[Place, ...]] = Field(default_factory=dict)
 
 
 def _path() -> Path:

@@ -10,6 +10,7 @@ import enum
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -22,8 +23,9 @@ from ..runs.manager import RunManager, run_manager
 from ..sweeps.sweep import RunningSweep
 from . import carried_out, places, predictions
 from .classroom import Classroom, classroom
+from .course import find_lesson
 from .course.scene import Again, Do, Lesson, Look, Measured, Outcome, Predict, Scene, WhatIf
-from .poll import Choice, Poll
+from .poll import Choice, Kind, Poll
 from .results import Chart
 
 LOOK_SECONDS = 0.3  # between two looks whether a task is done
@@ -60,15 +62,18 @@ class LessonUnderWay:
         self._came = 0.0  # when this scene came
         self._visit = 0  # what an earlier visit of a scene began has no say any more
         self._job: Job[None] | None = None
-        self._said: dict[str, dict[str, Any]] = {}  # by a scene's title
+        self._first_job: Job[None] | None = None  # makes the picture that an unnamed what-if is asked about
+        self._said: dict[str, tuple[Kind, dict[str, Any]]] = {}  # by a scene's title
         self._known: dict[str, tuple[Outcome, Measured]] = {}
         self._lock = threading.RLock()
 
     # ---------------------------------------------------------------- going through it
 
     def open(self, lesson: Lesson, at: int | None = None) -> None:
-        """Open a lesson at a scene, or where it was left."""
+        """Open a lesson at a scene, or where it was left; one that is open there already stays as it is."""
         with self._lock:
+            if self.lesson is lesson and at in (None, self.at):
+                return  # a reload, or another tab: what was answered stays
             if self.lesson is not lesson:
                 self._said.clear()
                 self._known.clear()
@@ -76,12 +81,22 @@ class LessonUnderWay:
             left = places.read().at.get(lesson.name, 0) if at is None else at
             self.go(left if 0 <= left < len(lesson.scenes) else 0)
 
+    def open_again(self) -> None:
+        """Open the lesson that was open when the server ended; nothing where there is none, or it is gone."""
+        if (name := places.read().open) is not None:
+            try:
+                self.open(find_lesson(name))
+            except InputError:
+                places.close()
+
     def go(self, at: int) -> None:
         """To the scene at that place, from its beginning. InputError where there is none."""
         with self._lock:
             lesson = self.lesson
             if lesson is None or not 0 <= at < len(lesson.scenes):
                 raise InputError(f"there is no scene {at + 1}; open a lesson on the page Lessons")
+            if self.room.hidden and self.scene is not None:
+                self._said.pop(self.scene.title, None)  # what was hidden is told later neither
             self._drop()
             self.at, self.problem, self.outcome, self.measured = at, "", Outcome(), None
             self.sweep = None
@@ -89,14 +104,18 @@ class LessonUnderWay:
             places.visit(lesson.name, at)
             if (asked := self.asked) is not None:
                 self.phase = Phase.OPEN
-                before = self._said.get(self.scene.of) if isinstance(self.scene, Again) else None
+                kind, told = (
+                    self._said.get(self.scene.of, (None, None)) if isinstance(self.scene, Again) else (None, None)
+                )
+                before = told if kind == asked.kind else None  # other options were other votes
                 self.room.ask(f"{lesson.name}-{at + 1}-{self._visit}", asked.text, asked.kind, before)
                 if isinstance(asked.experiment, WhatIf) and asked.experiment.unnamed:
                     self._begin(partial(self._show_unnamed, asked), "shown before")
+                    self._first_job = self._job
             else:
                 self.phase = Phase.READY
                 self.room.end()
-                if isinstance(self.scene, Do):
+                if isinstance(self.scene, Do) and self.scene.experiment is None:
                     self._begin(partial(self._watch, self.scene), "task")
             self.room.touch()
 
@@ -152,8 +171,8 @@ class LessonUnderWay:
                 self.phase, self.problem = Phase.RUNNING, ""
                 self._begin(partial(self._answer, asked), "experiment")
             elif isinstance(scene, Look | Do) and scene.experiment is not None:
-                experiment = scene.experiment
-                self._begin(lambda report: self._start(experiment, report), "experiment")
+                self.phase, self.problem = Phase.READY, ""
+                self._begin(partial(self._start, scene), "experiment")
             self.room.touch()
 
     def _begin(self, work: Callable[[Report], None], what: str) -> None:
@@ -183,14 +202,20 @@ class LessonUnderWay:
                 self.outcome = outcome
                 self.room.touch()
 
-    def _start(self, experiment: Any, report: Report) -> None:
-        carried_out.begin(experiment, self.house, report)
+    def _start(self, scene: Look | Do, report: Report) -> None:
+        assert scene.experiment is not None
+        carried_out.begin(scene.experiment, self.house, report)
+        if isinstance(scene, Do):  # only from here on: the run before may have done it already
+            self._watch(scene, report)
 
     def _answer(self, asked: Predict, report: Report) -> None:
         visit, poll = self._visit, self.room.poll
         answers = poll.answers() if poll is not None else []
-        known = self._known.get(asked.title) if isinstance(self.scene, Again) else None  # nothing to run once more
-        if known is None and self.outcome.result is not None:  # it was shown before, without names
+        repeats = isinstance(self.scene, Again) and self.scene.twin is None
+        known = self._known.get(asked.title) if repeats else None  # nothing to run once more
+        if self._first_job is not None:  # it is shown before, without names
+            self._first_job.follow(report)
+        if known is None and self.outcome.result is not None:
             known = self.outcome, asked.measure(self.outcome)
         outcome = (
             known[0]
@@ -204,7 +229,7 @@ class LessonUnderWay:
                 return
             self._known[asked.title] = outcome, measured
             if poll is not None and self.scene is not None:
-                self._said[self.scene.title] = poll.told()
+                self._said[self.scene.title] = poll.kind, poll.told()
             self.room.reveal(measured.answer, because, reasons(asked, measured))
             if poll is not None and outcome.run is not None and outcome.run.folder is not None and not known:
                 self._keep(outcome.run.folder, poll, measured)
@@ -223,9 +248,10 @@ class LessonUnderWay:
         while visit == self._visit:
             report("waiting for you", 0, 0)
             run = self.house.current
-            if run is not None and run.step and task.holds(run):
-                self._tell(visit, phase=Phase.SHOWN)
-                return
+            with suppress(InputError):  # there is no such number of it yet
+                if run is not None and run.step and task.holds(run):
+                    self._tell(visit, phase=Phase.SHOWN)
+                    return
             if not told and self.hint:
                 told = True
                 self._tell(visit)
@@ -245,7 +271,7 @@ class LessonUnderWay:
         self._visit += 1
         if self._job is not None:
             self._job.cancel()
-        self._job = None
+        self._job = self._first_job = None
 
 
 def reasons(asked: Predict, measured: Measured) -> dict[int, str]:

@@ -6,17 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.config import changed
 from engine.errors import InputError
 from engine.lessons import places, predictions
 from engine.lessons.classroom import Classroom
 from engine.lessons.course.scene import Again, Bets, Do, Lesson, Look, Measured, Outcome, Predict, Training, WhatIf
 from engine.lessons.poll import Choice, Closed, Number
 from engine.lessons.under_way import LessonUnderWay, Phase
+from engine.presets import preset
 from engine.runs.manager import RunManager
 from engine.runs.run import Run
 from engine.stream.status import State
 
 Wait = Callable[..., None]
+PLANNED = preset("bigram").config, changed(preset("bigram").settings, max_steps=20, speed="unlimited")
 SHORT = "preset=bigram&max_steps=20&speed=unlimited"
 
 
@@ -127,6 +130,79 @@ def test_a_task_is_done_when_it_holds_and_has_a_hint_after_a_while(
     assert house.current is not None and house.current.step >= 15 and not lesson.hint
 
 
+def test_a_task_is_not_done_by_the_run_before_it_nor_ended_by_a_number_that_is_not_there_yet(
+    lesson: LessonUnderWay, house: RunManager, wait_until: Wait
+) -> None:
+    run = house.start(*PLANNED)
+    wait_until(lambda: run.step == 20)
+    asked = []
+
+    def too_early(run: Run) -> bool:
+        asked.append(run.id)
+        if len(asked) < 3:
+            raise InputError("this run has no kl yet")
+        return run.step >= 15
+
+    task = Do("Do", "Train.", too_early, "Press +1.", (), Training("preset=bigram&max_steps=500&speed=100"))
+    lesson.open(Lesson(3, "task", "Task", 5, "do", (task,)))
+    assert lesson.phase is Phase.READY and not asked, "the run before has made its 20 steps long since"
+    lesson.run_it()
+    wait_until(lambda: lesson.phase is Phase.SHOWN)
+    assert not lesson.problem and len(asked) >= 3 and run.id not in asked
+
+
+def test_opening_a_lesson_that_is_open_keeps_its_question(lesson: LessonUnderWay, room: Classroom) -> None:
+    lesson.go(1)
+    room.answer(header(room)["id"], "a", 0)
+    lesson.open(LESSON)
+    lesson.open(LESSON, 1)
+    assert header(room)["count"] == 1
+    lesson.open(LESSON, 2)
+    assert header(room)["count"] == 0
+
+
+def test_a_knob_turned_on_the_way_gives_no_answer(lesson: LessonUnderWay, house: RunManager, wait_until: Wait) -> None:
+    slow = Predict(**{**vars(ASKED), "experiment": Training("preset=bigram&max_steps=60&speed=100")})
+    lesson.open(Lesson(2, "slow", "Slow", 5, "wait", (slow,)))
+    lesson.run_it()
+    wait_until(lambda: house.current is not None and house.current.step > 3)
+    assert house.current is not None
+    house.current.tune(changed(house.current.settings, lr=0.5, speed="unlimited"))
+    wait_until(lambda: lesson.phase is Phase.SHOWN)
+    assert "a knob was turned" in lesson.problem
+    lesson.run_it()
+    wait_until(
+        lambda: lesson.phase is Phase.RUNNING and house.current is not None and house.current.step in range(3, 50)
+    )
+    house.undo()
+    wait_until(lambda: lesson.phase is Phase.SHOWN)
+    assert "another run is on the stage" in lesson.problem
+
+
+def test_votes_on_other_options_and_hidden_ones_are_not_told_again(
+    lesson: LessonUnderWay, room: Classroom, wait_until: Wait
+) -> None:
+    twin = Predict(**{**vars(ASKED), "title": "Twin", "kind": Choice(("a", "b"))})
+    lesson.open(Lesson(4, "again", "Again", 5, "ask", (ASKED, Again("Other", "Where", twin), Again("Same", "Where"))))
+    for hide in (False, True):
+        lesson.go(0)
+        room.answer(header(room)["id"], "a", 0)
+        lesson.run_it()
+        wait_until(lambda: lesson.phase is Phase.SHOWN)
+        room.hide(hide)
+        for at in (1, 2):
+            lesson.go(at)
+            room.close()
+            assert ("before" in header(room)) is (at == 2 and not hide)
+
+
+def test_a_lesson_that_is_gone_is_not_opened_again(house: RunManager, room: Classroom) -> None:
+    places.visit("my-own", 2)
+    under_way = LessonUnderWay(house, room)
+    under_way.open_again()
+    assert under_way.lesson is None and places.read().open is None
+
+
 def test_bets_are_trained_with_the_scene_s_own(lesson: LessonUnderWay, room: Classroom, wait_until: Wait) -> None:
     lesson.go(4)
     for place, rate in enumerate((0.5, 0.001, 0.5)):
@@ -183,7 +259,7 @@ def test_the_place_outlives_the_server(lesson: LessonUnderWay, house: RunManager
 
 
 def test_a_damaged_file_of_places_is_a_beginning(lesson: LessonUnderWay, tmp_path) -> None:
-    for damage in ("{", '{"at": 3}', "x" * 200_000):
+    for damage in ("{", '{"at": 3}', '{"seen": {"small": [-3]}}', "x" * 200_000):
         (tmp_path / places.FILE).write_text(damage)
         assert places.read() == places.Places()
     lesson.go(2)

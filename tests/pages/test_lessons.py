@@ -117,6 +117,16 @@ def test_a_teacher_s_file_that_is_wrong_says_what_is(
     assert "mine.toml: " in told and str(tmp_path) not in told
 
 
+def test_a_click_counts_for_the_scene_that_it_was_made_in(house: RunManager) -> None:
+    page, other = opened("lesson=1"), opened("lesson=1")
+    click(page, "scene_next")
+    click(other, "scene_next")
+    assert lesson_under_way().at == 1
+    lesson_under_way().leave()
+    click(page, "scene_next")
+    assert lesson_under_way().lesson is None
+
+
 def test_other_pages_have_the_scene_in_a_line(house: RunManager, visit: Callable[[str], AppTest]) -> None:
     page = visit("data.py")
     assert "scene_next" not in keys(page)

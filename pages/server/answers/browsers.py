@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 A_SECOND = 1.0  # requests of a browser
 BURST = 5
 MOST_KEPT = 4096  # allowances; one that has not been used for BURST seconds is whole again and not kept
-MOST_NEWCOMERS = 200  # browsers that answer a question without having opened a page that hands out an id
+MOST_NEWCOMERS = 500  # browsers that answer a question without having opened a page that hands out an id
 
 Endpoint = Callable[[Request], Response]
 
@@ -65,11 +65,16 @@ class Browsers:
         return [] if self.known(scope) else [self.new_cookie(scope)[1]]
 
     def welcomed(self, page: Endpoint) -> Endpoint:
-        """A page that hands an id to each browser that has none."""
+        """A page that hands an id to each browser that has none.
+
+        Who comes by a link on another site brings no cookie, though there may be one: the socket, which is asked for
+        from the page itself, then sees it.
+        """
 
         def answer(request: Request) -> Response:
             response = page(request)
-            response.raw_headers += self.cookie_for(request.scope)
+            if request.headers.get("sec-fetch-site") != "cross-site":
+                response.raw_headers += self.cookie_for(request.scope)
             return response
 
         return answer

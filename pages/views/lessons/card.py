@@ -12,7 +12,7 @@ import streamlit as st
 
 from engine.errors import InputError
 from engine.lessons.course import find_lesson
-from engine.lessons.course.scene import Bets, Do, Lesson, Look, Scene, Training, WhatIf
+from engine.lessons.course.scene import Bets, Do, Lesson, Look, Predict, Scene, Training, WhatIf
 from engine.lessons.under_way import LessonUnderWay, Phase, lesson_under_way
 from engine.link import LESSON
 from engine.runs.run import Run
@@ -31,7 +31,6 @@ from pages.widgets.over import over
 FIRST = 1
 RUN_IT = {Training: "Close and train it", WhatIf: "Close and try it", Bets: "Close and train the bets"}
 BETS = "Loss against learning rate"
-PAGES = {"": "Train", "step": "Step", "inside": "Inside", "embeddings": "Embeddings", "first_steps": "First steps"}
 
 
 def first_lesson_button(run: Run | None) -> None:
@@ -92,7 +91,7 @@ def _strip(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
         with st.container(gap=None, width="stretch", key="scene_words"):
             where = f"{lesson.number}.{under_way.at + 1} of {len(lesson.scenes)}"
             st.markdown(f"**{where} · {_literal(scene.title)}**")
-            if under_way.asked is None or under_way.problem or under_way.phase is Phase.RUNNING:
+            if under_way.asked is None or under_way.problem or under_way.phase is not Phase.SHOWN:
                 _words(under_way, scene)
         with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="xsmall", width="content"):
             _verbs(under_way, lesson, scene)
@@ -141,7 +140,7 @@ def lesson_line(page: str) -> None:
     """On a page beside the stage: the scene in one line, with the way on and back; nothing without a lesson."""
     under_way = lesson_under_way()
     lesson, scene = under_way.lesson, under_way.scene
-    if lesson is None or scene is None or page in ("Train", "Lessons"):
+    if lesson is None or scene is None or page == "Train":
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="scene_line"):
         words = scene.text if isinstance(scene, Look | Do) else "There is a question on the stage."
@@ -157,17 +156,25 @@ def _words(under_way: LessonUnderWay, scene: Scene) -> None:
         st.text(scene.text)
         if isinstance(scene, Do):
             _task(under_way)
-        return
     if under_way.problem:
         st.text(under_way.problem)
-    elif under_way.phase is Phase.OPEN:
+    elif asked is not None:
+        _question(under_way, asked)
+    experiment = asked.experiment if asked is not None else getattr(scene, "experiment", None)
+    if isinstance(experiment, Training) and under_way.phase in (Phase.READY, Phase.OPEN) and (then := consequence()):
+        st.caption(then)
+
+
+def _question(under_way: LessonUnderWay, asked: Predict) -> None:
+    """Where the question is, in words; the question itself is on the board."""
+    if under_way.phase is Phase.OPEN:
         st.text("What do you think? Answer on the board; a room answers on its phones. You may change your mind.")
-        if isinstance(asked.experiment, Training) and (then := consequence()):
-            st.caption(then)
-    elif under_way.phase is Phase.RUNNING:
-        _progress(under_way)
-    else:
+    elif under_way.phase is Phase.SHOWN:
         st.text("The board says what came, beside what was said.")
+    elif isinstance(asked.experiment, Training):
+        st.text("It trains. What comes is measured when it is through.")
+    else:
+        _progress(under_way)
 
 
 def _task(under_way: LessonUnderWay) -> None:
@@ -175,33 +182,27 @@ def _task(under_way: LessonUnderWay) -> None:
         st.markdown(":green[:material/check_circle:] **Done.**")
     elif under_way.hint:
         st.text(f"A hint: {under_way.hint}")
-    if under_way.problem:
-        st.text(under_way.problem)
 
 
 @st.fragment(run_every=0.5)
 def _progress(under_way: LessonUnderWay) -> None:
-    """How far the experiment is; the board has the page drawn anew when it is through."""
-    stage = under_way.stage
-    asked = under_way.asked
-    if stage is not None and asked is not None and not isinstance(asked.experiment, Training):
+    """How far work beside the stage is; the board has the page drawn anew when it is through."""
+    if (stage := under_way.stage) is not None:
         st.progress(stage.share, text=stage.what)
-    elif stage is not None:
-        st.caption("It trains. What comes is measured when it is through.")
 
 
 def _verbs(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
     asked, phase, width = under_way.asked, under_way.phase, _width()
     if asked is not None and (phase is Phase.OPEN or under_way.problem):
         label = RUN_IT.get(type(asked.experiment), "Close and see")
-        st.button(label, key="scene_run", type="primary", width=width, on_click=_run_it)
-    elif isinstance(scene, Look | Do) and scene.experiment is not None and phase is Phase.READY:
+        st.button(label, key="scene_run", type="primary", width=width, on_click=_run_it, args=(_place(under_way),))
+    elif isinstance(scene, Look | Do) and scene.experiment is not None:
         label = "Start it" if isinstance(scene, Look) else "Set it up"
-        st.button(label, key="scene_run", type="primary", width=width, on_click=_run_it)
+        st.button(label, key="scene_run", type="primary", width=width, on_click=_run_it, args=(_place(under_way),))
     page = scene.page if isinstance(scene, Look | Do) else asked.page if asked is not None else ""
     if page and phase in (Phase.READY, Phase.SHOWN):
-        st.page_link(f"{page}.py", label=f"See it on {PAGES.get(page, page)}", width=width)
-    if asked is not None and phase is Phase.SHOWN and not under_way.problem:
+        st.page_link(f"{page}.py", label=f"See it on {page.replace('_', ' ').capitalize()}", width=width)
+    if asked is not None and phase is not Phase.OPEN and not under_way.problem:
         hidden = under_way.room.hidden
         label = "Show what was said" if hidden else "Hide what was said"
         st.button(label, key="scene_hide", width=width, on_click=under_way.room.hide, args=(not hidden,))
@@ -210,22 +211,31 @@ def _verbs(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
 
 def _turn(under_way: LessonUnderWay, lesson: Lesson) -> None:
     """Back and on; any scene can be skipped, and gone back to."""
+    here = _place(under_way)
     with st.container(horizontal=True, gap="xsmall", wrap=False, width=_width(), key="scene_turn"):
-        at = under_way.at
-        st.button("Back", key="scene_back", on_click=_go, args=(at - 1,), disabled=at == 0)
-        if at + 1 == len(lesson.scenes):
+        st.button("Back", key="scene_back", on_click=_go, args=(here, -1), disabled=under_way.at == 0)
+        if under_way.at + 1 == len(lesson.scenes):
             st.button("Finish", key="scene_next", on_click=under_way.leave)
         else:
             settled = under_way.phase in (Phase.READY, Phase.SHOWN)
-            st.button("Next" if settled else "Skip", key="scene_next", on_click=_go, args=(at + 1,))
+            st.button("Next" if settled else "Skip", key="scene_next", on_click=_go, args=(here, 1))
 
 
-def _go(at: int) -> None:
-    lesson_under_way().go(at)
+def _place(under_way: LessonUnderWay) -> tuple[str, int]:
+    """Which scene of which lesson is on: a click counts for the scene that it was made in."""
+    return (under_way.lesson.name if under_way.lesson is not None else "", under_way.at)
 
 
-def _run_it() -> None:
-    lesson_under_way().run_it()
+def _go(seen: tuple[str, int], by: int) -> None:
+    under_way = lesson_under_way()
+    if _place(under_way) == seen:
+        under_way.go(under_way.at + by)
+
+
+def _run_it(seen: tuple[str, int]) -> None:
+    under_way = lesson_under_way()
+    if _place(under_way) == seen:
+        under_way.run_it()
 
 
 def _literal(text: str) -> str:
