@@ -37,8 +37,9 @@ def test_the_keyboard_alone_starts_turns_steps_forks_scrubs_and_compares(
     stage.is_in("running")
     expect(stage.button("play")).to_have_text(re.compile("Pause"))
 
+    lr = stage.setting("lr")
     keys.press("ArrowUp")
-    stage.has("lr", 0.002)
+    stage.wait("board.data.stream.settings.lr > given", lr)
     tab_to(stage, '[class*="st-key-lr_number"] input')
     keys.press("Control+a")
     keys.type("0.01")
