@@ -70,8 +70,8 @@ WORKSHOPS: dict[int, tuple[Part, ...]] = {
 """The parts of each, whose minutes add up to its length."""
 
 STYLE = """
-@page { size: A4; margin: 11mm 12mm; }
-body { font: 8.5pt/1.3 system-ui, sans-serif; color: #15202b; margin: 0 auto; max-width: 186mm; }
+@page { size: A4; margin: 9mm 12mm; }
+body { font: 8pt/1.3 system-ui, sans-serif; color: #15202b; margin: 0 auto; max-width: 186mm; }
 section + section { break-before: page; }
 h1 { font-size: 15pt; margin: 0 0 1mm; }
 p { margin: 0 0 2mm; }
@@ -82,7 +82,7 @@ th { font-weight: 600; }
 td:nth-child(1) { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td:nth-child(2) { width: 27mm; font-weight: 600; }
 td:nth-child(4) { width: 40mm; }
-li { margin: 0; }
+ul { columns: 2; margin: 0 0 2mm; padding-left: 4mm; }
 """
 
 

@@ -67,8 +67,8 @@ def low_in_time(run: Run) -> bool:
 
 BET = Predict(
     "Bet a learning rate",
-    "A bigram is trained for 1,000 steps with AdamW. Bet a learning rate: the lowest loss on the validation text wins. "
-    "Every bet is trained, all of them on the same batches.",
+    "A bigram is trained for 1,000 steps with AdamW. Bet a learning rate: the lowest loss wins, on text that was put "
+    "aside and is not trained on. Every bet is trained, all of them on the same batches.",
     Number(1e-4, 10, log=True),
     Bets(1000, OWN),
     best_rate,

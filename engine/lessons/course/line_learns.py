@@ -62,8 +62,8 @@ def arrived(run: Run) -> bool:
 
 EDGE = Predict(
     "Just above the edge",
-    "At a rate of 0.17 this line still arrives. Now the rate is 0.19, only a little more, and the line begins flat "
-    "again. What does it do?",
+    "Over all a and b the loss is a valley, with the best line at its bottom. At a rate of 0.17 the line still arrives "
+    "there. Now the rate is 0.19, only a little more, and the line begins flat again. What does it do?",
     Choice(
         (
             "It arrives a little sooner",
@@ -103,8 +103,9 @@ LESSON = Lesson(
         ),
         Predict(
             "After one step",
-            "The slope of the loss says which way a and b must go. The learning rate says how far: here each moves by "
-            "0.05 times its slope. Where is the line after one step?",
+            "Turn a weight a little, and the loss changes a little: how much it rises or falls for that is the slope "
+            "of the loss in this weight, and it says which way is down. The learning rate says how far to go: here "
+            "0.05 times the slope, for a and for b. Where is the line after one step?",
             Choice(
                 (
                     "Through all three points",
