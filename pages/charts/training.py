@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from engine.training.probes import QUANTITIES
 from pages.charts import language_model, points
+from pages.charts.line import line_panels
 from pages.charts.live_figures import gauge, learning_rate, table
 from pages.charts.panel import Panel, RunInfo
 from pages.charts.recorded import recorded_panels
@@ -26,5 +27,9 @@ def training_panels(info: RunInfo) -> list[Panel]:
         )
     ]
     if info.model.learns_from == "points":
-        return [points.loss(info.model), *tables, *gradients]
+        loss = points.loss(info.model)
+        if not (pictures := line_panels(info)):
+            return [loss, *tables, *gradients]
+        line, surface, _ = pictures  # the line itself says more than its loss
+        return [line, replace(loss, area="side"), replace(surface, engine_room=True), *tables, *gradients]
     return [language_model.loss(info), *tables, *gradients, language_model.samples(info)]

@@ -148,9 +148,9 @@ LESSON = Lesson(
         ),
         Look(
             "Who is ahead?",
-            "Look at the game once more. The dashed line on the loss chart is the figure of the room, or yours. Move "
-            "back through the training to the step at which the model overtakes it, if it does. Then guess another ten "
-            "places and see whether you have become better at it.",
+            "Look at the game once more. Its picture has your figure beside the model's at each stored moment of the "
+            "training, and says at which step the model overtakes you, if it does. Then guess another ten places and "
+            "see whether you have become better at it.",
             page=PAGE,
         ),
         Again(

@@ -84,7 +84,6 @@ EDGE = Predict(
         "is longer.",
         3: "It would stay only if the slope were 0, at the bottom of the valley.",
     },
-    PAGE,
 )
 
 LESSON = Lesson(
@@ -126,7 +125,6 @@ LESSON = Lesson(
                 "{slope_b:.1f} in b, and 0.05 of these is less than the way.",
                 3: "All three points pull the same way as long as the line is below all of them.",
             },
-            PAGE,
         ),
         Do(
             "Bring it there in time",
@@ -136,7 +134,6 @@ LESSON = Lesson(
             "Try a rate of 0.1. Ten times the rate is ten times the distance in each step.",
             (Act(3), Act(20, {"lr": 0.1})),
             Training("preset=document-002-line&lr=0.01&max_steps=200&speed=1"),
-            page=PAGE,
         ),
         EDGE,
         Again(
@@ -158,7 +155,6 @@ LESSON = Lesson(
                     1: "Just below the edge it would. Here the edge is {edge:.4f}, and {lr:g} is above it.",
                     3: "The slope is not 0 here, so that each step moves the line.",
                 },
-                PAGE,
             ),
         ),
     ),
