@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.views.lessons.course import course
 from pages.views.lessons.game import game
+from pages.views.lessons.room_game import room_game_block
 from pages.views.shared import frame
 from pages.widgets.style import STYLE
 from pages.widgets.tabs import tabs
@@ -15,10 +16,15 @@ ABOUT = (
     "Alone, or with a room that answers on its phones. Each takes a few minutes; later ones stand on earlier ones."
 )
 
+VIEWS = ("All lessons", "You against the model", "The room against the model")
+
 st.html(STYLE)
 frame.room_frame()
-if tabs("Lessons", ("All lessons", "You against the model"), key="lessons_open", bind="query-params") == "All lessons":
+opened = tabs("Lessons", VIEWS, key="lessons_open", bind="query-params")
+if opened == VIEWS[0]:
     st.markdown(ABOUT)
     course()
-else:
+elif opened == VIEWS[1]:
     game()
+else:
+    room_game_block()

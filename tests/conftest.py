@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from engine.config import LiveSettings, RunConfig
 from engine.errors import InputError
 from engine.lessons.classroom import classroom
+from engine.lessons.game.together import room_game
 from engine.lessons.under_way import lesson_under_way
 from engine.progress import Report, unheard
 from engine.runs import manager as manager_module
@@ -140,7 +141,7 @@ def manager() -> Iterator[RunManager]:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunManager]:
     """The process's manager, with a data home of its own, as pages see it."""
     monkeypatch.setenv("LOOPSCOPE_HOME", str(tmp_path))
-    ones = (manager_module.run_manager, classroom, lesson_under_way)  # of this process
+    ones = (manager_module.run_manager, classroom, lesson_under_way, room_game)  # of this process
     for one in ones:
         one.cache_clear()
     manager = manager_module.run_manager()

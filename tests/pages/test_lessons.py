@@ -93,7 +93,8 @@ def test_a_run_under_way_is_named_before_a_lesson_replaces_it(house: RunManager,
     assert "The run on the stage then stops; undo brings it back." in words(page)
     click(page, "scene_run")
     wait_until(lambda: lesson_under_way().phase is Phase.SHOWN)
-    assert house.previous is before and before is not None and before.state is State.STOPPED
+    assert house.previous is before and before is not None
+    wait_until(lambda: before.state is State.STOPPED)
 
 
 def test_the_list_has_all_lessons_and_how_far_one_is(house: RunManager, visit: Callable[[str], AppTest]) -> None:
@@ -115,6 +116,25 @@ def test_a_teacher_s_file_that_is_wrong_says_what_is(
     (tmp_path / "lessons" / "mine.toml").write_text("title = 3")
     told = words(visit("lessons.py"))
     assert "mine.toml: " in told and str(tmp_path) not in told
+
+
+def test_a_room_guesses_place_by_place_and_sees_its_figure(house: RunManager, visit: Callable[[str], AppTest]) -> None:
+    page = visit("lessons.py")
+    page.session_state["lessons_open"] = "The room against the model"
+    page.run()
+    click(page, "room_begin")
+    asked = classroom().header()
+    assert asked is not None and asked["kind"] == "character" and asked["open"]
+    classroom().answer(asked["id"], "a phone", asked["tokens"][3])
+    click(page, "room_close")
+    told = classroom().header()
+    assert told is not None and not told["open"] and told["right"] in asked["tokens"]
+    assert "nats per character" in words(page)
+    click(page, "room_next")
+    again = classroom().header()
+    assert again is not None and again["open"] and again["id"] != asked["id"]
+    click(page, "room_end")
+    assert classroom().header() is None
 
 
 def test_a_click_counts_for_the_scene_that_it_was_made_in(house: RunManager) -> None:

@@ -72,9 +72,9 @@ LESSON = Lesson(
             "The price of a surprise",
             "This model is a bigram: it reads one character, looks up that character's row in a table of scores, and "
             "makes probabilities of them for what comes next; a higher score is a higher probability. Then it sees "
-            "what came. Its loss is the price of the surprise, −ln of the probability that it gave to what came: 0 if "
-            "it was certain and right, 0.69 if it gave one half, 4.6 if it gave one in a hundred. Giving all "
-            "characters the same costs the logarithm of their number: that is guessing, the upper dashed line.",
+            "what came. Its loss is the price of the surprise, −ln of the probability that it gave to what came, in "
+            "nats: 0 if it was certain and right, 0.69 if it gave one half, 4.6 if it gave one in a hundred. Giving "
+            "all characters the same costs the logarithm of their number: that is guessing, the upper dashed line.",
         ),
         Predict(
             "The first loss",

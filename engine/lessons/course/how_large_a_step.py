@@ -102,7 +102,7 @@ LESSON = Lesson(
             "steps it would be the other way round: the small one arrives, and the large one jumps about for ever.",
             {
                 0: "A rate that is too large makes the loss jump about near the bottom. Under AdamW it seldom flies "
-                "off, since no weight moves by more than about the rate.",
+                "off, since most weights move by less than one rate.",
                 1: "The valley is not symmetric: towards small rates it climbs to the loss of the untrained table.",
             },
         ),
@@ -118,7 +118,7 @@ LESSON = Lesson(
         Predict(
             "A rate that falls",
             "Two bigrams train for 3,000 steps at 0.03. For one of them the rate falls to 0 over the last 1,200 steps. "
-            "Which ends nearer to the floor?",
+            "Which ends nearer to the floor, the lowest loss that a bigram can have here?",
             Choice(("The one whose rate falls", "The one whose rate stays", "Both about as near")),
             WhatIf("decay-at-the-end"),
             falling_at_the_end,

@@ -75,8 +75,9 @@ EDGE = Predict(
     Training("preset=document-002-line&lr=0.19&max_steps=30&speed=10"),
     around_the_edge,
     "The loss was {first:.1f} at the first step and {last:,.0f} at step {steps}. Each step leaps over the valley and "
-    "lands higher on the other side, where the slope is steeper, so that the next leap is longer. The edge is 2 "
-    "divided by the sharpest curvature of the loss: {edge:.4f} for these points.",
+    "lands higher on the other side, where the slope is steeper, so that the next leap is longer. How fast "
+    "the slope changes is the curvature, and the sharper it is, the smaller steps must be: the rate must stay below 2 "
+    "divided by the sharpest one, which is {edge:.4f} for these points.",
     {
         0: "Up to a point a larger rate is a faster one. But a step goes by the slope where it begins, and past the "
         "edge of {edge:.4f} it ends higher up than it began.",
@@ -103,8 +104,8 @@ LESSON = Lesson(
         Predict(
             "After one step",
             "Turn a weight a little, and the loss changes a little: how much it rises or falls for that is the slope "
-            "of the loss in this weight, and it says which way is down. The learning rate says how far to go: here "
-            "0.05 times the slope, for a and for b. Where is the line after one step?",
+            "of the loss in this weight, and it says which way is down. Each weight goes against its slope, and the "
+            "learning rate says how far: here by 0.05 times the slope. Where is the line after one step?",
             Choice(
                 (
                     "Through all three points",
@@ -122,7 +123,7 @@ LESSON = Lesson(
                 0: "The slope at a = 0, b = 0 says which way is down. How far the bottom is it cannot say, so that one "
                 "step arrives by luck alone.",
                 2: "That is what a rate three times as large would do. Here the slopes are {slope_a:.1f} in a and "
-                "{slope_b:.1f} in b, and 0.05 of these is less than the way.",
+                "{slope_b:.1f} in b, and 0.05 times these does not reach a = 2 and b = 1.",
                 3: "All three points pull the same way as long as the line is below all of them.",
             },
         ),
@@ -148,7 +149,8 @@ LESSON = Lesson(
                 around_the_edge,
                 "The loss went from {first:.1f} to {last:,.0f} in {steps} steps. A point that lies farther to the "
                 "right turns a small change of a into a large one of y: the valley is steeper, and its edge is at "
-                "{edge:.4f}. Which rate is too high is a matter of the data as much as of the rate.",
+                "{edge:.4f}. Roughly: twice the x, a quarter of the rate. So which rate is too high is also a matter "
+                "of the data.",
                 {
                     0: "It would, if the valley were as wide as before. With larger x it is narrower: the edge is "
                     "{edge:.4f}.",

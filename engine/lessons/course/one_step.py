@@ -170,12 +170,14 @@ LESSON = Lesson(
             SGD.title,
             Predict(
                 "And under AdamW?",
-                "The same first step, made by AdamW with its usual weight decay of 0.01. Which rows move?",
+                "The same first step, made by another optimizer: AdamW. It divides each slope by its usual size, and "
+                "it has a weight decay of 0.01. Which rows move?",
                 SGD.kind,
                 Training("preset=bigram&max_steps=1&speed=1"),
                 rows_that_move,
-                "All {rows}. The {untouched} rows without a slope moved too, by at most {far:.1e}: weight decay pulls "
-                "at every weight in every step. The {touched} others moved by up to {lr:.1e}, about the learning rate.",
+                "All {rows}. The {untouched} rows without a slope moved too, by at most {far:.1e}: weight decay "
+                "draws every weight a little towards 0 in every step. The {touched} others moved by up to {lr:.1e}, "
+                "about the learning rate.",
                 {
                     1: "The rows without a slope hardly move, and yet they do: weight decay draws {untouched_moved} of "
                     "them a little towards 0.",
@@ -208,11 +210,12 @@ LESSON = Lesson(
             Choice(("Less far", "As far", "Farther")),
             Training("preset=bigram&max_steps=100&speed=10"),
             moves_later,
-            "Half of them moved by less than {later:.2f} learning rates at step {steps}, and {once:.2f} at step 1. Now "
-            "the slopes of many batches are averaged. Where they disagree they cancel, and the weight hardly moves.",
+            "Half of them moved by less than {later:.2f} learning rates at step {steps}, and {once:.2f} at step 1. "
+            "AdamW does not go by the last slope alone but by an average of the last few. Where batches disagree "
+            "that average is small, and the weight hardly moves.",
             {
                 1: "It would be so if all batches agreed. They hold different characters, and their slopes disagree.",
-                2: "One learning rate is about the most that AdamW moves a weight by: all batches would have to agree.",
+                2: "Most weights move by less than one rate. To move by a whole one all batches would have to agree.",
             },
         ),
     ),

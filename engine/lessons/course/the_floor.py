@@ -123,7 +123,7 @@ LESSON = Lesson(
             Training("preset=bigram&lr=0.03&max_steps=2000&speed=100"),
             shape,
             "It began at {first:.2f} and was near {end:.2f} at the end. The first {tenth:,} steps did {early:.0f} % of "
-            "the way. What is common is learnt first, since it comes in every batch and has the steepest slopes.",
+            "the way. What is common is learnt first, since it comes in every batch and all batches agree about it.",
         ),
         ENDS,
         Predict(
@@ -149,8 +149,10 @@ LESSON = Lesson(
             Choice(("Higher", "The same, to one hundredth", "Lower")),
             Training(f"preset=bigram&{LONG}&speed=1000"),
             unseen,
-            "On the training text it is {train:.3f}, on the validation text {val:.3f}: {gap:+.3f}. Pairs that the "
-            "training text happened to have are learnt as well as those of the language. The difference is the gap.",
+            "On the training text it is {train:.3f}, on the validation text {val:.3f}: {gap:+.3f}. The table has "
+            "learnt the habits of the language, and also the accidents of this text, which help only here. The "
+            "difference is the gap. Where there is none, nothing was learnt by heart; that does not say that the model "
+            "is good.",
             {
                 1: "A table of pairs is too small to learn this text by heart, so that the gap is small. It is not 0.",
                 2: "It can be, where the validation text is easier. This one is not.",

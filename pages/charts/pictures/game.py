@@ -16,9 +16,13 @@ ROOM = 0.08
 
 
 def game_figure(
-    yours: float, bounds: Bounds | None, counted: Mapping[str, float], figures: Sequence[StoredFigure]
+    yours: float,
+    bounds: Bounds | None,
+    counted: Mapping[str, float],
+    figures: Sequence[StoredFigure],
+    who: str = "you",
 ) -> go.Figure:
-    """Nats per character: a person's figure, what counting reaches, by name, and the model by step.
+    """Nats per character: the figure of a person or a room, what counting reaches, by name, and the model by step.
 
     Shannon's `bounds` are a band, where there were guesses enough for them.
     """
@@ -36,7 +40,7 @@ def game_figure(
             showarrow=False,
             font={"color": EVENT, "size": FIGURE_FONT},
         )
-    figure.add_hline(y=yours, line={"color": EVENT, "dash": "dash", "width": 3}, **_words(f"you {yours:.2f}", EVENT))
+    figure.add_hline(y=yours, line={"color": EVENT, "dash": "dash", "width": 3}, **_words(f"{who} {yours:.2f}", EVENT))
     for name, height in counted.items():
         line = {"color": BASELINE, "dash": "dash", "width": 1.5}
         figure.add_hline(y=height, line=line, **_words(f"{name} {height:.2f}", BASELINE))

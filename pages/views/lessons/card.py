@@ -79,7 +79,7 @@ def lesson_card() -> None:
             st.caption(f"Lesson {lesson.number} · {under_way.at + 1} of {len(lesson.scenes)}", width="stretch")
             _close_button(under_way)
         with st.container(gap="xsmall", key="scene_words"):
-            st.markdown(f"**{_literal(scene.title)}**")
+            st.markdown(f"**{literal(scene.title)}**")
             _words(under_way, scene)
         with st.container(horizontal=True, gap="xsmall", key="scene_verbs"):
             _verbs(under_way, lesson, scene)
@@ -90,7 +90,7 @@ def _strip(under_way: LessonUnderWay, lesson: Lesson, scene: Scene) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="scene"):
         with st.container(gap=None, width="stretch", key="scene_words"):
             where = f"{lesson.number}.{under_way.at + 1} of {len(lesson.scenes)}"
-            st.markdown(f"**{where} · {_literal(scene.title)}**")
+            st.markdown(f"**{where} · {literal(scene.title)}**")
             if under_way.asked is None or under_way.problem or under_way.phase is not Phase.SHOWN:
                 _words(under_way, scene)
         with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="xsmall", width="content"):
@@ -238,6 +238,6 @@ def _run_it(seen: tuple[str, int]) -> None:
         under_way.run_it()
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text as markdown shows it literally: a teacher's own lesson may have any."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+-.!|:$~" else c for c in text)

@@ -9,7 +9,7 @@ from engine.lessons.course import LESSONS
 from engine.lessons.course.own import own_lessons
 from engine.lessons.course.scene import Lesson
 from engine.lessons.places import Places
-from pages.views.lessons.card import open_lesson
+from pages.views.lessons.card import literal, open_lesson
 
 
 def course() -> None:
@@ -42,7 +42,7 @@ def _lesson(lesson: Lesson, kept: Places) -> None:
     seen = len([at for at in kept.seen.get(lesson.name, ()) if at < len(lesson.scenes)])
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"lesson-{lesson.name}"):
         with st.container(gap=None, width="stretch"):
-            st.subheader(f"{lesson.number} · {lesson.title}", anchor=False)
+            st.subheader(f"{lesson.number} · {literal(lesson.title)}", anchor=False)
             st.text(f"Afterwards you can {lesson.can}.")
             st.caption(f"{lesson.minutes} minutes · {_how_far(seen, len(lesson.scenes))}")
         if st.button(

@@ -63,7 +63,7 @@ STYLE = """<style>
 @st.fragment
 def game() -> None:
     """The whole game, as a block that a page places."""
-    run = _run()
+    run = run_with_text()
     try:
         now = _game(run)
     except InputError as error:
@@ -79,7 +79,7 @@ def game() -> None:
     st.button("Another passage", key="game_again", icon=":material/refresh:", on_click=_again)
 
 
-def _run() -> Run | None:
+def run_with_text() -> Run | None:
     """The run on the stage, if it learns from a text."""
     run = run_manager().current
     return run if run is not None and run.config.reads_text and run.state is not State.FAILED else None
@@ -87,17 +87,20 @@ def _run() -> Run | None:
 
 def _game(run: Run | None) -> Alone:
     """This person's game; a new one where there is none, or another text is on the stage. InputError."""
-    state = st.session_state
-    if run is not None and isinstance(run.dataset, Corpus):
-        corpus = run.dataset
-    else:
-        corpus = run_manager().datasets.load_corpus(preset("bigram").config)
+    state, corpus = st.session_state, corpus_of(run)
     now: Alone | None = state.get("game")
     if now is None or now.passage.corpus.sha256 != corpus.sha256 or len(now.passage.corpus.val) != len(corpus.val):
         state.game_seed = state.get("game_seed", 0) + 1
         now = state.game = Alone(choose_passage(corpus, state.game_seed))
         state.game_ended = False
     return now
+
+
+def corpus_of(run: Run | None) -> Corpus:
+    """The text that the run learns from, else the one that a bigram would."""
+    if run is not None and isinstance(run.dataset, Corpus):
+        return run.dataset
+    return run_manager().datasets.load_corpus(preset("bigram").config)
 
 
 def _again() -> None:
@@ -166,7 +169,7 @@ def _outcome(now: Alone, run: Run | None) -> None:
     bounds = now.bounds if len(now.ranks) >= ENOUGH else None
     counts = counted_figures(played)
     counted = {"guessing": mean(counts.guessing), "letters": mean(counts.letters), "pairs": mean(counts.pairs)}
-    figures = _figures(run, played) if run is not None else []
+    figures = figures_of(run, played) if run is not None else []
     if figures is None:
         return
     static.show(
@@ -180,7 +183,7 @@ def _outcome(now: Alone, run: Run | None) -> None:
     st.text(told(now, figures))
 
 
-def _figures(run: Run, passage: Passage) -> list[StoredFigure] | None:
+def figures_of(run: Run, passage: Passage) -> list[StoredFigure] | None:
     """The model at each stored moment, and as it is now; None while it is being asked."""
     house = run_manager()
 
