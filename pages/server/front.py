@@ -39,11 +39,12 @@ def front_page() -> str:
     found = ENTRY_SCRIPT.search(told)
     if found is None:
         return told
+    styles = [f'<link rel="stylesheet" href="./{name}">' for name in ASSETS if name.endswith(".css")]
     modules = [f'<link rel="modulepreload" href="./{name}">' for name in ASSETS if name.endswith(".js")]
     first = [
         BACKGROUND_STYLE,
         '<link rel="preload" as="script" href="./vendor/plotly.min.js">',
-        '<link rel="stylesheet" href="./board.css">',
+        *styles,
         *modules,
         f'<script type="module" async src="./client/early.js" data-next="{found[1]}"></script>',
     ]

@@ -17,7 +17,8 @@ def test_the_parts_lead_to_the_optimizers_own_result() -> None:
     set_rate(optimizer, 0.01, 0.1)
     draws = torch.Generator().manual_seed(1)
     for _ in range(3):
-        before = {p: (p.detach().clone(), optimizer.state[p].get("momentum_buffer")) for p in model.hidden_matrices()}
+        kept = {p: optimizer.state[p].get("momentum_buffer") for p in model.hidden_matrices()}
+        before = {p: (p.detach().clone(), None if one is None else one.clone()) for p, one in kept.items()}
         for parameter in model.parameters():
             parameter.grad = torch.randn(parameter.shape, generator=draws)
         optimizer.step()
