@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -61,7 +61,7 @@ def run_description(run: Run) -> dict[str, Any]:
         "environment": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "numpy": version("numpy"),
+            "numpy": np.__version__,
             "platform": platform.platform(),
             "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
             "threads": torch.get_num_threads(),
