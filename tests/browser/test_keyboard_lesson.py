@@ -81,6 +81,8 @@ def test_the_keyboard_alone_starts_turns_steps_forks_scrubs_and_compares(
     stage.wait("board.data.run !== given[0] && board.data.stream.step === given[1]", [parent, past])
     stage.has("lr", 0.25)
 
+    expect(stage.button("play")).to_have_text(re.compile("Resume"))
+    expect(stage.number("fork_step")).to_have_count(0)  # the page has been drawn for the fork
     keys.press("Space")
     stage.is_in("running")
     stage.reaches(past + 30)
