@@ -46,7 +46,7 @@ def room_game_block() -> None:
     if game.votes and not game.open:
         _outcome(game, run)
     if room.configured() is None:
-        st.caption("The room is closed: only this computer can answer. Start with LOOPSCOPE_ROOM=1 to open it.")
+        st.caption("The room is closed: only this computer can answer, on /watch. LOOPSCOPE_ROOM=1 opens it.")
 
 
 @st.fragment(run_every=1.0)
